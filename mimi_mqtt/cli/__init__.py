@@ -1,0 +1,58 @@
+"""The `mimi-mqtt` command: one file (or package) a subcommand, imported when it is asked for.
+
+A command module has a docstring whose first line is its help, `configure(parser)` that declares its arguments,
+and `run(args) -> int` that returns the exit code. Imports everything below; nobody imports it.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from mimi_mqtt import __version__
+from mimi_mqtt.errors import ConfigError, MimiError
+
+_COMMANDS = {
+    "serve": "run the server",
+    "device": "talk to a server as a simulated device",
+    "devices": "list, allow and revoke devices",
+    "doctor": "check this machine, the network and the providers",
+    "config": "print a commented broker.yaml with every setting and its default",
+    "bench": "measure speed and memory",
+}
+
+
+def _load(command: str, parser: argparse.ArgumentParser) -> None:
+    module = import_module(f"mimi_mqtt.cli.{command}")
+    parser.description = (module.__doc__ or "").strip()
+    module.configure(parser)
+    parser.set_defaults(run=module.run)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="mimi-mqtt", description="A self-hosted voice server for ESP32 devices."
+    )
+    parser.add_argument("--version", action="version", version=f"mimi-mqtt {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    asked = next((word for word in arguments if not word.startswith("-")), None)
+    for command, summary in _COMMANDS.items():
+        command_parser = commands.add_parser(
+            command, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if command == asked:
+            _load(command, command_parser)
+    args = parser.parse_args(arguments)
+    try:
+        code: int = args.run(args)
+    except ConfigError as error:
+        print(f"mimi-mqtt: {error}", file=sys.stderr)
+        return 2
+    except MimiError as error:
+        print(f"mimi-mqtt: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code

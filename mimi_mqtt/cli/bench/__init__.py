@@ -1,0 +1,36 @@
+"""Measures speed and memory; each bench prints one JSON object with --json.
+
+The load comes from a process of its own, to this machine's loopback only, bounded in count and time. A bench is a
+module with `configure(parser)` and `measure(args) -> dict`.
+"""
+
+import argparse
+import json
+from importlib import import_module
+
+_BENCHES = {
+    "gate": "MQTT connects a second, memory per idle device, hellos at once",
+    "udp": "CPU per datagram, and many devices talking at once",
+    "turn": "what the server itself adds to a turn, and the downlink's pace",
+    "start": "time from `serve` to ready",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares the benches and their common arguments."""
+    benches = parser.add_subparsers(dest="bench", required=True, metavar="BENCH")
+    for bench, summary in _BENCHES.items():
+        bench_parser = benches.add_parser(bench, help=summary, description=summary)
+        bench_parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        import_module(f"mimi_mqtt.cli.bench.{bench}").configure(bench_parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs one bench and prints its figures."""
+    figures: dict[str, object] = import_module(f"mimi_mqtt.cli.bench.{args.bench}").measure(args)
+    if args.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:40} {value}")
+    return 0

@@ -1,0 +1,44 @@
+"""broker.yaml and MIMI_* variables become typed settings, validated once at start.
+
+`settings` declares every key with its default and documentation, `loading` reads and validates,
+`rendering` writes the commented broker.yaml from the declarations. Imports only `errors`; everything above
+takes its own section of `Settings` as an argument and never reads the environment itself.
+"""
+
+from mimi_mqtt.config.loading import load_settings
+from mimi_mqtt.config.rendering import render_default_yaml
+from mimi_mqtt.config.settings import (
+    AccountSettings,
+    AssistantSettings,
+    BindAddress,
+    HttpSettings,
+    LogSettings,
+    MqttSettings,
+    OtaSettings,
+    ProviderSettings,
+    ServerSettings,
+    SessionSettings,
+    Settings,
+    StoreSettings,
+    UdpSettings,
+    VoiceSettings,
+)
+
+__all__ = [
+    "AccountSettings",
+    "AssistantSettings",
+    "BindAddress",
+    "HttpSettings",
+    "LogSettings",
+    "MqttSettings",
+    "OtaSettings",
+    "ProviderSettings",
+    "ServerSettings",
+    "SessionSettings",
+    "Settings",
+    "StoreSettings",
+    "UdpSettings",
+    "VoiceSettings",
+    "load_settings",
+    "render_default_yaml",
+]

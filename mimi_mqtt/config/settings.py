@@ -1,0 +1,379 @@
+"""Every setting: its key, type, default and documentation, declared in one place.
+
+`broker.yaml` is generated from these declarations, so a field's `description` is what its user reads.
+Each limit on something from outside is a field here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+
+class BindAddress(NamedTuple):
+    """Where a socket listens: `host` as an IP address or name, `port` 0 for any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _parse_bind(value: object) -> BindAddress:
+    if isinstance(value, BindAddress):
+        return value
+    if isinstance(value, tuple) and len(value) == 2:
+        return BindAddress(str(value[0]), int(value[1]))
+    host, separator, port = str(value).rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(
+            f"must be HOST:PORT with a port from 0 to 65535, such as 0.0.0.0:1883, not {value!r}"
+        )
+    return BindAddress(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+Bind = Annotated[
+    BindAddress, BeforeValidator(_parse_bind), PlainSerializer(lambda bind: str(bind), return_type=str)
+]
+
+
+class Section(BaseModel):
+    """A section of broker.yaml: read-only, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ServerSettings(Section):
+    """The server as a whole."""
+
+    data_dir: Path = Path("data")
+    """Folder for the database and the server's secret. Made on first start."""
+
+    public_host: str | None = None
+    """Name or IPv4 address that devices are told to connect to. Empty: the address by which the device
+    reached the OTA page, which is right on a home network."""
+
+    timezone: str | None = None
+    """Time zone of people and devices, such as Europe/Berlin. Empty: this machine's."""
+
+    language: str = "en"
+    """Language spoken when a device does not say which one it wants."""
+
+    @field_validator("public_host")
+    @classmethod
+    def _host_fits_the_device(cls, host: str | None) -> str | None:
+        # The firmware splits `host:port` at the first colon and resolves IPv4 only.
+        if host is not None and (":" in host or "/" in host or not host.strip()):
+            raise ValueError("must be a host name or IPv4 address without a port or scheme")
+        return host
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, name: str | None) -> str | None:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        if name is not None:
+            try:
+                ZoneInfo(name)
+            except (ZoneInfoNotFoundError, ValueError) as error:
+                raise ValueError("must be a time zone name such as Europe/Berlin") from error
+        return name
+
+
+class LogSettings(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much: debug has the wire, info one line per connection and turn."""
+
+    format: Literal["text", "json"] = "text"
+    """text for people, json for log collectors."""
+
+
+class MqttSettings(Section):
+    """The embedded MQTT broker."""
+
+    bind: Bind = BindAddress("0.0.0.0", 1883)
+    """Plain TCP. If this default is taken the next free port is used and devices learn it from OTA."""
+
+    tls_bind: Bind = BindAddress("0.0.0.0", 8883)
+    """TLS; listens only when a certificate is configured. Stock devices use TLS on port 8883 alone."""
+
+    tls_certificate: Path | None = None
+    """Certificate chain in PEM. scripts/make-certs writes certs/server.crt for development."""
+
+    tls_key: Path | None = None
+    """Private key of tls_certificate in PEM."""
+
+    keepalive_s: int = Field(240, ge=10, le=3600)
+    """Keepalive that OTA tells devices to use, in seconds."""
+
+    max_connections: int = Field(10_000, ge=1)
+    """Connections of all kinds at once; more are refused."""
+
+    max_pending_connects: int = Field(1_000, ge=1)
+    """Connections that have not sent a complete CONNECT yet."""
+
+    connect_timeout_s: float = Field(5.0, gt=0, le=60)
+    """Time for a CONNECT to arrive, in seconds."""
+
+    max_connect_bytes: int = Field(4096, ge=256)
+    """Largest CONNECT packet, in bytes."""
+
+    max_device_packet_bytes: int = Field(16_384, ge=1024)
+    """Largest packet from a device, in bytes (tools/list replies are at most 8,000)."""
+
+    max_packet_bytes: int = Field(262_144, ge=1024)
+    """Largest packet from any other client, in bytes."""
+
+    device_messages_per_s: float = Field(50.0, gt=0)
+    """Sustained message rate of one device; a burst of four times as many is allowed."""
+
+    max_write_buffer_bytes: int = Field(262_144, ge=16_384)
+    """Bytes waiting for a client that reads slowly before it is cut off."""
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> "MqttSettings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key must be set together")
+        return self
+
+
+class UdpSettings(Section):
+    """The encrypted audio channel."""
+
+    bind: Bind = BindAddress("0.0.0.0", 8884)
+    """If this default is taken the next free port is used; devices learn it from hello."""
+
+    public_port: int | None = Field(None, ge=1, le=65535)
+    """Port devices are told to send to, when a router or container maps another one to udp.bind."""
+
+    max_sequence_jump: int = Field(250, ge=1)
+    """How far ahead of the last good packet a sequence may be, in packets."""
+
+    max_datagrams_per_s: float = Field(200.0, gt=0)
+    """Sustained datagram rate of one session; a burst of half a second's worth is allowed."""
+
+    path_proof_packets: int = Field(3, ge=1, le=50)
+    """Good packets from a new source address before the downlink follows it."""
+
+    receive_buffer_bytes: int = Field(4_194_304, ge=65_536)
+    """Socket receive buffer asked of the kernel, in bytes."""
+
+
+class HttpSettings(Section):
+    """OTA, health and metrics, MQTT over WebSocket."""
+
+    bind: Bind = BindAddress("0.0.0.0", 8003)
+    """Address of the HTTP server; devices and browsers use it."""
+
+    max_body_bytes: int = Field(65_536, ge=4096)
+    """Largest request body, in bytes."""
+
+    max_connections: int = Field(2_000, ge=1)
+    """HTTP connections at once."""
+
+    requests_per_minute: int = Field(120, ge=1)
+    """OTA requests per minute from one address."""
+
+
+class OtaSettings(Section):
+    """What a booting device is told."""
+
+    transport: Literal["mqtt", "websocket"] = "mqtt"
+    """Channel for devices without a setting of their own."""
+
+    new_devices: Literal["allow", "activate"] = "allow"
+    """allow: a device that asks for the first time gets credentials. activate: it shows a code, and gets them
+    after `mimi-mqtt devices allow`."""
+
+    max_devices: int = Field(10_000, ge=1)
+    """Devices that may be registered through OTA."""
+
+
+class AccountSettings(Section):
+    """MQTT users that are not devices."""
+
+    admin_username: str = "admin"
+    """User who may read and write the whole mimi/# tree."""
+
+    admin_password: SecretStr | None = None
+    """Empty: the administrator can't log in. Prefer the variable MIMI_ACCOUNTS__ADMIN_PASSWORD."""
+
+    anonymous: bool = False
+    """Whether clients without a user name may connect. They never see or touch mimi/#."""
+
+
+class StoreSettings(Section):
+    """The database."""
+
+    url: SecretStr | None = None
+    """SQLAlchemy URL, such as postgresql+asyncpg://user:password@host/name. Empty: SQLite in data_dir."""
+
+    keep_conversations_days: int = Field(90, ge=1)
+    """Conversations older than this are deleted, in days."""
+
+
+class SessionSettings(Section):
+    """One live conversation with a device."""
+
+    idle_timeout_s: float = Field(110.0, ge=5, le=118)
+    """Silence before the server says goodbye, in seconds. Devices give a channel up after 120."""
+
+    max_sessions: int = Field(2_000, ge=1)
+    """Live sessions at once; a hello beyond is answered with an alert."""
+
+    wake_word: Literal["greet", "answer", "listen"] = "greet"
+    """What the wake word does: greet says the greeting, answer treats it as the first question,
+    listen stays silent."""
+
+    guard_gap_ms: int = Field(100, ge=60, le=500)
+    """Between `tts start` and the first audio, in ms: UDP may overtake MQTT, and a device discards audio
+    until it is in the speaking state."""
+
+    playout_ahead_frames: int = Field(3, ge=1, le=30)
+    """Frames sent ahead of real time; low-memory devices hold 5."""
+
+    stop_margin_ms: int = Field(120, ge=0, le=1000)
+    """Between the end of the last frame's play-out and `tts stop`, in ms."""
+
+    watchdog_s: float = Field(60.0, ge=5)
+    """Longest time without progress before a turn is ended, in seconds."""
+
+
+class VoiceSettings(Section):
+    """Hearing and turn-taking."""
+
+    speech_threshold: float = Field(0.5, gt=0, lt=1)
+    """Voice probability from which a frame counts as speech."""
+
+    min_speech_ms: int = Field(180, ge=20)
+    """Speech needed before an utterance has begun, in ms."""
+
+    preroll_ms: int = Field(300, ge=0, le=2000)
+    """Audio before the detected beginning that is kept, in ms."""
+
+    end_silence_ms: int = Field(700, ge=200, le=5000)
+    """Silence that ends an utterance in auto and realtime mode, in ms; adapts between half and one and a half
+    times this to the speaker's own pauses."""
+
+    max_utterance_s: float = Field(30.0, ge=2, le=300)
+    """An utterance longer than this is cut and answered, in seconds."""
+
+    no_speech_timeout_s: float = Field(15.0, ge=2)
+    """A listening turn in which nobody speaks for so long ends without a word, in seconds."""
+
+    jitter_ms: int = Field(120, ge=0, le=1000)
+    """How long a missing packet is waited for before it counts as lost, in ms."""
+
+    opus_bitrate: int = Field(24_000, ge=6_000, le=128_000)
+    """Downlink Opus bit rate, in bits per second."""
+
+    opus_complexity: int = Field(5, ge=0, le=10)
+    """Downlink Opus encoder effort."""
+
+    downlink_sample_rate: Literal[16_000, 24_000] = 24_000
+    """Sample rate of the speech sent to devices, in Hz."""
+
+    audio_threads: int = Field(2, ge=1, le=64)
+    """Threads for Opus and voice activity detection, shared by all sessions."""
+
+    max_reply_chars: int = Field(4_000, ge=100)
+    """A reply longer than this is cut at a sentence."""
+
+    max_tool_rounds: int = Field(5, ge=0, le=50)
+    """How often one reply may call tools."""
+
+    history_turns: int = Field(20, ge=0)
+    """Turns of the conversation the language model is shown."""
+
+
+class AssistantSettings(Section):
+    """Who is speaking."""
+
+    name: str = "MiMi"
+    """The assistant's name."""
+
+    prompt: str = (
+        "You are MiMi, a friendly voice assistant in a small device. Answer in the user's language, in one to "
+        "three short spoken sentences, without lists, markup or links. Begin with one emoji that shows your "
+        "mood. Use the tools when the user wants something done."
+    )
+    """System prompt for language models."""
+
+    greeting: str = "Hello! How can I help you?"
+    """Said when the wake word is heard and session.wake_word is greet."""
+
+    voice: str | None = None
+    """Voice name at the text-to-speech provider. Empty: its default for the language."""
+
+    speed: float = Field(1.0, ge=0.5, le=2.0)
+    """Speaking speed."""
+
+
+Chain = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    PlainSerializer(lambda names: names[0] if len(names) == 1 else list(names)),
+    Field(min_length=1),
+]
+
+
+class ProviderSettings(Section):
+    """Who hears, thinks and speaks. `auto` chooses by the API keys in the environment, else offline."""
+
+    vad: str = "silero"
+    """Voice activity detection."""
+
+    stt: Chain = ("auto",)
+    """Speech to text: a name, or a list tried in order."""
+
+    llm: Chain = ("auto",)
+    """Language model: a name, or a list tried in order."""
+
+    tts: Chain = ("auto",)
+    """Text to speech: a name, or a list tried in order."""
+
+    timeout_s: float = Field(15.0, gt=0)
+    """Longest wait for a provider's first result, and between two parts of it, in seconds."""
+
+    retries: int = Field(1, ge=0, le=5)
+    """Further tries at a provider before the next one in the list is asked."""
+
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of each provider under its name, such as {openai: {base_url: "http://localhost:1234/v1"}}."""
+
+
+class Settings(Section):
+    """All of broker.yaml."""
+
+    server: ServerSettings = ServerSettings()
+    log: LogSettings = LogSettings()
+    mqtt: MqttSettings = MqttSettings()
+    udp: UdpSettings = UdpSettings()
+    http: HttpSettings = HttpSettings()
+    ota: OtaSettings = OtaSettings()
+    accounts: AccountSettings = AccountSettings()
+    store: StoreSettings = StoreSettings()
+    session: SessionSettings = SessionSettings()
+    voice: VoiceSettings = VoiceSettings()
+    assistant: AssistantSettings = AssistantSettings()
+    providers: ProviderSettings = ProviderSettings()
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL in force."""
+        if self.store.url is not None:
+            return self.store.url.get_secret_value()
+        return f"sqlite+aiosqlite:///{(self.server.data_dir / 'mimi.db').absolute()}"

@@ -1,0 +1,34 @@
+"""Who is on a connection: the answer to every authentication."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class Role(Enum):
+    """What a connection may do."""
+
+    DEVICE = "device"
+    """A provisioned device under its own client id: served natively, pushed to without subscription."""
+    TESTER = "tester"
+    """A device's credentials under another client id: a general client of that device's topics only."""
+    ADMIN = "admin"
+    """The administrator: reads and writes the whole `mimi/#` tree."""
+    ANONYMOUS = "anonymous"
+    """No user name, where the configuration allows it: anything but `mimi/#`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An authenticated connection. `device_id` is set for DEVICE and TESTER."""
+
+    role: Role
+    username: str
+    device_id: str | None = None
+
+
+class Authenticator(Protocol):
+    """Checks credentials; called on the event loop for every CONNECT, so it neither blocks nor awaits."""
+
+    def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
+        """The identity, or None when the credentials are wrong; takes the same time for an unknown user."""

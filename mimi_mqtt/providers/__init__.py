@@ -1,0 +1,6 @@
+"""Who hears, thinks and speaks: the contracts, the registry, fallback chains, and one file a vendor.
+
+`base` holds the contracts and all that vendors share (time-outs, retries, metrics); `registry` loads a vendor
+by name ("module:Class"), so nobody imports a vendor module and no SDK is loaded before it is used. Imports
+`audio`, `config` and below; voice, tools and the composition root import it.
+"""

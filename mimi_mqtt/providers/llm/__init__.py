@@ -1,0 +1,1 @@
+"""Language models: one file a vendor, loaded by name through `providers.registry` alone."""

@@ -1,0 +1,1 @@
+"""Speech to text: one file a vendor, loaded by name through `providers.registry` alone."""

@@ -1,0 +1,1 @@
+"""Text to speech: one file a vendor, loaded by name through `providers.registry` alone."""

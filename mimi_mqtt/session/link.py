@@ -1,0 +1,116 @@
+"""What a session asks of a transport, and what a transport tells the sessions.
+
+Transports implement `ControlChannel`, `AudioTransport` and `AudioChannel`; the session manager implements
+`ControlSink`, a session `AudioSink`. `app` joins them. All calls are made on the event loop's thread and return
+at once; none of them raises into the other side.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class ControlChannel(Protocol):
+    """One device's authenticated control connection, whatever carries it."""
+
+    @property
+    def device_id(self) -> str:
+        """Whom the connection authenticated as; messages are attributed by this alone."""
+
+    @property
+    def transport(self) -> str:
+        """`mqtt` or `websocket`: the hello's `transport` must fit (`udp` and `websocket`)."""
+
+    @property
+    def local_host(self) -> str | None:
+        """The address of ours that the device reached, without port; None when the transport can't know."""
+
+    def send(self, payload: bytes) -> None:
+        """Queues one encoded control message. Dropped silently once the channel is closed."""
+
+    def close(self, reason: str) -> None:
+        """Ends the connection; `reason` is for the log."""
+
+
+class ControlSink(Protocol):
+    """Where transports deliver what devices say: the session manager."""
+
+    def control_opened(self, channel: ControlChannel) -> None:
+        """A device connected and was authenticated."""
+
+    def control_message(self, channel: ControlChannel, payload: bytes) -> None:
+        """A control message arrived on `channel`, of bounded size and otherwise unchecked."""
+
+    def control_closed(self, channel: ControlChannel, reason: str) -> None:
+        """`channel` is gone; nothing more comes from it."""
+
+
+@dataclass(slots=True)
+class AudioStats:
+    """Counters of one audio channel's uplink, in packets; `jitter_ms` as RFC 3550 defines it."""
+
+    received: int = 0
+    lost: int = 0
+    late: int = 0
+    duplicate: int = 0
+    forged: int = 0
+    limited: int = 0
+    address_changes: int = 0
+    sent: int = 0
+    jitter_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRequest:
+    """What a session needs of its audio channel.
+
+    `master_key` is the device's 16-byte UDP key from OTA; `host` the address the device should send to.
+    `sample_rate` (Hz) and `frame_ms` are those of the uplink: a packet that does not fit them is a forgery.
+    """
+
+    device_id: str
+    session_id: str
+    master_key: bytes
+    host: str
+    sample_rate: int
+    frame_ms: int
+
+
+class AudioSink(Protocol):
+    """Where a channel delivers what it believes: the session."""
+
+    def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
+        """One authentic Opus packet, in order of arrival, no duplicates. `sequence` counts from 1 without wrap in a
+        session's life; `timestamp` (ms) is 0 or echoes a downlink frame's; `now` is the loop's clock, in s."""
+
+
+class AudioChannel(Protocol):
+    """One session's audio in both directions."""
+
+    @property
+    def ssrc(self) -> int:
+        """The channel's identity on the wire."""
+
+    @property
+    def stats(self) -> AudioStats:
+        """Live counters."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the downlink has somewhere to go; until then `send` drops."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """The hello's section for this channel, such as `{"udp": {"server", "port", "key", "nonce", …}}`."""
+
+    def send(self, opus: bytes, timestamp: int) -> bool:
+        """Sends one frame; `timestamp` (ms, 32 bits) must be greater than the last one's. False when dropped."""
+
+    def close(self) -> None:
+        """Forgets the channel; datagrams for it are ignored from now on."""
+
+
+class AudioTransport(Protocol):
+    """Makes audio channels: the UDP server, or a WebSocket's own connection."""
+
+    def open(self, request: AudioRequest, sink: AudioSink) -> AudioChannel:
+        """A new channel with a fresh random ssrc and a key derived for `request.session_id`."""

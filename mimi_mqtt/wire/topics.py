@@ -1,0 +1,67 @@
+"""The `mimi/` topic tree and device ids; the same tree on the embedded broker and on the house's.
+
+`mimi/devices/<id>/up` (device to server), `…/down` (server to device), `…/state` (retained JSON), `…/event`,
+`…/command`, `…/reply`, and `mimi/status` (retained). `<id>` is the MAC in lower case with `-`.
+"""
+
+import re
+from typing import Literal
+
+from mimi_mqtt.errors import ProtocolError
+
+ROOT = "mimi"
+STATUS = f"{ROOT}/status"
+
+Leaf = Literal["up", "down", "state", "event", "command", "reply"]
+
+_MAC = re.compile(r"[0-9a-f]{2}(?:-[0-9a-f]{2}){5}")
+_DEVICE_TOPIC = re.compile(rf"{ROOT}/devices/({_MAC.pattern})/(\w+)")
+
+
+def device_id_from_mac(mac: str) -> str:
+    """`AA:BB:CC:00:11:22` (any case, `:`, `-` or nothing between) -> `aa-bb-cc-00-11-22`.
+
+    Raises ProtocolError when it is not a MAC address.
+    """
+    digits = re.sub(r"[:-]", "", mac.strip()).lower()
+    device_id = "-".join(digits[index : index + 2] for index in range(0, len(digits), 2))
+    if not _MAC.fullmatch(device_id):
+        raise ProtocolError(f"{mac[:40]!r} is not a MAC address such as aa:bb:cc:00:11:22")
+    return device_id
+
+
+def is_device_id(text: str) -> bool:
+    """Whether `text` is a device id as `device_id_from_mac` makes them."""
+    return _MAC.fullmatch(text) is not None
+
+
+def device_topic(device_id: str, leaf: Leaf) -> str:
+    """The topic of one of a device's channels."""
+    return f"{ROOT}/devices/{device_id}/{leaf}"
+
+
+def split_device_topic(topic: str) -> tuple[str, str] | None:
+    """`mimi/devices/<id>/<leaf>` -> (id, leaf), or None when the topic is another."""
+    match = _DEVICE_TOPIC.fullmatch(topic)
+    return (match[1], match[2]) if match else None
+
+
+def filter_matches(topic_filter: str, topic: str) -> bool:
+    """MQTT 3.1.1 section 4.7: whether a subscription's filter matches a topic name."""
+    if topic.startswith("$") != topic_filter.startswith("$"):
+        return False
+    levels = topic.split("/")
+    wanted = topic_filter.split("/")
+    for index, want in enumerate(wanted):
+        if want == "#":
+            return True
+        if index >= len(levels) or want not in ("+", levels[index]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def filter_within(topic_filter: str, prefix: str) -> bool:
+    """Whether every topic that `topic_filter` can match lies under `prefix` (levels without wildcards)."""
+    wanted = topic_filter.split("/")
+    levels = prefix.split("/")
+    return wanted[: len(levels)] == levels
