@@ -352,7 +352,8 @@ class ProviderSettings(Section):
     """Further tries at a provider before the next one in the list is asked."""
 
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options of each provider under its name, such as {openai: {base_url: "http://localhost:1234/v1"}}."""
+    """Options of each provider under its name, such as
+    {openai: {base_url: "http://localhost:1234/v1"}}."""
 
 
 class Settings(Section):

@@ -1,0 +1,165 @@
+"""Reads broker.yaml and MIMI_* variables, overlays them, validates once, and explains what is wrong.
+
+A variable's name is `MIMI_` and the key in capitals, `__` between the levels: `MIMI_HTTP__BIND=0.0.0.0:80`.
+Variables win over the file. Their values are read as YAML, so lists and booleans work.
+"""
+
+import difflib
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from mimi_mqtt.config.settings import Settings
+from mimi_mqtt.errors import ConfigError
+
+PREFIX = "MIMI_"
+DEFAULT_FILE = Path("broker.yaml")
+
+# Variables with the prefix that are not settings: read by the scripts, not by the server.
+_NOT_SETTINGS = frozenset({"MIMI_CONFIG", "MIMI_VENV"})
+
+_Path = tuple[str, ...]
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings in force.
+
+    `path` None means `MIMI_CONFIG` from `environ`, else broker.yaml in the current folder if there is one.
+    Raises ConfigError with one line per mistake: the key, where it was set, and what is allowed.
+    """
+    if path is None and environ.get("MIMI_CONFIG"):
+        path = Path(environ["MIMI_CONFIG"])
+    if path is None and DEFAULT_FILE.is_file():
+        path = DEFAULT_FILE
+    tree: dict[str, Any] = {}
+    sources: dict[_Path, str] = {}
+    if path is not None:
+        tree = _read_file(path, sources)
+    _overlay_variables(tree, environ, sources)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False)
+        lines = [_explain(problem, sources) for problem in problems]
+        raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
+
+
+def _read_file(path: Path, sources: dict[_Path, str]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{path}, line 1: must be a mapping of sections such as `mqtt:`")
+    _note_lines(node, (), path, sources)
+    # A section whose keys are all commented out is there, and empty.
+    return {name: {} if section is None else section for name, section in value.items()}
+
+
+def _note_lines(node: yaml.Node, where: _Path, path: Path, sources: dict[_Path, str]) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key_node, value_node in node.value:
+        key = (*where, str(key_node.value))
+        line = key_node.start_mark.line + 1
+        if key in sources:
+            raise ConfigError(f"{path}, line {line}: {'.'.join(key)} is set twice")
+        sources[key] = f"{path}, line {line}"
+        _note_lines(value_node, key, path, sources)
+
+
+def _overlay_variables(tree: dict[str, Any], environ: Mapping[str, str], sources: dict[_Path, str]) -> None:
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in _NOT_SETTINGS:
+            continue
+        where = tuple(part.lower() for part in name.removeprefix(PREFIX).split("__"))
+        text = environ[name]
+        value = text if _wants_text(where) else _read_value(name, text)
+        branch = tree
+        for depth, part in enumerate(where[:-1]):
+            inner = branch.get(part)
+            if inner is None:
+                inner = branch[part] = {}
+            if not isinstance(inner, dict):
+                above = ".".join(where[: depth + 1])
+                raise ConfigError(f"variable {name}: {above} is a value, not a section")
+            branch = inner
+        branch[where[-1]] = value
+        sources[where] = f"variable {name}"
+
+
+def _read_value(name: str, text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"variable {name}: its value is not valid YAML: {error}") from error
+
+
+def _wants_text(where: _Path) -> bool:
+    """Whether the setting is a string (a password of digits must stay one)."""
+    field = _field_at(where)
+    if field is None:
+        return False
+    options = get_args(field) if get_origin(field) in (Union, types.UnionType) else (field,)
+    kept = [option for option in options if option is not type(None)]
+    return all(isinstance(kind, type) and kind.__name__ in ("str", "SecretStr", "Path") for kind in kept)
+
+
+def _field_at(where: _Path) -> object | None:
+    model: type[BaseModel] = Settings
+    annotation: object | None = None
+    for part in where:
+        if part not in model.model_fields:
+            return None
+        annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return annotation
+
+
+def _explain(problem: ErrorDetails, sources: Mapping[_Path, str]) -> str:
+    where = tuple(str(part) for part in problem["loc"])
+    source = next((sources[where[:end]] for end in range(len(where), 0, -1) if where[:end] in sources), "")
+    key = ".".join(where) or "broker.yaml"
+    place = f" ({source})" if source else ""
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(where[:-1])
+        close = difflib.get_close_matches(where[-1], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else "known keys here: " + ", ".join(known)
+        return f"{key}{place}: there is no such key; {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float) and not _is_secret(where) else ""
+    if shown and shown.removeprefix(", ") in message:
+        shown = ""
+    message = message.removeprefix("Input should be ").removeprefix("must be ")
+    return f"{key}{place}: must be {message}{shown}" if message[:1].islower() else f"{key}{place}: {message}"
+
+
+def _is_secret(where: _Path) -> bool:
+    return any(word in part for part in where for word in ("password", "key", "secret", "token", "url"))
+
+
+def _known_keys(where: _Path) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in where:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
