@@ -146,8 +146,8 @@ def _explain(problem: ErrorDetails, sources: Mapping[_Path, str]) -> str:
     shown = f", not {given!r}" if isinstance(given, str | int | float) and not _is_secret(where) else ""
     if shown and shown.removeprefix(", ") in message:
         shown = ""
-    message = message.removeprefix("Input should be ").removeprefix("must be ")
-    return f"{key}{place}: must be {message}{shown}" if message[:1].islower() else f"{key}{place}: {message}"
+    message = message.replace("Input should be ", "must be ")
+    return f"{key}{place}: {message}{shown}"
 
 
 def _is_secret(where: _Path) -> bool:
