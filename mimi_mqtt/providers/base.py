@@ -1,19 +1,44 @@
-"""The contracts of the four provider roles, and all that vendors share.
+"""The contracts of the four provider roles.
 
-A vendor subclasses one role and implements its one private method; time-outs, retries, metrics and bounds are
-here, once. PCM is mono `int16[n]`; rates are in Hz.
+A vendor subclasses one role and implements its one private method; time-outs, retries and metrics
+(`resilience`), the audio of an utterance (`transcription`) and bounds are here, once. PCM is mono `int16[n]`;
+rates are in Hz.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from types import ModuleType
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
+from mimi_mqtt.providers.resilience import Limits as Limits
+from mimi_mqtt.providers.resilience import closing_parts, resilient
+from mimi_mqtt.providers.transcription import RecordedTranscription, Recording, TranscriptionWait
+from mimi_mqtt.providers.transcription import Transcript as Transcript
+from mimi_mqtt.providers.transcription import Transcription as Transcription
 
 Role = Literal["vad", "stt", "llm", "tts"]
+
+MAX_SPEECH_S = 600.0
+"""Longest speech taken for one sentence, in seconds; more is a broken answer."""
+
+MAX_ANSWER_CHARS = 100_000
+"""Longest answer of a language model, arguments of tool calls excluded; more is a broken answer."""
+
+MAX_TOOL_CALLS = 32
+"""Most tool calls in one answer; more is a broken answer."""
+
+_tokens = Counter("mimi_provider_tokens", "Tokens that language models counted.", ["name", "direction"])
 
 
 class ProviderOptions(BaseModel):
@@ -21,13 +46,8 @@ class ProviderOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds shared by all providers: seconds to the first result and between two parts, and further tries."""
-
-    timeout_s: float = 15.0
-    retries: int = 1
+    environment: ClassVar[Mapping[str, str]] = {}
+    """Options whose value comes from an environment variable where the configuration has none."""
 
 
 class Provider(ABC):
@@ -41,21 +61,47 @@ class Provider(ABC):
         self.options = options
         self.limits = limits
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027 - not every vendor has something to start
         """Loads models or starts children. Raises ProviderNotConfigured with the cure."""
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 - nor to free
         """Frees what `start` took; safe to call twice."""
 
+    @abstractmethod
     async def check(self) -> str:
-        """Really asks the provider for something small; a short description for `doctor`. Raises ProviderError."""
-        raise NotImplementedError
+        """Really asks the started provider for something small; a short description for `doctor`.
+
+        Raises ProviderError.
+        """
+
+
+def load_package(module: str, provider: str, extra: str) -> ModuleType:
+    """Imports a vendor's package on first use. Raises ProviderNotConfigured that names the extra to install.
+
+    Blocks for as long as the import takes: call it from a thread where that is more than a few milliseconds.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ProviderNotConfigured(
+            provider,
+            f"the Python package {package} can't be loaded ({error}): pip install 'mimi-mqtt[{extra}]'",
+        ) from error
+
+
+def speaks(languages: frozenset[str] | None, language: str | None) -> bool:
+    """Whether `language` (such as `pt-BR`) is among `languages` by its primary subtag; None is any."""
+    if languages is None or language is None:
+        return True
+    primary = language.lower().replace("_", "-").partition("-")[0]
+    return any(known.lower().replace("_", "-").partition("-")[0] == primary for known in languages)
 
 
 # ── voice activity ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class VadStream(ABC):
+class VadStream:
     """One speaker's detector state; opaque to everyone but its detector."""
 
 
@@ -71,24 +117,22 @@ class VoiceActivityDetector(Provider):
 
     @abstractmethod
     def probabilities(self, batch: Sequence[tuple[VadStream, Pcm]]) -> list[float]:
-        """For each (stream, 16 kHz chunk of any length) the highest speech probability, 0 to 1, in that chunk.
+        """For each (stream, 16 kHz chunk of any length) its highest speech probability, 0 to 1.
 
         Blocking; called from the audio threads, never twice at once with the same stream; releases the GIL.
         A chunk that completes no analysis window repeats the stream's last value.
         """
 
+    async def check(self) -> str:
+        """Judges half a second of silence."""
+        silence = np.zeros(self.sample_rate // 2, np.int16)
+        (probability,) = await asyncio.to_thread(self.probabilities, [(self.open(), silence)])
+        if not 0.0 <= probability <= 1.0:
+            raise ProviderBadAnswer(self.name, f"the speech probability of silence is {probability}")
+        return f"speech probability of silence: {probability:.2f}"
+
 
 # ── speech to text ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """What was understood so far, or (`final`) in all. Empty text: nothing was said."""
-
-    text: str
-    final: bool
-    language: str | None = None
-    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +144,6 @@ class SttCapabilities:
     sample_rate: int = 16_000
 
 
-class Transcription(ABC):
-    """One utterance on its way to text. Push audio as it comes; then `finish` and await the result."""
-
-    @abstractmethod
-    def push(self, pcm: Pcm) -> None:
-        """Adds audio at the provider's sample rate; never blocks; audio past the utterance bound is dropped."""
-
-    @abstractmethod
-    async def finish(self) -> Transcript:
-        """Ends the audio; the final transcript. Raises ProviderError."""
-
-    @property
-    @abstractmethod
-    def interim(self) -> str:
-        """The latest partial text, for endpointing and display."""
-
-    @abstractmethod
-    async def aclose(self) -> None:
-        """Cancels whatever is still running; safe after `finish`."""
-
-
 class SpeechToText(Provider):
     """Speech to text. Vendors implement `_transcribe`."""
 
@@ -128,12 +151,58 @@ class SpeechToText(Provider):
     capabilities: ClassVar[SttCapabilities]
 
     def open(self, *, language: str | None = None, max_s: float = 30.0) -> Transcription:
-        """Begins an utterance of at most `max_s` seconds; `language` is a hint such as `en`."""
-        raise NotImplementedError
+        """Begins an utterance of at most `max_s` seconds; `language` is a hint such as `en`.
+
+        Nothing is asked of the vendor before the first audio. Whoever opens it closes it.
+        """
+        recording = Recording(self.capabilities.sample_rate, max_s)
+        return RecordedTranscription(self.name, recording, partial(self.listen, recording, language))
+
+    async def listen(self, recording: Recording, language: str | None) -> AsyncGenerator[Transcript, None]:
+        """The transcripts of `recording`, which may still grow; the final one is last. Raises ProviderError.
+
+        A failed request is repeated with the same audio; time-outs count from the end of the audio.
+        """
+        attempts = resilient(
+            partial(self._one_listen, recording, language),
+            role=self.role,
+            name=self.name,
+            limits=self.limits,
+            wait=partial(TranscriptionWait, recording),
+            repeatable=True,
+        )
+        async with aclosing(attempts) as transcripts:
+            async for transcript in transcripts:
+                yield transcript
+
+    async def _one_listen(self, recording: Recording, language: str | None) -> AsyncIterator[Transcript]:
+        audio = recording.play(self.capabilities.sample_rate, whole=not self.capabilities.streaming)
+        async with closing_parts(self._transcribe(audio, language)) as transcripts:
+            async for transcript in transcripts:
+                yield transcript
+                if transcript.final:
+                    return
+        raise ProviderBadAnswer(self.name, "ended without a final transcript")
 
     @abstractmethod
     def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
-        """Yields interim transcripts, if it can, and the final one last."""
+        """Yields interim transcripts, if it can, and the final one last.
+
+        `audio` comes as it is spoken when the capabilities say `streaming`, else in one piece after the end;
+        it is never empty. Raises ProviderError kinds; anything else is a bug that ends the request.
+        """
+
+    async def check(self) -> str:
+        """Transcribes half a second of a quiet tone."""
+        rate = self.capabilities.sample_rate
+        tone = (1000 * np.sin(2 * np.pi * 220 * np.arange(rate // 2) / rate)).astype(np.int16)
+        transcription = self.open(max_s=1.0)
+        try:
+            transcription.push(tone)
+            await transcription.finish()
+        finally:
+            await transcription.aclose()
+        return "half a second of audio understood"
 
 
 # ── language model ───────────────────────────────────────────────────────────────────────────────────────
@@ -204,16 +273,65 @@ class LanguageModel(Provider):
         messages: Sequence[ChatMessage],
         tools: Sequence[ToolSpec] = (),
         options: ChatOptions | None = None,
+    ) -> AsyncGenerator[LlmEvent, None]:
+        """The answer as it comes.
+
+        Tool calls are whole, and come after the text of the same answer; the caller runs them, appends their
+        results and asks again. Raises ProviderError, also for an answer of nothing. Whoever stops reading early
+        closes the iterator (`contextlib.aclosing`).
+        """
+        return resilient(
+            partial(self._one_chat, messages, tools, options or ChatOptions()),
+            role=self.role,
+            name=self.name,
+            limits=self.limits,
+        )
+
+    async def _one_chat(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncIterator[LlmEvent]:
-        """The answer as it comes. Tool calls are whole, and come after the text of the same answer; the caller
-        runs them, appends their results and asks again. Raises ProviderError."""
-        raise NotImplementedError
+        chars = 0
+        calls: list[ToolCall] = []
+        usage: Usage | None = None
+        async with closing_parts(self._chat(messages, tools, options)) as events:
+            async for event in events:
+                match event:
+                    case TextDelta(text):
+                        chars += len(text)
+                        if chars > MAX_ANSWER_CHARS:
+                            raise ProviderBadAnswer(self.name, "the answer does not end")
+                        if text:
+                            yield event
+                    case ToolCall():
+                        calls.append(event)
+                        if len(calls) > MAX_TOOL_CALLS:
+                            raise ProviderBadAnswer(self.name, f"wants more than {MAX_TOOL_CALLS} tool calls")
+                    case Usage():
+                        usage = event
+        if not chars and not calls:
+            raise ProviderBadAnswer(self.name, "answered with nothing")
+        for call in calls:
+            yield call
+        if usage is not None:
+            _tokens.labels(self.name, "input").inc(usage.input_tokens)
+            _tokens.labels(self.name, "output").inc(usage.output_tokens)
+            yield usage
 
     @abstractmethod
     def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncIterator[LlmEvent]:
         """Yields the vendor's answer; raises ProviderError kinds, nothing else."""
+
+    async def check(self) -> str:
+        """Asks for one word."""
+        ping = ChatMessage("user", "This is a test. Answer with the one word: pong")
+        text = ""
+        async with aclosing(self.chat([ping])) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    text += event.text
+        return f"answered {text.strip()[:40]!r}"
 
 
 # ── text to speech ───────────────────────────────────────────────────────────────────────────────────────
@@ -250,10 +368,53 @@ class TextToSpeech(Provider):
     role = "tts"
     capabilities: ClassVar[TtsCapabilities]
 
-    def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncIterator[SpeechChunk]:
-        """The speech of one sentence, chunk by chunk. Raises ProviderError."""
-        raise NotImplementedError
+    def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
+        """The speech of one sentence, chunk by chunk; none for a text without a letter or digit.
+
+        Raises ProviderError, also for no speech at all. Whoever stops reading early closes the iterator
+        (`contextlib.aclosing`).
+        """
+        if not speakable(text):
+            return _nothing()
+        return resilient(
+            partial(self._one_speak, text.strip(), voice or VoiceOptions()),
+            role=self.role,
+            name=self.name,
+            limits=self.limits,
+        )
+
+    async def _one_speak(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
+        seconds = 0.0
+        async with closing_parts(self._synthesize(text, voice)) as chunks:
+            async for chunk in chunks:
+                if chunk.pcm.size == 0:
+                    continue
+                seconds += chunk.pcm.size / chunk.sample_rate
+                if seconds > MAX_SPEECH_S:
+                    raise ProviderBadAnswer(self.name, "the speech does not end")
+                yield chunk
+        if not seconds:
+            raise ProviderBadAnswer(self.name, "made no speech")
 
     @abstractmethod
     def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         """Yields the vendor's audio; raises ProviderError kinds, nothing else."""
+
+    async def check(self) -> str:
+        """Says one word."""
+        seconds, rate = 0.0, 0
+        async with aclosing(self.speak("test")) as chunks:
+            async for chunk in chunks:
+                rate = chunk.sample_rate
+                seconds += chunk.pcm.size / rate
+        return f"{seconds:.1f} s of speech at {rate} Hz"
+
+
+def speakable(text: str) -> bool:
+    """Whether there is anything to say in `text`: punctuation and emoji alone are silent."""
+    return any(character.isalnum() for character in text)
+
+
+async def _nothing() -> AsyncGenerator[SpeechChunk, None]:
+    return
+    yield

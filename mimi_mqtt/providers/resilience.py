@@ -1,0 +1,193 @@
+"""What every request to a provider is wrapped in: time-outs, retries, metrics, and errors of one kind.
+
+`resilient` is the border at which a vendor's stray exceptions become ProviderError. A request is repeated only
+while nothing of its answer has been passed on, so a caller never hears or reads the same thing twice.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from prometheus_client import Counter, Histogram
+
+from mimi_mqtt.errors import (
+    ProviderBadAnswer,
+    ProviderError,
+    ProviderNotConfigured,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+MAX_BACKOFF_S = 2.0
+"""Longest pause of our own choice before a retry, in seconds: somebody is waiting for an answer."""
+
+_requests = Counter("mimi_provider_requests", "Requests to providers, retries included.", ["role", "name"])
+_errors = Counter("mimi_provider_errors", "Requests to providers that failed.", ["role", "name", "kind"])
+_first_result = Histogram(
+    "mimi_provider_first_result_seconds",
+    "From the request (speech to text: from the end of the audio) to the first result (speech to text: the final "
+    "transcript).",
+    ["role", "name"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0),
+)
+
+_KINDS: dict[type[ProviderError], str] = {
+    ProviderNotConfigured: "not_configured",
+    ProviderRefused: "refused",
+    ProviderRateLimited: "rate_limited",
+    ProviderTimeout: "timeout",
+    ProviderUnavailable: "unavailable",
+    ProviderBadAnswer: "bad_answer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds shared by all providers.
+
+    `timeout_s`: longest wait for the first result and between two parts of it. `retries`: further tries.
+    `backoff_s`: longest pause before the first retry; it doubles with each, up to MAX_BACKOFF_S.
+    """
+
+    timeout_s: float = 15.0
+    retries: int = 1
+    backoff_s: float = 0.25
+
+
+def error_kind(error: ProviderError) -> str:
+    """The label of `error` in metrics: `timeout`, `refused`, …"""
+    return next((kind for known, kind in _KINDS.items() if isinstance(error, known)), "other")
+
+
+def retry_delay(error: ProviderError, tries: int, limits: Limits) -> float | None:
+    """How long to wait before trying again after `tries` failed tries, in s; None: trying again is no use.
+
+    The vendor's own Retry-After is kept to; one longer than `limits.timeout_s` is longer than a speaker waits,
+    so the request is given up instead.
+    """
+    if not error.retryable or tries > limits.retries:
+        return None
+    if isinstance(error, ProviderRateLimited) and error.retry_after_s is not None:
+        return error.retry_after_s if error.retry_after_s <= limits.timeout_s else None
+    longest = min(limits.backoff_s * 2 ** (tries - 1), MAX_BACKOFF_S)
+    return random.uniform(longest / 2, longest)
+
+
+class Wait(Protocol[T_contra]):
+    """When a provider is being waited for, and for how long already."""
+
+    def bound(self, timeout_s: float) -> AbstractAsyncContextManager[object]:
+        """Raises TimeoutError when the part awaited inside is not there in time."""
+
+    def seconds_to(self, part: T_contra) -> float | None:
+        """How long `part` was waited for, if it is what the provider is judged by."""
+
+
+class RequestWait(Generic[T]):
+    """The wait of a request that is complete when it is made: the clock runs from the start."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def bound(self, timeout_s: float) -> AbstractAsyncContextManager[object]:
+        """Runs from now."""
+        return asyncio.timeout(timeout_s)
+
+    def seconds_to(self, part: T) -> float | None:
+        """Any first part counts."""
+        return time.perf_counter() - self._began
+
+
+@asynccontextmanager
+async def provider_border(name: str, limits: Limits) -> AsyncIterator[None]:
+    """Inside, a vendor's code runs; outside, there are only ProviderErrors (and cancellation)."""
+    try:
+        yield
+    except ProviderError:
+        raise
+    except TimeoutError as error:
+        raise ProviderTimeout(name, f"no answer within {limits.timeout_s:g} s") from error
+    except OSError as error:
+        raise ProviderUnavailable(
+            name, f"connection failed ({error.strerror or type(error).__name__})"
+        ) from error
+    except Exception as error:  # noqa: BLE001 - the border: a vendor's bug ends one request, not a session
+        # The text of a stray exception may hold speech or keys, so only debug shows it.
+        logger.debug("%s failed unexpectedly", name, exc_info=error)
+        kind = type(error).__name__
+        raise ProviderBadAnswer(name, f"failed unexpectedly ({kind}); log.level debug shows where") from error
+
+
+@asynccontextmanager
+async def closing_parts(parts: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Closes a vendor's iterator at the end if it is a generator, so that its connection is freed now."""
+    try:
+        yield parts
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()
+
+
+async def _one_try(
+    attempt: Callable[[], AsyncIterator[T]], role: str, name: str, limits: Limits, wait: Wait[T]
+) -> AsyncGenerator[T, None]:
+    _requests.labels(role, name).inc()
+    measured = False
+    async with provider_border(name, limits), closing_parts(attempt()) as parts:
+        while True:
+            try:
+                async with wait.bound(limits.timeout_s):
+                    part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            if not measured and (seconds := wait.seconds_to(part)) is not None:
+                measured = True
+                _first_result.labels(role, name).observe(seconds)
+            yield part
+
+
+async def resilient(
+    attempt: Callable[[], AsyncIterator[T]],
+    *,
+    role: str,
+    name: str,
+    limits: Limits,
+    wait: Callable[[], Wait[T]] = RequestWait,
+    repeatable: bool = False,
+) -> AsyncGenerator[T, None]:
+    """The parts of `attempt()`, each bounded in time; a failed attempt is repeated if that may help.
+
+    `wait` makes the clock of one attempt. `repeatable`: also repeat when parts were already passed on (interim
+    transcripts replace each other). Raises ProviderError, and nothing else.
+    """
+    tries = 0
+    while True:
+        delivered = False
+        parts = _one_try(attempt, role, name, limits, wait())
+        try:
+            async for part in parts:
+                delivered = True
+                yield part
+            return
+        except ProviderError as error:
+            tries += 1
+            _errors.labels(role, name, error_kind(error)).inc()
+            delay = retry_delay(error, tries, limits)
+            if delay is None or (delivered and not repeatable):
+                raise
+            logger.info("%s %s: trying again in %.1f s: %s", role, name, delay, error_kind(error))
+        finally:
+            await parts.aclose()
+        await asyncio.sleep(delay)
