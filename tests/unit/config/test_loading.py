@@ -124,7 +124,9 @@ def test_unknown_time_zone_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["http://a", "::1", "a:1", "''"])
 def test_public_host_must_be_what_a_device_can_use(tmp_path: Path, host: str) -> None:
-    assert "server.public_host" in complaint(write(tmp_path, f"server:\n  public_host: {host!r}\n".replace('"', "")))
+    assert "server.public_host" in complaint(
+        write(tmp_path, f"server:\n  public_host: {host!r}\n".replace('"', ""))
+    )
 
 
 def test_key_set_twice_is_refused(tmp_path: Path) -> None:
