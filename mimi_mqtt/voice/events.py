@@ -27,6 +27,11 @@ class Output(Protocol):
     async def play(self, opus: bytes) -> None:
         """Queues one downlink frame of `frame_ms`; waits while the play-out queue is full."""
 
+    @property
+    def frames_played(self) -> int:
+        """Frames of the running speech that have left for the device since `begin_speech`; what an interrupted
+        reply is cut to in the dialogue. Keeps its value after the speech until the next `begin_speech`."""
+
     async def finish_speech(self) -> None:
         """Returns when the last queued frame has been played and `tts stop` was sent."""
 
