@@ -1,6 +1,7 @@
 """Opus, resampling, jitter buffer and play-out clock. Pure: samples and `now` in, samples and times out.
 
-PCM is mono `numpy.int16` everywhere. May import `errors`; voice, transports, session, providers and cli import it.
+PCM is mono `numpy.int16` everywhere. May import `errors`; voice, transports, session, providers and cli
+import it.
 """
 
 from typing import TypeAlias

@@ -1,0 +1,104 @@
+"""Puts packets back in order: waits a bounded time for a missing one, then reports it lost. Pure.
+
+The listener is a machine, so nothing is delayed while packets come in order; only a gap is waited for.
+"""
+
+from typing import Final
+
+MAX_HELD_PACKETS: Final = 64
+"""Packets held behind a gap; when there are more the gap counts as lost at once."""
+
+MAX_LOST_RUN: Final = 16
+"""Losses reported for one gap; a longer one is an outage, whose length nobody needs to hear."""
+
+_RESTART_AFTER: Final = 8
+"""Late packets in a row after which the sender is taken to have started over."""
+
+
+class JitterBuffer:
+    """One stream's order. Sequences count from 1 without wrap; `now` is any steady clock in seconds.
+
+    `wait_s` is how long a missing packet is waited for, counted from the arrival of the first one behind it.
+    """
+
+    __slots__ = ("_began", "_gap_since", "_held", "_late_run", "_next", "_ready", "_wait_s", "late", "lost")
+
+    def __init__(self, wait_s: float) -> None:
+        self._wait_s = wait_s
+        self._next = 1
+        self._began = False
+        self._ready: list[bytes | None] = []
+        self._held: dict[int, tuple[float, bytes]] = {}
+        self._gap_since = 0.0
+        self._late_run = 0
+        self.lost = 0
+        """Packets given up, in all."""
+        self.late = 0
+        """Packets dropped because their place was already past, in all."""
+
+    def push(self, sequence: int, opus: bytes, now: float) -> None:
+        """Takes a packet; one that comes too late, or twice, is dropped."""
+        if sequence == self._next:
+            self._ready.append(opus)
+            self._next = sequence + 1
+            self._began = True
+            self._late_run = 0
+            if self._held:
+                self._take_held()
+        elif sequence > self._next:
+            self._late_run = 0
+            if not self._held:
+                self._gap_since = now
+            self._held.setdefault(sequence, (now, opus))
+            if len(self._held) > MAX_HELD_PACKETS:
+                self._give_up_gap()
+        else:
+            self.late += 1
+            self._late_run += 1
+            if self._late_run >= _RESTART_AFTER:
+                self.flush()
+                self._late_run = 0
+                self._ready.append(opus)
+                self._next = sequence + 1
+
+    def pop(self, now: float) -> list[bytes | None]:
+        """What can be decoded now, in order; None stands for a lost packet, to be concealed."""
+        while self._held and now >= self._gap_since + self._wait_s:
+            self._give_up_gap()
+        ready, self._ready = self._ready, []
+        return ready
+
+    @property
+    def due(self) -> float | None:
+        """When `pop` will give up a gap without another packet; None while nothing is waited for."""
+        return self._gap_since + self._wait_s if self._held else None
+
+    def flush(self) -> list[bytes | None]:
+        """Everything held, its gaps as losses: for the end of an utterance. The count goes on."""
+        while self._held:
+            self._give_up_gap()
+        ready, self._ready = self._ready, []
+        return ready
+
+    def reset(self) -> None:
+        """Drops what is held; the sender's count goes on."""
+        if self._held:
+            self._next = max(self._held) + 1
+        self._held.clear()
+        self._ready.clear()
+
+    def _give_up_gap(self) -> None:
+        first = min(self._held)
+        if self._began:  # losses before the very first packet are silence nobody misses
+            self.lost += first - self._next
+            self._ready.extend([None] * min(first - self._next, MAX_LOST_RUN))
+        self._next = first
+        self._began = True
+        self._take_held()
+
+    def _take_held(self) -> None:
+        while (held := self._held.pop(self._next, None)) is not None:
+            self._ready.append(held[1])
+            self._next += 1
+        if self._held:  # the next gap is as old as the first packet that came behind it
+            self._gap_since = min(arrived for arrived, _ in self._held.values())
