@@ -1,7 +1,7 @@
 """The `mimi-mqtt` command: one file (or package) a subcommand, imported when it is asked for.
 
-A command module has a docstring whose first line is its help, `configure(parser)` that declares its arguments,
-and `run(args) -> int` that returns the exit code. Imports everything below; nobody imports it.
+A command module has a docstring that is its help, `configure(parser)` that declares its arguments, and
+`run(args) -> int` that returns the exit code. Imports everything below; nobody imports it.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def _load(command: str, parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration, 130 interrupted."""
+    """Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong arguments or settings, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="mimi-mqtt", description="A self-hosted voice server for ESP32 devices."

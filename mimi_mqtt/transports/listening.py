@@ -90,6 +90,20 @@ def _protocol(kind: socket.SocketKind) -> str:
     return "TCP" if kind == socket.SOCK_STREAM else "UDP"
 
 
+def outward_address() -> str:
+    """The IPv4 address of this machine's default route: the one most likely to be seen by devices.
+
+    127.0.0.1 when there is no network.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a UDP socket sends nothing; it only asks for the route.
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
 def owner_of_port(port: int, kind: socket.SocketKind) -> str:
     """` by pid 812 (mosquitto)`, or nothing when this user may not know."""
     try:

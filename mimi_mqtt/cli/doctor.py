@@ -1,0 +1,249 @@
+"""Checks this machine, the network and the providers; each line says what is wrong and how to mend it.
+
+Works with the server running (then it really talks to it, as a device would) or stopped.
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import socket
+import stat
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from mimi_mqtt.config import BindAddress, Settings, load_settings
+from mimi_mqtt.errors import MimiError, ProviderError, StartupError
+from mimi_mqtt.log import setup_logging
+from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
+
+_PROVIDER_TIMEOUT_S = 30.0
+_TALK_TIMEOUT_S = 15.0
+_CERTIFICATE_WARNING = timedelta(days=30)
+_DISK_WARNING_BYTES = 200 * 1024 * 1024
+
+# A locally administered MAC of its own: the doctor never takes a real device's place.
+_DOCTOR_MAC = "02:d0:c7:0a:00:01"
+
+Grade = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report: what was looked at, how it is, and how to mend it."""
+
+    grade: Grade
+    what: str
+    detail: str
+    cure: str = ""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares --config."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (default as for serve)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the findings; 1 when one of them is a failure."""
+    settings = load_settings(args.config, os.environ)
+    setup_logging("error", "text")
+    return asyncio.run(_report(settings))
+
+
+async def _report(settings: Settings) -> int:
+    failed = False
+    async for finding in examine(settings):
+        mark = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}[finding.grade]
+        print(f"{mark}  {finding.what}: {finding.detail}", flush=True)
+        if finding.cure:
+            print(f"      -> {finding.cure}", flush=True)
+        failed |= finding.grade == "fail"
+    return 1 if failed else 0
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """All findings, in the order a person would look."""
+    yield _libopus()
+    yield _data_dir(settings.server.data_dir)
+    for finding in _certificate(settings):
+        yield finding
+    health = await _running_server(settings)
+    if health is None:
+        for finding in _ports(settings):
+            yield finding
+    else:
+        yield health
+    address = settings.server.public_host or outward_address()
+    yield _address(settings, address)
+    if health is None:
+        yield Finding("warn", "conversation", "not tried, as no server is running here",
+                      "start ./scripts/serve and run this again to prove MQTT and UDP")  # fmt: skip
+    else:
+        yield await _conversation(settings, address)
+    for role in ("vad", "stt", "llm", "tts"):
+        yield await _provider(settings, role)
+
+
+def _libopus() -> Finding:
+    from mimi_mqtt.audio.opus import libopus_version
+
+    try:
+        return Finding("ok", "libopus", libopus_version())
+    except StartupError as error:
+        return Finding("fail", "libopus", str(error), "apt-get install libopus0")
+
+
+def _data_dir(folder: Path) -> Finding:
+    shown = str(folder)
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding("fail", "data folder", f"{shown} can't be written by this user",
+                       "set server.data_dir, or give the folder to this user")  # fmt: skip
+    free = shutil.disk_usage(existing).free
+    if free < _DISK_WARNING_BYTES:
+        return Finding("warn", "data folder", f"{shown}: only {free // 2**20} MiB free", "free some space")
+    secrets = [path for path in folder.glob("*") if path.is_file() and "secret" in path.name]
+    for path in secrets:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            return Finding(
+                "fail", "data folder", f"{path} is readable by others ({mode:04o})", f"chmod 600 {path}"
+            )
+    return Finding("ok", "data folder", f"{shown} ({free // 2**20} MiB free)")
+
+
+def _certificate(settings: Settings) -> list[Finding]:
+    from cryptography import x509
+
+    path = settings.mqtt.tls_certificate
+    if path is None:
+        return [Finding("ok", "TLS", "off", "")]
+    try:
+        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    except (OSError, ValueError) as error:
+        return [
+            Finding("fail", "certificate", f"{path}: {error}", "run scripts/make-certs, or mend the path")
+        ]
+    until = certificate.not_valid_after_utc
+    left = until - datetime.now(UTC)
+    if left < timedelta(0):
+        return [Finding("fail", "certificate", f"{path} expired on {until:%Y-%m-%d}", "renew it")]
+    if left < _CERTIFICATE_WARNING:
+        return [Finding("warn", "certificate", f"{path} expires in {left.days} days", "renew it")]
+    findings = [Finding("ok", "certificate", f"{path}, valid until {until:%Y-%m-%d}")]
+    if certificate.issuer == certificate.subject or "development CA" in certificate.issuer.rfc4514_string():
+        cure = "for them use a certificate of a real domain name, or plain TCP"
+        findings.append(Finding("warn", "certificate", "stock devices accept public authorities only", cure))
+    return findings
+
+
+def _ports(settings: Settings) -> list[Finding]:
+    Open = Callable[[BindAddress, str], socket.socket]
+    wanted: list[tuple[str, Open, BindAddress, str, bool]] = [
+        ("HTTP port", open_tcp, settings.http.bind, "http.bind", False),
+        (
+            "MQTT port",
+            open_tcp,
+            settings.mqtt.bind,
+            "mqtt.bind",
+            "bind" not in settings.mqtt.model_fields_set,
+        ),
+        ("UDP port", open_udp, settings.udp.bind, "udp.bind", "bind" not in settings.udp.model_fields_set),
+    ]
+    if settings.mqtt.tls_certificate is not None:
+        movable = "tls_bind" not in settings.mqtt.model_fields_set
+        wanted.append(("MQTT TLS port", open_tcp, settings.mqtt.tls_bind, "mqtt.tls_bind", movable))
+    findings = []
+    for what, open_socket, bind, key, movable in wanted:
+        try:
+            open_socket(bind, key).close()
+            findings.append(Finding("ok", what, f"{bind} is free"))
+        except StartupError as error:
+            grade: Grade = "warn" if movable else "fail"
+            cure = "the server will take the next free one" if movable else f"set {key} to another one"
+            findings.append(Finding(grade, what, str(error).partition(": set ")[0], cure))
+    return findings
+
+
+def _local_url(settings: Settings, host: str) -> str:
+    return f"http://{host}:{settings.http.bind.port}"
+
+
+def _loopback(settings: Settings) -> str:
+    return "127.0.0.1" if settings.http.bind.host in ("0.0.0.0", "::") else settings.http.bind.host
+
+
+async def _running_server(settings: Settings) -> Finding | None:
+    url = _local_url(settings, _loopback(settings)) + "/healthz"
+    try:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+            answer = await client.get(url)
+            parts = answer.json()["parts"]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+    down = [name for name, part in parts.items() if not part["ok"]]
+    if down:
+        return Finding("fail", "server", f"running, but down: {', '.join(down)}", f"see {url} and the log")
+    return Finding("ok", "server", f"running at {url.removesuffix('/healthz')}, all {len(parts)} parts up")
+
+
+def _address(settings: Settings, address: str) -> Finding:
+    ota = f"http://{address}:{settings.http.bind.port}/xiaozhi/ota/"
+    if address.startswith("127."):
+        return Finding("warn", "address for devices", f"{ota} works on this machine only",
+                       "connect this machine to a network, or set server.public_host")  # fmt: skip
+    if settings.http.bind.host.startswith("127."):
+        detail = f"http.bind is {settings.http.bind}: devices can't reach it"
+        return Finding("fail", "address for devices", detail, "set http.bind to 0.0.0.0:8003")
+    return Finding("ok", "address for devices", ota)
+
+
+async def _conversation(settings: Settings, address: str) -> Finding:
+    """A real hello, a wake word and a spoken answer, through the address that devices use."""
+    from mimi_mqtt.cli.device.client import DeviceOptions, converse
+
+    ota = f"http://{address}:{settings.http.bind.port}/xiaozhi/ota/"
+    options = DeviceOptions(ota=ota, mac=_DOCTOR_MAC, text="hello", timeout_s=_TALK_TIMEOUT_S)
+    summary = await converse(options)
+    if not summary.ok:
+        return Finding("fail", "conversation", f"a simulated device at {ota} got no answer: {summary.error}",
+                       "let MQTT (TCP) and the audio port (UDP) through this machine's firewall")  # fmt: skip
+    detail = f"OTA, MQTT and UDP work through {address}: {summary.audio_ms} ms of speech, {summary.lost} lost"
+    return Finding("ok", "conversation", detail)
+
+
+async def _provider(settings: Settings, role: Literal["vad", "stt", "llm", "tts"]) -> Finding:
+    """Starts the provider of `role` and really asks it for something small."""
+    from mimi_mqtt.providers.registry import build, resolve
+
+    names = ", ".join(resolve(role, settings.providers, os.environ))
+    what = f"{role} ({names})"
+    provider = None
+    try:
+        began = time.monotonic()
+        provider = build(role, settings.providers, os.environ)
+        await provider.start()
+        started = time.monotonic()
+        async with asyncio.timeout(_PROVIDER_TIMEOUT_S):
+            answer = await provider.check()
+        start_ms, answer_ms = (started - began) * 1000, (time.monotonic() - started) * 1000
+        return Finding("ok", what, f"{answer}; started in {start_ms:.0f} ms, answered in {answer_ms:.0f} ms")
+    except TimeoutError:
+        return Finding(
+            "fail", what, f"no answer in {_PROVIDER_TIMEOUT_S:.0f} s", "is its server running and reachable?"
+        )
+    except ProviderError as error:
+        return Finding("fail", what, str(error), f"see providers.{role} and providers.options in broker.yaml")
+    except MimiError as error:
+        return Finding("fail", what, str(error))
+    finally:
+        if provider is not None:
+            await provider.aclose()

@@ -1,0 +1,79 @@
+"""Runs the server until it is interrupted (Ctrl-C, SIGTERM): then sentences end and sessions say goodbye."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimi_mqtt import __version__
+from mimi_mqtt.config import load_settings
+from mimi_mqtt.log import setup_logging
+
+if TYPE_CHECKING:
+    from mimi_mqtt.app import App
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares --config."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: $MIMI_CONFIG, else ./broker.yaml)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves; returns 0 after an orderly stop. A second signal stops at once."""
+    began = time.monotonic()
+    settings = load_settings(args.config, os.environ)
+    setup_logging(settings.log.level, settings.log.format)
+    # Imported after the settings were found to be right: a mistake in them is told without delay.
+    from mimi_mqtt.app import App
+
+    async def serve() -> None:
+        app = App(settings, os.environ)
+        stop = asyncio.Event()
+        _stop_on_signals(stop)
+        await app.start()
+        try:
+            print(_welcome(app, time.monotonic() - began), flush=True)
+            await stop.wait()
+        finally:
+            await app.stop()
+
+    asyncio.run(serve())
+    return 0
+
+
+def _welcome(app: "App", seconds: float) -> str:
+    """What a newcomer needs next: addresses, ports, who speaks, and the line that talks to it."""
+    command = Path(sys.argv[0])
+    shown = os.path.relpath(command) if command.name == "mimi-mqtt" and command.exists() else "mimi-mqtt"
+    local = f"http://{app.local_host}:{app.http_port}/xiaozhi/ota/"
+    tls = f", TLS {app.mqtt_tls_port}" if app.mqtt_tls_port else ", TLS off"
+    voice = ", ".join(f"{role} {'+'.join(names)}" for role, names in app.providers.items())
+    return "\n".join(
+        (
+            f"mimi_mqtt {__version__} is ready ({seconds:.1f} s)",
+            f"  OTA for devices  http://{app.device_host}:{app.http_port}/xiaozhi/ota/",
+            f"  Web              http://{app.device_host}:{app.http_port}/",
+            f"  MQTT             {app.mqtt_port}{tls}",
+            f"  UDP              {app.udp_port}",
+            f"  Voice            {voice}",
+            f'  Talk to it       {shown} device --ota {local} --say "what time is it"',
+        )
+    )
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)

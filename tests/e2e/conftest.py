@@ -1,0 +1,154 @@
+"""The real command line: a server process in a folder of its own, and commands run against it."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_READY_TIMEOUT_S = 60
+
+
+@dataclass
+class Command:
+    """A finished `mimi-mqtt` command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The JSON object on the last line of standard output."""
+        parsed: dict[str, Any] = json.loads(self.out.strip().splitlines()[-1])
+        return parsed
+
+
+@dataclass
+class Server:
+    """A `mimi-mqtt serve` process on free ports; `start` and `stop` may be called again."""
+
+    folder: Path
+    environ: dict[str, str]
+    ota: str = ""
+    welcome: str = ""
+    process: asyncio.subprocess.Process | None = None
+    ports: dict[str, str] = field(default_factory=dict)
+
+    async def start(self) -> None:
+        """Returns when the server says that it is ready."""
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mimi_mqtt", "serve",
+            cwd=self.folder, env=self.environ | self.ports,
+            stdout=asyncio.subprocess.PIPE, stderr=(self.folder / "server.log").open("ab"),
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        lines = []
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            while line := (await self.process.stdout.readline()).decode():
+                lines.append(line)
+                if "--say" in line:
+                    break
+        self.welcome = "".join(lines)
+        found = re.search(r"--ota (\S+)", self.welcome)
+        assert found, f"the server did not start:\n{self.welcome}{self.log}"
+        self.ota = found[1]
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Asks the server to stop and returns its exit code."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(30):
+            return await self.process.wait()
+
+    async def restart(self) -> None:
+        """A stop and a start at the same addresses, as after an update."""
+        mqtt = re.search(r"MQTT\s+(?:\S+:)?(\d+)", self.welcome)
+        udp = re.search(r"UDP\s+(?:\S+:)?(\d+)", self.welcome)
+        http = re.search(r":(\d+)/xiaozhi", self.ota)
+        assert mqtt
+        assert udp
+        assert http
+        await self.stop()
+        self.ports = {
+            "MIMI_MQTT__BIND": f"127.0.0.1:{mqtt[1]}",
+            "MIMI_UDP__BIND": f"127.0.0.1:{udp[1]}",
+            "MIMI_HTTP__BIND": f"127.0.0.1:{http[1]}",
+        }
+        await self.start()
+
+    @property
+    def log(self) -> str:
+        """What the server wrote to standard error."""
+        return (self.folder / "server.log").read_text(encoding="utf-8")
+
+    async def run(self, *arguments: str, timeout: float = 90) -> Command:
+        """Runs a `mimi-mqtt` command with the server's settings."""
+        return await run_command(*arguments, cwd=self.folder, environ=self.environ, timeout=timeout)
+
+
+async def run_command(*arguments: str, cwd: Path, environ: dict[str, str], timeout: float = 90) -> Command:
+    """Runs `mimi-mqtt` with `arguments` to its end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mimi_mqtt", *arguments, cwd=cwd, env=environ,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(timeout):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Command(process.returncode, out.decode(), err.decode())
+
+
+def clean_environ(**settings: str) -> dict[str, str]:
+    """The environment without keys and settings of the person who runs the tests, plus `settings`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MIMI_") and not name.endswith("_API_KEY")
+    }
+    return kept | settings
+
+
+MakeServer = Callable[..., Server]
+
+
+@pytest.fixture
+async def make_server(tmp_path: Path) -> AsyncIterator[MakeServer]:
+    """Makes servers that are not started yet; all are ended with the test."""
+    servers: list[Server] = []
+
+    def make(**settings: str) -> Server:
+        folder = tmp_path / f"server{len(servers)}"
+        folder.mkdir()
+        (folder / "server.log").touch()
+        environ = clean_environ(
+            MIMI_MQTT__BIND="127.0.0.1:0", MIMI_UDP__BIND="127.0.0.1:0", MIMI_HTTP__BIND="127.0.0.1:0"
+        )
+        servers.append(Server(folder, environ | settings))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        if server.process is not None and server.process.returncode is None:
+            await server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+async def server(make_server: MakeServer) -> Server:
+    """A running server with the offline voice."""
+    made = make_server()
+    await made.start()
+    return made

@@ -1,0 +1,55 @@
+"""A device boots, connects and holds a spoken conversation, out of the box, as its user runs it."""
+
+import pytest
+
+from tests.e2e.conftest import Server
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def test_device_is_heard_and_answered_with_speech(server: Server) -> None:
+    done = await server.run("device", "--ota", server.ota, "--say", "what time is it", "--json")
+    assert done.code == 0, done.out + done.err + server.log
+    summary = done.summary
+    assert summary["ok"] is True
+    assert summary["heard"] == "what time is it"
+    assert summary["reply"]
+    assert summary["audio_ms"] > 300
+    assert summary["clipped_start_ms"] == 0
+    assert summary["clipped_end_ms"] == 0
+
+
+async def test_lossy_jittery_network_is_no_obstacle(server: Server) -> None:
+    for seed in ("1", "2"):
+        done = await server.run(
+            "device", "--ota", server.ota, "--say", "what time is it", "--json",
+            "--loss", "5", "--jitter", "40", "--seed", seed,
+        )  # fmt: skip
+        assert done.code == 0, done.out + done.err + server.log
+        assert done.summary["heard"] == "what time is it"
+        assert done.summary["clipped_start_ms"] == 0
+        assert done.summary["clipped_end_ms"] == 0
+
+
+@pytest.mark.parametrize("mode", ["manual", "realtime"])
+async def test_volume_is_set_with_the_devices_own_tool(server: Server, mode: str) -> None:
+    done = await server.run(
+        "device", "--ota", server.ota, "--say", "set the volume to forty", "--mode", mode, "--json"
+    )
+    assert done.code == 0, done.out + done.err + server.log
+    assert "self.audio_speaker.set_volume" in done.summary["tools_called"]
+
+
+async def test_wake_word_is_greeted(server: Server) -> None:
+    done = await server.run("device", "--ota", server.ota, "--text", "hi mimi", "--json")
+    assert done.code == 0, done.out + done.err + server.log
+    assert "Hello" in done.summary["reply"]
+
+
+async def test_device_goes_on_after_a_restart_of_the_server(server: Server) -> None:
+    first = await server.run("device", "--ota", server.ota, "--say", "what time is it", "--json")
+    assert first.code == 0, first.out + first.err + server.log
+    await server.restart()
+    second = await server.run("device", "--ota", server.ota, "--say", "what time is it", "--json")
+    assert second.code == 0, second.out + second.err + server.log
+    assert second.summary["heard"] == "what time is it"
