@@ -46,6 +46,23 @@ def split_device_topic(topic: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+def is_topic_name(topic: str) -> bool:
+    """MQTT 3.1.1 section 4.7: not empty, no wildcard, no U+0000. Its length is the encoding's matter."""
+    return bool(topic) and "#" not in topic and "+" not in topic and "\0" not in topic
+
+
+def is_topic_filter(topic_filter: str) -> bool:
+    """MQTT 3.1.1 section 4.7.1: `+` stands for a whole level, `#` for a whole last one."""
+    if not topic_filter or "\0" in topic_filter:
+        return False
+    if "#" not in topic_filter and "+" not in topic_filter:
+        return True
+    *parents, last = topic_filter.split("/")
+    if any("#" in level or ("+" in level and level != "+") for level in parents):
+        return False
+    return last in ("#", "+") or ("#" not in last and "+" not in last)
+
+
 def filter_matches(topic_filter: str, topic: str) -> bool:
     """MQTT 3.1.1 section 4.7: whether a subscription's filter matches a topic name."""
     if topic.startswith("$") != topic_filter.startswith("$"):

@@ -1,0 +1,124 @@
+"""Cutting a byte stream into MQTT control packets (MQTT 3.1.1, section 2)."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from mimi_mqtt.errors import MqttError
+
+
+class PacketType(IntEnum):
+    """Control packet types, section 2.2.1."""
+
+    CONNECT = 1
+    CONNACK = 2
+    PUBLISH = 3
+    PUBACK = 4
+    PUBREC = 5
+    PUBREL = 6
+    PUBCOMP = 7
+    SUBSCRIBE = 8
+    SUBACK = 9
+    UNSUBSCRIBE = 10
+    UNSUBACK = 11
+    class RawPacket(NamedTuple):
+    """One packet as cut from the stream: `flags` are its first byte's low four bits, `raw` is all of it."""
+
+    type: PacketType
+    flags: int
+    body: bytes
+    raw: bytes
+
+
+def _first_bytes() -> list[tuple[PacketType, int] | None]:
+    """What each first byte means; None where section 2.2 calls the packet malformed."""
+    table: list[tuple[PacketType, int] | None] = [None] * 256
+    for kind in PacketType:
+        wanted = 2 if kind in (PacketType.PUBREL, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE) else 0
+        for flags in range(16):
+            legal = flags & 6 != 6 if kind is PacketType.PUBLISH else flags == wanted
+            if legal:
+                table[kind << 4 | flags] = (kind, flags)
+    return table
+
+
+_FIRST_BYTES = _first_bytes()
+
+
+def _remaining_length(data: bytes, at: int) -> tuple[int, int]:
+    """The variable-length integer at `at` (section 2.2.3) and where it ends; (-1, 0) when it is cut short."""
+    value = 0
+    for shift in (0, 7, 14, 21):
+        if at >= len(data):
+            return -1, 0
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, at
+    raise MqttError("the remaining length has more than four bytes")
+
+
+class PacketReader:
+    """Cuts a byte stream into packets; holds at most one unfinished packet of at most `max_packet_bytes`.
+
+    `max_packet_bytes` counts the whole packet and may be changed at any time, between two packets of one
+    `feed` too: see there.
+    """
+
+    __slots__ = ("_buffer", "_wanted", "max_packet_bytes")
+
+    def __init__(self, max_packet_bytes: int) -> None:
+        self.max_packet_bytes = max_packet_bytes
+        self._buffer = bytearray()
+        self._wanted = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for the rest of their packet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[RawPacket]:
+        """The packets that `data` completes. Raises MqttError when the next packet is malformed or too large.
+
+        A fault behind complete packets is not raised before the next call, `feed(b"")` included, so what came
+        before it is not lost, and a limit that those packets change (CONNECT does) holds for what follows.
+        """
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._wanted:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        self._wanted = 0
+        packets: list[RawPacket] = []
+        start = 0
+        try:
+            while start < len(data):
+                packet = self._cut(data, start)
+                if packet is None:
+                    break
+                packets.append(packet)
+                start += len(packet.raw)
+        except MqttError:
+            if not packets:
+                raise
+        if start < len(data):
+            self._buffer += data[start:]
+        return packets
+
+    def _cut(self, data: bytes, start: int) -> RawPacket | None:
+        """The packet that begins at `start`, or None when it is not complete yet."""
+        first = _FIRST_BYTES[data[start]]
+        if first is None:
+            raise MqttError(f"a packet can't begin with 0x{data[start]:02x}")
+        remaining, body = _remaining_length(data, start + 1)
+        if remaining < 0:
+            return None
+        stop = body + remaining
+        size = stop - start
+        if size > self.max_packet_bytes:
+            raise MqttError(f"a packet of {size} bytes; {self.max_packet_bytes} are allowed")
+        if stop > len(data):
+            self._wanted = size
+            return None
+        return RawPacket(first[0], first[1], data[body:stop], data[start:stop])
