@@ -97,7 +97,7 @@ class AudioCipher:
         self._outgoing = cipher.encryptor()
 
     def decrypt(self, datagram: bytes) -> bytes:
-        """The payload of a datagram whose header was parsed. There is no tag: judge it before you believe it."""
+        """The payload of a datagram whose header was parsed. There is no tag: judge before you believe."""
         context = self._incoming
         context.reset_nonce(datagram[:HEADER_BYTES])
         return context.update(datagram[HEADER_BYTES:])

@@ -16,11 +16,6 @@ from mimi_mqtt.wire.mqtt_properties import connack_properties, skip_properties
 from mimi_mqtt.wire.topics import is_topic_filter, is_topic_name
 
 
-PINGREQ = 12
-    PINGRESP = 13
-    DISCONNECT = 14
-
-
 PINGREQ = b"\xc0\x00"
 PINGRESP = b"\xd0\x00"
 DISCONNECT = b"\xe0\x00"

@@ -20,7 +20,12 @@ class PacketType(IntEnum):
     SUBACK = 9
     UNSUBSCRIBE = 10
     UNSUBACK = 11
-    class RawPacket(NamedTuple):
+    PINGREQ = 12
+    PINGRESP = 13
+    DISCONNECT = 14
+
+
+class RawPacket(NamedTuple):
     """One packet as cut from the stream: `flags` are its first byte's low four bits, `raw` is all of it."""
 
     type: PacketType
