@@ -230,7 +230,8 @@ class OpusEncoder:
 
     `complexity` 0 to 10 trades time for quality. `application` "audio" is the default: at complexity 5 and
     24 kb/s it codes speech with CELT, a third of the cost (98 against 329 µs a 60 ms frame) of
-    "voip"'s hybrid mode, whose finer spectrum a small loudspeaker hardly shows. Raises AudioError for values libopus refuses.
+    "voip"'s hybrid mode, whose finer spectrum a small loudspeaker hardly shows. Raises AudioError for values
+    libopus refuses.
     """
 
     def __init__(
