@@ -148,7 +148,7 @@ class SpeechToText(Provider):
     """Speech to text. Vendors implement `_transcribe`."""
 
     role = "stt"
-    capabilities: ClassVar[SttCapabilities]
+    capabilities: SttCapabilities
 
     def open(self, *, language: str | None = None, max_s: float = 30.0) -> Transcription:
         """Begins an utterance of at most `max_s` seconds; `language` is a hint such as `en`.
@@ -277,8 +277,8 @@ class LanguageModel(Provider):
         """The answer as it comes.
 
         Tool calls are whole, and come after the text of the same answer; the caller runs them, appends their
-        results and asks again. Raises ProviderError, also for an answer of nothing. Whoever stops reading early
-        closes the iterator (`contextlib.aclosing`).
+        results and asks again. Raises ProviderError, also for an answer of nothing. Whoever stops reading
+        early closes the iterator (`contextlib.aclosing`).
         """
         return resilient(
             partial(self._one_chat, messages, tools, options or ChatOptions()),
@@ -366,7 +366,7 @@ class TextToSpeech(Provider):
     """Text to speech. Vendors implement `_synthesize`."""
 
     role = "tts"
-    capabilities: ClassVar[TtsCapabilities]
+    capabilities: TtsCapabilities
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of one sentence, chunk by chunk; none for a text without a letter or digit.

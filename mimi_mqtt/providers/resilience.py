@@ -1,7 +1,7 @@
 """What every request to a provider is wrapped in: time-outs, retries, metrics, and errors of one kind.
 
-`resilient` is the border at which a vendor's stray exceptions become ProviderError. A request is repeated only
-while nothing of its answer has been passed on, so a caller never hears or reads the same thing twice.
+`provider_border` is where a vendor's stray exceptions become ProviderError. A request is repeated only while
+nothing of its answer has been passed on, so a caller never hears or reads the same thing twice.
 """
 
 import asyncio
@@ -37,8 +37,7 @@ _requests = Counter("mimi_provider_requests", "Requests to providers, retries in
 _errors = Counter("mimi_provider_errors", "Requests to providers that failed.", ["role", "name", "kind"])
 _first_result = Histogram(
     "mimi_provider_first_result_seconds",
-    "From the request (speech to text: from the end of the audio) to the first result (speech to text: the final "
-    "transcript).",
+    "From the request to the first result; for stt from the end of the audio to the final transcript.",
     ["role", "name"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0),
 )
@@ -74,8 +73,8 @@ def error_kind(error: ProviderError) -> str:
 def retry_delay(error: ProviderError, tries: int, limits: Limits) -> float | None:
     """How long to wait before trying again after `tries` failed tries, in s; None: trying again is no use.
 
-    The vendor's own Retry-After is kept to; one longer than `limits.timeout_s` is longer than a speaker waits,
-    so the request is given up instead.
+    The vendor's own Retry-After is kept to; when it is longer than `limits.timeout_s`, longer than a speaker
+    waits, the request is given up instead.
     """
     if not error.retryable or tries > limits.retries:
         return None
@@ -120,11 +119,11 @@ async def provider_border(name: str, limits: Limits) -> AsyncIterator[None]:
     except TimeoutError as error:
         raise ProviderTimeout(name, f"no answer within {limits.timeout_s:g} s") from error
     except OSError as error:
-        raise ProviderUnavailable(
-            name, f"connection failed ({error.strerror or type(error).__name__})"
-        ) from error
-    except Exception as error:  # noqa: BLE001 - the border: a vendor's bug ends one request, not a session
-        # The text of a stray exception may hold speech or keys, so only debug shows it.
+        cause = error.strerror or type(error).__name__
+        raise ProviderUnavailable(name, f"connection failed ({cause})") from error
+    except Exception as error:
+        # The border: a vendor's bug ends one request, not a session. The text of a stray exception may
+        # hold speech or keys, so only debug shows it.
         logger.debug("%s failed unexpectedly", name, exc_info=error)
         kind = type(error).__name__
         raise ProviderBadAnswer(name, f"failed unexpectedly ({kind}); log.level debug shows where") from error
@@ -169,8 +168,8 @@ async def resilient(
 ) -> AsyncGenerator[T, None]:
     """The parts of `attempt()`, each bounded in time; a failed attempt is repeated if that may help.
 
-    `wait` makes the clock of one attempt. `repeatable`: also repeat when parts were already passed on (interim
-    transcripts replace each other). Raises ProviderError, and nothing else.
+    `wait` makes the clock of one attempt. `repeatable`: also repeat when parts were already passed on, as
+    interim transcripts replace each other. Raises ProviderError, and nothing else.
     """
     tries = 0
     while True:

@@ -1,4 +1,4 @@
-"""One utterance on its way to text: audio is pushed as it comes and kept, so that it can be asked about again."""
+"""One utterance on its way to text: its audio is kept as it comes, so that it can be asked about again."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ class Transcription(ABC):
 
     @abstractmethod
     def push(self, pcm: Pcm) -> None:
-        """Adds audio at the provider's sample rate; never blocks; audio past the utterance bound is dropped."""
+        """Adds audio at the provider's sample rate; never blocks; audio past the bound is dropped."""
 
     @abstractmethod
     async def finish(self) -> Transcript:
@@ -166,7 +166,7 @@ class TranscriptionWait:
 
 
 class RecordedTranscription(Transcription):
-    """A transcription of a Recording by `listen`, which runs in a task from the first audio to the final text."""
+    """A transcription by `listen`, which runs in a task from the first audio to the final text."""
 
     def __init__(
         self, name: str, recording: Recording, listen: Callable[[], AsyncGenerator[Transcript, None]]

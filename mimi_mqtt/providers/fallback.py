@@ -1,0 +1,322 @@
+"""A chain of providers of one role that is itself a provider: the next one is asked when one fails.
+
+Only a request of which nothing was passed on moves to the next provider, except for speech to text, whose
+audio is kept and asked about again. A provider that keeps failing is rested: it is asked last, not never.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import (
+    ProviderError,
+    ProviderNotConfigured,
+    ProviderRateLimited,
+    ProviderUnavailable,
+)
+from mimi_mqtt.providers.base import (
+    MAX_SPEECH_S,
+    ChatMessage,
+    ChatOptions,
+    LanguageModel,
+    LlmEvent,
+    Provider,
+    ProviderOptions,
+    SpeechChunk,
+    SpeechToText,
+    SttCapabilities,
+    TextToSpeech,
+    ToolSpec,
+    Transcript,
+    TtsCapabilities,
+    VoiceOptions,
+    speaks,
+)
+from mimi_mqtt.providers.resilience import error_kind, provider_border
+from mimi_mqtt.providers.transcription import Recording
+
+logger = logging.getLogger(__name__)
+
+P = TypeVar("P", bound=Provider)
+T = TypeVar("T")
+
+_fallbacks = Counter(
+    "mimi_provider_fallbacks",
+    "Requests that moved on to the next provider, by the one left.",
+    ["role", "name"],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a failing provider is rested: after `failures` in a row, for `rest_s` seconds of `clock`.
+
+    A provider that is not configured is rested at once; one that names its own time (Retry-After) for that
+    long, up to `longest_rest_s`.
+    """
+
+    failures: int = 3
+    rest_s: float = 30.0
+    longest_rest_s: float = 300.0
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class _Member(Generic[P]):
+    provider: P
+    started: bool = False
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failures: int = 0
+    rests_until: float = float("-inf")
+
+
+class _Members(Generic[P]):
+    """The providers of a chain, in order of preference, with their health."""
+
+    def __init__(self, providers: Sequence[P], breaker: Breaker) -> None:
+        self.name = "+".join(provider.name for provider in providers)
+        self._role = providers[0].role
+        self._members = [_Member(provider) for provider in providers]
+        self._breaker = breaker
+
+    async def start(self) -> None:
+        """Starts all; who can't is tried again later. Raises ProviderNotConfigured when nobody can."""
+        errors = [error for error in await asyncio.gather(*map(self._try_start, self._members)) if error]
+        if len(errors) == len(self._members):
+            raise ProviderNotConfigured(self.name, "; ".join(map(str, errors))) from errors[0]
+
+    async def _try_start(self, member: _Member[P]) -> ProviderError | None:
+        try:
+            await self._ensure_started(member)
+        except ProviderError as error:
+            logger.warning("%s can't start, others take its place: %s", self._role, error)
+            self._failed(member, error)
+            return error
+        return None
+
+    async def _ensure_started(self, member: _Member[P]) -> None:
+        if member.started:
+            return
+        async with member.starting:
+            if not member.started:
+                async with provider_border(member.provider.name, member.provider.limits):
+                    await member.provider.start()
+                member.started = True
+
+    async def aclose(self) -> None:
+        """Closes all, whatever becomes of each."""
+        for member in self._members:
+            try:
+                async with provider_border(member.provider.name, member.provider.limits):
+                    await member.provider.aclose()
+            except ProviderError as error:
+                logger.warning("%s did not close: %s", self._role, error)
+            member.started = False
+
+    async def check(self) -> str:
+        """Asks each; what each said. Raises ProviderUnavailable when none works."""
+        lines, errors = [], []
+        for member in self._members:
+            try:
+                await self._ensure_started(member)
+                lines.append(f"{member.provider.name}: {await member.provider.check()}")
+            except ProviderError as error:
+                errors.append(error)
+                lines.append(f"FAILED {error}")
+        if len(errors) == len(self._members):
+            raise self._nobody(errors) from errors[0]
+        return "; ".join(lines)
+
+    async def ask(
+        self,
+        request: Callable[[P], AsyncGenerator[T, None]],
+        *,
+        knows: Callable[[P], bool] = lambda provider: True,
+        repeatable: bool = False,
+    ) -> AsyncGenerator[T, None]:
+        """The parts of the first `request` that works, among the providers that `knows` picks, if any."""
+        errors: list[ProviderError] = []
+        for member in self._in_order(knows):
+            delivered = False
+            try:
+                await self._ensure_started(member)
+                async with aclosing(request(member.provider)) as parts:
+                    async for part in parts:
+                        delivered = True
+                        yield part
+            except ProviderError as error:
+                self._failed(member, error)
+                if delivered and not repeatable:
+                    raise
+                errors.append(error)
+                _fallbacks.labels(self._role, member.provider.name).inc()
+                logger.info("%s %s failed: %s", self._role, member.provider.name, error_kind(error))
+            except GeneratorExit:
+                if delivered:
+                    self._worked(member)
+                raise
+            else:
+                self._worked(member)
+                return
+        raise self._nobody(errors) from errors[0]
+
+    def _in_order(self, knows: Callable[[P], bool]) -> list[_Member[P]]:
+        able = [member for member in self._members if knows(member.provider)] or self._members
+        now = self._breaker.clock()
+        return sorted(able, key=lambda member: member.rests_until > now)
+
+    def _nobody(self, errors: Sequence[ProviderError]) -> ProviderError:
+        if len(errors) == 1:
+            return errors[0]
+        return ProviderUnavailable(self.name, "nobody could answer: " + "; ".join(map(str, errors)))
+
+    def _worked(self, member: _Member[P]) -> None:
+        if member.failures >= self._breaker.failures:
+            logger.info("%s %s works again", self._role, member.provider.name)
+        member.failures = 0
+        member.rests_until = float("-inf")
+
+    def _failed(self, member: _Member[P], error: ProviderError) -> None:
+        member.failures += 1
+        rest_s = self._breaker.rest_s if member.failures >= self._breaker.failures else 0.0
+        if isinstance(error, ProviderNotConfigured):
+            rest_s = self._breaker.rest_s
+        elif isinstance(error, ProviderRateLimited) and error.retry_after_s is not None:
+            rest_s = max(rest_s, min(error.retry_after_s, self._breaker.longest_rest_s))
+        if rest_s:
+            member.rests_until = self._breaker.clock() + rest_s
+            logger.warning("%s: resting for %.0f s after %s", self._role, rest_s, error)
+
+
+class SttChain(SpeechToText):
+    """Speech to text by the first of `members` that works; those that know the language are preferred."""
+
+    def __init__(self, members: Sequence[SpeechToText], breaker: Breaker | None = None) -> None:
+        self._members = _Members(members, breaker or Breaker())
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        first = members[0].capabilities
+        languages = _union([member.capabilities.languages for member in members])
+        self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
+
+    async def start(self) -> None:
+        """Starts all. Raises ProviderNotConfigured when none starts."""
+        await self._members.start()
+
+    async def aclose(self) -> None:
+        """Closes all."""
+        await self._members.aclose()
+
+    async def check(self) -> str:
+        """Asks each."""
+        return await self._members.check()
+
+    def listen(self, recording: Recording, language: str | None) -> AsyncGenerator[Transcript, None]:
+        """The transcripts of `recording`, which each provider hears from its beginning."""
+        return self._members.ask(
+            lambda member: member.listen(recording, language),
+            knows=lambda member: speaks(member.capabilities.languages, language),
+            repeatable=True,
+        )
+
+    async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
+        recording = Recording(self.capabilities.sample_rate, MAX_SPEECH_S)
+        async for pcm in audio:
+            recording.push(pcm)
+        recording.end()
+        async with aclosing(self.listen(recording, language)) as transcripts:
+            async for transcript in transcripts:
+                yield transcript
+
+
+class LlmChain(LanguageModel):
+    """The first of `members` that begins to answer."""
+
+    def __init__(self, members: Sequence[LanguageModel], breaker: Breaker | None = None) -> None:
+        self._members = _Members(members, breaker or Breaker())
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+
+    async def start(self) -> None:
+        """Starts all. Raises ProviderNotConfigured when none starts."""
+        await self._members.start()
+
+    async def aclose(self) -> None:
+        """Closes all."""
+        await self._members.aclose()
+
+    async def check(self) -> str:
+        """Asks each."""
+        return await self._members.check()
+
+    def chat(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[ToolSpec] = (),
+        options: ChatOptions | None = None,
+    ) -> AsyncGenerator[LlmEvent, None]:
+        """The answer as it comes; a failure after its first word is raised, not hidden."""
+        return self._members.ask(lambda member: member.chat(messages, tools, options))
+
+    def _chat(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
+    ) -> AsyncIterator[LlmEvent]:
+        return self.chat(messages, tools, options)
+
+
+class TtsChain(TextToSpeech):
+    """The first of `members` that begins to speak; those that know the language are preferred."""
+
+    def __init__(self, members: Sequence[TextToSpeech], breaker: Breaker | None = None) -> None:
+        self._members = _Members(members, breaker or Breaker())
+        self._first = members[0]
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        languages = _union([member.capabilities.languages for member in members])
+        self.capabilities = TtsCapabilities(members[0].capabilities.streaming, languages)
+
+    async def start(self) -> None:
+        """Starts all. Raises ProviderNotConfigured when none starts."""
+        await self._members.start()
+
+    async def aclose(self) -> None:
+        """Closes all."""
+        await self._members.aclose()
+
+    async def check(self) -> str:
+        """Asks each."""
+        return await self._members.check()
+
+    def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
+        """The speech of one sentence; a failure after its first chunk is raised, not hidden.
+
+        A named voice is the first provider's: the others speak with their own for the language.
+        """
+        wanted = voice or VoiceOptions()
+        return self._members.ask(
+            partial(self._speak_by, text, wanted),
+            knows=lambda member: speaks(member.capabilities.languages, wanted.language),
+        )
+
+    def _speak_by(
+        self, text: str, voice: VoiceOptions, member: TextToSpeech
+    ) -> AsyncGenerator[SpeechChunk, None]:
+        return member.speak(text, voice if member is self._first else replace(voice, voice=None))
+
+    def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
+        return self.speak(text, voice)
+
+
+def _union(sets: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+    """All languages of all; None (any) when one of them takes any."""
+    known: frozenset[str] = frozenset()
+    for languages in sets:
+        if languages is None:
+            return None
+        known |= languages
+    return known

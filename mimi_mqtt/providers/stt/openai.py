@@ -1,0 +1,114 @@
+"""Speech to text by OpenAI or a compatible server: the utterance as a WAV file, the text as it is made."""
+
+import io
+import wave
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.providers.base import Limits, SpeechToText, SttCapabilities, Transcript
+from mimi_mqtt.providers.openai_compatible import OpenAiClient, OpenAiOptions
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+
+class OpenAiSttOptions(OpenAiOptions):
+    """Options of `providers.options.openai` for hearing."""
+
+    stt_model: str = "gpt-transcribe"
+    """Transcription model."""
+
+    stt_stream: bool | None = None
+    """Whether the text is streamed. Empty: for models whose name begins with gpt-."""
+
+    stt_prompt: str = ""
+    """Words to expect: names of people, rooms and things."""
+
+
+class OpenAiSpeechToText(SpeechToText):
+    """`POST /audio/transcriptions`, with server-sent events where the model streams."""
+
+    Options = OpenAiSttOptions
+    # The file is sent when the speaker is done; only the text is streamed.
+    capabilities = SttCapabilities(streaming=False)
+
+    def __init__(self, name: str, options: OpenAiSttOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self._options = options
+        self._client = OpenAiClient(name, options, limits)
+        self._stream = (
+            options.stt_model.startswith("gpt-") if options.stt_stream is None else options.stt_stream
+        )
+        # This model takes a list of languages where the others take one.
+        self._many = options.stt_model.startswith("gpt-transcribe")
+
+    async def start(self) -> None:
+        """Makes the client. Raises ProviderNotConfigured."""
+        await self._client.get()
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
+        client = await self._client.get()
+        hint = language.replace("_", "-").partition("-")[0].lower() if language else ""
+        async for pcm in audio:
+            wav = _wav(pcm, self.capabilities.sample_rate)
+            async with self._client.errors():
+                parts = self._streamed(client, wav, hint) if self._stream else self._whole(client, wav, hint)
+                async with aclosing(parts) as transcripts:
+                    async for transcript in transcripts:
+                        yield transcript
+
+    async def _whole(self, client: "AsyncOpenAI", wav: bytes, hint: str) -> AsyncGenerator[Transcript, None]:
+        from openai import omit
+
+        answer = await client.audio.transcriptions.create(
+            file=("speech.wav", wav, "audio/wav"),
+            model=self._options.stt_model,
+            language=omit if self._many else hint or omit,
+            languages=[hint] if self._many and hint else omit,
+            prompt=self._options.stt_prompt or omit,
+            response_format="json",
+        )
+        yield Transcript(answer.text.strip(), final=True, language=hint or None)
+
+    async def _streamed(
+        self, client: "AsyncOpenAI", wav: bytes, hint: str
+    ) -> AsyncGenerator[Transcript, None]:
+        from openai import omit
+
+        text = ""
+        async with await client.audio.transcriptions.create(
+            file=("speech.wav", wav, "audio/wav"),
+            model=self._options.stt_model,
+            language=omit if self._many else hint or omit,
+            languages=[hint] if self._many and hint else omit,
+            prompt=self._options.stt_prompt or omit,
+            response_format="json",
+            stream=True,
+        ) as events:
+            async for event in events:
+                if event.type == "transcript.text.delta":
+                    text += event.delta
+                    yield Transcript(text.strip(), final=False)
+                elif event.type == "transcript.text.done":
+                    heard = event.languages[0].code if event.languages else hint
+                    yield Transcript(event.text.strip(), final=True, language=heard or None)
+                    return
+        raise ProviderBadAnswer(self.name, "the stream ended without the whole transcript")
+
+
+def _wav(pcm: Pcm, sample_rate: int) -> bytes:
+    """The samples as a WAV file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(sample_rate)
+        writer.writeframes(pcm.astype("<i2", copy=False).tobytes())
+    return file.getvalue()
