@@ -5,12 +5,13 @@ Fields come and go between firmware versions: unknown ones are accepted, wrong t
 names the field. Source of every fact: the device contract, section 3.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from json.encoder import encode_basestring
+from typing import Any, Literal, get_args
 
 from mimi_mqtt.errors import MessageError
+from mimi_mqtt.wire import strict_json
 
 Json = Mapping[str, Any]
 
@@ -48,7 +49,7 @@ class DeviceHello:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """The device starts or stops sending speech, or heard its wake word (`detect`, then `text` is the word)."""
+    """The device starts or stops sending speech, or heard its wake word (`detect`; `text` is the word)."""
 
     session_id: str
     state: Literal["start", "stop", "detect"]
@@ -92,9 +93,108 @@ DeviceMessage = DeviceHello | Listen | Abort | DeviceMcp | DeviceGoodbye | Unkno
 def parse(payload: bytes) -> DeviceMessage:
     """A device's message. Raises MessageError that names what is wrong; never anything else.
 
-    The caller bounds the size of `payload`.
+    The caller bounds the size of `payload`. Missing fields have their usual values, `session_id` too; null is
+    a wrong type.
     """
-    raise NotImplementedError
+    try:
+        message = strict_json.loads(payload)
+    except ValueError as error:
+        raise MessageError(f"not a JSON message: {error}") from error
+    if type(message) is not dict:
+        raise MessageError("a message is a JSON object")
+    kind = message.get("type")
+    if type(kind) is not str:
+        raise MessageError("field 'type' must be a string")
+    read = _READERS.get(kind)
+    return read(message) if read is not None else UnknownMessage(kind)
+
+
+_Fields = dict[str, Any]
+
+
+def _text(fields: _Fields, name: str, default: str = "") -> str:
+    value = fields.get(name, default)
+    if type(value) is not str:
+        raise MessageError(f"field {name!r} must be a string")
+    return value
+
+
+def _whole(fields: _Fields, name: str, default: int, most: int) -> int:
+    value = fields.get(name, default)
+    if type(value) is not int or not 0 < value <= most:
+        raise MessageError(f"field {name!r} must be a whole number from 1 to {most}")
+    return value
+
+
+def _object(fields: _Fields, name: str) -> _Fields:
+    value = fields.get(name, _NOTHING)
+    if type(value) is not dict:
+        raise MessageError(f"field {name!r} must be an object")
+    return value
+
+
+def _flag(fields: _Fields, name: str) -> bool:
+    value = fields.get(name, False)
+    if type(value) is not bool:
+        raise MessageError(f"field {name!r} must be true or false")
+    return value
+
+
+_NOTHING: _Fields = {}
+_STATES = frozenset(("start", "stop", "detect"))
+_MODES = frozenset(get_args(ListenMode))
+
+
+def _read_hello(fields: _Fields) -> DeviceHello:
+    audio = _object(fields, "audio_params")
+    features = _object(fields, "features")
+    if _text(audio, "format", "opus") != "opus":
+        raise MessageError("field 'format' must be 'opus'")
+    return DeviceHello(
+        _whole(fields, "version", 3, 1_000),
+        _text(fields, "transport", "udp"),
+        AudioParams(
+            _whole(audio, "sample_rate", 16_000, 192_000),
+            _whole(audio, "channels", 1, 255),
+            _whole(audio, "frame_duration", 60, 1_000),
+        ),
+        _flag(features, "mcp"),
+        _flag(features, "aec"),
+        _flag(features, "glyph_push"),
+    )
+
+
+def _read_listen(fields: _Fields) -> Listen:
+    state = _text(fields, "state")
+    if state not in _STATES:
+        raise MessageError("field 'state' of listen must be start, stop or detect")
+    mode = _text(fields, "mode", "auto")
+    if mode not in _MODES:
+        raise MessageError("field 'mode' of listen must be auto, manual or realtime")
+    return Listen(_text(fields, "session_id"), state, mode, _text(fields, "text"))  # type: ignore[arg-type]
+
+
+def _read_abort(fields: _Fields) -> Abort:
+    return Abort(_text(fields, "session_id"), _text(fields, "reason"))
+
+
+def _read_mcp(fields: _Fields) -> DeviceMcp:
+    if "payload" not in fields:
+        raise MessageError("field 'payload' of mcp is missing")
+    return DeviceMcp(_text(fields, "session_id"), _object(fields, "payload"))
+
+
+def _read_goodbye(fields: _Fields) -> DeviceGoodbye:
+    return DeviceGoodbye(_text(fields, "session_id"))
+
+
+_READERS: dict[str, Callable[[_Fields], DeviceMessage]] = {
+    "hello": _read_hello,
+    "listen": _read_listen,
+    "abort": _read_abort,
+    "mcp": _read_mcp,
+    "goodbye": _read_goodbye,
+}
 
 
 # ── to the device ────────────────────────────────────────────────────────────────────────────────────────
@@ -174,13 +274,71 @@ ServerMessage = ServerHello | Stt | Llm | Tts | ServerMcp | System | Alert | Cus
 
 
 def encode(message: ServerMessage, session_id: str = "") -> bytes:
-    """The message as compact UTF-8 JSON, with `session_id` where one is known."""
-    raise NotImplementedError
+    """The message as compact UTF-8 JSON, with `session_id` where one is known.
+
+    Raises MessageError when a payload holds what JSON can't (NaN, an object).
+    """
+    quote = encode_basestring
+    session = f',"session_id":{quote(session_id)}' if session_id else ""
+    match message:
+        case Tts(state, text):
+            spoken = f',"text":{quote(text)}' if text else ""
+            line = f'{{"type":"tts"{session},"state":"{state}"{spoken}}}'
+        case Stt(text):
+            line = f'{{"type":"stt"{session},"text":{quote(text)}}}'
+        case Llm(emotion, text):
+            emoji = f',"text":{quote(text)}' if text else ""
+            line = f'{{"type":"llm"{session},"emotion":{quote(emotion)}{emoji}}}'
+        case ServerHello(transport, hello_session, audio, channel):
+            sections = "".join(f",{quote(name)}:{_json(value)}" for name, value in channel.items())
+            line = (
+                f'{{"type":"hello","transport":{quote(transport)},"session_id":{quote(hello_session)},'
+                f'"audio_params":{{"format":"opus","sample_rate":{audio.sample_rate},'
+                f'"channels":{audio.channels},"frame_duration":{audio.frame_duration}}}{sections}}}'
+            )
+        case ServerMcp(payload):
+            line = f'{{"type":"mcp"{session},"payload":{_json(dict(payload))}}}'
+        case ServerGoodbye(ended):
+            line = f'{{"type":"goodbye","session_id":{quote(ended)}}}'
+        case Alert(status, text, emotion):
+            line = (
+                f'{{"type":"alert"{session},"status":{quote(status)},"message":{quote(text)},'
+                f'"emotion":{quote(emotion)}}}'
+            )
+        case System(command):
+            line = f'{{"type":"system"{session},"command":"{command}"}}'
+        case Custom(payload):
+            line = f'{{"type":"custom"{session},"payload":{_json(dict(payload))}}}'
+    return line.encode(errors="replace")
+
+
+def _json(value: object) -> str:
+    try:
+        return strict_json.dumps(value).decode()
+    except ValueError as error:
+        raise MessageError(f"a payload can't be sent: {error}") from error
+
+
+_SECRETS = frozenset(("key", "nonce", "token", "password"))
 
 
 def redact(payload: bytes) -> bytes:
-    """A copy for mirrors and logs: the values of `key`, `nonce`, `token` and `password` at any depth are `***`.
+    """A copy for mirrors and logs: values of `key`, `nonce`, `token` and `password` at any depth are `***`.
 
     What is not JSON comes back as a note of its length, never as it is.
     """
-    raise NotImplementedError
+    try:
+        return strict_json.dumps(_without_secrets(strict_json.loads(payload)))
+    except (ValueError, RecursionError):
+        return b'{"unreadable_bytes":%d}' % len(payload)
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            name: "***" if name.lower() in _SECRETS else _without_secrets(part)
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_secrets(part) for part in value]
+    return value

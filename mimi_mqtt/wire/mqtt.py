@@ -15,7 +15,6 @@ from mimi_mqtt.wire.mqtt_framing import RawPacket as RawPacket
 from mimi_mqtt.wire.mqtt_properties import connack_properties, skip_properties
 from mimi_mqtt.wire.topics import is_topic_filter, is_topic_name
 
-
 PINGREQ = b"\xc0\x00"
 PINGRESP = b"\xd0\x00"
 DISCONNECT = b"\xe0\x00"

@@ -1,0 +1,213 @@
+"""OTA and activation: what a booting device tells and what it is told.
+
+Fields come and go between firmware versions, so a request needs nothing but the device's MAC address, and a
+field of an unexpected type is as good as missing. Source: the device contract, sections 1 and 2.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mimi_mqtt.errors import OtaError, ProtocolError
+from mimi_mqtt.wire import strict_json
+from mimi_mqtt.wire.topics import device_id_from_mac
+
+_MAX_TEXT = 64
+_MAX_CLIENT_ID = 128
+# What the firmware's `std::stoi`, applied to each part between dots, takes without aborting the device.
+_COMPARABLE_VERSION = re.compile(r"[0-9]{1,9}[^.]*(?:\.[0-9]{1,9}[^.]*)*")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+def is_comparable_version(version: str) -> bool:
+    """Whether a device can compare `version` with its own; any other aborts it, so never send one."""
+    return _COMPARABLE_VERSION.fullmatch(version) is not None
+
+
+def _clean(value: object, most: int = _MAX_TEXT) -> str:
+    """A header's or field's text without what can't be printed; anything but a string is empty."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(character for character in value[: most * 4] if character.isprintable()).strip()[:most]
+
+
+def _part(report: Mapping[str, Any], *path: str) -> object:
+    value: object = report
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        return {}
+    try:
+        report = strict_json.loads(body)
+    except ValueError as error:
+        raise OtaError(f"the body is not JSON: {error}") from error
+    if not isinstance(report, dict):
+        raise OtaError("the body is not a JSON object")
+    return report
+
+
+class OtaRequest(_Frozen):
+    """What a device says when it boots. `device_id` is canonical; texts are printable and bounded."""
+
+    device_id: str
+    client_id: str = ""
+    """The installation's UUID, as the device wrote it; empty when it has none."""
+    board: str = ""
+    firmware_version: str = ""
+    language: str = ""
+    """The first language of Accept-Language, such as `zh-CN`; empty when unknown."""
+    activation_version: int = 1
+    serial_number: str = ""
+    report: dict[str, Any] = Field(default_factory=dict)
+    """The whole body."""
+
+    @classmethod
+    def from_http(cls, headers: Mapping[str, str], body: bytes) -> "OtaRequest":
+        """Reads a request; the caller bounds the body. Raises OtaError: no MAC address, a broken body."""
+        head = {name.lower(): value for name, value in headers.items()}
+        report = _object(body)
+        mac = head.get("device-id") or _clean(report.get("mac_address"))
+        if not mac:
+            raise OtaError("no Device-Id header: it must hold the device's MAC address")
+        try:
+            device_id = device_id_from_mac(mac)
+        except ProtocolError as error:
+            raise OtaError(f"Device-Id: {error}") from error
+        client_id = head.get("client-id") or report.get("uuid")
+        if isinstance(client_id, str) and len(client_id) > _MAX_CLIENT_ID:
+            raise OtaError(f"Client-Id is longer than {_MAX_CLIENT_ID} characters")
+        agent_board, _, agent_version = _clean(head.get("user-agent")).partition("/")
+        language = head.get("accept-language") or report.get("language")
+        serial_number = _clean(head.get("serial-number"))
+        version = head.get("activation-version", "").strip()
+        return cls(
+            device_id=device_id,
+            client_id=_clean(client_id, _MAX_CLIENT_ID),
+            board=_clean(_part(report, "board", "type")) or agent_board,
+            firmware_version=_clean(_part(report, "application", "version")) or agent_version,
+            language=re.split("[,;]", _clean(language))[0].strip(),
+            activation_version=2 if version == "2" and serial_number else 1,
+            serial_number=serial_number,
+            report=report,
+        )
+
+
+class MqttSection(_Frozen):
+    """Control over MQTT. Wins over `websocket`; written to the device's flash as it is."""
+
+    endpoint: str
+    """`host:port`; the device speaks TLS on port 8883 alone."""
+    client_id: str
+    username: str
+    password: str
+    publish_topic: str
+    subscribe_topic: str
+    keepalive: int = 240
+
+
+class WebsocketSection(_Frozen):
+    """Control and audio over a WebSocket; the device takes it only without `mqtt`."""
+
+    url: str
+    token: str
+    version: int = 1
+
+
+class UdpSection(_Frozen):
+    """The audio channel's server and the device's master key; stock firmware waits for hello's instead."""
+
+    server: str
+    port: int
+    key: str
+    """32 hex digits."""
+    encryption: str = "aes-128-ctr"
+
+
+class ServerTimeSection(_Frozen):
+    """Sets the device's clock."""
+
+    timestamp: int
+    """Milliseconds since 1970."""
+    timezone_offset: int
+    """Minutes east of Greenwich."""
+
+
+class FirmwareSection(_Frozen):
+    """The newest firmware: the device's own version and an empty `url` when there is no newer one."""
+
+    version: str
+    url: str = ""
+    force: int = Field(0, ge=0, le=1)
+
+    @field_validator("version")
+    @classmethod
+    def _device_survives(cls, version: str) -> str:
+        if not is_comparable_version(version):
+            raise ValueError(f"version {version!r} is not dotted numbers and would abort the device")
+        return version
+
+
+class ActivationSection(_Frozen):
+    """Shown and spoken until an operator allows the device; it polls only when `challenge` is there."""
+
+    code: str
+    message: str
+    challenge: str | None = None
+    timeout_ms: int | None = None
+
+
+class OtaResponse(_Frozen):
+    """What a device is told; sections that are None are left out."""
+
+    mqtt: MqttSection | None = None
+    websocket: WebsocketSection | None = None
+    udp: UdpSection | None = None
+    server_time: ServerTimeSection | None = None
+    firmware: FirmwareSection | None = None
+    activation: ActivationSection | None = None
+
+    def to_json(self) -> bytes:
+        """The response's body."""
+        return strict_json.dumps(self.model_dump(exclude_none=True))
+
+
+class ActivationRequest(_Frozen):
+    """A poll of `/activate`: version 1 says nothing, version 2 proves that the chip knows its key."""
+
+    version: int = 1
+    serial_number: str = ""
+    challenge: str = ""
+    hmac: bytes = b""
+    """HMAC-SHA256 of `challenge`, 32 bytes, with version 2."""
+
+    @classmethod
+    def from_body(cls, body: bytes) -> "ActivationRequest":
+        """Reads a poll's body; raises OtaError."""
+        fields = _object(body)
+        if not fields:
+            return cls()
+        if fields.get("algorithm") != "hmac-sha256":
+            raise OtaError("field 'algorithm' must be 'hmac-sha256'")
+        texts = {}
+        for name in ("serial_number", "challenge", "hmac"):
+            value = fields.get(name)
+            if not isinstance(value, str) or not 0 < len(value) <= 256:
+                raise OtaError(f"field {name!r} must be a string")
+            texts[name] = value
+        if not re.fullmatch("[0-9a-fA-F]{64}", texts["hmac"]):
+            raise OtaError("field 'hmac' must be 64 hex digits")
+        return cls(
+            version=2,
+            serial_number=texts["serial_number"],
+            challenge=texts["challenge"],
+            hmac=bytes.fromhex(texts["hmac"]),
+        )
