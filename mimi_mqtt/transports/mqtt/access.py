@@ -1,0 +1,56 @@
+"""Who may publish, subscribe to and receive what; pure.
+
+| role      | publishes                           | subscribes to                | receives          |
+|-----------|-------------------------------------|------------------------------|-------------------|
+| admin     | everything                          | everything, `$SYS` included  | everything        |
+| tester    | `up` and `command` of its device    | filters within its device    | its device's      |
+| device    | `up` of its own                     | `down` of its own            | its own           |
+| anonymous | everything but `mimi/#`             | all but filters under `mimi` | all but `mimi/#`  |
+
+Topics that begin with `$` belong to the broker (MQTT 3.1.1 section 4.7.2): nobody publishes there.
+An anonymous client may subscribe to `#` or `+/…`, and is not sent what lies under `mimi`.
+"""
+
+from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.wire.topics import ROOT, device_topic, filter_within
+
+_DEVICES = f"{ROOT}/devices"
+
+
+def may_publish(identity: Identity, topic: str) -> bool:
+    """Whether a publish, or a will, on `topic` is delivered."""
+    if topic.startswith("$"):
+        return False
+    if identity.role is Role.ADMIN:
+        return True
+    if identity.role is Role.ANONYMOUS:
+        return not filter_within(topic, ROOT)
+    if identity.device_id is None:
+        return False
+    if topic == device_topic(identity.device_id, "up"):
+        return True
+    return identity.role is Role.TESTER and topic == device_topic(identity.device_id, "command")
+
+
+def may_subscribe(identity: Identity, topic_filter: str) -> bool:
+    """Whether `topic_filter` is granted; otherwise SUBACK says 0x80."""
+    if topic_filter.startswith("$"):
+        return identity.role is Role.ADMIN and filter_within(topic_filter, "$SYS")
+    if identity.role is Role.ADMIN:
+        return True
+    if identity.role is Role.ANONYMOUS:
+        return not filter_within(topic_filter, ROOT)
+    if identity.device_id is None:
+        return False
+    if identity.role is Role.DEVICE:
+        return topic_filter == device_topic(identity.device_id, "down")
+    return filter_within(topic_filter, f"{_DEVICES}/{identity.device_id}")
+
+
+def may_receive(identity: Identity, topic: str) -> bool:
+    """Whether a message on `topic` is sent to it, however it subscribed."""
+    if identity.role is Role.ADMIN:
+        return True
+    if identity.role is Role.ANONYMOUS:
+        return not filter_within(topic, ROOT)
+    return identity.device_id is not None and filter_within(topic, f"{_DEVICES}/{identity.device_id}")

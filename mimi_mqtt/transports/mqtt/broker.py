@@ -1,0 +1,339 @@
+"""amqtt, made safe: the broker behind the guard, with the methods replaced that lose, leak or grow.
+
+amqtt 0.12.1 serves the general clients: their sessions and resumption, packet reading, subscriptions,
+retained messages. What is replaced here, and why (section numbers are MQTT 3.1.1's):
+
+- Fan-out ran in a task that iterated the live subscription table across awaits (`RuntimeError: dictionary
+  changed size` under churn, messages lost), sent with the subscriber's QoS instead of the lower one (3.8.4),
+  once per overlapping filter, into unbounded queues. `distribute` runs at once, without an await.
+- Publishes and subscribes of one client went through two queues and a loop that stopped at DISCONNECT: what
+  was acknowledged could be lost. The handler's methods here finish before the next packet is read.
+- QoS 1 and 2 gave up 5 s after sending and redelivered nothing (4.4): `OutgoingFlow` waits and redelivers.
+- A connection that ended around CONNACK waited for ever; a client that connected was sent the retained
+  messages of all other clients' filters; unsubscribed filters stayed in the table; the session monitor could
+  take away the session of a client that had just come back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from amqtt.adapters import ReaderAdapter, WriterAdapter
+from amqtt.broker import Broker, RetainedApplicationMessage
+from amqtt.contexts import Action, ListenerConfig
+from amqtt.mqtt.disconnect import DisconnectPacket
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.mqtt.puback import PubackPacket
+from amqtt.mqtt.pubcomp import PubcompPacket
+from amqtt.mqtt.publish import PublishPacket
+from amqtt.mqtt.pubrec import PubrecPacket
+from amqtt.mqtt.pubrel import PubrelPacket
+from amqtt.mqtt.subscribe import SubscribePacket
+from amqtt.mqtt.unsubscribe import UnsubscribePacket
+from amqtt.session import Session
+
+from mimi_mqtt.fleet.identity import Identity
+from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.access import may_receive, may_subscribe
+from mimi_mqtt.transports.mqtt.counters import Counters
+from mimi_mqtt.transports.mqtt.flow import OutgoingFlow
+from mimi_mqtt.wire.mqtt import (
+    SUBSCRIBE_FAILURE,
+    PacketType,
+    encode_ack,
+    encode_suback,
+    encode_unsuback,
+)
+
+LISTENER = "default"
+
+# amqtt tells every packet; what a person needs to know is logged here and in the guard.
+logging.getLogger("amqtt").setLevel(logging.CRITICAL)
+logging.getLogger("transitions").setLevel(logging.CRITICAL)
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """One general client of the broker. With a persistent session it outlives its connections.
+
+    `key` is its client id inside amqtt: made of user and client id, so that nobody resumes the session of
+    another user. `write` sends bytes on the current connection.
+    """
+
+    key: str
+    identity: Identity
+    persistent: bool
+    flow: OutgoingFlow
+    write: Callable[[bytes], None] | None = None
+    cut_off: Callable[[str], None] | None = None
+    publish: Callable[[str, bytes, int, bool], None] | None = None
+    filters: set[str] = field(default_factory=set)
+    unreleased: set[int] = field(default_factory=set)
+    left_at: float = 0.0
+
+
+class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
+    """The broker behind the guard: `admit` a client, then let amqtt's `external_connected` serve it."""
+
+    def __init__(self, counters: Counters, max_queued_bytes: int) -> None:
+        super().__init__({"listeners": {LISTENER: {"type": "external", "bind": "guard"}}, "plugins": {}})
+        self.counters = counters
+        self._max_queued_bytes = max_queued_bytes
+        self._clients: dict[str, Client] = {}
+        self._retained_bytes = 0
+
+    # ── what the guard and the server ask ───────────────────────────────────────────────────────────────
+
+    def admit(self, key: str, identity: Identity, persistent: bool) -> Client:
+        """The client that may now connect under `key`: the one of its persistent session, or a new one."""
+        client = self._clients.get(key)
+        if client is None:
+            client = Client(key, identity, persistent, OutgoingFlow(self._max_queued_bytes))
+            client.flow.suspend()
+            self._clients[key] = client
+        client.identity = identity
+        return client
+
+    def leave(self, client: Client, now: float) -> None:
+        """The connection of `client` is gone; without a persistent session, so is the client."""
+        client.write = client.cut_off = client.publish = None
+        client.flow.suspend()
+        client.left_at = now
+        if client.persistent:
+            session, _ = self._sessions.get(client.key, (None, None))
+            if session is not None:
+                session.transitions.disconnect()
+                return
+        self.forget(client.key)
+
+    def forget(self, key: str) -> None:
+        """Ends the session `key` and its subscriptions."""
+        self._clients.pop(key, None)
+        session, _ = self._sessions.pop(key, (None, None))
+        if session is not None:
+            self._drop_subscriptions(session)
+
+    def forget_where(self, condition: Callable[[Identity], bool]) -> None:
+        """Ends the sessions, of clients that are away, whose identity fits."""
+        for client in list(self._clients.values()):
+            if client.write is None and condition(client.identity):
+                self.forget(client.key)
+
+    def sweep(self, now: float) -> None:
+        """Ends persistent sessions whose client is away for too long, and the oldest beyond their number."""
+        away = sorted(
+            (
+                client
+                for client in self._clients.values()
+                if client.write is None and client.key in self._sessions
+            ),
+            key=lambda client: client.left_at,
+        )
+        surplus = len(away) - limits.MAX_OFFLINE_SESSIONS
+        for index, client in enumerate(away):
+            if index < surplus:
+                self.counters.limit("offline_sessions", "too many persistent sessions: the oldest was ended")
+            elif now - client.left_at < limits.OFFLINE_SESSION_S:
+                break
+            self.forget(client.key)
+
+    def recipients(self, topic: str) -> dict[str, tuple[Client, int]]:
+        """Who has subscribed to `topic` and may receive it, with the highest QoS granted, by key."""
+        found: dict[str, tuple[Client, int]] = {}
+        for topic_filter, subscriptions in self._subscriptions.items():
+            if not self._matches(topic, topic_filter):
+                continue
+            for session, qos in subscriptions:
+                client = self._clients.get(session.client_id)
+                if client is None or not may_receive(client.identity, topic):
+                    continue
+                known = found.get(client.key)
+                if known is None or known[1] < qos:
+                    found[client.key] = (client, qos)
+        return found
+
+    def distribute(self, topic: str, payload: bytes, qos: int) -> None:
+        """Sends a message to everyone who subscribed; it is in their buffers when this returns."""
+        for client, granted in self.recipients(topic).values():
+            self.deliver(client, topic, payload, min(qos, granted))
+
+    def deliver(self, client: Client, topic: str, payload: bytes, qos: int, retain: bool = False) -> None:
+        """Sends one message to one client, or keeps it when its session is persistent and it is away."""
+        data = client.flow.publish(topic, payload, qos, retain)
+        if data is None:
+            if client.cut_off is not None:
+                client.cut_off("too slow: unacknowledged messages")
+            else:
+                self.counters.limit("offline_queue", "a persistent session's queue is full: message dropped")
+        elif data and client.write is not None:
+            self.counters.messages_out += 1
+            client.write(data)
+
+    def retain(self, topic: str, payload: bytes, qos: int) -> None:
+        """Keeps the message for later subscribers; an empty payload clears it (section 3.3.1.3)."""
+        old = self._retained_messages.pop(topic, None)
+        if old is not None:
+            self._retained_bytes -= len(topic) + len(old.data)
+        if not payload:
+            return
+        size = len(topic) + len(payload)
+        if (
+            len(self._retained_messages) >= limits.MAX_RETAINED
+            or self._retained_bytes + size > limits.MAX_RETAINED_BYTES
+        ):
+            self.counters.limit("retained", "too many retained messages: the newest was not kept")
+            return
+        self._retained_bytes += size
+        self._retained_messages[topic] = RetainedApplicationMessage(None, topic, payload, qos)
+
+    def subscribe(self, client: Client, session: Session, topic_filter: str, qos: int) -> int:
+        """Grants a filter, once its retained messages may follow: the QoS, or SUBSCRIBE_FAILURE."""
+        if not may_subscribe(client.identity, topic_filter):
+            self.counters.limit(
+                "forbidden_subscribe", f"{client.identity.username} may not read {topic_filter!r}"
+            )
+            return SUBSCRIBE_FAILURE
+        if topic_filter not in client.filters and len(client.filters) >= limits.MAX_FILTERS:
+            self.counters.limit(
+                "filters", f"{client.identity.username} has {limits.MAX_FILTERS} subscriptions"
+            )
+            return SUBSCRIBE_FAILURE
+        self._del_subscription(topic_filter, session)  # a new subscription replaces the old one (3.8.4)
+        self._subscriptions.setdefault(topic_filter, []).append((session, qos))
+        client.filters.add(topic_filter)
+        return qos
+
+    def unsubscribe(self, client: Client, session: Session, topic_filter: str) -> None:
+        """Ends one subscription."""
+        client.filters.discard(topic_filter)
+        self._del_subscription(topic_filter, session)
+
+    def send_retained(self, client: Client, topic_filter: str, qos: int) -> None:
+        """The retained messages that a new subscription is due."""
+        for topic, message in list(self._retained_messages.items()):
+            if self._matches(topic, topic_filter) and may_receive(client.identity, topic):
+                self.deliver(client, topic, bytes(message.data), min(qos, message.qos or 0), retain=True)
+
+    # ── amqtt's own methods, replaced ───────────────────────────────────────────────────────────────────
+
+    async def _authenticate(self, session: Session, _: ListenerConfig) -> bool:
+        """The gate has authenticated; whoever the guard did not admit is nobody."""
+        return session.client_id in self._clients
+
+    async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
+        """`subscribe`, the guard and `recipients` have looked; amqtt's plugins are not asked."""
+        return True
+
+    async def _initialize_client_session(
+        self, reader: ReaderAdapter, writer: WriterAdapter, remote_address: str, remote_port: int
+    ) -> tuple[BrokerProtocolHandler, Session]:
+        _, session = await super()._initialize_client_session(reader, writer, remote_address, remote_port)
+        return _Handler(self, session.client_id), session
+
+    async def _client_message_loop(self, client_session: Session, handler: BrokerProtocolHandler) -> None:
+        await handler.wait_disconnect()
+        await self._stop_handler(handler)
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        """Called for every filter of every client whenever one connects; `send_retained` is what is due."""
+
+    async def _publish_session_retained_messages(self, session: Session) -> None:
+        """What waited for a client that was away is in its OutgoingFlow."""
+
+    async def _session_monitor(self) -> None:
+        """`leave` and `sweep` end sessions."""
+
+    def _del_subscription(self, a_filter: str, session: Session) -> int:
+        deleted: int = super()._del_subscription(a_filter, session)
+        if a_filter in self._subscriptions and not self._subscriptions[a_filter]:
+            del self._subscriptions[a_filter]
+        return deleted
+
+    async def _del_all_subscriptions(self, session: Session) -> None:
+        self._drop_subscriptions(session)
+
+    def _drop_subscriptions(self, session: Session) -> None:
+        for topic_filter in list(self._subscriptions):
+            self._del_subscription(topic_filter, session)
+
+
+class _Handler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is untyped here
+    """One connection inside amqtt. These methods wait for nothing, so that packets take effect in order."""
+
+    def __init__(self, broker: EmbeddedBroker, key: str) -> None:
+        super().__init__(broker.plugins_manager)
+        self._broker = broker
+        self._client = broker._clients[key]
+        self._ended = asyncio.Event()
+
+    async def wait_disconnect(self) -> DisconnectPacket | None:
+        """Until DISCONNECT or the connection's end; the guard knows which, and publishes the will."""
+        await self._ended.wait()
+        return None
+
+    async def handle_disconnect(self, disconnect: DisconnectPacket | None) -> None:
+        """DISCONNECT came, or the connection ended."""
+        self._ended.set()
+
+    async def handle_subscribe(self, subscribe: SubscribePacket) -> None:
+        """Grants and refuses filter by filter, then sends the retained messages."""
+        client, topics = self._client, subscribe.payload.topics
+        codes = [self._broker.subscribe(client, self.session, name, qos) for name, qos in topics]
+        self._write(encode_suback(subscribe.variable_header.packet_id, tuple(codes)))
+        for (topic_filter, _), code in zip(topics, codes, strict=True):
+            if code != SUBSCRIBE_FAILURE:
+                self._broker.send_retained(client, topic_filter, code)
+
+    async def handle_unsubscribe(self, unsubscribe: UnsubscribePacket) -> None:
+        """Ends subscriptions."""
+        for topic_filter in unsubscribe.payload.topics:
+            self._broker.unsubscribe(self._client, self.session, topic_filter)
+        self._write(encode_unsuback(unsubscribe.variable_header.packet_id))
+
+    async def handle_publish(self, publish_packet: PublishPacket) -> None:
+        """Distributes, then acknowledges; QoS 2 by its packet id (section 4.3.3, method B)."""
+        client, qos, packet_id = self._client, publish_packet.qos, publish_packet.packet_id
+        if qos == 2 and packet_id in client.unreleased:
+            self._write(encode_ack(PacketType.PUBREC, packet_id))
+            return
+        if qos == 2 and len(client.unreleased) >= limits.MAX_UNRELEASED:
+            if client.cut_off is not None:
+                client.cut_off("too many QoS 2 messages without PUBREL")
+            return
+        if client.publish is not None:
+            client.publish(publish_packet.topic_name, publish_packet.data, qos, publish_packet.retain_flag)
+        if qos == 1:
+            self._write(encode_ack(PacketType.PUBACK, packet_id))
+        elif qos == 2:
+            client.unreleased.add(packet_id)
+            self._write(encode_ack(PacketType.PUBREC, packet_id))
+
+    async def handle_pubrel(self, pubrel: PubrelPacket) -> None:
+        """Always answered: a client may repeat PUBREL after it came back."""
+        self._client.unreleased.discard(pubrel.packet_id)
+        self._write(encode_ack(PacketType.PUBCOMP, pubrel.packet_id))
+
+    async def handle_puback(self, puback: PubackPacket) -> None:
+        """A QoS 1 message arrived."""
+        self._acknowledged(PacketType.PUBACK, puback.packet_id)
+
+    async def handle_pubrec(self, pubrec: PubrecPacket) -> None:
+        """A QoS 2 message arrived."""
+        self._acknowledged(PacketType.PUBREC, pubrec.packet_id)
+
+    async def handle_pubcomp(self, pubcomp: PubcompPacket) -> None:
+        """A QoS 2 message is finished."""
+        self._acknowledged(PacketType.PUBCOMP, pubcomp.packet_id)
+
+    async def _retry_deliveries(self) -> None:
+        self._write(self._client.flow.resume())
+
+    def _acknowledged(self, kind: PacketType, packet_id: int) -> None:
+        self._write(self._client.flow.acknowledged(kind, packet_id))
+
+    def _write(self, data: bytes) -> None:
+        if data and self._client.write is not None:
+            self._client.write(data)

@@ -1,0 +1,102 @@
+"""QoS towards one client: packet ids, what is in flight, what waits, what is sent again; pure.
+
+MQTT 3.1.1 section 4.3 and 4.4. A client that acknowledges slowly has at most `window` messages in flight; the
+rest waits here, bounded in bytes, and so does everything for a persistent session while its client is away.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from mimi_mqtt.transports.mqtt.limits import MAX_IN_FLIGHT
+from mimi_mqtt.wire.mqtt import PacketType, encode_ack, encode_publish
+
+_OVERHEAD_BYTES = 200
+
+
+@dataclass(slots=True)
+class _Message:
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    received: bool = False  # QoS 2: PUBREC came, PUBREL was sent
+
+    @property
+    def size(self) -> int:
+        return len(self.topic) + len(self.payload) + _OVERHEAD_BYTES
+
+
+class OutgoingFlow:
+    """Methods return the bytes to write now, `b""` for nothing. `connected` says whether there is somebody to
+    write to: without, QoS 0 is dropped and QoS 1 and 2 wait for `resume`."""
+
+    __slots__ = ("_in_flight", "_last_id", "_max_bytes", "_size", "_waiting", "_window", "connected")
+
+    def __init__(self, max_bytes: int, window: int = MAX_IN_FLIGHT) -> None:
+        self.connected = True
+        self._max_bytes = max_bytes
+        self._window = window
+        self._in_flight: dict[int, _Message] = {}
+        self._waiting: deque[_Message] = deque()
+        self._size = 0
+        self._last_id = 0
+
+    @property
+    def pending(self) -> int:
+        """Messages in flight or waiting."""
+        return len(self._in_flight) + len(self._waiting)
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> bytes | None:
+        """Takes one message; None when there is no room for it: nothing was taken."""
+        if qos == 0:
+            return encode_publish(topic, payload, retain=retain) if self.connected else b""
+        message = _Message(topic, payload, qos, retain)
+        if self._size + message.size > self._max_bytes and self.pending:
+            return None
+        self._size += message.size
+        if self.connected and len(self._in_flight) < self._window:
+            return self._send(message)
+        self._waiting.append(message)
+        return b""
+
+    def acknowledged(self, kind: PacketType, packet_id: int) -> bytes:
+        """PUBACK, PUBREC or PUBCOMP came; PUBREC is always answered, so that the client can go on."""
+        message = self._in_flight.get(packet_id)
+        if kind is PacketType.PUBREC:
+            if message is not None:
+                message.received = True
+            return encode_ack(PacketType.PUBREL, packet_id)
+        if message is None or (kind is PacketType.PUBACK) != (message.qos == 1):
+            return b""
+        del self._in_flight[packet_id]
+        self._size -= message.size
+        return self._send(self._waiting.popleft()) if self._waiting else b""
+
+    def suspend(self) -> None:
+        """The client is gone."""
+        self.connected = False
+
+    def resume(self) -> bytes:
+        """The client is back: what it did not acknowledge, in order, then what waited."""
+        self.connected = True
+        packets = [
+            encode_ack(PacketType.PUBREL, packet_id)
+            if message.received
+            else encode_publish(
+                message.topic, message.payload, message.qos, message.retain, dup=True, packet_id=packet_id
+            )
+            for packet_id, message in self._in_flight.items()
+        ]
+        while self._waiting and len(self._in_flight) < self._window:
+            packets.append(self._send(self._waiting.popleft()))
+        return b"".join(packets)
+
+    def _send(self, message: _Message) -> bytes:
+        packet_id = self._last_id % 0xFFFF + 1
+        while packet_id in self._in_flight:
+            packet_id = packet_id % 0xFFFF + 1
+        self._last_id = packet_id
+        self._in_flight[packet_id] = message
+        return encode_publish(
+            message.topic, message.payload, message.qos, message.retain, packet_id=packet_id
+        )

@@ -1,0 +1,394 @@
+"""Everyone but devices: a guard that passes whole, checked packets to amqtt and bounds what it may cause.
+
+The guard enforces packet size, syntax, access, keepalive × 1.5 and the slow-reader limit, and owns the will.
+A forbidden publish is acknowledged and dropped (MQTT 3.1.1 section 3.3.5 allows that or a closed connection;
+a misconfigured tool in the house should keep the rest of its work). A forbidden filter gets 0x80 in SUBACK.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from typing import Protocol
+
+from amqtt.adapters import ReaderAdapter, WriterAdapter
+
+from mimi_mqtt.errors import MqttError
+from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.broker import LISTENER, Client, EmbeddedBroker
+from mimi_mqtt.transports.mqtt.gate import Admission, Gate
+from mimi_mqtt.wire.mqtt import (
+    PINGRESP,
+    PacketReader,
+    PacketType,
+    RawPacket,
+    Will,
+    encode_connect,
+    parse_packet_id,
+    parse_publish,
+    parse_subscribe,
+    parse_unsubscribe,
+)
+
+_log = logging.getLogger(__name__)
+
+_ACKNOWLEDGEMENTS = (PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBREL, PacketType.PUBCOMP)
+
+
+class PublishRouter(Protocol):
+    """Where a general client's messages go: the server, which knows devices and testers."""
+
+    def route(
+        self, identity: Identity, host: str | None, topic: str, payload: bytes, qos: int, retain: bool
+    ) -> None:
+        """Delivers what `identity` may publish and drops the rest; `host` is our address that it reached."""
+
+
+class GeneralClients:
+    """The general clients' connections."""
+
+    def __init__(self, gate: Gate, broker: EmbeddedBroker, router: PublishRouter) -> None:
+        self.gate = gate
+        self.broker = broker
+        self.router = router
+        self._connections: dict[tuple[Role, str, str], GeneralConnection] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._serial = 0
+        self._testers: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def testers(self, device_id: str) -> int:
+        """Connections that hold the credentials of `device_id`."""
+        return self._testers.get(device_id, 0)
+
+    def holds(self, identity: Identity, client_id: str) -> bool:
+        """Whether the same user is connected under the same client id: its next connection takes over."""
+        return (identity.role, identity.username, client_id) in self._connections
+
+    def take(self, transport: asyncio.Transport, admission: Admission) -> None:
+        """Serves an authenticated connection from here on; the old one of the same client ends first."""
+        connect, identity = admission.connect, admission.identity
+        self._serial += 1
+        client_id = connect.client_id or f"auto-{self._serial}"
+        name = (identity.role, identity.username, client_id)
+        old = self._connections.pop(name, None)
+        connection = GeneralConnection(self, transport, admission, client_id, self._serial)
+        self._connections[name] = connection
+        if identity.device_id is not None:
+            self._testers[identity.device_id] = self._testers.get(identity.device_id, 0) + 1
+        self.gate.counters.connected[identity.role.value] += 1
+        if old is not None:
+            old.end("taken over by a new connection", abnormal=True)
+        task = asyncio.create_task(connection.serve(old), name=f"mqtt {client_id}")
+        connection.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        transport.set_protocol(connection)
+        connection.packets_received(admission.packets)
+
+    def gone(self, connection: "GeneralConnection") -> None:
+        """A connection has ended."""
+        identity = connection.identity
+        name = (identity.role, identity.username, connection.client_id)
+        if self._connections.get(name) is connection:
+            del self._connections[name]
+        if identity.device_id is not None:
+            self._testers[identity.device_id] -= 1
+            if not self._testers[identity.device_id]:
+                del self._testers[identity.device_id]
+        self.gate.counters.connected[identity.role.value] -= 1
+
+    def sweep(self, now: float) -> None:
+        """Ends connections whose keepalive has run out."""
+        for connection in list(self._connections.values()):
+            connection.check_keepalive(now)
+        self.broker.sweep(now)
+
+    def disconnect_testers(self, device_id: str, reason: str) -> None:
+        """Ends every connection and session that holds the credentials of `device_id`."""
+        for connection in list(self._connections.values()):
+            if connection.identity.device_id == device_id:
+                connection.end(reason)
+                connection.forget_session = True
+        self.broker.forget_where(lambda identity: identity.device_id == device_id)
+
+    async def aclose(self) -> None:
+        """Ends all connections, without their wills, and amqtt."""
+        for connection in list(self._connections.values()):
+            connection.end("server stops")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=limits.LINGER_S)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class GeneralConnection(asyncio.Protocol):
+    """One general client's connection: parses and checks each packet, then lets amqtt read it."""
+
+    def __init__(
+        self,
+        clients: GeneralClients,
+        transport: asyncio.Transport,
+        admission: Admission,
+        client_id: str,
+        serial: int,
+    ) -> None:
+        self.identity = admission.identity
+        self.client_id = client_id
+        self.task: asyncio.Task[None] | None = None
+        self.forget_session = False
+        self._clients = clients
+        self._gate = clients.gate
+        self._transport = transport
+        self._persistent = not admission.connect.clean_session
+        self._key = "\x1f".join((self.identity.role.value, self.identity.username, client_id))
+        self._serial = serial
+        self._will: Will | None = admission.connect.will
+        self._keepalive_limit = admission.connect.keepalive_s * 1.5
+        self._last_heard = self._gate.clock()
+        self._reader = admission.reader
+        self._reader.max_packet_bytes = self._gate.settings.max_packet_bytes
+        self._source = _Source(self)
+        self._open = True
+        self._abnormal = False
+        sockname = transport.get_extra_info("sockname")
+        self._host = str(sockname[0]) if sockname else None
+        peer = transport.get_extra_info("peername")
+        self.peer = (str(peer[0]), int(peer[1])) if peer else ("unknown", 0)
+
+    # ── the connection ──────────────────────────────────────────────────────────────────────────────────
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came from the client."""
+        self._last_heard = self._gate.clock()
+        try:
+            packets = self._reader.feed(data)
+        except MqttError as error:
+            self._fail(error)
+        else:
+            self.packets_received(packets)
+
+    def packets_received(self, packets: list[RawPacket]) -> None:
+        """Checks packets and passes them on, and those behind them that the reader still holds."""
+        try:
+            while packets:
+                for packet in packets:
+                    if not self._open:
+                        return
+                    self._packet(packet)
+                packets = self._reader.feed(b"")
+        except MqttError as error:
+            self._fail(error)
+
+    def _fail(self, error: MqttError) -> None:
+        self._gate.counters.limit("bad_packet", f"{self._name}: {error}")
+        self.end(f"protocol error: {error}", abnormal=True)
+
+    def pause_writing(self) -> None:
+        """The client reads so slowly that its write buffer is full: it is cut off."""
+        self.cut_off("too slow: its write buffer is full")
+
+    def eof_received(self) -> bool:
+        """The client sends no more."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self.end("connection lost", abnormal=True)
+        self._gate.released()
+
+    def end(self, reason: str, *, abnormal: bool = False) -> None:
+        """Ends the connection once; `abnormal` publishes the will (section 3.1.2.5)."""
+        if not self._open:
+            return
+        self._open = False
+        self._abnormal = abnormal
+        self._source.finish()
+        self._gate.finish(self._transport)
+        _log.info("%s %s left: %s", self.identity.role.value, self._name, reason)
+
+    def cut_off(self, reason: str) -> None:
+        """Ends the connection without waiting for its buffer."""
+        self._gate.counters.limit("slow_reader", f"{self._name}: {reason}")
+        self._transport.abort()
+        self.end(reason, abnormal=True)
+
+    def check_keepalive(self, now: float) -> None:
+        """Ends the connection when nothing came for one and a half keepalives (section 3.1.2.10)."""
+        if self._open and self._keepalive_limit and now - self._last_heard > self._keepalive_limit:
+            self._gate.counters.limits["keepalive"] += 1
+            self._transport.abort()
+            self.end("keepalive expired", abnormal=True)
+
+    # ── from the client to amqtt ────────────────────────────────────────────────────────────────────────
+
+    def _packet(self, packet: RawPacket) -> None:
+        counters = self._gate.counters
+        counters.bytes_in += len(packet.raw)
+        if packet.type is PacketType.PUBLISH:
+            counters.messages_in += 1
+            parse_publish(packet)
+        elif packet.type in _ACKNOWLEDGEMENTS:
+            parse_packet_id(packet)
+        elif packet.type is PacketType.SUBSCRIBE:
+            parse_subscribe(packet)
+        elif packet.type is PacketType.UNSUBSCRIBE:
+            parse_unsubscribe(packet)
+        elif packet.type is PacketType.PINGREQ:
+            self.write(PINGRESP)
+            return
+        elif packet.type is PacketType.DISCONNECT:
+            # amqtt reads what came before it, then sees the end of the stream.
+            self._will = None
+            self._source.finish()
+            self._reader = PacketReader(0)
+            return
+        else:
+            raise MqttError(f"{packet.type.name} from a client that is connected")
+        self._source.feed(packet.raw)
+
+    def pause(self, paused: bool) -> None:
+        """Stops or resumes reading the socket while amqtt catches up."""
+        if self._open and not self._transport.is_closing():
+            if paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        self._clients.router.route(self.identity, self._host, topic, payload, qos, retain)
+
+    # ── from amqtt to the client ────────────────────────────────────────────────────────────────────────
+
+    def write(self, data: bytes) -> None:
+        """Sends whole packets."""
+        if self._open:
+            self._gate.counters.bytes_out += len(data)
+            self._transport.write(data)
+
+    async def serve(self, old: "GeneralConnection | None") -> None:
+        """Lets amqtt serve the connection until it ends, after the `old` one of the same client has ended.
+
+        The one place where everything that goes wrong for this client is caught.
+        """
+        broker = self._clients.broker
+        client: Client | None = None
+        try:
+            if old is not None and old.task is not None:
+                await asyncio.wait({old.task}, timeout=limits.LINGER_S)
+                old.task.cancel()
+            if not self._persistent:
+                # Section 3.1.2.4: a clean session ends the one kept under this client id. Its own key is
+                # unique, so nothing of it can meet another session.
+                broker.forget(self._key)
+                self._key += f"\x1f{self._serial}"
+            client = broker.admit(self._key, self.identity, self._persistent)
+            client.write, client.cut_off, client.publish = self.write, self.cut_off, self._publish
+            _log.info("%s %s connected from %s:%d", self.identity.role.value, self._name, *self.peer)
+            self._source.put_first(
+                encode_connect(self._key, keepalive_s=0, clean_session=not self._persistent)
+            )
+            await broker.external_connected(self._source, _Sink(self), LISTENER)
+        except Exception:  # noqa: BLE001  # amqtt documents no exceptions; this ends one client only
+            _log.exception("%s: the connection is ended", self._name)
+        finally:
+            if client is not None:
+                broker.leave(client, self._gate.clock())
+                if self.forget_session:
+                    broker.forget(self._key)
+            self.end("disconnected", abnormal=True)
+            if self._will is not None and self._abnormal:
+                self._publish(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
+            self._clients.gone(self)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.identity.username or 'anonymous'}/{self.client_id!r}"
+
+
+class _Source(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped here
+    """What amqtt reads: whole packets only. Lets the loop run between two packets, so that each takes effect
+    before the next one, or the end, is seen."""
+
+    def __init__(self, connection: GeneralConnection) -> None:
+        self._connection = connection
+        self._packets: deque[bytes] = deque()
+        self._packet = b""
+        self._at = 0
+        self._size = 0
+        self._paused = False
+        self._ended = False
+        self._news = asyncio.Event()
+
+    def put_first(self, packet: bytes) -> None:
+        """Puts `packet` before everything that waits."""
+        self._packets.appendleft(packet)
+        self._size += len(packet)
+        self._news.set()
+
+    def feed(self, packet: bytes) -> None:
+        """Appends a packet."""
+        self._packets.append(packet)
+        self._size += len(packet)
+        self._news.set()
+        if self._size > limits.MAX_INPUT_BYTES and not self._paused:
+            self._paused = True
+            self._connection.pause(True)
+
+    def finish(self) -> None:
+        """No more packets will come."""
+        self._ended = True
+        self._news.set()
+
+    async def read(self, n: int = -1) -> bytes:
+        """Up to `n` bytes of one packet; `b""` at the end."""
+        if self._at == len(self._packet):
+            await asyncio.sleep(0)
+            while not self._packets:
+                if self._ended:
+                    return b""
+                self._news.clear()
+                await self._news.wait()
+            self._packet, self._at = self._packets.popleft(), 0
+            self._size -= len(self._packet)
+            if self._paused and self._size < limits.MAX_INPUT_BYTES // 2:
+                self._paused = False
+                self._connection.pause(False)
+        end = len(self._packet) if n < 0 else self._at + n
+        data = self._packet[self._at : end]
+        self._at += len(data)
+        return data
+
+    def feed_eof(self) -> None:
+        """amqtt's word for `finish`."""
+        self.finish()
+
+
+class _Sink(WriterAdapter):  # type: ignore[misc]  # amqtt is untyped here
+    """What amqtt writes to. Never waits: a client that does not read is cut off by the buffer's bound."""
+
+    def __init__(self, connection: GeneralConnection) -> None:
+        self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        """Sends a whole packet."""
+        self._connection.write(data)
+
+    async def drain(self) -> None:
+        """Nothing to wait for."""
+
+    def get_peer_info(self) -> tuple[str, int]:
+        """The client's address."""
+        return self._connection.peer
+
+    def get_ssl_info(self) -> ssl.SSLObject | None:
+        """amqtt has no use for certificates here."""
+        return None
+
+    async def close(self) -> None:
+        """amqtt has finished with the connection."""
+        self._connection.end("disconnected", abnormal=True)

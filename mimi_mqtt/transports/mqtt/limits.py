@@ -1,0 +1,47 @@
+"""Bounds of the embedded broker that are not settings: they protect memory, and ordinary use meets none."""
+
+BURST_FACTOR = 4
+"""A device may send this many seconds' worth of its message rate at once."""
+
+FLOOD_FACTOR = 10
+"""A device that exceeds its rate by this many bursts without a pause is disconnected."""
+
+MAX_UNRELEASED = 1_000
+"""QoS 2 publishes of one client that wait for PUBREL."""
+
+MAX_IN_FLIGHT = 100
+"""QoS 1 and 2 messages sent to one client that it has not acknowledged; further ones wait."""
+
+MAX_FILTERS = 500
+"""Subscriptions of one general client."""
+
+MAX_CLIENT_ID_CHARS = 256
+"""Length of a client id."""
+
+MAX_PUSH_BYTES = 8_000
+"""Payload an administrator may push to a device, in bytes: more JSON breaks a device's connection."""
+
+MAX_RETAINED = 10_000
+"""Retained messages in all."""
+
+MAX_RETAINED_BYTES = 64 * 1024 * 1024
+"""Topics and payloads of all retained messages, in bytes."""
+
+MAX_OFFLINE_SESSIONS = 1_000
+"""Persistent sessions whose client is away; the oldest goes first."""
+
+OFFLINE_SESSION_S = 24 * 3600.0
+"""How long a persistent session is kept while its client is away, in seconds."""
+
+MAX_INPUT_BYTES = 65_536
+"""Bytes of a general client that wait for the broker before its socket is no longer read."""
+
+TESTER_CHANNEL_S = 120.0
+"""How long a device that testers play is kept after its last tester left, in seconds: mosquitto_pub leaves at
+once, and its session should still be there for the next one."""
+
+LINGER_S = 5.0
+"""How long a closing connection may take to accept its last bytes, in seconds."""
+
+SWEEP_S = 1.0
+"""Between two looks at all time limits, in seconds."""

@@ -1,0 +1,277 @@
+"""The embedded MQTT broker as a whole: listeners, gate, devices, general clients, and what passes between.
+
+`MqttServer` is what the composition root holds. One task looks at all time limits once a second.
+"""
+
+import asyncio
+import json
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+
+from mimi_mqtt import __version__
+from mimi_mqtt.config.settings import AccountSettings, MqttSettings
+from mimi_mqtt.errors import StartupError
+from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
+from mimi_mqtt.session.link import ControlSink
+from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.access import may_publish
+from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
+from mimi_mqtt.transports.mqtt.counters import Counters
+from mimi_mqtt.transports.mqtt.device import DeviceConnection
+from mimi_mqtt.transports.mqtt.gate import Admission, Doors, Gate
+from mimi_mqtt.transports.mqtt.general import GeneralClients
+from mimi_mqtt.transports.mqtt.testers import Testers
+from mimi_mqtt.transports.mqtt.websocket import MqttWebSocket
+from mimi_mqtt.wire.messages import redact
+from mimi_mqtt.wire.mqtt import Will
+from mimi_mqtt.wire.topics import STATUS, Leaf, device_topic, split_device_topic
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+_MESSAGE_LEAVES = ("up", "down", "command", "reply")
+
+
+class MqttServer:
+    """The embedded broker: made on the running loop; `await start(...)` once, then `await aclose()` once.
+
+    Devices reach `sink`; `clock` gives monotonic seconds and can be replaced in tests together with `sweep`.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        accounts: AccountSettings,
+        authenticator: Authenticator,
+        sink: ControlSink,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.counters = Counters(clock)
+        self._sink = sink
+        doors = Doors(self._take_device, self._take_general, self._holds)
+        self._gate = Gate(settings, accounts, authenticator, self.counters, clock, doors)
+        self._broker = EmbeddedBroker(self.counters, settings.max_write_buffer_bytes)
+        self._general = GeneralClients(self._gate, self._broker, self)
+        self._devices: dict[str, DeviceConnection] = {}
+        self._testers = Testers(
+            sink, lambda device_id: self._general.testers(device_id), self._answer_testers,
+            settings.device_messages_per_s,
+        )  # fmt: skip
+        self.websocket_app = MqttWebSocket(self._gate.connection)
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.Task[None] | None = None
+
+    # ── lifetime ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self, tcp: socket.socket, tls: socket.socket | None = None) -> None:
+        """Serves on bound sockets. Raises StartupError when the certificate can't be used."""
+        context = None if tls is None else _tls_context(self.settings)
+        await self._broker.start()
+        loop = asyncio.get_running_loop()
+        self._servers.append(await loop.create_server(self._gate.connection, sock=tcp, backlog=_BACKLOG))
+        if tls is not None:
+            self._servers.append(
+                await loop.create_server(
+                    self._gate.connection, sock=tls, backlog=_BACKLOG, ssl=context,
+                    ssl_handshake_timeout=self.settings.connect_timeout_s,
+                )
+            )  # fmt: skip
+        self.websocket_app.open = True
+        self.publish(STATUS, _status("online"), retain=True)
+        self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="mqtt sweeper")
+
+    async def aclose(self) -> None:
+        """Stops accepting, says `offline`, ends every connection; devices are told nothing but the close."""
+        self.websocket_app.open = False
+        for server in self._servers:
+            server.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        self.publish(STATUS, _status("offline"), retain=True)
+        self._testers.close_all("server stops")
+        for device in list(self._devices.values()):
+            device.close("server stops")
+        await self._general.aclose()
+        await self._broker.shutdown()
+        self._gate.abort_all()
+        await self.websocket_app.aclose()
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(limits.SWEEP_S)
+            self.sweep(self.clock())
+
+    def sweep(self, now: float) -> None:
+        """Enforces every time limit as of `now`: CONNECT, keepalive, closing sockets, testers, sessions."""
+        self._gate.sweep(now)
+        for device in list(self._devices.values()):
+            device.check_keepalive(now)
+        self._general.sweep(now)
+        self._testers.sweep(now)
+
+    # ── for the rest of the server ──────────────────────────────────────────────────────────────────────
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """Publishes to general clients with QoS 0; `retain` keeps it for later subscribers."""
+        if retain:
+            self._broker.retain(topic, payload, 0)
+        self._broker.distribute(topic, payload, 0)
+
+    def disconnect(self, device_id: str, reason: str) -> None:
+        """Ends every connection that holds the device's credentials: they were revoked."""
+        if (device := self._devices.get(device_id)) is not None:
+            device.close(reason)
+        self._general.disconnect_testers(device_id, reason)
+        self._testers.close(device_id, reason)
+
+    def connected(self, device_id: str) -> bool:
+        """Whether the device itself is connected."""
+        return device_id in self._devices
+
+    @property
+    def connections(self) -> Mapping[str, int]:
+        """Open connections: `device` and `general` have entered, `sockets` are all."""
+        return {"device": len(self._devices), "general": len(self._general), "sockets": self._gate.open}
+
+    # ── doors ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _holds(self, identity: Identity, client_id: str) -> bool:
+        if identity.role is Role.DEVICE:
+            return identity.device_id in self._devices
+        return self._general.holds(identity, client_id)
+
+    def _take_general(self, transport: asyncio.Transport, admission: Admission) -> None:
+        self._general.take(transport, admission)
+
+    def _take_device(self, transport: asyncio.Transport, admission: Admission) -> None:
+        device_id = admission.identity.device_id
+        if device_id is None:
+            raise ValueError("an identity with the role DEVICE has a device id")
+        if (old := self._devices.get(device_id)) is not None:
+            old.close("taken over by a new connection of the same device")
+        self._testers.close(device_id, "the device itself connected")
+        device = DeviceConnection(self, transport, device_id, admission)
+        self._devices[device_id] = device
+        self.counters.connected["device"] += 1
+        transport.set_protocol(device)
+        if _log.isEnabledFor(logging.INFO):
+            _log.info(
+                "device connected from %s", transport.get_extra_info("peername"), extra={"device": device_id}
+            )
+        self._sink.control_opened(device)
+        device.start(admission.packets)
+
+    # ── DeviceHost ──────────────────────────────────────────────────────────────────────────────────────
+
+    def device_message(self, device: DeviceConnection, payload: bytes) -> None:
+        """A device's control message: to its session, and to who watches it."""
+        if len(self._general):
+            self._mirror(device.device_id, "up", payload)
+        self._sink.control_message(device, payload)
+
+    def device_sent(self, device: DeviceConnection, payload: bytes) -> None:
+        """A control message was pushed to a device: to who watches it."""
+        if len(self._general):
+            self._mirror(device.device_id, "down", payload)
+
+    def device_closed(self, device: DeviceConnection, reason: str, will: Will | None) -> None:
+        """A device is gone; its will, which can only be a message of its own, comes first."""
+        if self._devices.get(device.device_id) is device:
+            del self._devices[device.device_id]
+        self.counters.connected["device"] -= 1
+        if will is not None:
+            self.device_message(device, will.payload)
+        _log.info("device left: %s", reason, extra={"device": device.device_id})
+        self._sink.control_closed(device, reason)
+
+    def finish(self, transport: asyncio.Transport) -> None:
+        """Closes a device's transport."""
+        self._gate.finish(transport)
+
+    def released(self) -> None:
+        """A device's socket is closed."""
+        self._gate.released()
+
+    # ── PublishRouter ───────────────────────────────────────────────────────────────────────────────────
+
+    def route(
+        self, identity: Identity, host: str | None, topic: str, payload: bytes, qos: int, retain: bool
+    ) -> None:
+        """A general client's message: to a device, as a device's, or to the subscribers of its topic."""
+        if not may_publish(identity, topic):
+            detail = f"{identity.username or 'anonymous'} may not publish on {topic[:80]!r}: dropped"
+            self.counters.limit("forbidden_publish", detail)
+            return
+        device = split_device_topic(topic)
+        if device is not None:
+            device_id, leaf = device
+            if leaf == "up" and identity.role is Role.TESTER:
+                self._as_device(device_id, host, payload)
+                return
+            if leaf == "down":
+                self._push(device_id, payload)
+                return
+            # A message must not meet a subscriber who comes an hour later.
+            retain = retain and leaf not in _MESSAGE_LEAVES
+        if retain:
+            self._broker.retain(topic, payload, qos)
+        self._broker.distribute(topic, payload, qos)
+
+    def _as_device(self, device_id: str, host: str | None, payload: bytes) -> None:
+        if len(payload) > self.settings.max_device_packet_bytes:
+            detail = f"{len(payload)} bytes as a message of {device_id}: dropped"
+            self.counters.limit("tester_message_size", detail)
+            return
+        self._mirror(device_id, "up", payload)
+        if (device := self._devices.get(device_id)) is not None:
+            self._sink.control_message(device, payload)
+        elif not self._testers.message(device_id, host, payload, self.clock()):
+            self.counters.limit("message_rate", f"testers of {device_id} send too many messages: dropped")
+
+    def _push(self, device_id: str, payload: bytes) -> None:
+        if len(payload) > limits.MAX_PUSH_BYTES:
+            detail = f"{len(payload)} bytes for {device_id}, {limits.MAX_PUSH_BYTES} allowed: dropped"
+            self.counters.limit("push_size", detail)
+        elif (device := self._devices.get(device_id)) is not None:
+            device.send(payload)
+        else:
+            self._mirror(device_id, "down", payload)
+
+    # ── mirrors ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _mirror(self, device_id: str, leaf: Leaf, payload: bytes, *, clear_for_testers: bool = False) -> None:
+        """Shows a device's message to whoever watches its topic, keys hidden."""
+        topic = device_topic(device_id, leaf)
+        watchers = self._broker.recipients(topic)
+        hidden: bytes | None = None
+        for client, _ in watchers.values():
+            shown = payload
+            if not (clear_for_testers and client.identity.role is Role.TESTER):
+                hidden = redact(payload) if hidden is None else hidden
+                shown = hidden
+            self._broker.deliver(client, topic, shown, 0)
+
+    def _answer_testers(self, device_id: str, payload: bytes) -> None:
+        self._mirror(device_id, "down", payload, clear_for_testers=True)
+
+
+def _status(state: str) -> bytes:
+    return json.dumps({"state": state, "version": __version__}, separators=(",", ":")).encode()
+
+
+def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        raise StartupError("mqtt.tls_certificate and mqtt.tls_key must be set for MQTT over TLS")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        files = f"mqtt.tls_certificate {settings.tls_certificate} and mqtt.tls_key {settings.tls_key}"
+        raise StartupError(f"{files} can't be used: {error}") from error
+    return context

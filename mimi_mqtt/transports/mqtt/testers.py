@@ -1,0 +1,97 @@
+"""Devices played by testers: a control channel behind `mimi/devices/<id>/up` and `…/down`.
+
+With a device's credentials under another client id, `mosquitto_pub` and `mosquitto_sub` can hold a
+conversation: what a tester publishes on `up` is the device's message, what the server answers is published
+on `down`. A device that is connected itself keeps its own channel: then the answers go to it, and testers see
+its mirror.
+"""
+
+from collections.abc import Callable
+
+from mimi_mqtt.session.link import ControlSink
+from mimi_mqtt.transports.mqtt.limits import BURST_FACTOR, TESTER_CHANNEL_S
+
+
+class TesterChannel:
+    """The `session.link.ControlChannel` of a device that is not there."""
+
+    transport = "mqtt"
+
+    def __init__(self, testers: "Testers", device_id: str, local_host: str | None, now: float) -> None:
+        self.device_id = device_id
+        self.local_host = local_host
+        self.seen_at = now
+        self.allowance = testers.burst
+        self.allowance_at = now
+        self._testers = testers
+
+    def send(self, payload: bytes) -> None:
+        """Publishes one control message on `down`, in clear to the device's testers only."""
+        self._testers.answer(self, payload)
+
+    def close(self, reason: str) -> None:
+        """Ends the channel; the testers stay connected."""
+        self._testers.close(self.device_id, reason)
+
+
+class Testers:
+    """The channels of all devices that are being played.
+
+    `connected` counts a device's testers; `publish_down` sends an answer to whoever watches.
+    """
+
+    def __init__(
+        self,
+        sink: ControlSink,
+        connected: Callable[[str], int],
+        publish_down: Callable[[str, bytes], None],
+        messages_per_s: float,
+    ) -> None:
+        self.burst = messages_per_s * BURST_FACTOR
+        self._rate = messages_per_s
+        self._sink = sink
+        self._connected = connected
+        self._publish_down = publish_down
+        self._channels: dict[str, TesterChannel] = {}
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def message(self, device_id: str, host: str | None, payload: bytes, now: float) -> bool:
+        """A tester's message as its device's; False when the device's message rate is exceeded: dropped."""
+        channel = self._channels.get(device_id)
+        if channel is None:
+            channel = self._channels[device_id] = TesterChannel(self, device_id, host, now)
+            self._sink.control_opened(channel)
+        channel.seen_at = now
+        channel.allowance = min(self.burst, channel.allowance + (now - channel.allowance_at) * self._rate)
+        channel.allowance_at = now
+        if channel.allowance < 1:
+            return False
+        channel.allowance -= 1
+        self._sink.control_message(channel, payload)
+        return True
+
+    def answer(self, channel: TesterChannel, payload: bytes) -> None:
+        """Publishes what the server says, unless the channel was closed."""
+        if self._channels.get(channel.device_id) is channel:
+            self._publish_down(channel.device_id, payload)
+
+    def close(self, device_id: str, reason: str) -> None:
+        """Ends a device's channel, if it has one."""
+        channel = self._channels.pop(device_id, None)
+        if channel is not None:
+            self._sink.control_closed(channel, reason)
+
+    def sweep(self, now: float) -> None:
+        """Ends the channels that no tester has needed for a while."""
+        for device_id, channel in list(self._channels.items()):
+            if self._connected(device_id):
+                channel.seen_at = now
+            elif now - channel.seen_at > TESTER_CHANNEL_S:
+                self.close(device_id, "its testers are gone")
+
+    def close_all(self, reason: str) -> None:
+        """Ends all channels."""
+        for device_id in list(self._channels):
+            self.close(device_id, reason)
