@@ -1,0 +1,187 @@
+"""Timers that the assistant sets: `set_timer`, `list_timers`, `cancel_timer`.
+
+They belong to the device, not to a session: a new hello does not touch them. One that becomes due while its
+device is away is told when the device comes back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mimi_mqtt.errors import ToolError
+from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.tools.registry import Tool
+
+_log = logging.getLogger(__name__)
+
+MAX_SECONDS: Final = 24 * 3600
+"""Longest timer."""
+MAX_PER_DEVICE: Final = 20
+"""Timers of one device at once, those included that were due while it was away."""
+MAX_LABEL_CHARS: Final = 40
+
+Announcer = Callable[[str, str], bool]
+"""`(device id, text)`: tells the device; False when it is not connected."""
+
+_SET = ToolSpec(
+    name="set_timer",
+    description="Sets a timer. The device says when it is due. The label is what it is for, or empty.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "seconds": {"type": "integer", "minimum": 1, "maximum": MAX_SECONDS},
+            "label": {"type": "string", "maxLength": MAX_LABEL_CHARS, "default": ""},
+        },
+        "required": ["seconds"],
+    },
+)
+_LIST = ToolSpec(
+    name="list_timers",
+    description="Lists the running timers and the time they have left.",
+    parameters={"type": "object", "properties": {}},
+)
+_CANCEL = ToolSpec(
+    name="cancel_timer",
+    description="Cancels the timer with this label; with an empty label, the only timer there is.",
+    parameters={
+        "type": "object",
+        "properties": {"label": {"type": "string", "maxLength": MAX_LABEL_CHARS, "default": ""}},
+    },
+)
+
+
+@dataclass(slots=True)
+class _Timer:
+    label: str
+    seconds: int
+    due: float  # loop time
+    handle: asyncio.TimerHandle | None = None  # None once it was due and could not be told
+
+    @property
+    def name(self) -> str:
+        if self.label.casefold().endswith("timer"):
+            return self.label
+        return f"{self.label} timer" if self.label else f"timer for {spoken_duration(self.seconds)}"
+
+
+class Timers:
+    """All devices' timers. `announce` speaks or shows a text on a device."""
+
+    def __init__(self, announce: Announcer) -> None:
+        self._announce = announce
+        self._of: dict[str, list[_Timer]] = {}
+
+    def for_device(self, device_id: str) -> "DeviceTimers":
+        """The three tools, bound to one device."""
+        return DeviceTimers(self, device_id)
+
+    def set(self, device_id: str, seconds: int, label: str) -> str:
+        """Starts a timer; says so. Raises ToolError when the device has too many, or one of that label."""
+        timers = self._of.get(device_id, [])
+        if len(timers) >= MAX_PER_DEVICE:
+            raise ToolError(f"there are {MAX_PER_DEVICE} timers already; cancel one first")
+        if not 1 <= seconds <= MAX_SECONDS:
+            raise ToolError("a timer runs from one second to twenty-four hours")
+        label = " ".join(label.split())[:MAX_LABEL_CHARS]
+        if label and any(timer.label.casefold() == label.casefold() and timer.handle for timer in timers):
+            raise ToolError(f"there is a timer called {label} already; cancel it or choose another label")
+        loop = asyncio.get_running_loop()
+        timer = _Timer(label, seconds, loop.time() + seconds)
+        timer.handle = loop.call_at(timer.due, self._due, device_id, timer)
+        self._of.setdefault(device_id, []).append(timer)
+        return f"The {timer.name} is set." if label else f"The timer is set for {spoken_duration(seconds)}."
+
+    def list(self, device_id: str) -> str:
+        """The running timers with what is left of them, in words."""
+        now = asyncio.get_running_loop().time()
+        running = sorted(
+            (timer for timer in self._of.get(device_id, ()) if timer.handle), key=lambda timer: timer.due
+        )
+        if not running:
+            return "No timers are running."
+        return "\n".join(
+            f"{timer.name}: {spoken_duration(max(1, round(timer.due - now)))} left" for timer in running
+        )
+
+    def cancel(self, device_id: str, label: str) -> str:
+        """Stops the timer of that label, or if empty the only timer. Raises ToolError when none fits."""
+        running = [timer for timer in self._of.get(device_id, ()) if timer.handle]
+        if not running:
+            raise ToolError("no timers are running")
+        wanted = " ".join(label.split()).casefold()
+        fitting = [timer for timer in running if timer.label.casefold() == wanted] if wanted else running
+        if len(fitting) != 1:
+            names = ", ".join(timer.name for timer in running)
+            raise ToolError(f"say which timer to cancel; there are: {names}")
+        timer = fitting[0]
+        if timer.handle is not None:
+            timer.handle.cancel()
+        self._forget(device_id, timer)
+        return f"The {timer.name} is cancelled."
+
+    def device_connected(self, device_id: str) -> None:
+        """Tells a device that came back which timers it missed."""
+        now = asyncio.get_running_loop().time()
+        for timer in [timer for timer in self._of.get(device_id, ()) if timer.handle is None]:
+            ago = spoken_duration(max(1, round(now - timer.due)))
+            if self._announce(device_id, f"Your {timer.name} was done {ago} ago."):
+                self._forget(device_id, timer)
+
+    def close(self) -> None:
+        """Stops all timers: the server ends."""
+        for timers in self._of.values():
+            for timer in timers:
+                if timer.handle is not None:
+                    timer.handle.cancel()
+        self._of.clear()
+
+    def _due(self, device_id: str, timer: _Timer) -> None:
+        timer.handle = None
+        if self._announce(device_id, f"Your {timer.name} is done."):
+            self._forget(device_id, timer)
+        else:
+            _log.info("a timer is due and its device is away", extra={"device": device_id})
+
+    def _forget(self, device_id: str, timer: _Timer) -> None:
+        timers = self._of[device_id]
+        timers.remove(timer)
+        if not timers:
+            del self._of[device_id]
+
+
+class DeviceTimers:
+    """One device's view of the timers: a source of tools."""
+
+    __slots__ = ("_device_id", "_timers", "_tools")
+
+    def __init__(self, timers: Timers, device_id: str) -> None:
+        self._timers = timers
+        self._device_id = device_id
+        self._tools = (Tool(_SET, self._set), Tool(_LIST, self._list), Tool(_CANCEL, self._cancel))
+
+    def tools(self) -> Sequence[Tool]:
+        """The three tools."""
+        return self._tools
+
+    async def _set(self, arguments: Mapping[str, Any]) -> str:
+        return self._timers.set(self._device_id, arguments["seconds"], arguments.get("label", ""))
+
+    async def _list(self, _: Mapping[str, Any]) -> str:
+        return self._timers.list(self._device_id)
+
+    async def _cancel(self, arguments: Mapping[str, Any]) -> str:
+        return self._timers.cancel(self._device_id, arguments.get("label", ""))
+
+
+def spoken_duration(seconds: int) -> str:
+    """`3725` -> `1 hour 2 minutes 5 seconds`."""
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [
+        f"{number} {unit}{'' if number == 1 else 's'}"
+        for number, unit in ((hours, "hour"), (minutes, "minute"), (rest, "second"))
+        if number
+    ]
+    return " ".join(parts) or "0 seconds"

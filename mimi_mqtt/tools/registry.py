@@ -1,0 +1,94 @@
+"""What an answer can do: the device's own tools and the built-ins, as a language model sees and calls them.
+
+A `ToolBox` belongs to one device connection. Its device tools may change while it lives (they are discovered
+after hello), so `specs` is asked anew for every answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from prometheus_client import Counter
+
+from mimi_mqtt.errors import ToolError
+from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.tools.schema import check_arguments
+
+_log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S: Final = 15.0
+"""Longest a tool may take, in seconds; the user is waiting for the answer."""
+
+MAX_RESULT_CHARS: Final = 8_000
+"""Longest result handed to a model; the rest is cut."""
+
+# Not by name: devices choose the names of their tools, and labels must stay few.
+_calls = Counter("mimi_tool_calls_total", "Tool calls by outcome.", ["outcome"])
+_succeeded, _failed, _timed_out, _unknown = (
+    _calls.labels(outcome) for outcome in ("ok", "error", "timeout", "unknown")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One thing that can be done. `run` gets checked arguments and returns what happened, in words."""
+
+    spec: ToolSpec
+    run: Callable[[Mapping[str, Any]], Awaitable[str]]
+
+
+class ToolSource(Protocol):
+    """Where tools come from: a device, a set of built-ins."""
+
+    def tools(self) -> Sequence[Tool]:
+        """The tools there are now."""
+
+
+class ToolBox:
+    """The tools of one device. An earlier source wins where two tools have the same name."""
+
+    __slots__ = ("_sources", "_timeout_s")
+
+    def __init__(self, *sources: ToolSource, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        self._sources = sources
+        self._timeout_s = timeout_s
+
+    def _tools(self) -> dict[str, Tool]:
+        found: dict[str, Tool] = {}
+        for source in self._sources:
+            for tool in source.tools():
+                found.setdefault(tool.spec.name, tool)
+        return found
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What a model is told of the tools there are now."""
+        return tuple(tool.spec for tool in self._tools().values())
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Calls a tool and awaits its real result, of bounded length, in bounded time.
+
+        Raises ToolError, whose message is for the model: no such tool, a wrong argument, no answer.
+        """
+        tools = self._tools()
+        tool = tools.get(name)
+        if tool is None:
+            _unknown.inc()
+            raise ToolError(f"there is no tool {name[:64]!r}; there are: {', '.join(tools) or 'none'}")
+        try:
+            checked = check_arguments(name, tool.spec.parameters, arguments)
+            async with asyncio.timeout(self._timeout_s):
+                result = await tool.run(checked)
+        except ToolError as error:
+            _failed.inc()
+            _log.debug("tool %s failed: %s", name, error)
+            raise
+        except TimeoutError:
+            _timed_out.inc()
+            _log.warning("tool %s took longer than %g s", name, self._timeout_s)
+            raise ToolError(f"{name} did not answer in time; it may or may not have been done") from None
+        _succeeded.inc()
+        if len(result) > MAX_RESULT_CHARS:
+            return result[:MAX_RESULT_CHARS] + " … (cut)"
+        return result
