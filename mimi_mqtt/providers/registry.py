@@ -31,7 +31,7 @@ _OFFLINE = "offline"
 
 _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
     "vad": {
-        "silero": "mimi_mqtt.providers.vad.silero:Silero",
+        "silero": "mimi_mqtt.providers.vad.silero:SileroVad",
     },
     "stt": {
         "openai": "mimi_mqtt.providers.stt.openai:OpenAiSpeechToText",
