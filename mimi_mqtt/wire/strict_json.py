@@ -1,7 +1,7 @@
 """JSON from outside, held to RFC 8259: no NaN or Infinity, no lone surrogates, no numbers beyond 64 bits.
 
-Nesting is bounded too. Python's own reader is more generous than what can later be encoded, stored or sent on. Of a key that comes
-twice the last value counts, here and therefore everywhere in this process.
+Nesting is bounded too. Python's own reader is more generous than what can later be encoded, stored or sent
+on. Of a key that comes twice the last value counts, here and therefore everywhere in this process.
 """
 
 import json
@@ -36,8 +36,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 def loads(raw: bytes) -> object:
     """The value that UTF-8 JSON stands for. Raises ValueError, and nothing else, when it is not such.
 
-    Strings are free of lone surrogates and U+0000, and nesting is at most MAX_DEPTH, so the value can be encoded
-    and stored anywhere. The caller bounds the size.
+    Strings are free of lone surrogates and U+0000, and nesting is at most MAX_DEPTH, so the value can be
+    encoded and stored anywhere. The caller bounds the size.
     """
     try:
         text = raw.decode()
@@ -55,13 +55,11 @@ def loads(raw: bytes) -> object:
 
 def _check_depth(value: object) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         below: list[object] = []
         for part in level:
-            if isinstance(part, dict):
-                below += part.values()
-            elif isinstance(part, list):
-                below += part
+            children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+            below += [child for child in children if isinstance(child, dict | list)]
         if not below:
             return
         level = below
