@@ -1,0 +1,284 @@
+"""The UDP audio server: one IPv4 socket for all sessions, drained in a loop, routed by ssrc.
+
+Who is believed is decided in `transports.udp_channel`; here is the socket. An unknown ssrc is counted, never
+answered. The socket stays open as long as a session lives: an ICMP error ends a device's receiver for good.
+"""
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import REGISTRY, Collector
+
+from mimi_mqtt.audio.opus import PacketCheck
+from mimi_mqtt.config.settings import UdpSettings
+from mimi_mqtt.errors import AudioPacketError
+from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats
+from mimi_mqtt.transports.udp_channel import Downlink, Uplink, UplinkLimits
+from mimi_mqtt.wire.audio_packet import (
+    HEADER_BYTES,
+    AudioCipher,
+    derive_session_key,
+    nonce_template,
+    parse_header,
+)
+
+_log = logging.getLogger(__name__)
+
+_DRAIN: Final = 64  # datagrams per wake-up, so that a flood can't keep the loop from everything else
+_RECEIVE_BYTES: Final = 2_048  # longer than any datagram a device sends; a cut one fails its exact length
+_CUMULATIVE: Final = tuple(f.name for f in fields(AudioStats) if f.name != "jitter_ms")
+
+
+class UdpChannel:
+    """One session's audio over UDP; implements `session.link.AudioChannel`. Made by `UdpServer.open`."""
+
+    __slots__ = ("_downlink", "_key", "_request", "_server", "_ssrc", "uplink")
+
+    def __init__(self, server: "UdpServer", ssrc: int, request: AudioRequest, sink: AudioSink) -> None:
+        self._server = server
+        self._ssrc = ssrc
+        self._request = request
+        self._key = derive_session_key(request.master_key, request.session_id)
+        cipher = AudioCipher(self._key)
+        self._downlink = Downlink(cipher, ssrc)
+        self.uplink = Uplink(
+            cipher,
+            PacketCheck(request.sample_rate, request.frame_ms),
+            sink,
+            server.limits,
+            request.frame_ms,
+            server.now(),
+        )
+
+    @property
+    def ssrc(self) -> int:
+        """The session's identity on the wire."""
+        return self._ssrc
+
+    @property
+    def stats(self) -> AudioStats:
+        """Live counters."""
+        return self.uplink.stats
+
+    @property
+    def ready(self) -> bool:
+        """Whether the device was heard, so that the downlink has an address."""
+        return self.uplink.address is not None
+
+    def describe(self) -> Mapping[str, Any]:
+        """The hello's `udp` section."""
+        return {
+            "udp": {
+                "server": self._request.host,
+                "port": self._server.advertised_port,
+                "key": self._key.hex(),
+                "nonce": nonce_template(self._ssrc).hex(),
+                "encryption": "aes-128-ctr",
+            }
+        }
+
+    def send(self, opus: bytes, timestamp: int) -> bool:
+        """Sends one frame; False when it was dropped: closed, no address yet, a `timestamp` that does not
+        increase, or a socket that would not take it."""
+        address = self.uplink.address
+        if address is None or not self._server.serves(self):
+            return False
+        datagram = self._downlink.seal(opus, timestamp)
+        if datagram is None or not self._server.transmit(datagram, address):
+            return False
+        self.uplink.stats.sent += 1
+        return True
+
+    def close(self) -> None:
+        """Forgets the session; its datagrams are as unknown as any from now on. Safe to call twice."""
+        self._server.forget(self)
+
+
+class UdpServer:
+    """Makes and serves UDP channels; implements `session.link.AudioTransport`."""
+
+    def __init__(self, settings: UdpSettings) -> None:
+        self._settings = settings
+        self.limits = UplinkLimits(
+            max_sequence_jump=settings.max_sequence_jump,
+            max_datagrams_per_s=settings.max_datagrams_per_s,
+            path_proof_packets=settings.path_proof_packets,
+        )
+        self._channels: dict[int, UdpChannel] = {}
+        self._ended = AudioStats()
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._collector: _UdpCollector | None = None
+        self._port = 0
+        self.datagrams = 0
+        """Datagrams received, whatever became of them."""
+        self.unknown = 0
+        """Datagrams of no session, or too short to name one."""
+        self.malformed = 0
+        """Datagrams of a session with a wrong type or length."""
+        self.receive_errors = 0
+        """Errors the socket reported in place of a datagram, such as an ICMP message."""
+        self.send_errors = 0
+        """Datagrams the kernel did not take."""
+
+    async def start(self, sock: socket.socket) -> None:
+        """Serves on `sock`, a bound IPv4 datagram socket, which belongs to the server from now on."""
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._settings.receive_buffer_bytes)
+        self._socket = sock
+        self._port = sock.getsockname()[1]
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock.fileno(), self._drain)
+        self._collector = _UdpCollector(self)
+        REGISTRY.register(self._collector)
+
+    async def aclose(self) -> None:
+        """Closes what channels are left, then the socket; sessions should have ended. Safe to call twice."""
+        for channel in list(self._channels.values()):
+            channel.close()
+        if self._collector is not None:
+            REGISTRY.unregister(self._collector)
+            self._collector = None
+        if self._socket is not None and self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    @property
+    def port(self) -> int:
+        """The bound port."""
+        return self._port
+
+    @property
+    def advertised_port(self) -> int:
+        """The port devices are told to send to."""
+        return self._settings.public_port or self._port
+
+    @property
+    def count(self) -> int:
+        """Open channels."""
+        return len(self._channels)
+
+    @property
+    def running(self) -> bool:
+        """Whether the socket is served."""
+        return self._socket is not None
+
+    def totals(self) -> AudioStats:
+        """The counters of all channels, ended ones included; `jitter_ms` is the mean of those open now."""
+        sums = {name: getattr(self._ended, name) for name in _CUMULATIVE}
+        for channel in self._channels.values():
+            for name in _CUMULATIVE:
+                sums[name] += getattr(channel.stats, name)
+        heard = [channel.stats.jitter_ms for channel in self._channels.values() if channel.stats.received]
+        return AudioStats(**sums, jitter_ms=sum(heard) / len(heard) if heard else 0.0)
+
+    def open(self, request: AudioRequest, sink: AudioSink) -> UdpChannel:
+        """A channel with a fresh random ssrc and its own key. AudioError for a rate Opus doesn't have."""
+        ssrc = secrets.randbits(32)
+        while not ssrc or ssrc in self._channels:
+            ssrc = secrets.randbits(32)
+        channel = UdpChannel(self, ssrc, request, sink)
+        self._channels[ssrc] = channel
+        return channel
+
+    # ── for its channels ─────────────────────────────────────────────────────────────────────────────────
+
+    def now(self) -> float:
+        """The loop's clock, in seconds."""
+        loop = self._loop or asyncio.get_running_loop()
+        return loop.time()
+
+    def serves(self, channel: UdpChannel) -> bool:
+        """Whether `channel` is still open."""
+        return self._channels.get(channel.ssrc) is channel
+
+    def forget(self, channel: UdpChannel) -> None:
+        """Ends `channel` and keeps its counters."""
+        if not self.serves(channel):
+            return
+        del self._channels[channel.ssrc]
+        for name in _CUMULATIVE:
+            setattr(self._ended, name, getattr(self._ended, name) + getattr(channel.stats, name))
+
+    def transmit(self, datagram: bytes, address: tuple[str, int]) -> bool:
+        """Hands a datagram to the kernel; False, and counted, when that does not take it (buffer, route)."""
+        if self._socket is None:
+            return False
+        try:
+            self._socket.sendto(datagram, address)
+        except OSError:
+            self.send_errors += 1
+            return False
+        return True
+
+    # ── the socket ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _drain(self) -> None:
+        sock, loop = self._socket, self._loop
+        if sock is None or loop is None:
+            return
+        now = loop.time()
+        receive, channels = sock.recvfrom, self._channels
+        for _ in range(_DRAIN):
+            try:
+                datagram, address = receive(_RECEIVE_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self.receive_errors += 1
+                continue
+            self.datagrams += 1
+            if len(datagram) <= HEADER_BYTES:
+                self.unknown += 1
+                continue
+            channel = channels.get(int.from_bytes(datagram[4:8]))
+            if channel is None:
+                self.unknown += 1
+                continue
+            try:
+                header = parse_header(datagram)
+            except AudioPacketError:
+                self.malformed += 1
+                channel.uplink.stats.forged += 1
+                continue
+            try:
+                channel.uplink.receive(datagram, header, address, now)
+            except Exception:  # noqa: BLE001 - the border of one session: the others' datagrams must be read
+                _log.exception("a session failed on an audio packet", extra={"ssrc": f"{channel.ssrc:08x}"})
+
+
+class _UdpCollector(Collector):
+    """Reads the plain counters when Prometheus asks."""
+
+    def __init__(self, server: UdpServer) -> None:
+        self._server = server
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # so that two servers in one process (a test) don't collide
+
+    def collect(self) -> Iterable[Metric]:
+        server, totals = self._server, self._server.totals()
+        yield GaugeMetricFamily("mimi_udp_sessions", "Open UDP audio channels.", server.count)
+        yield GaugeMetricFamily(
+            "mimi_udp_jitter_ms", "Mean uplink jitter (RFC 3550), in ms.", totals.jitter_ms
+        )
+        yield CounterMetricFamily("mimi_udp_datagrams", "Datagrams received.", server.datagrams)
+        packets = CounterMetricFamily(
+            "mimi_udp_packets", "Audio packets by what became of them.", labels=["kind"]
+        )
+        for name in _CUMULATIVE:
+            packets.add_metric([name], getattr(totals, name))
+        packets.add_metric(["unknown"], server.unknown)
+        packets.add_metric(["malformed"], server.malformed)
+        yield packets
+        errors = CounterMetricFamily("mimi_udp_errors", "Socket errors.", labels=["direction"])
+        errors.add_metric(["receive"], server.receive_errors)
+        errors.add_metric(["send"], server.send_errors)
+        yield errors

@@ -1,0 +1,257 @@
+"""What a UDP session believes of the datagrams that claim to be its own, and what it sends. No I/O, no clock.
+
+Nothing authenticates a datagram: who saw one header can forge others, and about one random payload in ninety
+happens to read as Opus. So a datagram changes nothing until its sequence is believable and its decrypted
+payload is a packet of the session's own form; and what a single lucky forgery could win, another source
+address or a sequence far ahead, must be won by several good packets in a row. Until then they are held.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from mimi_mqtt.audio.opus import PacketCheck
+from mimi_mqtt.session.link import AudioSink, AudioStats
+from mimi_mqtt.wire.audio_packet import (
+    MAX_PAYLOAD_BYTES,
+    UPLINK_FLAGS,
+    AudioCipher,
+    AudioHeader,
+    pack_downlink,
+)
+from mimi_mqtt.wire.replay_window import ReplayWindow, Verdict
+
+Address: TypeAlias = tuple[str, int]
+
+_WINDOW: Final = 256  # packets; wider than the largest jump, so that no jump makes what it skipped too old
+_MAX_CANDIDATES: Final = 4
+_CANDIDATE_STEP: Final = 16  # packets a candidate may skip and still count as a row
+_PACE_SLACK: Final = 1.5  # how much faster than real time a device's count may run while nothing is heard
+_PAUSE_MS: Final = 1_000.0  # a larger change in transit time is a pause in talking, not jitter
+_LAST_SEQUENCE: Final = 0xFFFFFFFF - (
+    MAX_PAYLOAD_BYTES // 16 + 1
+)  # its blocks don't carry into the timestamp
+
+
+@dataclass(slots=True)
+class UplinkLimits:
+    """Bounds of one session's uplink; see `config.settings.UdpSettings`."""
+
+    max_sequence_jump: int
+    max_datagrams_per_s: float
+    path_proof_packets: int
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A row of good packets that the session does not follow yet."""
+
+    address: Address
+    highest: int
+    held: list[tuple[bytes, int, int, float]] = field(default_factory=list)
+
+
+class Uplink:
+    """One session's incoming side: verdict, decryption, plausibility, address; delivers to `sink`.
+
+    Times are seconds of one steady clock; `opened` is when the session began. The allowance of datagrams is
+    taken by good packets only, so whoever floods a session with garbage uses up nothing of its device's.
+    """
+
+    __slots__ = (
+        "_allowance",
+        "_burst",
+        "_candidates",
+        "_check",
+        "_cipher",
+        "_frame_ms",
+        "_last_good",
+        "_last_transit_ms",
+        "_limits",
+        "_proof",
+        "_refilled",
+        "_sink",
+        "_window",
+        "address",
+        "stats",
+    )
+
+    def __init__(
+        self,
+        cipher: AudioCipher,
+        check: PacketCheck,
+        sink: AudioSink,
+        limits: UplinkLimits,
+        frame_ms: int,
+        opened: float,
+    ) -> None:
+        self._cipher = cipher
+        self._check = check
+        self._sink = sink
+        self._limits = limits
+        self._frame_ms = frame_ms
+        self._window = ReplayWindow(max(_WINDOW, limits.max_sequence_jump + 1), limits.max_sequence_jump)
+        self._burst = max(1.0, limits.max_datagrams_per_s / 2)
+        self._allowance = self._burst
+        self._refilled = opened
+        self._last_good = opened
+        self._last_transit_ms: float | None = None
+        self._proof = 0  # good packets in a row from `address`; it is tentative until there were enough
+        self._candidates: list[_Candidate] = []
+        self.address: Address | None = None
+        """Where the downlink goes; None until the device was heard."""
+        self.stats = AudioStats()
+
+    def receive(self, datagram: bytes, header: AudioHeader, address: Address, now: float) -> None:
+        """Takes a datagram whose `header` was parsed and names this session."""
+        if (
+            header.flags != UPLINK_FLAGS
+        ):  # above all our own downlink, sent back: it would decrypt to good Opus
+            self.stats.forged += 1
+            return
+        sequence = header.sequence
+        verdict = self._window.check(sequence)
+        if verdict is Verdict.DUPLICATE:
+            self.stats.duplicate += 1
+            return
+        if verdict is Verdict.TOO_OLD:
+            self.stats.late += 1
+            return
+        in_line = verdict is not Verdict.TOO_FAR and (address == self.address or self.address is None)
+        if not in_line and not self._may_become_a_candidate(verdict, sequence, now):
+            return
+        opus = self._cipher.decrypt(datagram)
+        if not self._check(opus):
+            self.stats.forged += 1
+            self._distrust(address)
+        elif in_line:
+            self._in_line(opus, header, address, verdict, now)
+        else:
+            self._out_of_line(opus, header, address, now)
+
+    @property
+    def proven(self) -> bool:
+        """Whether `address` has shown enough good packets in a row."""
+        return self._proof >= self._limits.path_proof_packets
+
+    # ── the path the session follows ─────────────────────────────────────────────────────────────────────
+
+    def _in_line(
+        self, opus: bytes, header: AudioHeader, address: Address, verdict: Verdict, now: float
+    ) -> None:
+        if not self._believe(opus, header.sequence, header.timestamp, now):
+            return
+        self.address = address
+        self._proof += 1
+        if self._candidates and verdict is Verdict.NEW:
+            # The device goes on talking from here: rows that it overtook, or that are far ahead, are not its.
+            sequence, far = header.sequence, header.sequence + self._limits.max_sequence_jump
+            self._candidates = [row for row in self._candidates if sequence < row.highest <= far]
+
+    def _believe(self, opus: bytes, sequence: int, timestamp: int, arrived: float) -> bool:
+        """Counts and delivers a good packet; False when the session has used up its allowance."""
+        limits, stats, window = self._limits, self.stats, self._window
+        passed = arrived - self._refilled
+        if passed > 0:
+            self._allowance = min(self._burst, self._allowance + passed * limits.max_datagrams_per_s)
+            self._refilled = arrived
+        if self._allowance < 1:
+            stats.limited += 1
+            return False
+        self._allowance -= 1
+        ahead = sequence - window.highest
+        if ahead > 0:
+            stats.lost += ahead - 1
+            self._last_good = arrived
+            self._measure_jitter(sequence, arrived)
+        else:
+            stats.late += 1
+            stats.lost -= 1
+        window.accept(sequence)
+        stats.received += 1
+        self._sink.audio_received(opus, sequence, timestamp, arrived)
+        return True
+
+    def _measure_jitter(self, sequence: int, arrived: float) -> None:
+        """RFC 3550, 6.4.1; the sending time is the sequence's, as the timestamp is not the device's clock."""
+        transit = arrived * 1000 - sequence * self._frame_ms
+        if self._last_transit_ms is not None:
+            difference = abs(transit - self._last_transit_ms)
+            if difference < _PAUSE_MS:
+                self.stats.jitter_ms += (difference - self.stats.jitter_ms) / 16
+        self._last_transit_ms = transit
+
+    # ── other addresses, and sequences far ahead ─────────────────────────────────────────────────────────
+
+    def _may_become_a_candidate(self, verdict: Verdict, sequence: int, now: float) -> bool:
+        if verdict is Verdict.LATE and self.proven:
+            self.stats.late += 1
+            return False
+        if verdict is Verdict.TOO_FAR:
+            # A device counts what it sends, in real time: it can't be further than the time since allows.
+            sent = (now - self._last_good) * 1000 / self._frame_ms * _PACE_SLACK
+            if sequence - self._window.highest > sent + self._limits.max_sequence_jump:
+                self.stats.forged += 1
+                return False
+        return True
+
+    def _out_of_line(self, opus: bytes, header: AudioHeader, address: Address, now: float) -> None:
+        sequence = header.sequence
+        for row in self._candidates:
+            if row.address == address and row.highest < sequence <= row.highest + _CANDIDATE_STEP:
+                break
+        else:
+            if len(self._candidates) >= _MAX_CANDIDATES:
+                # min takes the first, hence the oldest, of the rows with the fewest packets
+                self._candidates.remove(min(self._candidates, key=lambda row: len(row.held)))
+            row = _Candidate(address, sequence)
+            self._candidates.append(row)
+        row.highest = sequence
+        row.held.append((opus, sequence, header.timestamp, now))
+        if len(row.held) >= self._limits.path_proof_packets:
+            self._follow(row)
+
+    def _follow(self, row: _Candidate) -> None:
+        if not self.proven and self.address is not None and row.held[0][1] <= self._window.highest:
+            # What was believed of a tentative address was perhaps a forger's: begin again with this one.
+            self._window = ReplayWindow(
+                max(_WINDOW, self._limits.max_sequence_jump + 1), self._window.max_jump
+            )
+            self.stats.lost = 0
+        if self.address is not None and row.address != self.address:
+            self.stats.address_changes += 1
+        self.address = row.address
+        self._proof = self._limits.path_proof_packets
+        self._candidates.clear()
+        for opus, sequence, timestamp, arrived in row.held:
+            if self._window.check(sequence) not in (Verdict.DUPLICATE, Verdict.TOO_OLD):
+                self._believe(opus, sequence, timestamp, arrived)
+
+    def _distrust(self, address: Address) -> None:
+        """A forgery came from `address`: its rows, and a tentative address, start over."""
+        if self._candidates:
+            self._candidates = [row for row in self._candidates if row.address != address]
+        if address == self.address and not self.proven:
+            self._proof = 0
+
+
+class Downlink:
+    """One session's outgoing side: headers that never repeat, so that no key stream is used twice."""
+
+    __slots__ = ("_cipher", "_sequence", "_ssrc", "_timestamp")
+
+    def __init__(self, cipher: AudioCipher, ssrc: int) -> None:
+        self._cipher = cipher
+        self._ssrc = ssrc
+        self._sequence = 0
+        self._timestamp = 0
+
+    def seal(self, opus: bytes, timestamp: int) -> bytes | None:
+        """The next datagram; None for a `timestamp` (ms, 32 bits) not above the last, or a wrong length."""
+        sequence = self._sequence + 1
+        if not self._timestamp < timestamp <= 0xFFFFFFFF or sequence > _LAST_SEQUENCE:
+            return None
+        if not 0 < len(opus) <= MAX_PAYLOAD_BYTES:
+            return None
+        self._timestamp = timestamp
+        self._sequence = sequence
+        return self._cipher.encrypt(pack_downlink(self._ssrc, timestamp, sequence, len(opus)), opus)

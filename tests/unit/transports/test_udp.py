@@ -1,0 +1,178 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import REGISTRY
+
+from mimi_mqtt.config.settings import UdpSettings
+from mimi_mqtt.errors import AudioError
+from mimi_mqtt.session.link import AudioRequest
+from mimi_mqtt.transports.udp import UdpChannel, UdpServer
+from mimi_mqtt.wire.audio_packet import derive_session_key
+
+MASTER = bytes(range(16))
+
+
+class Silent:
+    """A sink for tests that never receive."""
+
+    def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
+        raise AssertionError("nothing was sent")
+
+
+def request(session_id: str = "s1", sample_rate: int = 16_000) -> AudioRequest:
+    return AudioRequest("aa-bb", session_id, MASTER, "192.0.2.7", sample_rate, 60)
+
+
+def bound() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[UdpServer]:
+    server = UdpServer(UdpSettings())
+    await server.start(bound())
+    yield server
+    await server.aclose()
+
+
+def hello(channel: UdpChannel) -> dict[str, object]:
+    section = channel.describe()["udp"]
+    assert isinstance(section, dict)
+    return section
+
+
+async def test_hello_says_all_a_device_needs(server: UdpServer) -> None:
+    channel = server.open(request(), Silent())
+    section = hello(channel)
+    assert section["server"] == "192.0.2.7"
+    assert section["port"] == server.port
+    assert section["key"] == derive_session_key(MASTER, "s1").hex()
+    assert section["nonce"] == f"01000000{channel.ssrc:08x}0000000000000000"
+    assert section["encryption"] == "aes-128-ctr"
+
+
+async def test_a_mapped_port_is_advertised_instead_of_the_bound_one() -> None:
+    server = UdpServer(UdpSettings(public_port=18884))
+    await server.start(bound())
+    assert hello(server.open(request(), Silent()))["port"] == 18884
+    assert server.port != 18884
+    await server.aclose()
+
+
+async def test_every_session_has_its_own_ssrc_and_key(server: UdpServer) -> None:
+    channels = [server.open(request(f"s{number}"), Silent()) for number in range(50)]
+    assert len({channel.ssrc for channel in channels}) == 50
+    assert len({hello(channel)["key"] for channel in channels}) == 50
+    assert server.count == 50
+
+
+async def test_nothing_is_sent_before_the_device_was_heard_or_after_close(server: UdpServer) -> None:
+    channel = server.open(request(), Silent())
+    ready = [channel.ready]
+    assert not channel.send(b"\x08abc", 60)
+    channel.uplink.address = ("127.0.0.1", 9)
+    ready.append(channel.ready)
+    assert ready == [False, True]
+    assert channel.send(b"\x08abc", 60)
+    assert not channel.send(b"\x08abc", 60)
+    channel.close()
+    channel.close()
+    assert not channel.send(b"\x08abc", 120)
+    assert (channel.stats.sent, server.totals().sent, server.count) == (1, 1, 0)
+
+
+class Refusing:
+    """A socket the kernel takes nothing from."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+    def sendto(self, datagram: bytes, address: tuple[str, int]) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [BlockingIOError(), OSError(105, "no buffer space"), ConnectionRefusedError()]
+)
+async def test_a_datagram_the_kernel_refuses_is_dropped_and_counted(
+    server: UdpServer, error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = server.open(request(), Silent())
+    channel.uplink.address = ("127.0.0.1", 9)
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "_socket", Refusing(error))
+        assert not channel.send(b"\x08abc", 60)
+    assert server.send_errors == 1
+    assert channel.stats.sent == 0
+    assert channel.send(b"\x08abc", 120)
+
+
+class Failing:
+    """A socket that reports ICMP errors between its datagrams."""
+
+    def __init__(self, answers: list[tuple[bytes, tuple[str, int]] | OSError]) -> None:
+        self.answers = answers
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+        if not self.answers:
+            raise BlockingIOError
+        answer = self.answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+
+async def test_an_icmp_error_does_not_stop_the_reader(
+    server: UdpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = (bytes(40), ("127.0.0.1", 9))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            server, "_socket", Failing([ConnectionRefusedError(), stranger, OSError(113, "no route")])
+        )
+        server._drain()
+    assert server.receive_errors == 2
+    assert server.datagrams == server.unknown == 1
+
+
+async def test_one_wake_up_reads_a_bounded_number(server: UdpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = Failing([(bytes(40), ("127.0.0.1", 9))] * 200)
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "_socket", failing)
+        server._drain()
+    assert server.datagrams == 64
+    assert len(failing.answers) == 136
+
+
+async def test_a_rate_opus_does_not_have_opens_nothing(server: UdpServer) -> None:
+    with pytest.raises(AudioError, match="44100"):
+        server.open(request(sample_rate=44_100), Silent())
+    assert server.count == 0
+
+
+async def test_metrics_are_exported_while_it_runs() -> None:
+    server = UdpServer(UdpSettings())
+    assert REGISTRY.get_sample_value("mimi_udp_sessions") is None
+    await server.start(bound())
+    server.open(request(), Silent())
+    assert REGISTRY.get_sample_value("mimi_udp_sessions") == 1
+    assert REGISTRY.get_sample_value("mimi_udp_packets_total", {"kind": "forged"}) == 0
+    assert REGISTRY.get_sample_value("mimi_udp_errors_total", {"direction": "send"}) == 0
+    await server.aclose()
+    await server.aclose()
+    assert not server.running
+    assert server.count == 0
+    assert REGISTRY.get_sample_value("mimi_udp_sessions") is None
+
+
+async def test_a_server_can_close_before_it_started() -> None:
+    server = UdpServer(UdpSettings())
+    channel = server.open(request(), Silent())
+    channel.uplink.address = ("127.0.0.1", 9)
+    assert not channel.send(b"\x08abc", 60)
+    await server.aclose()
+    await asyncio.sleep(0)
