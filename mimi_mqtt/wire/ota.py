@@ -17,7 +17,8 @@ from mimi_mqtt.wire.topics import device_id_from_mac
 _MAX_TEXT = 64
 _MAX_CLIENT_ID = 128
 # What the firmware's `std::stoi`, applied to each part between dots, takes without aborting the device.
-_COMPARABLE_VERSION = re.compile(r"[0-9]{1,9}[^.]*(?:\.[0-9]{1,9}[^.]*)*")
+_PART = r"[0-9]{1,9}(?:[^.0-9][^.]*)?"
+_COMPARABLE_VERSION = re.compile(rf"{_PART}(?:\.{_PART})*")
 
 
 class _Frozen(BaseModel):

@@ -1,0 +1,205 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mimi_mqtt.errors import OtaError
+from mimi_mqtt.wire import ota
+from mimi_mqtt.wire.ota import ActivationRequest, OtaRequest, OtaResponse
+
+HEADERS = {
+    "Device-Id": "aa:bb:cc:00:11:22",
+    "Client-Id": "0c0f7b2e-9f2e-4f6c-8a54-1d2b3c4d5e6f",
+    "User-Agent": "bread-compact-wifi/1.8.2",
+    "Accept-Language": "zh-CN",
+    "Activation-Version": "2",
+    "Serial-Number": "S" * 32,
+}
+BODY: dict[str, Any] = {
+    "version": 2,
+    "language": "en-US",
+    "minimum_free_heap_size": "123456",
+    "mac_address": "aa:bb:cc:00:11:22",
+    "uuid": "0c0f7b2e-9f2e-4f6c-8a54-1d2b3c4d5e6f",
+    "application": {"name": "xiaozhi", "version": "1.8.2"},
+    "board": {"type": "bread-compact-wifi", "name": "bread", "ip": "192.168.1.7"},
+}
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+def test_whole_request() -> None:
+    assert OtaRequest.from_http(HEADERS, json.dumps(BODY).encode()) == OtaRequest(
+        device_id="aa-bb-cc-00-11-22",
+        client_id="0c0f7b2e-9f2e-4f6c-8a54-1d2b3c4d5e6f",
+        board="bread-compact-wifi",
+        firmware_version="1.8.2",
+        language="zh-CN",
+        activation_version=2,
+        serial_number="S" * 32,
+        report=BODY,
+    )
+
+
+def test_nothing_but_the_mac_is_required() -> None:
+    assert OtaRequest.from_http({"device-id": "AABBCC001122"}, b"") == OtaRequest(
+        device_id="aa-bb-cc-00-11-22"
+    )
+    assert OtaRequest.from_http({}, b'{"mac_address":"aa:bb:cc:00:11:22"}').device_id == "aa-bb-cc-00-11-22"
+
+
+def test_headers_say_what_the_body_leaves_out_and_the_other_way_round() -> None:
+    from_headers = OtaRequest.from_http(HEADERS, b"")
+    assert (from_headers.board, from_headers.firmware_version) == ("bread-compact-wifi", "1.8.2")
+    from_body = OtaRequest.from_http({"Device-Id": "aa:bb:cc:00:11:22"}, json.dumps(BODY).encode())
+    assert (from_body.client_id, from_body.language) == (BODY["uuid"], "en-US")
+
+
+def test_first_of_several_languages_counts() -> None:
+    headers = {**HEADERS, "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+    assert OtaRequest.from_http(headers, b"").language == "de-AT"
+
+
+def test_version_two_needs_a_serial_number() -> None:
+    assert OtaRequest.from_http({**HEADERS, "Serial-Number": ""}, b"").activation_version == 1
+    assert OtaRequest.from_http({**HEADERS, "Activation-Version": "9"}, b"").activation_version == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, b""),
+        ({}, b"{}"),
+        ({}, b'{"mac_address":7}'),
+        ({"Device-Id": "phone"}, b""),
+        (HEADERS, b"nonsense"),
+        (HEADERS, b"[]"),
+        (HEADERS, b'{"version":NaN}'),
+        (HEADERS, b"[" * 60_000),
+        ({**HEADERS, "Client-Id": "x" * 129}, b""),
+    ],
+)
+def test_requests_without_what_is_required_are_refused(headers: dict[str, str], body: bytes) -> None:
+    with pytest.raises(OtaError):
+        OtaRequest.from_http(headers, body)
+
+
+def test_texts_are_bounded_and_printable() -> None:
+    request = OtaRequest.from_http(
+        {**HEADERS, "User-Agent": "b" * 500}, b'{"application":{"version":"1.0\\n\\u001b[31m"}}'
+    )
+    assert request.board == "b" * 64
+    assert request.firmware_version == "1.0[31m"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["uuid", "language", "application", "board", "mac_address", "ota"]), json_values
+    )
+)
+def test_fields_of_any_type_are_tolerated(body: dict[str, Any]) -> None:
+    try:
+        request = OtaRequest.from_http({"Device-Id": "aa:bb:cc:00:11:22"}, json.dumps(body).encode())
+    except OtaError:
+        return
+    assert request.device_id == "aa-bb-cc-00-11-22"
+
+
+@given(st.dictionaries(st.sampled_from([*HEADERS, "X"]), st.text()), st.binary())
+def test_any_request_is_read_or_refused(headers: dict[str, str], body: bytes) -> None:
+    try:
+        OtaRequest.from_http(headers, body)
+    except OtaError:
+        return
+
+
+# ── responses ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_response_leaves_out_what_is_not_said() -> None:
+    assert OtaResponse().to_json() == b"{}"
+    response = OtaResponse(
+        mqtt=ota.MqttSection(
+            endpoint="192.168.1.2:1883",
+            client_id="aa-bb-cc-00-11-22",
+            username="aa-bb-cc-00-11-22",
+            password="p",
+            publish_topic="mimi/devices/aa-bb-cc-00-11-22/up",
+            subscribe_topic="mimi/devices/aa-bb-cc-00-11-22/down",
+            keepalive=240,
+        ),
+        udp=ota.UdpSection(server="192.168.1.2", port=8884, key="00" * 16),
+        server_time=ota.ServerTimeSection(timestamp=1_700_000_000_000, timezone_offset=60),
+        firmware=ota.FirmwareSection(version="1.8.2"),
+    )
+    assert json.loads(response.to_json()) == {
+        "mqtt": {
+            "endpoint": "192.168.1.2:1883",
+            "client_id": "aa-bb-cc-00-11-22",
+            "username": "aa-bb-cc-00-11-22",
+            "password": "p",
+            "publish_topic": "mimi/devices/aa-bb-cc-00-11-22/up",
+            "subscribe_topic": "mimi/devices/aa-bb-cc-00-11-22/down",
+            "keepalive": 240,
+        },
+        "udp": {"server": "192.168.1.2", "port": 8884, "encryption": "aes-128-ctr", "key": "00" * 16},
+        "server_time": {"timestamp": 1_700_000_000_000, "timezone_offset": 60},
+        "firmware": {"version": "1.8.2", "url": "", "force": 0},
+    }
+
+
+def test_activation_without_challenge_is_not_polled() -> None:
+    response = OtaResponse(
+        activation=ota.ActivationSection(code="123456", message="Ask"),
+        websocket=ota.WebsocketSection(url="ws://h/", token="t"),
+    )
+    assert json.loads(response.to_json()) == {
+        "activation": {"code": "123456", "message": "Ask"},
+        "websocket": {"url": "ws://h/", "token": "t", "version": 1},
+    }
+
+
+@pytest.mark.parametrize("version", ["1", "1.8.2", "2.0.0-beta", "1.2.3-beta.4", "10.20.30.40"])
+def test_versions_a_device_can_compare(version: str) -> None:
+    assert ota.is_comparable_version(version)
+
+
+@pytest.mark.parametrize("version", ["", "v1", "1.", "1..2", "1.x", ".1", "1.99999999999", "1.2.beta"])
+def test_versions_that_would_abort_a_device_are_never_sent(version: str) -> None:
+    assert not ota.is_comparable_version(version)
+    with pytest.raises(ValidationError):
+        ota.FirmwareSection(version=version)
+
+
+# ── activation ───────────────────────────────────────────────────────────────────────────────────────────
+
+PROOF = {"algorithm": "hmac-sha256", "serial_number": "S" * 32, "challenge": "c", "hmac": "0F" * 32}
+
+
+def test_polls_of_both_versions() -> None:
+    assert ActivationRequest.from_body(b"{}") == ActivationRequest.from_body(b"") == ActivationRequest()
+    assert ActivationRequest.from_body(json.dumps(PROOF).encode()) == ActivationRequest(
+        version=2, serial_number="S" * 32, challenge="c", hmac=b"\x0f" * 32
+    )
+
+
+@pytest.mark.parametrize("name", list(PROOF))
+@pytest.mark.parametrize("value", [None, 1, "", [], {}, "x" * 300])
+def test_malformed_proofs_are_refused(name: str, value: object) -> None:
+    with pytest.raises(OtaError):
+        ActivationRequest.from_body(json.dumps({**PROOF, name: value}).encode())
+
+
+@given(st.binary())
+def test_any_poll_is_read_or_refused(body: bytes) -> None:
+    try:
+        ActivationRequest.from_body(body)
+    except OtaError:
+        return
