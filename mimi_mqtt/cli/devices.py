@@ -1,0 +1,156 @@
+"""Lists, allows and revokes devices, and changes their settings; also while the server runs.
+
+The server notices a change within two seconds, and ends the connections of a device that was revoked.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mimi_mqtt.config import load_settings
+from mimi_mqtt.errors import MimiError
+from mimi_mqtt.fleet import activation
+from mimi_mqtt.fleet.activation import DeviceChange
+from mimi_mqtt.store import activations, devices
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.tables import Activation, Device
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3}")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares the actions."""
+    config = argparse.ArgumentParser(add_help=False)
+    config.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: $MIMI_CONFIG, else ./broker.yaml)"
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser(
+        "list", parents=[config], help="show every device, and who waits to be allowed"
+    )
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    allow = actions.add_parser("allow", parents=[config], help="give a device its credentials")
+    allow.add_argument("device", metavar="ID_OR_CODE", help="the code it shows, or its MAC address")
+    revoke = actions.add_parser("revoke", parents=[config], help="end a device's credentials")
+    revoke.add_argument("device", metavar="ID", help="its MAC address")
+    change = actions.add_parser("set", parents=[config], help="change a device's settings")
+    change.add_argument("device", metavar="ID", help="its MAC address")
+    change.add_argument(
+        "--transport", choices=["mqtt", "websocket", "default"], help="its channel, from the next boot on"
+    )
+    change.add_argument("--name", help="a name for people; empty for none")
+    change.add_argument("--language", type=_language, help="such as en or zh-CN; empty: what the device says")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does one action. Returns 0; raises MimiError with what is wrong."""
+    action: Callable[[Store, argparse.Namespace], Awaitable[None]] = {
+        "list": _list,
+        "allow": _allow,
+        "revoke": _revoke,
+        "set": _set,
+    }[args.action]
+    url = load_settings(args.config, os.environ).database_url
+
+    async def act() -> None:
+        store = Store(url)
+        await store.open(create=False)
+        try:
+            await action(store, args)
+        finally:
+            await store.aclose()
+
+    asyncio.run(act())
+    return 0
+
+
+def _language(text: str) -> str:
+    if text and not _LANGUAGE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a language such as en or zh-CN")
+    return text
+
+
+async def _list(store: Store, args: argparse.Namespace) -> None:
+    now = datetime.now(UTC)
+    async with store.read() as session:
+        known = await devices.list_all(session)
+        waiting = [asker for asker in await activations.list_all(session) if asker.expires_at > now]
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "devices": [_as_json(device) for device in known],
+                    "waiting": [_waiting(it) for it in waiting],
+                }
+            )
+        )
+        return
+    if not known and not waiting:
+        print("no device has asked yet", file=sys.stderr)
+    for device in known:
+        state = "allowed" if device.allowed else "revoked"
+        words = [device.id, state, device.transport or "", device.board, device.firmware_version]
+        seen = device.last_seen_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        print("  ".join(_printable(word) for word in (*words, f"seen {seen}", device.name) if word))
+    for asker in waiting:
+        known_word = "another Client-Id" if any(device.id == asker.device_id for device in known) else "new"
+        print(
+            f"{asker.device_id}  waiting ({known_word})  {_printable(asker.board)}  "
+            f"allow it with: mimi-mqtt devices allow {asker.code}"
+        )
+
+
+async def _allow(store: Store, args: argparse.Namespace) -> None:
+    device = await activation.allow(store, args.device, datetime.now(UTC))
+    print(f"{device.id} is allowed; it gets its credentials with its next OTA request")
+
+
+async def _revoke(store: Store, args: argparse.Namespace) -> None:
+    device = await activation.revoke(store, args.device, datetime.now(UTC))
+    print(f"{device.id} is revoked; `mimi-mqtt devices allow {device.id}` lets it in again")
+
+
+async def _set(store: Store, args: argparse.Namespace) -> None:
+    if args.transport is None and args.name is None and args.language is None:
+        raise MimiError("nothing to set: give --transport, --name or --language")
+    transport = "" if args.transport == "default" else args.transport
+    wanted = DeviceChange(transport=transport, name=args.name, language=args.language)
+    device = await activation.change(store, args.device, wanted, datetime.now(UTC))
+    print(f"{device.id} is set" + ("; the transport from its next boot on" if transport is not None else ""))
+
+
+def _as_json(device: Device) -> dict[str, object]:
+    return {
+        "id": device.id,
+        "name": device.name,
+        "allowed": device.allowed,
+        "transport": device.transport,
+        "language": device.language or device.reported_language,
+        "board": device.board,
+        "firmware_version": device.firmware_version,
+        "host": device.host,
+        "created_at": device.created_at.isoformat(),
+        "last_seen_at": device.last_seen_at.isoformat(),
+    }
+
+
+def _waiting(asker: Activation) -> dict[str, object]:
+    return {
+        "id": asker.device_id,
+        "code": asker.code,
+        "board": asker.board,
+        "firmware_version": asker.firmware_version,
+        "asked_at": asker.asked_at.isoformat(),
+        "expires_at": asker.expires_at.isoformat(),
+    }
+
+
+def _printable(text: str) -> str:
+    """What a device said of itself must not move the cursor of the terminal it is shown on."""
+    return "".join(character if character.isprintable() else "?" for character in text)

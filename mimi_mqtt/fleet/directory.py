@@ -1,0 +1,179 @@
+"""Who may connect, kept in memory: the authenticator of every connection.
+
+The directory mirrors the devices table. Changes made by this process are applied at once, those of others
+(the command line, another node) within `refresh_s`.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from prometheus_client import Gauge
+
+from mimi_mqtt.config import AccountSettings
+from mimi_mqtt.errors import StoreError
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.store import devices
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.tables import Device
+
+_logger = logging.getLogger(__name__)
+
+_KNOWN = Gauge("mimi_fleet_devices", "Devices that may connect")
+
+_SEEN_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """A device that may connect. `host` is the address of ours it last reached; `language` "" when
+    unknown."""
+
+    device_id: str
+    udp_key: bytes = field(repr=False)
+    host: str | None = None
+    language: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    epoch: int
+    revision: int
+    info: DeviceInfo | None
+    """None: revoked. Remembered, so that an older row that arrives late does not bring it back."""
+
+
+class DeviceDirectory:
+    """The devices that may connect, and the accounts of people. Implements `fleet.identity.Authenticator`."""
+
+    def __init__(
+        self, store: Store, credentials: Credentials, accounts: AccountSettings, *, refresh_s: float = 2.0
+    ) -> None:
+        self._store = store
+        self._credentials = credentials
+        self._admin = accounts.admin_username
+        password = accounts.admin_password
+        self._admin_password = password.get_secret_value().encode() if password is not None else b""
+        self._anonymous = accounts.anonymous
+        self._refresh_s = refresh_s
+        self._entries: dict[str, _Entry] = {}
+        self._allowed = 0
+        self._revision = 0
+        self._seen: dict[str, datetime] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._failing = False
+        self.on_revoked: Callable[[str], None] = _nobody
+        """Called on the loop with the id of a device whose old credentials stopped being good: end its
+        connections."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last refresh succeeded; when not, what was known before still holds."""
+        return not self._failing
+
+    def __len__(self) -> int:
+        return self._allowed
+
+    async def start(self) -> None:
+        """Reads every device, and keeps up with changes from now on. Raises StoreError."""
+        await self.refresh()
+        if self._task is None:
+            self._task = asyncio.create_task(self._keep_up(), name="device-directory")
+
+    async def aclose(self) -> None:
+        """Stops keeping up and writes when devices were last seen; safe to call twice."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+            await self._save_seen()
+
+    def get(self, device_id: str) -> DeviceInfo | None:
+        """The device, or None when there is none that may connect."""
+        entry = self._entries.get(device_id)
+        return entry.info if entry is not None else None
+
+    def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
+        """Checks a CONNECT. An unknown user costs what a wrong password costs; only the current epoch is
+        good."""
+        if not username:
+            return Identity(Role.ANONYMOUS, "") if self._anonymous and not password else None
+        given = password or b""
+        entry = self._entries.get(username)
+        if entry is None or entry.info is None:
+            is_device = self._credentials.check_password(given, None, 0)
+        else:
+            is_device = self._credentials.check_password(given, username, entry.epoch)
+        is_admin = hmac.compare_digest(given, self._admin_password)
+        if username == self._admin:
+            return Identity(Role.ADMIN, username) if is_admin and self._admin_password else None
+        if not is_device:
+            return None
+        if client_id != username:
+            return Identity(Role.TESTER, username, username)
+        self._seen[username] = datetime.now(UTC)
+        return Identity(Role.DEVICE, username, username)
+
+    def apply(self, device: Device) -> None:
+        """Takes over a row just written or read; the newest revision wins, whatever the order."""
+        known = self._entries.get(device.id)
+        if known is not None and known.revision >= device.revision:
+            return
+        info: DeviceInfo | None = None
+        if device.allowed:
+            info = DeviceInfo(
+                device.id,
+                self._credentials.udp_key(device.id, device.epoch),
+                device.host or None,
+                device.language or device.reported_language,
+                device.name,
+            )
+        self._entries[device.id] = _Entry(device.epoch, device.revision, info)
+        was_allowed = known is not None and known.info is not None
+        self._allowed += (info is not None) - was_allowed
+        _KNOWN.set(self._allowed)
+        if known is not None and was_allowed and (info is None or known.epoch != device.epoch):
+            self.on_revoked(device.id)
+
+    async def refresh(self) -> None:
+        """Applies what others changed. Raises StoreError."""
+        async with self._store.read() as session:
+            changed = await devices.changed_since(session, self._revision - self._store.revision_overlap)
+        for device in changed:
+            self.apply(device)
+            self._revision = max(self._revision, device.revision)
+
+    async def _keep_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_seen = loop.time() + _SEEN_EVERY_S
+        while True:
+            await asyncio.sleep(self._refresh_s)
+            try:
+                await self.refresh()
+            except StoreError as error:
+                if not self._failing:
+                    _logger.warning("changes of devices are not being noticed: %s", error)
+                self._failing = True
+                continue
+            self._failing = False
+            if loop.time() >= next_seen:
+                next_seen = loop.time() + _SEEN_EVERY_S
+                await self._save_seen()
+
+    async def _save_seen(self) -> None:
+        seen, self._seen = self._seen, {}
+        try:
+            if seen:
+                async with self._store.write() as session:
+                    await devices.touch(session, seen)
+        except StoreError as error:
+            _logger.warning("when devices were last seen could not be recorded: %s", error)
+
+
+def _nobody(device_id: str) -> None:
+    del device_id

@@ -1,0 +1,229 @@
+"""The answer to a booting device: its credentials, keys and clock, or a code to be allowed by.
+
+The rules: the first request for a MAC address binds it to its Client-Id (`ota.new_devices: allow`), any
+other Client-Id gets an activation section and no credentials until a person allows it. A missing Client-Id
+is a value of its own: it matches a device that never sent one, and no other.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mimi_mqtt.config import OtaSettings
+from mimi_mqtt.errors import OtaError
+from mimi_mqtt.fleet.activation import ActivationState, Asker, ask, poll, same_client
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.directory import DeviceDirectory
+from mimi_mqtt.store import activations, devices, tables
+from mimi_mqtt.store.engine import Store, StoreConflict
+from mimi_mqtt.store.tables import Activation, Device
+from mimi_mqtt.store.values import bounded
+from mimi_mqtt.wire.ota import (
+    ActivationRequest,
+    ActivationSection,
+    FirmwareSection,
+    MqttSection,
+    OtaRequest,
+    OtaResponse,
+    ServerTimeSection,
+    UdpSection,
+    WebsocketSection,
+)
+from mimi_mqtt.wire.topics import device_topic
+
+_logger = logging.getLogger(__name__)
+
+_ANSWERS = Counter("mimi_ota_answers_total", "OTA requests by what they were answered with", ["answer"])
+_POLLS = Counter("mimi_ota_activation_polls_total", "Activation polls by their answer", ["answer"])
+
+_TRIES = 3
+_ACTIVATION_TIMEOUT_MS = 30_000
+# `std::stoi` of the firmware aborts the device on anything but digits, and beyond 31 bits.
+_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,7}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Where the server is reached. Ports as devices see them; `public_host` None: the address a device used.
+
+    `websocket_path` None: no WebSocket channel is served; `http_port` is the port it would be on.
+    """
+
+    mqtt_port: int
+    udp_port: int
+    mqtt_tls_port: int | None = None
+    http_port: int | None = None
+    websocket_path: str | None = None
+    public_host: str | None = None
+
+
+class Provisioner:
+    """Answers OTA and activation requests. `keepalive_s` and `timezone` are what devices are told."""
+
+    def __init__(
+        self,
+        store: Store,
+        directory: DeviceDirectory,
+        credentials: Credentials,
+        endpoints: Endpoints,
+        settings: OtaSettings,
+        *,
+        keepalive_s: int = 240,
+        timezone: str | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.endpoints = endpoints
+        self._store = store
+        self._directory = directory
+        self._credentials = credentials
+        self._settings = settings
+        self._keepalive_s = keepalive_s
+        self._timezone = ZoneInfo(timezone) if timezone is not None else None
+        self._clock = clock
+        self._websocket_told = False
+
+    async def provision(self, request: OtaRequest, host: str) -> OtaResponse:
+        """The answer to an OTA request that reached us at `host` (name or IPv4 address, checked by the
+        caller).
+
+        Raises OtaError when no further device can be taken in, StoreError when the database fails.
+        """
+        host = self.endpoints.public_host or host
+        now = self._clock()
+        for attempt in range(_TRIES):
+            try:
+                async with self._store.write() as session:
+                    outcome = await self._decide(session, request, host, now)
+                break
+            except StoreConflict:
+                # Another node took in the same device in the same moment: now it is known.
+                if attempt == _TRIES - 1:
+                    raise
+            except OtaError:
+                _ANSWERS.labels("full").inc()
+                raise
+        common = OtaResponse(server_time=self._server_time(now), firmware=_own_firmware(request))
+        if isinstance(outcome, Activation):
+            _ANSWERS.labels("activation").inc()
+            _logger.info(
+                "a device waits to be allowed: mimi-mqtt devices allow %s",
+                outcome.code,
+                extra={"device": request.device_id},
+            )
+            return common.model_copy(update={"activation": _activation_section(outcome)})
+        self._directory.apply(outcome)
+        _ANSWERS.labels("credentials").inc()
+        return common.model_copy(update=self._channels(outcome, host))
+
+    async def activate(self, asker: Asker, body: ActivationRequest) -> ActivationState:
+        """The answer to a poll. Raises StoreError."""
+        challenge = body.challenge if body.version == 2 else None
+        state = await poll(self._store, asker, challenge, self._clock())
+        _POLLS.labels(state.value).inc()
+        return state
+
+    async def _decide(
+        self, session: AsyncSession, request: OtaRequest, host: str, now: datetime
+    ) -> Device | Activation:
+        device = await devices.get(session, request.device_id, lock=True)
+        if device is None and self._settings.new_devices == "allow":
+            device = await self._take_in(session, request, now)
+        if device is None or not device.allowed or not same_client(device.client_id, request.client_id):
+            return await ask(session, _asker(request, host), now)
+        told = bounded(request.language, tables.LANGUAGE_CHARS)
+        if (device.host, device.reported_language) != (host, told) or device.revision == 0:
+            device.host = bounded(host, tables.HOST_CHARS)
+            device.reported_language = told
+            await devices.save_changed(session, device, now)
+        device.board = bounded(request.board, tables.BOARD_CHARS)
+        device.firmware_version = bounded(request.firmware_version, tables.VERSION_CHARS)
+        device.last_seen_at = now
+        await devices.save_report(session, device.id, request.report, now)
+        await activations.forget_asker(session, request.device_id, request.client_id)
+        return device
+
+    async def _take_in(self, session: AsyncSession, request: OtaRequest, now: datetime) -> Device:
+        if await devices.count(session) >= self._settings.max_devices:
+            raise OtaError(
+                f"{self._settings.max_devices} devices are registered already: "
+                "raise ota.max_devices on the server"
+            )
+        _logger.info("a new device was taken in", extra={"device": request.device_id})
+        return Device(
+            id=request.device_id,
+            client_id=request.client_id,
+            revision=0,
+            created_at=now,
+            updated_at=now,
+            last_seen_at=now,
+        )
+
+    def _channels(self, device: Device, host: str) -> dict[str, MqttSection | WebsocketSection | UdpSection]:
+        password = self._credentials.mqtt_password(device.id, device.epoch)
+        path = self.endpoints.websocket_path
+        if (device.transport or self._settings.transport) == "websocket":
+            if path is not None:
+                port = f":{self.endpoints.http_port}" if self.endpoints.http_port else ""
+                return {"websocket": WebsocketSection(url=f"ws://{host}{port}{path}", token=password)}
+            if not self._websocket_told:
+                self._websocket_told = True
+                _logger.warning(
+                    "websocket is set as transport, but none is served: devices are told to use mqtt",
+                    extra={"device": device.id},
+                )
+        return {
+            # The port is always named: without one, and on 8883, stock firmware wants TLS with a public CA.
+            "mqtt": MqttSection(
+                endpoint=f"{host}:{self.endpoints.mqtt_port}",
+                client_id=device.id,
+                username=device.id,
+                password=password,
+                publish_topic=device_topic(device.id, "up"),
+                subscribe_topic=device_topic(device.id, "down"),
+                keepalive=self._keepalive_s,
+            ),
+            "udp": UdpSection(
+                server=host,
+                port=self.endpoints.udp_port,
+                key=self._credentials.udp_key(device.id, device.epoch).hex(),
+            ),
+        }
+
+    def _server_time(self, now: datetime) -> ServerTimeSection:
+        offset = now.astimezone(self._timezone).utcoffset()
+        return ServerTimeSection(
+            timestamp=int(now.timestamp() * 1000),
+            timezone_offset=int(offset.total_seconds() // 60) if offset is not None else 0,
+        )
+
+
+def _asker(request: OtaRequest, host: str) -> Asker:
+    return Asker(
+        device_id=request.device_id,
+        client_id=request.client_id,
+        board=request.board,
+        firmware_version=request.firmware_version,
+        language=request.language,
+        serial_number=request.serial_number,
+        host=host,
+    )
+
+
+def _own_firmware(request: OtaRequest) -> FirmwareSection:
+    version = request.firmware_version
+    return FirmwareSection(version=version if _VERSION.fullmatch(version) else "0.0.0", url="")
+
+
+def _activation_section(activation: Activation) -> ActivationSection:
+    return ActivationSection(
+        code=activation.code,
+        message=f"Allow this device on the server:\nmimi-mqtt devices allow {activation.code}",
+        challenge=activation.challenge,
+        timeout_ms=_ACTIVATION_TIMEOUT_MS,
+    )

@@ -1,0 +1,46 @@
+"""By which address a device reached us: what it is then told to use for MQTT and UDP.
+
+The Host header is the asker's own word. It is believed only as far as its form goes, and what it names is
+told to nobody but the asker.
+"""
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+
+def advertised_host(host_header: str | None, local_address: str | None) -> str | None:
+    """The name or IPv4 address to advertise: the Host header's if devices can use it, else our own side's of
+    the connection. None when neither is of use (devices speak IPv4 only)."""
+    return _named(host_header or "") or _usable_ipv4(local_address or "")
+
+
+def _named(header: str) -> str | None:
+    host, separator, port = header.partition(":")
+    if separator and (not _PORT.fullmatch(port) or not 0 < int(port) < 65536):
+        return None
+    if not host or len(host) > 253 or not _NAME.fullmatch(host):
+        return None
+    # A last label that begins with a digit is an IPv4 address or some resolver's idea of one (RFC 1123, 2.1).
+    if host.rstrip(".").rpartition(".")[2][0].isdigit():
+        return _usable_ipv4(host)
+    return host.rstrip(".").lower()
+
+
+def _usable_ipv4(text: str) -> str | None:
+    try:
+        address = IPv4Address(text)
+    except AddressValueError:
+        try:
+            mapped = IPv6Address(text).ipv4_mapped
+        except AddressValueError:
+            return None
+        if mapped is None:
+            return None
+        address = mapped
+    if address.is_unspecified or address.is_multicast or address.is_reserved:
+        return None
+    return str(address)

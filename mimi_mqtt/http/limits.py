@@ -1,0 +1,91 @@
+"""Bounds on what HTTP clients may ask for: rate per address, and size and time of a request's body."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+
+from prometheus_client import Counter
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+REFUSED = Counter("mimi_http_refused_total", "HTTP requests refused by a limit", ["limit"])
+
+BODY_TIMEOUT_S = 10.0
+"""Time for a request's body to arrive."""
+
+MAX_ADDRESSES = 4_096
+"""Addresses whose rate is remembered; of more, those that asked longest ago are forgotten."""
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled_at: float
+
+
+class RateLimiter:
+    """So many requests a minute from one address (one /64 of IPv6), with a burst of as many."""
+
+    def __init__(self, per_minute: int, max_addresses: int = MAX_ADDRESSES) -> None:
+        self._burst = float(per_minute)
+        self._rate = per_minute / 60
+        self._max_addresses = max_addresses
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def wait_s(self, address: str, now: float) -> float:
+        """Takes one request into account: 0 when it is allowed, else the seconds until one will be."""
+        key = _network(address)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            while len(self._buckets) >= self._max_addresses:
+                self._buckets.popitem(last=False)
+            bucket = self._buckets[key] = _Bucket(self._burst, now)
+        self._buckets.move_to_end(key)
+        bucket.tokens = min(self._burst, bucket.tokens + max(0.0, now - bucket.filled_at) * self._rate)
+        bucket.filled_at = now
+        if bucket.tokens < 1:
+            return (1 - bucket.tokens) / self._rate
+        bucket.tokens -= 1
+        return 0.0
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = IPv6Address(address.partition("%")[0])
+    except AddressValueError:
+        return address
+    return str(parsed.ipv4_mapped or parsed.packed[:8].hex())
+
+
+async def read_body(request: Request, max_bytes: int, timeout_s: float = BODY_TIMEOUT_S) -> bytes:
+    """The request's body, chunked or not. Raises HTTPException 413 when it is too large, 408 when too
+    slow."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise _too_large(max_bytes)
+    except TimeoutError:
+        REFUSED.labels("body_time").inc()
+        raise HTTPException(
+            408, f"the body took longer than {timeout_s:g} s", {"Connection": "close"}
+        ) from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended before the body did") from None
+    return bytes(body)
+
+
+def _too_large(max_bytes: int) -> HTTPException:
+    REFUSED.labels("body_size").inc()
+    return HTTPException(
+        413, f"the body is larger than {max_bytes} bytes (http.max_body_bytes)", {"Connection": "close"}
+    )

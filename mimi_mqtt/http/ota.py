@@ -1,0 +1,117 @@
+"""The devices' endpoints: OTA and activation (device contract, sections 1 and 2)."""
+
+import asyncio
+import logging
+import math
+
+from prometheus_client import Counter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mimi_mqtt.config import HttpSettings
+from mimi_mqtt.errors import OtaError
+from mimi_mqtt.fleet.activation import ActivationState, Asker
+from mimi_mqtt.fleet.provisioning import Provisioner
+from mimi_mqtt.http.addressing import advertised_host
+from mimi_mqtt.http.limits import REFUSED, RateLimiter, read_body
+from mimi_mqtt.http.pages import Pages, wants_page
+from mimi_mqtt.http.replies import error_reply, json_reply
+from mimi_mqtt.wire.ota import ActivationRequest, OtaRequest
+
+_logger = logging.getLogger(__name__)
+
+OTA_PATHS = ("/xiaozhi/ota", "/api/ota", "/ota")
+
+_BAD = Counter("mimi_ota_bad_requests_total", "OTA and activation requests that could not be understood")
+
+_POLL_STATUS = {ActivationState.DONE: 200, ActivationState.WAITING: 202, ActivationState.REFUSED: 403}
+_POLL_WORDS = {
+    ActivationState.DONE: "allowed: ask OTA again",
+    ActivationState.WAITING: "waiting to be allowed",
+    ActivationState.REFUSED: "nobody waits under this Device-Id, Client-Id and challenge: ask OTA again",
+}
+
+
+class OtaEndpoint:
+    """OTA and activation at every path that firmware in the field is built with."""
+
+    def __init__(self, provisioner: Provisioner, settings: HttpSettings, pages: Pages) -> None:
+        self._provisioner = provisioner
+        self._max_body = settings.max_body_bytes
+        self._limiter = RateLimiter(settings.requests_per_minute)
+        self._pages = pages
+        self._limit_told = False
+
+    def routes(self) -> list[Route]:
+        """Every path with and without its last slash; some firmware joins `activate` with a second one."""
+        asks = [
+            Route(f"{path}{end}", self.ota, methods=["GET", "POST"])
+            for path in OTA_PATHS
+            for end in ("", "/")
+        ]
+        polls = [
+            Route(f"{path}{end}", self.activate, methods=["POST"])
+            for path in OTA_PATHS
+            for end in ("/activate", "/activate/", "//activate")
+        ]
+        return asks + polls
+
+    async def ota(self, request: Request) -> Response:
+        """A device's question when it boots; a browser gets the page for people instead."""
+        self._count(request)
+        if request.method != "POST" and wants_page(request):
+            return self._pages.page(request)
+        body = await read_body(request, self._max_body)
+        try:
+            asked = OtaRequest.from_http(request.headers, body)
+        except OtaError as error:
+            _BAD.inc()
+            return error_reply(400, str(error))
+        host = self._provisioner.endpoints.public_host or _host(request)
+        if host is None:
+            return error_reply(
+                400,
+                "devices speak IPv4 only, and this server was reached by IPv6 alone: "
+                "use its IPv4 address or a name, or set server.public_host",
+            )
+        try:
+            answer = await self._provisioner.provision(asked, host)
+        except OtaError as error:
+            return error_reply(503, str(error), {"Retry-After": "60"})
+        return json_reply(answer.to_json())
+
+    async def activate(self, request: Request) -> Response:
+        """A poll of a device that shows a code: 200 done, 202 ask again, 403 ask OTA for another code."""
+        self._count(request)
+        body = await read_body(request, self._max_body)
+        try:
+            poll = ActivationRequest.from_body(body)
+            # Who polls is told by the headers alone.
+            asked = OtaRequest.from_http(request.headers, b"")
+        except OtaError as error:
+            _BAD.inc()
+            return error_reply(400, str(error))
+        state = await self._provisioner.activate(Asker(asked.device_id, asked.client_id), poll)
+        word = "error" if state is ActivationState.REFUSED else "message"
+        return json_reply({word: _POLL_WORDS[state]}, _POLL_STATUS[state])
+
+    def _count(self, request: Request) -> None:
+        address = request.client.host if request.client is not None else ""
+        wait = self._limiter.wait_s(address, asyncio.get_running_loop().time())
+        if wait > 0:
+            REFUSED.labels("rate").inc()
+            if not self._limit_told:
+                self._limit_told = True
+                _logger.warning("%s asks more often than http.requests_per_minute allows", address)
+            raise HTTPException(
+                429,
+                "too many requests from this address (http.requests_per_minute)",
+                {"Retry-After": str(math.ceil(wait))},
+            )
+
+
+def _host(request: Request) -> str | None:
+    server = request.scope.get("server")
+    return advertised_host(request.headers.get("host"), server[0] if server else None)

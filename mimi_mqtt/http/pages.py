@@ -1,0 +1,94 @@
+"""The page for people: what this is, the address a device needs, and whether every part works.
+
+Plain HTML without scripts or anything from elsewhere; every value is escaped.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mimi_mqtt import __version__
+from mimi_mqtt.fleet.directory import DeviceDirectory
+from mimi_mqtt.fleet.provisioning import Endpoints
+from mimi_mqtt.http.addressing import advertised_host
+from mimi_mqtt.http.health import PartHealth
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem}"
+    ":root{color-scheme:light dark}"
+    "code{font-size:1.05em;overflow-wrap:anywhere}table{border-collapse:collapse;width:100%}"
+    "td,th{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #8884;vertical-align:top}"
+    ".down{color:#c22;font-weight:600}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person with a browser asks, not a device."""
+    return "device-id" not in request.headers and "text/html" in request.headers.get("accept", "")
+
+
+class Pages:
+    """Renders the page from the state of the moment."""
+
+    def __init__(
+        self, endpoints: Endpoints, directory: DeviceDirectory, health: Callable[[], Mapping[str, PartHealth]]
+    ) -> None:
+        self._endpoints = endpoints
+        self._directory = directory
+        self._health = health
+
+    def page(self, request: Request) -> Response:
+        """The whole page."""
+        address = escape(self._ota_address(request))
+        ports = [("MQTT (TCP)", str(self._endpoints.mqtt_port))]
+        if self._endpoints.mqtt_tls_port is not None:
+            ports.append(("MQTT (TLS)", str(self._endpoints.mqtt_tls_port)))
+        ports.append(("Audio (UDP)", str(self._endpoints.udp_port)))
+        body = (
+            f"<h1>mimi_mqtt {escape(__version__)}</h1>"
+            "<p>A voice server for ESP32 devices.</p>"
+            "<h2>Connect a device</h2><p>Enter this as the device's OTA address:</p>"
+            f"<p><code>{address}</code></p>"
+            f"<h2>Ports</h2>{_table(ports)}"
+            f"<h2>State</h2>{self._state()}"
+            '<p><a href="/healthz">/healthz</a> · <a href="/metrics">/metrics</a></p>'
+        )
+        return Response(
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mimi_mqtt</title>'
+            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
+            f"<body>{body}</body></html>",
+            media_type="text/html",
+            headers={"Content-Security-Policy": _POLICY},
+        )
+
+    def _state(self) -> str:
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td{'' if part.ok else ' class=down'}>"
+            f"{'ok' if part.ok else 'down'}</td><td>{escape(part.detail)}</td></tr>"
+            for name, part in self._health().items()
+        )
+        return f"<table>{rows}</table><p>{len(self._directory)} devices are registered.</p>"
+
+    def _ota_address(self, request: Request) -> str:
+        server = request.scope.get("server") or ("", None)
+        header = request.headers.get("host")
+        host = self._endpoints.public_host or advertised_host(header, server[0]) or "this-server"
+        # The port of a Host header that was not believed is not shown either.
+        _, separator, port = (header or "").rpartition(":")
+        if not (separator and port.isdecimal() and advertised_host(header, None)):
+            port = str(server[1]) if not header and server[1] else "80" if header else ""
+        return f"http://{host}{'' if port in ('', '80') else f':{port}'}/xiaozhi/ota/"
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    return f"<table>{cells}</table>"

@@ -1,0 +1,150 @@
+"""Runs the HTTP application on the server's own event loop: uvicorn without its signal handlers and its
+clock."""
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from starlette.types import ASGIApp
+from uvicorn import Config, Server
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from mimi_mqtt.config import HttpSettings
+from mimi_mqtt.http.limits import REFUSED
+
+_logger = logging.getLogger(__name__)
+
+HEADER_TIMEOUT_S = 10.0
+"""Time for a request's head to arrive, from the connection or the first byte after the last response."""
+
+_MAX_HEAD_BYTES = 16_384
+_KEEP_ALIVE_S = 5
+_GRACE_S = 1
+_STOP_TIMEOUT_S = 2.0
+
+
+class BoundedHttpProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, with what it lacks: a bound on open connections, and on the time of a request's
+    head."""
+
+    max_connections = 2_000
+    header_timeout_s = HEADER_TIMEOUT_S
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Refuses a connection beyond the bound before it costs anything more."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            REFUSED.labels("connections").inc()
+            transport.abort()
+        else:
+            self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Feeds the parser; the clock runs while no request is being answered."""
+        super().data_received(data)
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            self._head_came()
+        elif self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
+            self._await_head()
+        else:
+            self._head_came()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the clock."""
+        self._head_came()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.header_timeout_s, self._too_slow)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        REFUSED.labels("head_time").inc()
+        self.transport.abort()
+
+
+class HttpServer:
+    """Serves `app` on a bound socket. `max_websocket_bytes` bounds one WebSocket message."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: HttpSettings,
+        *,
+        max_websocket_bytes: int = 262_144,
+        header_timeout_s: float = HEADER_TIMEOUT_S,
+    ) -> None:
+        bounds: dict[str, Any] = {
+            "max_connections": settings.max_connections,
+            "header_timeout_s": header_timeout_s,
+        }
+        self._config = Config(
+            app,
+            http=type("ConfiguredHttpProtocol", (BoundedHttpProtocol,), bounds),
+            ws="websockets-sansio",
+            ws_max_size=max_websocket_bytes,
+            # Compression would let a small frame claim a large buffer.
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            # Whoever reaches this port could write the headers a proxy writes.
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        self._server: Server | None = None
+        self._socket: socket.socket | None = None
+
+    @property
+    def port(self) -> int:
+        """The port listened on; 0 before `start`."""
+        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None and all(server.is_serving() for server in self._server.servers)
+
+    @property
+    def connections(self) -> int:
+        """Open connections, WebSockets included."""
+        return len(self._server.server_state.connections) if self._server is not None else 0
+
+    async def start(self, sock: socket.socket) -> None:
+        """Listens on the bound `sock`, which is the server's from now on."""
+        self._config.load()
+        server = Server(self._config)
+        server.lifespan = self._config.lifespan_class(self._config)
+        await server.startup(sockets=[sock])
+        self._server = server
+        self._socket = sock
+
+    async def aclose(self) -> None:
+        """Stops accepting, lets answers end for a moment, closes everything; within 2 s. Safe to call
+        twice."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        sockets = [self._socket] if self._socket is not None else []
+        self._socket = None
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                await server.shutdown(sockets=sockets)
+        except TimeoutError:
+            _logger.warning("some HTTP connections had to be cut")
+        for connection in list(server.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()

@@ -1,0 +1,62 @@
+"""Askers that wait for a person's word, inside the fleet's transactions."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select
+
+from mimi_mqtt.store.tables import Activation
+
+
+async def of_asker(session: AsyncSession, device_id: str, client_id: str) -> Activation | None:
+    """The asker's own activation, expired or not."""
+    query = select(Activation).where(Activation.device_id == device_id, Activation.client_id == client_id)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def of_device(session: AsyncSession, device_id: str) -> Sequence[Activation]:
+    """Every activation that asks for the device, the latest asker first."""
+    query = select(Activation).where(Activation.device_id == device_id)
+    return (await session.scalars(query.order_by(col(Activation.asked_at).desc()))).all()
+
+
+async def of_code(session: AsyncSession, code: str) -> Activation | None:
+    """The activation that shows `code`."""
+    return (await session.scalars(select(Activation).where(Activation.code == code))).one_or_none()
+
+
+async def list_all(session: AsyncSession) -> Sequence[Activation]:
+    """Every activation, by device."""
+    query = select(Activation).order_by(col(Activation.device_id), col(Activation.id))
+    return (await session.scalars(query)).all()
+
+
+async def count(session: AsyncSession) -> int:
+    """How many wait."""
+    return (await session.scalars(select(func.count()).select_from(Activation))).one()
+
+
+async def codes(session: AsyncSession) -> set[str]:
+    """The codes in use."""
+    return set((await session.scalars(select(Activation.code))).all())
+
+
+async def forget_expired(session: AsyncSession, now: datetime) -> None:
+    """Deletes what nobody asked for any more."""
+    await session.execute(delete(Activation).where(col(Activation.expires_at) <= now))
+
+
+async def forget_device(session: AsyncSession, device_id: str) -> None:
+    """Deletes every activation that asks for the device."""
+    await session.execute(delete(Activation).where(col(Activation.device_id) == device_id))
+
+
+async def forget_asker(session: AsyncSession, device_id: str, client_id: str) -> None:
+    """Deletes the asker's activation: it has what it asked for."""
+    await session.execute(
+        delete(Activation).where(
+            col(Activation.device_id) == device_id, col(Activation.client_id) == client_id
+        )
+    )

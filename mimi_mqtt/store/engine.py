@@ -1,0 +1,176 @@
+"""The database: opened, migrated, and handed out as short transactions.
+
+SQLite (write-ahead log, foreign keys, one writer at a time) through aiosqlite, or PostgreSQL through asyncpg.
+Callers see StoreError and nothing else.
+"""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mimi_mqtt.errors import StoreError
+from mimi_mqtt.store.explain import explain, place
+from mimi_mqtt.store.migrating import is_current, migrate
+
+_BUSY_TIMEOUT_MS = 5_000
+_POSTGRES_TIMEOUT_S = 15
+_POSTGRES_REVISION_OVERLAP = 64
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
+
+
+class StoreConflict(StoreError):
+    """Somebody else wrote the same row first; the transaction may be tried again."""
+
+
+class Store:
+    """The database at `url` (SQLAlchemy's form). `open` before use, `aclose` after."""
+
+    def __init__(self, url: str) -> None:
+        self._url = _async_url(url)
+        self._engine: AsyncEngine | None = None
+        # SQLite has one writer: waiting here is fair, waiting in its busy handler is polling.
+        self._writing = asyncio.Lock()
+
+    @property
+    def place(self) -> str:
+        """Where the data is, for people: a path, or a URL without its password."""
+        return place(self._url)
+
+    @property
+    def revision_overlap(self) -> int:
+        """How many revisions back a reader must look again: PostgreSQL's concurrent transactions can commit
+        a lower one after a higher one was read, SQLite's can't."""
+        return 0 if self._url.get_backend_name() == "sqlite" else _POSTGRES_REVISION_OVERLAP
+
+    async def open(self, *, create: bool = True) -> None:
+        """Opens the database and brings its schema up to date; `create` False wants one that exists.
+
+        Raises StoreError: the folder is not writable, the file is no database, the schema is newer than this
+        program, PostgreSQL is out of reach.
+        """
+        sqlite = self._url.get_backend_name() == "sqlite"
+        with self._explained():
+            if sqlite:
+                _prepare_file(self._url, create=create)
+            self._engine = _make_engine(self._url, sqlite=sqlite)
+        try:
+            async with self.read() as session:
+                current = await (await session.connection()).run_sync(is_current)
+            if not current:
+                async with self.write() as session:
+                    await (await session.connection()).run_sync(migrate)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Closes every connection; safe to call twice."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.dispose()
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that only reads, of one moment's state. Raises StoreError."""
+        with self._explained():
+            async with AsyncSession(self._opened(), expire_on_commit=False) as session:
+                yield session
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that commits when the block ends well. Raises StoreConflict and StoreError."""
+        with self._explained():
+            engine = self._opened().execution_options(mimi_writes=True)
+            turn = self._writing if engine.dialect.name == "sqlite" else contextlib.nullcontext()
+            async with turn, AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    def _opened(self) -> AsyncEngine:
+        if self._engine is None:
+            raise StoreError("the database is not open")
+        return self._engine
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            raise StoreConflict(str(explain(error, self._url))) from error
+        except (SQLAlchemyError, sqlite3.Error, OSError, ModuleNotFoundError) as error:
+            raise explain(error, self._url) from error
+
+
+def _async_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreError(
+            "store.url is not a database URL such as postgresql://user:password@host/name"
+        ) from error
+    driver = _DRIVERS.get(parsed.get_backend_name())
+    if driver is None:
+        raise StoreError(f"store.url is for {parsed.get_backend_name()}: SQLite and PostgreSQL are supported")
+    if driver.startswith("sqlite") and (not parsed.database or ":memory:" in parsed.database):
+        raise StoreError("store.url names no file: SQLite in memory would forget every device")
+    return parsed.set(drivername=driver)
+
+
+def _prepare_file(url: URL, *, create: bool) -> None:
+    """Makes the file, for its owner's eyes only, before SQLite would with the umask's mode."""
+    path = Path(url.database or "")
+    if not create and not path.is_file():
+        raise StoreError(f"there is no database at {path}: start the server once, or check server.data_dir")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
+def _make_engine(url: URL, *, sqlite: bool) -> AsyncEngine:
+    if not sqlite:
+        return create_async_engine(
+            url,
+            pool_size=5,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"timeout": 5, "command_timeout": _POSTGRES_TIMEOUT_S},
+        )
+    engine = create_async_engine(url, pool_size=3, max_overflow=2, hide_parameters=True)
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # The driver must not begin transactions by itself: it would not know which of them write.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that begins by reading can't wait for the lock once it writes: say so at once.
+    writes = connection.get_execution_options().get("mimi_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

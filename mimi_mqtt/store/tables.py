@@ -1,0 +1,133 @@
+"""Every table, with the bounds of its texts. A change here comes with a migration in `store.migrations`.
+
+The column types are those SQLite and PostgreSQL share. Times are UTC.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from mimi_mqtt.store.values import UtcDateTime
+
+DEVICE_ID_CHARS = 17
+CLIENT_ID_CHARS = 128
+NAME_CHARS = 64
+LANGUAGE_CHARS = 35
+BOARD_CHARS = 64
+VERSION_CHARS = 64
+HOST_CHARS = 253
+SERIAL_CHARS = 64
+REPORT_CHARS = 32_768
+SESSION_ID_CHARS = 64
+HEARD_CHARS = 4_000
+REPLY_CHARS = 8_000
+WORD_CHARS = 32
+
+# SQLite gives an integer primary key its own rowid only when it is spelled INTEGER.
+_SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _time(*, index: bool = False) -> Column[datetime]:
+    return Column(UtcDateTime(), nullable=False, index=index)
+
+
+class Device(SQLModel, table=True):
+    """A device that was given credentials at least once."""
+
+    __tablename__ = "devices"
+
+    id: str = Field(sa_column=Column(String(DEVICE_ID_CHARS), primary_key=True))
+    client_id: str = Field(sa_column=Column(String(CLIENT_ID_CHARS), nullable=False))
+    """The Client-Id that the MAC is bound to; whoever sends another one gets no credentials."""
+    epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False))
+    """Part of every credential; raising it makes the old ones worthless."""
+    allowed: bool = True
+    transport: str | None = Field(default=None, sa_column=Column(String(16), nullable=True))
+    """`mqtt`, `websocket`, or None: as the server is set."""
+    name: str = Field(default="", sa_column=Column(String(NAME_CHARS), nullable=False))
+    language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))
+    """Set by a person; empty: what the device reports."""
+    reported_language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))
+    board: str = Field(default="", sa_column=Column(String(BOARD_CHARS), nullable=False))
+    firmware_version: str = Field(default="", sa_column=Column(String(VERSION_CHARS), nullable=False))
+    host: str = Field(default="", sa_column=Column(String(HOST_CHARS), nullable=False))
+    """The address of ours that the device last used to reach OTA."""
+    revision: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    """Greater than every other row's at the last change that credentials or sessions depend on."""
+    created_at: datetime = Field(sa_column=_time())
+    updated_at: datetime = Field(sa_column=_time())
+    last_seen_at: datetime = Field(sa_column=_time(index=True))
+
+
+class OtaReport(SQLModel, table=True):
+    """What a device last said of itself in an OTA request."""
+
+    __tablename__ = "ota_reports"
+
+    device_id: str = Field(
+        sa_column=Column(
+            String(DEVICE_ID_CHARS), ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True
+        )
+    )
+    received_at: datetime = Field(sa_column=_time())
+    report: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class Activation(SQLModel, table=True):
+    """Somebody who asked for a device's credentials and waits for a person's word.
+
+    The device need not exist yet: one that was never allowed takes no room among the devices.
+    """
+
+    __tablename__ = "activations"
+    __table_args__ = (UniqueConstraint("device_id", "client_id", name="uq_activations_asker"),)
+
+    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
+    device_id: str = Field(sa_column=Column(String(DEVICE_ID_CHARS), nullable=False))
+    client_id: str = Field(sa_column=Column(String(CLIENT_ID_CHARS), nullable=False))
+    code: str = Field(sa_column=Column(String(6), nullable=False, unique=True))
+    challenge: str = Field(sa_column=Column(String(64), nullable=False))
+    serial_number: str = Field(default="", sa_column=Column(String(SERIAL_CHARS), nullable=False))
+    board: str = Field(default="", sa_column=Column(String(BOARD_CHARS), nullable=False))
+    firmware_version: str = Field(default="", sa_column=Column(String(VERSION_CHARS), nullable=False))
+    language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))
+    host: str = Field(default="", sa_column=Column(String(HOST_CHARS), nullable=False))
+    created_at: datetime = Field(sa_column=_time())
+    asked_at: datetime = Field(sa_column=_time())
+    expires_at: datetime = Field(sa_column=_time(index=True))
+
+
+class Conversation(SQLModel, table=True):
+    """One session in which at least one turn was taken. It may outlive its device."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (Index("ix_conversations_device", "device_id", "last_turn_at"),)
+
+    id: str = Field(sa_column=Column(String(SESSION_ID_CHARS), primary_key=True))
+    device_id: str = Field(sa_column=Column(String(DEVICE_ID_CHARS), nullable=False))
+    started_at: datetime = Field(sa_column=_time())
+    last_turn_at: datetime = Field(sa_column=_time(index=True))
+
+
+class Turn(SQLModel, table=True):
+    """One turn: what was heard, what was answered, how it ended and how long its parts took."""
+
+    __tablename__ = "turns"
+    __table_args__ = (UniqueConstraint("conversation_id", "number", name="uq_turns_number"),)
+
+    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
+    conversation_id: str = Field(
+        sa_column=Column(
+            String(SESSION_ID_CHARS), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False
+        )
+    )
+    number: int = Field(sa_column=Column(Integer, nullable=False))
+    started_at: datetime = Field(sa_column=_time())
+    mode: str = Field(sa_column=Column(String(WORD_CHARS), nullable=False))
+    heard: str = Field(sa_column=Column(Text, nullable=False))
+    reply: str = Field(sa_column=Column(Text, nullable=False))
+    outcome: str = Field(sa_column=Column(String(WORD_CHARS), nullable=False))
+    timings_ms: dict[str, float] = Field(sa_column=Column(JSON, nullable=False))
+    tools_called: list[str] = Field(sa_column=Column(JSON, nullable=False))

@@ -1,0 +1,54 @@
+"""Values as both databases keep them: times in UTC, bounded text, JSON without NaN."""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from sqlalchemy import DateTime, Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time: aware in Python, UTC in the database (SQLite keeps it without a zone)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turns an aware time into UTC; a naive one is a programming error (ValueError)."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("times in the store are aware: datetime.now(UTC), not datetime.now()")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Gives the time back in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def bounded(text: str, limit: int) -> str:
+    """`text` cut to `limit` characters, without U+0000 and lone surrogates, which PostgreSQL refuses."""
+    text = text.replace("\0", "")[:limit]
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def bounded_object(value: Mapping[str, object], max_chars: int) -> dict[str, object]:
+    """`value` as plain JSON of at most `max_chars`; an empty object when it is larger or is not JSON."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    if len(text) > max_chars:
+        return {}
+    plain = json.loads(text)
+    return plain if isinstance(plain, dict) else {}
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """The finite ones of `values`, to a tenth: JSON has no NaN."""
+    return {str(name): round(float(value), 1) for name, value in values.items() if math.isfinite(value)}
