@@ -1,18 +1,56 @@
-"""One session's conversation: who is listening, thinking or speaking, turn after turn."""
+"""One session's conversation: who is listening, thinking or speaking, turn after turn.
 
+What the device says arrives as calls that only change the state and start or end turns; each turn runs as one
+task, whose end, however it comes, decides what the device does next.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from mimi_mqtt.errors import ProviderError
+from mimi_mqtt.log import log_context
+from mimi_mqtt.voice.apologies import apologies
+from mimi_mqtt.voice.dialogue import Dialogue
+from mimi_mqtt.voice.endpointing import (
+    End,
+    Endpointer,
+    EndpointEvent,
+    EndpointSettings,
+    Pauses,
+    SpeechBegan,
+    SpeechWent,
+)
 from mimi_mqtt.voice.events import AudioFormat, Output
+from mimi_mqtt.voice.hearing import HeardFrame
+from mimi_mqtt.voice.pipeline import Reply, ReplyContext
+from mimi_mqtt.voice.running_turn import Kind, Outcome, RunningTurn
 from mimi_mqtt.voice.services import Tools, VoiceServices
+from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
+from mimi_mqtt.voice.turn_output import TurnOutput
+from mimi_mqtt.voice.utterance import Utterance
 from mimi_mqtt.wire.messages import ListenMode
+
+_log = logging.getLogger(__name__)
+
+_EARLY_S: Final = 1.0
+"""Audio may overtake the message that announces it; what came so shortly before still belongs to it."""
+_EARLY_PACKETS: Final = 50
+_CROSSING_S: Final = 2.0
+"""After `detect`, and after `tts stop` in auto mode, the device says `listen start` by itself."""
+_TICK_S: Final = 0.25
+_MAX_ANNOUNCEMENTS: Final = 16
+_CLOSE_S: Final = 5.0
+"""Time for a provider to let go of a cancelled turn."""
 
 
 class Conversation:
-    """Drives the turns of one session. All methods but the `async` ones return at once and never raise."""
+    """Drives the turns of one session. All methods but the `async` ones return at once and never raise.
 
-    last_activity: float
-    """When the user or the assistant last did something (loop time, s). Silence sent as audio is not activity."""
-
-    busy: bool
-    """Whether a turn is thinking or speaking."""
+    Make it on the running loop, which is the only thread it may be used from.
+    """
 
     def __init__(
         self,
@@ -26,28 +64,379 @@ class Conversation:
         services: VoiceServices,
         language: str,
     ) -> None:
-        raise NotImplementedError
+        self._device_id = device_id
+        self._session_id = session_id
+        self._uplink = uplink
+        self._downlink = downlink
+        self._output = output
+        self._tools = tools
+        self._services = services
+        self.language = language
+        """The language spoken and answered in, as a tag such as `en` or `zh-CN`."""
+        self._loop = asyncio.get_running_loop()
+        self.last_activity = self._loop.time()
+        """When the user or the assistant last did something (loop time, s). Silence sent as audio is
+        nothing."""
+        self._state = TurnState.IDLE
+        self._mode: ListenMode | None = None
+        self._turn: RunningTurn | None = None
+        self._turns = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._early: deque[tuple[bytes, int, float]] = deque(maxlen=_EARLY_PACKETS)
+        self._announcements: deque[str] = deque()
+        self._listen_expected_until = 0.0
+        voice = services.voice
+        self._dialogue = Dialogue(services.assistant.prompt, voice.history_turns)
+        self._pauses = Pauses(voice.end_silence_ms)
+        self._ear = services.hearing.open(uplink, voice.jitter_ms, self._heard)
+
+    @property
+    def state(self) -> TurnState:
+        """What the server is doing for the device."""
+        return self._state
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is thinking or speaking, or a user is in the middle of an utterance."""
+        return self._state in (TurnState.THINKING, TurnState.SPEAKING) or self._someone_speaks
+
+    # ── what the device says ─────────────────────────────────────────────────────────────────────────────
 
     def listen(self, mode: ListenMode) -> None:
-        """The device started to listen (`listen start`)."""
+        """The device started to listen (`listen start`): during a reply that is an interruption."""
+        now = self._loop.time()
+        expected, self._listen_expected_until = now < self._listen_expected_until, 0.0
+        if self._closed:
+            return
+        same = mode == self._mode
+        self._mode = mode
+        self.last_activity = now
+        if self._state is TurnState.LISTENING:
+            if same and (expected or not self._someone_speaks):
+                return  # we listen already, and may have heard something
+        elif expected and mode != "manual" and self._turn is not None:
+            return  # it follows from `detect` or our own `tts stop`, and crossed the turn that began meanwhile
+        if self._fire(TurnEvent.LISTEN):
+            self._end_turn("interrupted")
+            self._begin_listening()
 
     def stop_listening(self) -> None:
-        """The device stopped listening (`listen stop`): the utterance is over."""
+        """The device stopped listening (`listen stop`): what was said until now is the utterance."""
+        turn = self._turn
+        if turn is None or self._state is not TurnState.LISTENING:
+            self._ignore(TurnEvent.STOP_LISTENING)
+            return
+        self.last_activity = self._loop.time()
+        if self._mode != "manual":
+            self._mode = None
+            if not self._someone_speaks:
+                self._fire(TurnEvent.STOP_LISTENING)
+                self._end_turn("stopped")
+                self._go_on()
+                return
+        self._ear.flush()
+        if not turn.over.done():
+            turn.over.set_result(End.STOPPED)
 
     def wake_word(self, text: str) -> None:
         """The device heard its wake word (`listen detect`); what follows is `session.wake_word`'s choice."""
+        if self._closed:
+            return
+        now = self._loop.time()
+        self.last_activity = now
+        self._early.clear()  # it was the wake word
+        services = self._services
+        choice = services.session.wake_word
+        if choice == "listen" or (choice == "greet" and not services.assistant.greeting.strip()):
+            if self._state in (TurnState.THINKING, TurnState.SPEAKING):
+                self.abort("wake word")
+        elif self._fire(TurnEvent.WAKE_WORD):
+            self._end_turn("interrupted")
+            turn = self._new_turn("greeting" if choice == "greet" else "wake word")
+            turn.heard = text
+            turn.output.show_transcript(text)
+            if choice == "greet":
+                self._start(turn, lambda: self._say(turn, services.assistant.greeting))
+            else:
+                self._start(turn, lambda: self._answer(turn))
+        self._listen_expected_until = now + _CROSSING_S
 
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
-        """One believed uplink packet; `now` is the loop's clock."""
+        """One believed uplink packet; `timestamp` is 0 or the downlink frame's it was recorded with (ms)."""
+        if self._closed:
+            return
+        if self._state is TurnState.LISTENING:
+            self._ear.push(opus, sequence, now)
+        else:
+            # In realtime mode this is also what is said during the reply: voice barge-in will listen here.
+            self._early.append((opus, sequence, now))
 
     def abort(self, reason: str) -> None:
-        """The device wants silence now."""
+        """The device wants silence now (`abort`)."""
+        if not self._fire(TurnEvent.ABORT):
+            return
+        self.last_activity = self._loop.time()
+        self._end_turn("aborted")
+        if resumes(self._mode):
+            self._resume()
+        else:
+            self._go_on()
 
     def announce(self, text: str) -> None:
         """Speaks `text` as a turn of its own, after whatever turn is running."""
+        if self._closed or not text.strip():
+            return
+        if len(self._announcements) >= _MAX_ANNOUNCEMENTS:
+            _log.warning("an announcement was dropped: %d are waiting already", _MAX_ANNOUNCEMENTS)
+            return
+        self._announcements.append(text)
+        if self._state is TurnState.IDLE or (self._state is TurnState.LISTENING and not self._someone_speaks):
+            self._end_turn("interrupted")
+            self._go_on()
 
     async def drain(self, within_s: float) -> None:
-        """Lets the sentence being spoken end, for at most `within_s`; no new turn begins after it."""
+        """Lets the sentence being spoken end, for at most `within_s`; no new turn begins any more."""
+        self._closed = True
+        turn = self._turn
+        if turn is None or self._state is not TurnState.SPEAKING:
+            return
+        if turn.reply is not None:
+            turn.reply.winding_down = True
+        await asyncio.wait(set(self._tasks), timeout=within_s)
 
     async def aclose(self) -> None:
         """Ends the running turn and everything it started; safe to call twice."""
+        self._closed = True
+        self._end_turn("closed")
+        self._state = TurnState.IDLE
+        self._announcements.clear()
+        self._early.clear()
+        self._ear.close()
+        # A tool of the running turn may be what ends the session.
+        if tasks := self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=_CLOSE_S)
+
+    # ── turns begin and end ──────────────────────────────────────────────────────────────────────────────
+
+    def _fire(self, event: TurnEvent) -> bool:
+        state = next_state(self._state, event)
+        if state is None:
+            self._ignore(event)
+            return False
+        self._state = state
+        return True
+
+    def _ignore(self, event: TurnEvent) -> None:
+        _log.debug("ignored: %s", refusal(self._state, event))
+
+    @property
+    def _someone_speaks(self) -> bool:
+        endpointer = self._turn.endpointer if self._turn is not None else None
+        return endpointer is not None and endpointer.began
+
+    def _new_turn(self, kind: Kind) -> RunningTurn:
+        self._turns += 1
+        output = TurnOutput(self._output, lambda: self._speech_began(turn))
+        turn = RunningTurn(self._turns, kind, self._mode, output, self._services.session.watchdog_s)
+        self._turn = turn
+        return turn
+
+    def _start(self, turn: RunningTurn, body: Callable[[], Awaitable[None]]) -> None:
+        task = self._loop.create_task(self._run(turn, body), name=f"turn-{self._session_id}-{turn.number}")
+        turn.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _end_turn(self, outcome: Outcome) -> None:
+        """Takes the device from the running turn, at once; its task may still be cleaning up afterwards."""
+        turn, self._turn = self._turn, None
+        if turn is None:
+            return
+        turn.outcome = outcome
+        self._conclude(turn)
+        if turn.task is not None:
+            turn.task.cancel()
+
+    def _conclude(self, turn: RunningTurn) -> None:
+        turn.mark("stop")
+        turn.output.close()
+        turn.remember(self._dialogue, self._downlink.frame_ms)
+        if turn.output.begun and self._mode != "manual":
+            self._listen_expected_until = self._loop.time() + _CROSSING_S
+            if self._mode != "realtime":
+                self._early.clear()
+
+    def _go_on(self) -> None:
+        """What comes after a turn: what waits to be said, or listening, or nothing."""
+        if self._closed:
+            self._state = TurnState.IDLE
+        elif self._announcements:
+            if self._fire(TurnEvent.ANNOUNCE):
+                turn = self._new_turn("announcement")
+                text = self._announcements.popleft()
+                self._start(turn, lambda: self._say(turn, text))
+        elif resumes(self._mode):
+            self._resume()
+
+    def _resume(self) -> None:
+        if not self._closed and self._fire(TurnEvent.LISTEN):
+            self._begin_listening()
+
+    def _speech_began(self, turn: RunningTurn) -> None:
+        turn.mark("speech")
+        if turn is self._turn:
+            self._fire(TurnEvent.SPEECH)
+
+    async def _run(self, turn: RunningTurn, body: Callable[[], Awaitable[None]]) -> None:
+        """The border of one turn: whatever happens inside ends this turn, and only this."""
+        with log_context(turn=str(turn.number)):
+            cancelled = False
+            try:
+                async with turn.watchdog:
+                    await body()
+            except asyncio.CancelledError:
+                cancelled = True
+                raise
+            except Exception:  # noqa: BLE001 - the border named above
+                if turn.watchdog.expired():
+                    turn.outcome = "stuck"
+                    _log.error("nothing moved for %g s, the turn is ended", self._services.session.watchdog_s)
+                else:
+                    turn.outcome = "failed"
+                    _log.exception("the turn failed")
+                self._tell_failure(turn)
+            finally:
+                if turn is self._turn:
+                    self._turn = None
+                    self._conclude(turn)
+                    nothing = turn.outcome == "nothing heard" and not turn.output.begun
+                    self._fire(TurnEvent.NOTHING_HEARD if nothing else TurnEvent.DONE)
+                    if not cancelled:
+                        self._go_on()
+                if record := turn.record(self._device_id, self._session_id):
+                    self._services.log.add_turn(record)
+
+    def _tell_failure(self, turn: RunningTurn) -> None:
+        phrases = apologies(self.language)
+        turn.output.stop_speech()
+        turn.output.show_alert(phrases.status, phrases.failed)
+
+    # ── listening ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin_listening(self) -> None:
+        turn = self._new_turn("utterance")
+        turn.endpointer = self._endpointer()
+        self._ear.reset()
+        self._start(turn, lambda: self._hear(turn))
+        since = self._loop.time() - _EARLY_S
+        for opus, sequence, now in self._early:
+            if now >= since:
+                self._ear.push(opus, sequence, now)
+        self._early.clear()
+
+    def _endpointer(self) -> Endpointer:
+        voice = self._services.voice
+        settings = EndpointSettings(
+            speech_threshold=voice.speech_threshold,
+            min_speech_ms=voice.min_speech_ms,
+            preroll_ms=voice.preroll_ms,
+            max_utterance_s=voice.max_utterance_s,
+            no_speech_timeout_s=voice.no_speech_timeout_s,
+            manual=self._mode == "manual",
+        )
+        return Endpointer(settings, self._pauses, self._loop.time())
+
+    def _heard(self, frame: HeardFrame) -> None:
+        turn = self._turn
+        if turn is None or turn.endpointer is None or turn.endpointer.ended:
+            return
+        duration_ms = float(self._uplink.frame_ms)
+        now = self._loop.time()
+        self._follow(turn, turn.endpointer.frame(frame.pcm, duration_ms, frame.speech_probability, now))
+
+    def _follow(self, turn: RunningTurn, events: list[EndpointEvent]) -> None:
+        voice = self._services.voice
+        for event in events:
+            if isinstance(event, SpeechBegan):
+                self.last_activity = self._loop.time()
+                max_s = voice.max_utterance_s + voice.preroll_ms / 1000 + 1
+                turn.utterance = Utterance(self._services.stt, self.language, max_s)
+                for pcm in event.audio:
+                    turn.utterance.push(pcm)
+            elif isinstance(event, SpeechWent):
+                if turn.utterance is not None:
+                    turn.utterance.push(event.audio)
+            elif event.reason is End.NO_SPEECH and self._mode != "manual":
+                turn.endpointer = self._endpointer()  # the device listens on, so do we
+            elif not turn.over.done():
+                self.last_activity = self._loop.time()
+                turn.timings.speech_end = self._loop.time() - event.silence_ms / 1000
+                turn.over.set_result(event.reason)
+                # At once: what is still on its way is not a part of this utterance.
+                self._fire(TurnEvent.UTTERANCE)
+
+    async def _hear(self, turn: RunningTurn) -> None:
+        """Listens until the utterance is over, then answers it."""
+        try:
+            while not turn.over.done():
+                await asyncio.wait({turn.over}, timeout=_TICK_S)
+                if turn.endpointer is not None:
+                    self._follow(turn, turn.endpointer.tick(self._loop.time()))
+            turn.progress()
+            if turn.over.result() is End.STOPPED:
+                turn.timings.speech_end = self._loop.time()
+                await self._ear.drained()
+                self._fire(TurnEvent.UTTERANCE)
+            turn.mark("endpoint")
+            turn.endpointer = None
+            await self._understand(turn)
+        finally:
+            if turn.utterance is not None:
+                await turn.utterance.aclose()
+
+    async def _understand(self, turn: RunningTurn) -> None:
+        try:
+            transcript = await turn.utterance.finish() if turn.utterance is not None else None
+        except ProviderError as error:
+            turn.outcome = "failed"
+            await Reply(self._reply_context(turn)).apologize(error)
+            return
+        turn.mark("transcript")
+        turn.heard = transcript.text.strip() if transcript is not None else ""
+        if turn.heard:
+            turn.output.show_transcript(turn.heard)
+            await self._answer(turn)
+        else:
+            turn.outcome = "nothing heard"
+            if self._mode == "manual":
+                turn.output.begin_speech()  # and the stop that follows: the device may be waiting for a reply
+
+    # ── replying ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _answer(self, turn: RunningTurn) -> None:
+        turn.reply = Reply(self._reply_context(turn))
+        await turn.reply.answer(self._dialogue.messages(turn.heard))
+        turn.outcome = "failed" if turn.reply.failure else "answered"
+
+    async def _say(self, turn: RunningTurn, text: str) -> None:
+        turn.reply = Reply(self._reply_context(turn))
+        await turn.reply.say(text)
+        turn.outcome = "failed" if turn.reply.failure else "answered"
+
+    def _reply_context(self, turn: RunningTurn) -> ReplyContext:
+        def progress() -> None:
+            self.last_activity = self._loop.time()
+            turn.progress()
+
+        progress()
+        return ReplyContext(
+            services=self._services,
+            tools=self._tools,
+            output=turn.output,
+            downlink=self._downlink,
+            device_id=self._device_id,
+            language=self.language,
+            mark=turn.mark,
+            progress=progress,
+        )

@@ -9,8 +9,8 @@ from typing import Protocol
 
 
 class Output(Protocol):
-    """The device, as a turn sees it. Synchronous methods return at once; calls with an old turn's output after
-    `stop_speech` are the caller's error and are dropped."""
+    """The device, as a turn sees it. Synchronous methods return at once; what is played after `stop_speech`
+    without a new `begin_speech` is dropped."""
 
     def show_transcript(self, text: str) -> None:
         """The user's line (`stt`)."""
@@ -29,8 +29,8 @@ class Output(Protocol):
 
     @property
     def frames_played(self) -> int:
-        """Frames of the running speech that have left for the device since `begin_speech`; what an interrupted
-        reply is cut to in the dialogue. Keeps its value after the speech until the next `begin_speech`."""
+        """Frames that have left for the device since `begin_speech`; an interrupted reply is kept in the
+        dialogue as far as it was heard. Keeps its value until the next `begin_speech`."""
 
     async def finish_speech(self) -> None:
         """Returns when the last queued frame has been played and `tts stop` was sent."""

@@ -4,30 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mimi_mqtt.audio import Pcm
 from mimi_mqtt.config.settings import AssistantSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.providers.base import LanguageModel, SpeechToText, TextToSpeech, ToolSpec
+from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.voice.events import AudioFormat
+from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.speech import SpeechEncoders
 
 
-class Heard(Protocol):
-    """A frame of the speaker's voice (`voice.hearing.HeardFrame`)."""
-
-    @property
-    def pcm(self) -> Pcm:
-        """The frame at 16 kHz."""
-
-    @property
-    def speech_probability(self) -> float:
-        """0 to 1."""
-
-    @property
-    def lost(self) -> bool:
-        """Whether the packet was lost and `pcm` is concealment."""
-
-
-class Ear(Protocol):
+class Hears(Protocol):
     """One session's uplink on its way from Opus to heard frames (`voice.hearing.Ear`)."""
 
     def push(self, opus: bytes, sequence: int, now: float) -> None:
@@ -36,6 +21,9 @@ class Ear(Protocol):
     def flush(self) -> None:
         """Releases what the jitter buffer holds: nothing more is coming."""
 
+    async def drained(self) -> None:
+        """Returns when everything released so far has been heard."""
+
     def reset(self) -> None:
         """Forgets everything; frames still on their way are not delivered."""
 
@@ -43,10 +31,10 @@ class Ear(Protocol):
         """The end; nothing is delivered any more."""
 
 
-class Hears(Protocol):
-    """Opens ears (`voice.hearing.Hearing`)."""
+class OpensEars(Protocol):
+    """`voice.hearing.Hearing`, as a conversation uses it."""
 
-    def open(self, uplink: AudioFormat, jitter_ms: int, on_frame: Callable[[Heard], None]) -> Ear:
+    def open(self, uplink: AudioFormat, jitter_ms: int, on_frame: Callable[[HeardFrame], None]) -> Hears:
         """An ear whose frames are handed to `on_frame`, in order, on the loop."""
 
 
@@ -60,25 +48,11 @@ class Tools(Protocol):
         """Calls one, bounded in time. Raises ToolError, whose message is for the model."""
 
 
-@dataclass(frozen=True, slots=True)
-class TurnReport:
-    """A finished turn for the store. Times are ms after the end of the user's speech; None: it never came."""
-
-    device_id: str
-    session_id: str
-    turn: int
-    kind: str
-    outcome: str
-    heard: str
-    reply: str
-    timings_ms: Mapping[str, float]
-
-
 class TurnLog(Protocol):
     """Where finished turns go (`store.conversations.ConversationLog`)."""
 
-    def add_turn(self, record: TurnReport) -> None:
-        """Queues it; never blocks."""
+    def add_turn(self, record: TurnRecord) -> None:
+        """Queues it; never blocks, never raises."""
 
 
 @dataclass(slots=True)
@@ -88,7 +62,7 @@ class VoiceServices:
     stt: SpeechToText
     llm: LanguageModel
     tts: TextToSpeech
-    hearing: Hears
+    hearing: OpensEars
     encoders: SpeechEncoders
     log: TurnLog
     voice: VoiceSettings

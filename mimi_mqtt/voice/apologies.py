@@ -1,0 +1,67 @@
+"""What is said and shown when something fails, in the speaker's language. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Apologies:
+    """`status` heads an alert; the others are whole sentences, to show and to speak."""
+
+    status: str
+    failed: str
+    """A provider failed."""
+    no_answer: str
+    """The model had nothing to say."""
+
+
+_ENGLISH: Final = Apologies(
+    "Error", "Sorry, something went wrong. Please try again.", "Sorry, I have no answer to that."
+)
+
+_BY_LANGUAGE: Final = {
+    "en": _ENGLISH,
+    "de": Apologies(
+        "Fehler",
+        "Entschuldigung, da ist etwas schiefgegangen. Bitte versuche es noch einmal.",
+        "Entschuldigung, darauf habe ich keine Antwort.",
+    ),
+    "es": Apologies(
+        "Error",
+        "Lo siento, algo ha salido mal. Inténtalo de nuevo, por favor.",
+        "Lo siento, no tengo respuesta para eso.",
+    ),
+    "fr": Apologies(
+        "Erreur",
+        "Désolé, quelque chose s'est mal passé. Réessaie, s'il te plaît.",
+        "Désolé, je n'ai pas de réponse à cela.",
+    ),
+    "it": Apologies(
+        "Errore",
+        "Mi dispiace, qualcosa è andato storto. Riprova, per favore.",
+        "Mi dispiace, non ho una risposta.",
+    ),
+    "pt": Apologies(
+        "Erro",
+        "Desculpe, algo deu errado. Tente de novo, por favor.",
+        "Desculpe, não tenho resposta para isso.",
+    ),
+    "ru": Apologies(
+        "Ошибка", "Извините, что-то пошло не так. Попробуйте ещё раз.", "Извините, у меня нет ответа на это."
+    ),
+    "vi": Apologies(
+        "Lỗi", "Xin lỗi, đã có lỗi xảy ra. Vui lòng thử lại.", "Xin lỗi, tôi chưa có câu trả lời."
+    ),
+    "zh": Apologies("错误", "抱歉，出了点问题，请再试一次。", "抱歉，这个我回答不了。"),
+    "ja": Apologies(
+        "エラー", "すみません、問題が発生しました。もう一度お試しください。", "すみません、お答えできません。"
+    ),
+    "ko": Apologies(
+        "오류", "죄송합니다. 문제가 생겼어요. 다시 시도해 주세요.", "죄송합니다. 답을 드릴 수 없어요."
+    ),
+}
+
+
+def apologies(language: str) -> Apologies:
+    """For a tag such as `vi` or `zh-CN`; English for a language not known here."""
+    return _BY_LANGUAGE.get(language.replace("_", "-").split("-")[0].lower(), _ENGLISH)

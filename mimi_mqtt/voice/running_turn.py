@@ -1,0 +1,106 @@
+"""What is known of one turn while it runs, and what is kept of it: log line, metrics, record, dialogue."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from prometheus_client import Counter, Histogram
+
+from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.voice.dialogue import Dialogue, heard_part
+from mimi_mqtt.voice.endpointing import End, Endpointer
+from mimi_mqtt.voice.pipeline import Reply
+from mimi_mqtt.voice.timings import Stage, TurnTimings
+from mimi_mqtt.voice.turn_output import TurnOutput
+from mimi_mqtt.voice.utterance import Utterance
+from mimi_mqtt.wire.messages import ListenMode
+
+_log = logging.getLogger(__name__)
+
+Kind = Literal["utterance", "wake word", "greeting", "announcement"]
+Outcome = Literal[
+    "running", "answered", "nothing heard", "stopped", "interrupted", "aborted", "stuck", "failed", "closed"
+]
+
+_turns: Final = Counter("mimi_turns_total", "Turns in which something was said.", ("kind", "outcome"))
+_first_audio: Final = Histogram(
+    "mimi_turn_first_audio_seconds",
+    "From the end of the user's speech to the first frame of the reply.",
+    buckets=(0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0),
+)
+
+
+class RunningTurn:
+    """One turn. `now` is the loop's clock (s); without progress for `watchdog_s` the turn is stuck."""
+
+    def __init__(
+        self, number: int, kind: Kind, mode: ListenMode | None, output: TurnOutput, watchdog_s: float
+    ) -> None:
+        self.number = number
+        self.kind: Final = kind
+        self.mode: Final = mode
+        self.output = output
+        self.outcome: Outcome = "running"
+        self.started_at = datetime.now(UTC)
+        self._loop = asyncio.get_running_loop()
+        self.timings = TurnTimings(self._loop.time())
+        self.task: asyncio.Task[None] | None = None
+        self.endpointer: Endpointer | None = None
+        self.utterance: Utterance | None = None
+        self.over: asyncio.Future[End] = self._loop.create_future()
+        """Why listening ended."""
+        self.heard = ""
+        """The user's words."""
+        self.said = ""
+        """What the user has heard in reply."""
+        self.reply: Reply | None = None
+        self.watchdog = asyncio.timeout(None)
+        self._watchdog_s = watchdog_s
+
+    def mark(self, stage: Stage) -> None:
+        """`stage` is reached now."""
+        self.timings.mark(stage, self._loop.time())
+
+    def progress(self) -> None:
+        """Something moved: the watchdog starts anew. For the turn's own task and its children."""
+        if not self.watchdog.expired():
+            self.watchdog.reschedule(self._loop.time() + self._watchdog_s)
+
+    def remember(self, dialogue: Dialogue, frame_ms: int) -> None:
+        """Keeps in `dialogue` what was asked and how much of the reply was heard."""
+        reply = self.reply
+        if reply is None:
+            return
+        complete = self.outcome == "answered" and reply.failure is None and not reply.winding_down
+        heard = heard_part(reply.spoken, self.output.frames_played, frame_ms)
+        self.said = reply.text.strip() if complete else heard
+        dialogue.add(self.heard, reply.rounds, self.said, complete)
+
+    @property
+    def _eventful(self) -> bool:
+        return bool(self.heard or self.output.begun or self.outcome in ("stuck", "failed"))
+
+    def record(self, device_id: str, session_id: str) -> TurnRecord | None:
+        """The turn for the store, counted and logged; None when nothing happened in it."""
+        timings = self.timings.as_ms()
+        if not self._eventful:
+            _log.debug("turn %d: %s", self.number, self.outcome)
+            return None
+        _turns.labels(self.kind, self.outcome).inc()
+        if self.kind == "utterance" and "first_audio" in timings:
+            _first_audio.observe(timings["first_audio"] / 1000)
+        stages = " ".join(f"{stage}={ms:.0f}" for stage, ms in timings.items())
+        _log.info("turn %d, %s: %s; ms after speech: %s", self.number, self.kind, self.outcome, stages)
+        return TurnRecord(
+            session_id=session_id,
+            device_id=device_id,
+            number=self.number,
+            started_at=self.started_at,
+            mode=self.mode or "",
+            heard=self.heard,
+            reply=self.said,
+            outcome=self.outcome,
+            timings_ms=timings,
+            tools_called=tuple(self.reply.tools_called) if self.reply is not None else (),
+        )

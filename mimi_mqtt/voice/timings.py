@@ -1,0 +1,32 @@
+"""When things happened in a turn, relative to the end of the user's speech."""
+
+from typing import Final, Literal
+
+Stage = Literal[
+    "endpoint", "transcript", "first_token", "first_sentence", "speech", "first_audio", "stop"
+]  # fmt: skip
+STAGES: Final[tuple[Stage, ...]] = (
+    "endpoint", "transcript", "first_token", "first_sentence", "speech", "first_audio", "stop",
+)  # fmt: skip
+
+
+class TurnTimings:
+    """One turn's marks. `now` values are the loop's clock, in s.
+
+    `endpoint` is the decision that the utterance is over, `transcript` its final text, `first_token` and
+    `first_sentence` the model's, `speech` is `tts start`, `first_audio` the first frame ready to leave,
+    `stop` the end of the turn.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.speech_end = now
+        """The end of the user's speech; the beginning of a turn without any."""
+        self._at: dict[Stage, float] = {}
+
+    def mark(self, stage: Stage, now: float) -> None:
+        """`stage` is reached; only the first time counts."""
+        self._at.setdefault(stage, now)
+
+    def as_ms(self) -> dict[str, float]:
+        """Stage -> ms after the end of the user's speech, for the stages that were reached."""
+        return {stage: round((at - self.speech_end) * 1000, 1) for stage, at in self._at.items()}

@@ -1,0 +1,40 @@
+"""One utterance on its way to the speech-to-text provider, at the provider's rate."""
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.resample import Resampler
+from mimi_mqtt.errors import ProviderError
+from mimi_mqtt.providers.base import SpeechToText, Transcript, Transcription
+from mimi_mqtt.voice.hearing import HEARING_RATE
+
+
+class Utterance:
+    """Push heard frames (16 kHz) as they come, then `finish`. A provider that can't begin says so in
+    `finish`."""
+
+    def __init__(self, stt: SpeechToText, language: str, max_s: float) -> None:
+        self._failure: ProviderError | None = None
+        self._transcription: Transcription | None = None
+        rate = stt.capabilities.sample_rate
+        self._resampler = Resampler(HEARING_RATE, rate) if rate != HEARING_RATE else None
+        try:
+            self._transcription = stt.open(language=language, max_s=max_s)
+        except ProviderError as error:
+            self._failure = error
+
+    def push(self, pcm: Pcm) -> None:
+        """Adds a frame; never blocks."""
+        if self._transcription is not None:
+            self._transcription.push(self._resampler.process(pcm) if self._resampler else pcm)
+
+    async def finish(self) -> Transcript:
+        """The final transcript. Raises ProviderError."""
+        if self._failure is not None:
+            raise self._failure
+        if self._transcription is None:
+            return Transcript("", final=True)
+        return await self._transcription.finish()
+
+    async def aclose(self) -> None:
+        """Cancels whatever is still running; safe after `finish`."""
+        if self._transcription is not None:
+            await self._transcription.aclose()
