@@ -1,8 +1,8 @@
 """What a session asks of a transport, and what a transport tells the sessions.
 
 Transports implement `ControlChannel`, `AudioTransport` and `AudioChannel`; the session manager implements
-`ControlSink`, a session `AudioSink`. `app` joins them. All calls are made on the event loop's thread and return
-at once; none of them raises into the other side.
+`ControlSink`, a session `AudioSink`. `app` joins them. All calls are made on the event loop's thread and
+return at once; none of them raises into the other side.
 """
 
 from collections.abc import Mapping
@@ -80,8 +80,11 @@ class AudioSink(Protocol):
     """Where a channel delivers what it believes: the session."""
 
     def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
-        """One authentic Opus packet, in order of arrival, no duplicates. `sequence` counts from 1 without wrap in a
-        session's life; `timestamp` (ms) is 0 or echoes a downlink frame's; `now` is the loop's clock, in s."""
+        """One authentic Opus packet, in order of arrival, no duplicates.
+
+        `sequence` counts from 1 without wrap in a session's life; `timestamp` (ms) is 0 or echoes a downlink
+        frame's; `now` is the loop's clock, in s.
+        """
 
 
 class AudioChannel(Protocol):
@@ -103,7 +106,7 @@ class AudioChannel(Protocol):
         """The hello's section for this channel, such as `{"udp": {"server", "port", "key", "nonce", …}}`."""
 
     def send(self, opus: bytes, timestamp: int) -> bool:
-        """Sends one frame; `timestamp` (ms, 32 bits) must be greater than the last one's. False when dropped."""
+        """Sends one frame; `timestamp` (ms, 32 bits) must be greater than the last one's. False: dropped."""
 
     def close(self) -> None:
         """Forgets the channel; datagrams for it are ignored from now on."""

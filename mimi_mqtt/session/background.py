@@ -1,0 +1,81 @@
+"""Work that must not delay the answer to a hello: tasks with an owner, and tool discovery at its pace."""
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from mimi_mqtt.log import bind_log_context
+from mimi_mqtt.session.connection import Connection
+
+_log = logging.getLogger(__name__)
+
+_STARTS_AT_ONCE: Final = 8
+_PAUSE_S: Final = 0.005  # 1,600 discoveries begun a second: a whole fleet's hellos still come first
+
+
+class Background:
+    """Tasks of many sessions. What is started here is referenced, logged when it fails, and waited for."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(
+        self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context | None = None
+    ) -> None:
+        """Runs `work` to its end; `context` carries the ids for its log lines."""
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s failed", task.get_name(), exc_info=error)
+
+    async def aclose(self, within_s: float) -> None:
+        """Waits for all tasks, at most `within_s`, then cancels what is left."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=within_s)
+        for task in late:
+            _log.warning("%s did not end in time", task.get_name())
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=within_s)
+
+
+class Discovery:
+    """Asks greeted devices for their tools, some milliseconds after the hellos that came together."""
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self._queue: deque[Connection] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def want(self, connection: Connection) -> None:
+        """Queues the device; a device that was asked already, or is being asked, is left alone."""
+        self._queue.append(connection)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE_S, self._start_some)
+
+    def close(self) -> None:
+        """Asks nobody any more."""
+        self._queue.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start_some(self) -> None:
+        self._timer = None
+        for _ in range(min(_STARTS_AT_ONCE, len(self._queue))):
+            connection = self._queue.popleft()
+            if connection.session is None or not connection.wants_discovery:
+                continue
+            context = contextvars.copy_context()
+            context.run(bind_log_context, device=connection.channel.device_id)
+            self._background.spawn(connection.discover(), "tool discovery", context)
+        if self._queue:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE_S, self._start_some)

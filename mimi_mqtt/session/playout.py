@@ -1,0 +1,227 @@
+"""Sends downlink frames on time: one timer serves the absolute clocks of all sessions.
+
+A stream belongs to a session and outlives its replies, so its timestamps never go back. Frames wait in a
+bounded queue; marks between them (sentences) come up just before the next frame leaves.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections import deque
+from typing import Final, Protocol
+
+from prometheus_client import Histogram
+
+from mimi_mqtt.audio.playout_clock import PlayoutClock
+
+_log = logging.getLogger(__name__)
+
+QUEUE_MS: Final = 6_000
+"""Speech waiting in a stream, in ms, before `put_frame` waits: a sentence is made while one is played."""
+
+_lateness = Histogram(
+    "mimi_playout_late_seconds",
+    "How late the play-out timer woke up.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+)
+
+
+class PlayoutSink(Protocol):
+    """Where a stream's frames go: the session. None of these waits or raises."""
+
+    def send_frame(self, opus: bytes, timestamp: int) -> None:
+        """A frame's moment has come; `timestamp` in ms, greater than any before it."""
+
+    def send_sentence(self, text: str) -> None:
+        """The next frame begins this sentence."""
+
+    def speech_played(self) -> None:
+        """The last frame has been played, and the margin after it is over."""
+
+
+class Playout:
+    """All streams' timer. Everything happens on the loop it was made on."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due: list[tuple[float, int, PlayoutStream]] = []
+        self._ticket = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._awake = False
+
+    def open(self, sink: PlayoutSink, frame_ms: int, ahead_frames: int) -> "PlayoutStream":
+        """A silent stream; `hold` or `begin` gives it voice."""
+        return PlayoutStream(self, sink, PlayoutClock(frame_ms, ahead_frames), QUEUE_MS // frame_ms)
+
+    def now(self) -> float:
+        """The loop's clock, in s."""
+        return self._loop.time()
+
+    def wake_at(self, due: float, stream: "PlayoutStream") -> int:
+        """Calls `stream.service` at `due`; the ticket tells the stream whether that call is still wanted."""
+        self._ticket += 1
+        heapq.heappush(self._due, (due, self._ticket, stream))
+        if not self._awake and (self._timer is None or due < self._timer.when()):
+            self._arm(due)
+        return self._ticket
+
+    def close(self) -> None:
+        """Stops the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due.clear()
+
+    def _arm(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._wake, due)
+
+    def _wake(self, due: float) -> None:
+        self._timer = None
+        self._awake = True
+        now = max(self._loop.time(), due)  # a loop may call a rounding error too early
+        _lateness.observe(now - due)
+        while self._due and self._due[0][0] <= now:
+            _, ticket, stream = heapq.heappop(self._due)
+            try:
+                stream.service(ticket, now)
+            except Exception:  # noqa: BLE001 - the border: one stream's fault must not silence the others
+                _log.exception("play-out failed; this speech is given up")
+                stream.flush()
+        self._awake = False
+        if self._due:
+            self._arm(self._due[0][0])
+
+
+class PlayoutStream:
+    """One session's downlink. Silent until `hold` or `begin`, and again after `flush` or its end."""
+
+    __slots__ = (
+        "_clock", "_finished", "_frames", "_margin_s", "_max_frames", "_open", "_playout", "_queue",
+        "_running", "_sink", "_speech", "_ticket", "_waiting",
+    )  # fmt: skip
+
+    def __init__(self, playout: Playout, sink: PlayoutSink, clock: PlayoutClock, max_frames: int) -> None:
+        self._playout = playout
+        self._sink = sink
+        self._clock = clock
+        self._max_frames = max_frames
+        self._queue: deque[bytes | str] = deque()  # frames, and sentences before their first frame
+        self._frames = 0  # of them frames
+        self._open = False  # takes frames
+        self._running = False  # the clock has begun
+        self._speech = 0  # counts speeches, so that a call that waited knows whether it still has one
+        self._ticket = 0
+        self._margin_s = 0.0
+        self._finished: asyncio.Future[None] | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def frames_sent(self) -> int:
+        """Frames of this speech, or the last one, that have left."""
+        return self._clock.frames_sent
+
+    def hold(self) -> None:
+        """Opens a speech: frames and sentences are taken and kept until `begin`."""
+        self.flush()
+        self._clock.begin(self._playout.now())
+        self._open = True
+
+    def begin(self, at: float) -> None:
+        """Starts the clock: the first frame leaves at `at` (loop time, s)."""
+        if not self._open:
+            self.hold()
+        self._clock.begin(at)
+        self._running = True
+        self._schedule()
+
+    def put_sentence(self, text: str) -> None:
+        """The next frame begins a sentence. Dropped when no speech is open."""
+        if self._open:
+            self._queue.append(text)
+
+    async def put_frame(self, opus: bytes) -> None:
+        """Queues a frame; waits while the queue is full. Dropped when its speech is over."""
+        if not self._open:
+            return
+        speech = self._speech
+        while self._frames >= self._max_frames:
+            room = asyncio.get_running_loop().create_future()
+            self._waiting.append(room)
+            await room
+            if self._speech != speech:
+                return
+        self._queue.append(opus)
+        self._frames += 1
+        if self._frames == 1 and self._running:
+            self._schedule()
+
+    async def finish(self, margin_s: float) -> None:
+        """Returns `margin_s` after the last queued frame has been played, or when the speech is flushed."""
+        if not self._open:
+            return
+        if self._finished is None:
+            self._finished = asyncio.get_running_loop().create_future()
+        self._margin_s = margin_s
+        if self._running and not self._frames:
+            self._schedule()
+        await asyncio.shield(self._finished)
+
+    def flush(self) -> None:
+        """Ends the speech without playing what is queued; everyone who waits returns."""
+        self._queue.clear()
+        self._frames = 0
+        self._end()
+
+    def service(self, ticket: int, now: float) -> None:
+        """The timer's call: sends what is due."""
+        if ticket != self._ticket or not self._running:
+            return
+        clock = self._clock
+        room = clock.sendable(now)
+        while self._frames and room:
+            item = self._queue.popleft()
+            if isinstance(item, str):
+                self._sink.send_sentence(item)
+            else:
+                self._frames -= 1
+                room -= 1
+                self._sink.send_frame(item, clock.sent(now))
+        if not self._frames and self._finished is not None:
+            while self._queue:  # sentences that could not be made to sound are shown all the same
+                self._sink.send_sentence(str(self._queue.popleft()))
+            if now >= clock.played_at + self._margin_s:
+                self._end()
+                self._sink.speech_played()
+                return
+        for _ in range(min(self._max_frames - self._frames, len(self._waiting))):
+            self._let_in(self._waiting.popleft())
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Asks the timer for the next thing to do."""
+        if self._frames:
+            due = self._clock.next_send_at
+        elif self._finished is not None:
+            due = self._clock.played_at + self._margin_s
+        else:
+            self._ticket = 0
+            return
+        self._ticket = self._playout.wake_at(due, self)
+
+    def _end(self) -> None:
+        self._open = self._running = False
+        self._speech += 1
+        self._ticket = 0
+        while self._waiting:
+            self._let_in(self._waiting.popleft())
+        if self._finished is not None:
+            if not self._finished.done():
+                self._finished.set_result(None)
+            self._finished = None
+
+    @staticmethod
+    def _let_in(waiting: "asyncio.Future[None]") -> None:
+        if not waiting.done():
+            waiting.set_result(None)
