@@ -79,8 +79,8 @@ class OpenAiLanguageModel(LanguageModel):
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncIterator[LlmEvent]:
         client = await self._client.get()
-        thinking = _ThinkingFilter()
-        calls = _ToolCalls(self.name)
+        thinking = ThinkingFilter()
+        calls = ToolCallAssembler(self.name)
         async with self._client.errors():
             async with await self._open(client, messages, tools) as chunks:
                 async for chunk in chunks:
@@ -170,7 +170,7 @@ class _PartialCall:
     arguments: str = ""
 
 
-class _ToolCalls:
+class ToolCallAssembler:
     """Puts tool calls together from their deltas.
 
     OpenAI numbers the calls and sends id and name once. Compatible servers leave out the index, number every
@@ -223,7 +223,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-class _ThinkingFilter:
+class ThinkingFilter:
     """Drops the `<think>…</think>` that some models begin their answer with: it is not to be spoken."""
 
     def __init__(self) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _MAX_HEADER_BYTES = 4096
+_UNKNOWN_LENGTH = 0x7FFF_0000
 
 
 class OpenAiTtsOptions(OpenAiOptions):
@@ -63,7 +64,7 @@ class OpenAiTextToSpeech(TextToSpeech):
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         client = await self._client.get()
-        samples = _SampleReader(self.name, self._options.tts_sample_rate)
+        samples = SampleReader(self.name, self._options.tts_sample_rate)
         async with self._client.errors():
             async with aclosing(self._bytes(client, text, voice)) as pieces:
                 async for piece in pieces:
@@ -91,7 +92,7 @@ class OpenAiTextToSpeech(TextToSpeech):
                 yield piece
 
 
-class _SampleReader:
+class SampleReader:
     """Cuts a stream of bytes into samples, which may lie across pieces; reads a WAV header, if any."""
 
     def __init__(self, provider: str, sample_rate: int) -> None:
@@ -99,15 +100,20 @@ class _SampleReader:
         self._rate = sample_rate
         self._held = b""
         self._in_header = True
+        self._left: int | None = None
 
     def feed(self, piece: bytes) -> SpeechChunk | None:
         """The samples that are whole now, if any. Raises ProviderBadAnswer for a WAV file of another kind."""
         self._held += piece
         if self._in_header and not self._read_header():
             return None
+        if self._left is not None:
+            self._held = self._held[: self._left]
         whole = len(self._held) & ~1
         if not whole:
             return None
+        if self._left is not None:
+            self._left -= whole
         pcm = np.frombuffer(self._held[:whole], "<i2").astype(np.int16, copy=False)
         self._held = self._held[whole:]
         return SpeechChunk(pcm, self._rate)
@@ -128,11 +134,13 @@ class _SampleReader:
         while position + 8 <= len(self._held):
             kind, size = self._held[position : position + 4], self._held[position + 4 : position + 8]
             body = position + 8
+            length = int.from_bytes(size, "little")
             if kind == b"data":
                 self._held = self._held[body:]
                 self._in_header = False
+                # Servers that make speech while they send it don't know its length, and say 0 or a lot.
+                self._left = length if 0 < length < _UNKNOWN_LENGTH else None
                 return True
-            length = int.from_bytes(size, "little")
             if kind == b"fmt " and body + 16 <= len(self._held):
                 self._read_format(self._held[body : body + 16])
             position = body + length + length % 2

@@ -1,0 +1,259 @@
+"""What every provider does, whoever the vendor: good answers, and each way in which a vendor can fail."""
+
+import asyncio
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from mimi_mqtt.errors import (
+    ProviderBadAnswer,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+from mimi_mqtt.providers.base import (
+    ChatMessage,
+    LanguageModel,
+    Provider,
+    Role,
+    SpeechToText,
+    TextDelta,
+    TextToSpeech,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)
+from mimi_mqtt.providers.transcription import Recording
+from tests.integration.providers.conftest import Connect
+from tests.integration.providers.vendors import VENDORS, Vendor
+from tests.servers.vendor import Call, Cut, Nonsense, Silence, Status, VendorServer
+
+IMPATIENT_S = 0.2
+QUESTION = (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
+TOOLS = (
+    ToolSpec("light", "Switches a light", {"type": "object", "properties": {"on": {"type": "boolean"}}}),
+)
+
+
+def rows(*roles: Role) -> pytest.MarkDecorator:
+    """One test per vendor of `roles`."""
+    cases = [(role, vendor) for role in roles for vendor in VENDORS[role]]
+    return pytest.mark.parametrize(
+        ("role", "vendor"), cases, ids=[f"{role}-{vendor.name}" for role, vendor in cases]
+    )
+
+
+async def request(provider: Provider) -> str:
+    """One small request of whatever the provider's role is; what came of it, in words."""
+    match provider:
+        case SpeechToText():
+            utterance = provider.open(language="en")
+            try:
+                utterance.push(np.arange(1600, dtype=np.int16))
+                return (await utterance.finish()).text
+            finally:
+                await utterance.aclose()
+        case LanguageModel():
+            async with aclosing(provider.chat(QUESTION)) as events:
+                return "".join([event.text async for event in events if isinstance(event, TextDelta)])
+        case TextToSpeech():
+            async with aclosing(provider.speak("hello")) as chunks:
+                return " ".join([str(sample) async for chunk in chunks for sample in chunk.pcm])
+    raise AssertionError(provider)
+
+
+EXPECTED: dict[Role, str] = {"stt": "hello world", "llm": "good day", "tts": "1 2 3"}
+
+
+@rows("stt", "llm", "tts")
+class TestEveryRole:
+    async def test_answers(self, role: Role, connect: Connect) -> None:
+        assert await request(await connect()) == EXPECTED[role]
+
+    async def test_answers_many_at_once(self, role: Role, connect: Connect) -> None:
+        provider = await connect()
+        assert await asyncio.gather(*(request(provider) for _ in range(5))) == [EXPECTED[role]] * 5
+
+    async def test_check_really_asks(self, connect: Connect, server: VendorServer) -> None:
+        assert await (await connect()).check()
+        assert len(server.asked) == 1
+
+    async def test_a_wrong_key_is_refused_and_not_shown(self, connect: Connect, vendor: Vendor) -> None:
+        with pytest.raises(ProviderRefused) as caught:
+            await request(await connect(retries=1, **vendor.wrong_key))
+        assert all(str(value) not in str(caught.value) for value in vendor.wrong_key.values())
+
+    async def test_an_unknown_model_is_refused(self, connect: Connect, server: VendorServer) -> None:
+        server.faults.append(Status(404, "no such model"))
+        with pytest.raises(ProviderRefused, match="no such model"):
+            await request(await connect(retries=1))
+
+    async def test_too_many_requests_carries_the_vendors_own_time(
+        self, connect: Connect, server: VendorServer
+    ) -> None:
+        server.faults.append(Status(429, "slow down", retry_after="60"))
+        with pytest.raises(ProviderRateLimited) as caught:
+            await request(await connect(retries=1))
+        assert caught.value.retry_after_s == 60
+
+    async def test_too_many_requests_is_tried_again_when_it_pays(
+        self, role: Role, connect: Connect, server: VendorServer
+    ) -> None:
+        server.faults.append(Status(429, "slow down", retry_after="0"))
+        assert await request(await connect(retries=1)) == EXPECTED[role]
+        assert len(server.asked) == 2
+
+    @pytest.mark.parametrize("code", [500, 503])
+    async def test_a_server_error_is_unavailability(
+        self, connect: Connect, server: VendorServer, code: int
+    ) -> None:
+        server.faults.append(Status(code, "overloaded"))
+        with pytest.raises(ProviderUnavailable):
+            await request(await connect())
+
+    async def test_a_server_error_is_tried_again(
+        self, role: Role, connect: Connect, server: VendorServer
+    ) -> None:
+        server.faults.append(Status(500, "overloaded"))
+        assert await request(await connect(retries=1)) == EXPECTED[role]
+
+    async def test_silence_times_out(self, connect: Connect, server: VendorServer) -> None:
+        server.faults.append(Silence())
+        with pytest.raises(ProviderTimeout):
+            await request(await connect(timeout_s=IMPATIENT_S))
+
+    async def test_falling_silent_in_the_middle_times_out(
+        self, connect: Connect, server: VendorServer
+    ) -> None:
+        server.faults.append(Silence(after=1))
+        with pytest.raises(ProviderTimeout):
+            await request(await connect(timeout_s=IMPATIENT_S))
+
+    @pytest.mark.parametrize("after", [0, 1])
+    async def test_a_cut_connection_is_unavailability(
+        self, connect: Connect, server: VendorServer, after: int
+    ) -> None:
+        server.faults.append(Cut(after))
+        with pytest.raises(ProviderUnavailable):
+            await request(await connect())
+
+    async def test_a_connection_cut_before_the_first_part_is_tried_again(
+        self, role: Role, connect: Connect, server: VendorServer
+    ) -> None:
+        server.faults.append(Cut(0))
+        assert await request(await connect(retries=1)) == EXPECTED[role]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            Nonsense(),
+            Nonsense(b"", "application/octet-stream"),
+            Nonsense(b"data: {broken\n\n", "text/event-stream"),
+            Nonsense(b'data: {"choices": 5}\n\ndata: [DONE]\n\n', "text/event-stream"),
+            Nonsense(b'data: {"choices": [{}]}\n\ndata: [DONE]\n\n', "text/event-stream"),
+            Nonsense(b"data: 7\n\ndata: [DONE]\n\n", "text/event-stream"),
+            Nonsense(b"{", "application/json"),
+            Nonsense(b"[1]", "application/json"),
+        ],
+        ids=["html", "empty", "broken-event", "wrong-type", "missing-field", "number", "broken", "list"],
+    )
+    async def test_nonsense_is_a_bad_answer(
+        self, connect: Connect, server: VendorServer, answer: Nonsense
+    ) -> None:
+        server.faults.append(answer)
+        with pytest.raises(ProviderBadAnswer):
+            await request(await connect())
+
+    async def test_nobody_there_is_unavailability(self, connect: Connect, server: VendorServer) -> None:
+        provider = await connect()
+        await server.aclose()
+        with pytest.raises(ProviderUnavailable):
+            await request(provider)
+
+    async def test_a_cancelled_request_leaves_a_working_provider(
+        self, role: Role, connect: Connect, server: VendorServer
+    ) -> None:
+        server.faults.append(Silence())
+        provider = await connect()
+        asking = asyncio.create_task(request(provider))
+        await server.hung.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert await request(provider) == EXPECTED[role]
+
+    async def test_closing_twice_is_harmless(self, connect: Connect) -> None:
+        provider = await connect()
+        await provider.aclose()
+        await provider.aclose()
+
+
+@rows("stt")
+class TestSpeechToText:
+    async def test_interim_text_grows_to_the_final(self, connect: Connect, vendor: Vendor) -> None:
+        provider = await connect()
+        assert isinstance(provider, SpeechToText)
+
+        recording = Recording(provider.capabilities.sample_rate, 1.0)
+        recording.push(np.ones(160, np.int16))
+        recording.end()
+        transcripts = [transcript async for transcript in provider.listen(recording, "en")]
+        interim = [transcript.text for transcript in transcripts if not transcript.final]
+        assert interim == (["hello", "hello world"] if vendor.streams_transcripts else [])
+        assert [transcript.text for transcript in transcripts if transcript.final] == ["hello world"]
+        assert transcripts[-1].language == "en"
+
+
+@rows("llm")
+class TestLanguageModel:
+    async def test_text_comes_in_pieces_and_usage_last(self, connect: Connect) -> None:
+        provider = await connect()
+        assert isinstance(provider, LanguageModel)
+        events = [event async for event in provider.chat(QUESTION)]
+        assert events == [TextDelta("good "), TextDelta("day"), Usage(7, 2)]
+
+    async def test_tool_calls_are_whole(self, connect: Connect, server: VendorServer) -> None:
+        server.answer_with_calls(
+            Call("call_a", "light", '{"on": true, "room": "küche"}'), Call("call_b", "light", "{}")
+        )
+        provider = await connect()
+        assert isinstance(provider, LanguageModel)
+        events = [event async for event in provider.chat(QUESTION, TOOLS)]
+        assert [event for event in events if isinstance(event, ToolCall)] == [
+            ToolCall("call_a", "light", {"on": True, "room": "küche"}),
+            ToolCall("call_b", "light", {}),
+        ]
+
+    @pytest.mark.parametrize("arguments", ['{"on": tr', "[1]", "5"])
+    async def test_broken_arguments_are_a_bad_answer(
+        self, connect: Connect, server: VendorServer, arguments: str
+    ) -> None:
+        server.answer_with_calls(Call("call_a", "light", arguments))
+        with pytest.raises(ProviderBadAnswer):
+            await request(await connect())
+
+    async def test_an_answer_can_be_left_early(self, connect: Connect) -> None:
+        provider = await connect()
+        assert isinstance(provider, LanguageModel)
+        async with aclosing(provider.chat(QUESTION)) as events:
+            assert await anext(events) == TextDelta("good ")
+        assert await request(provider) == "good day"
+
+
+@rows("tts")
+class TestTextToSpeech:
+    async def test_speech_has_its_rate(self, connect: Connect) -> None:
+        provider = await connect()
+        assert isinstance(provider, TextToSpeech)
+        chunks = [chunk async for chunk in provider.speak("hello")]
+        assert {chunk.sample_rate for chunk in chunks} == {24_000}
+        assert all(chunk.pcm.dtype == np.int16 for chunk in chunks)
+
+    async def test_speech_can_be_left_early(self, connect: Connect) -> None:
+        provider = await connect()
+        assert isinstance(provider, TextToSpeech)
+        async with aclosing(provider.speak("hello")) as chunks:
+            await anext(chunks)
+        assert await request(provider) == "1 2 3"
