@@ -6,14 +6,12 @@ identity.
 """
 
 import asyncio
-import hashlib
-import hmac
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from mimi_mqtt.config.settings import AccountSettings, MqttSettings
+from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.transports.mqtt.access import may_publish
@@ -62,7 +60,6 @@ class Gate:
     def __init__(
         self,
         settings: MqttSettings,
-        accounts: AccountSettings,
         authenticator: Authenticator,
         counters: Counters,
         clock: Callable[[], float],
@@ -73,11 +70,6 @@ class Gate:
         self.clock = clock
         self.doors = doors
         self._authenticator = authenticator
-        self._anonymous = accounts.anonymous
-        self._admin_username = accounts.admin_username.encode()
-        self._admin_digest: bytes | None = None
-        if accounts.admin_password is not None:
-            self._admin_digest = _digest(accounts.admin_password.get_secret_value().encode())
         self._pending: dict[GateConnection, float] = {}
         self._lingering: dict[asyncio.Transport, float] = {}
         self._open = 0
@@ -154,7 +146,7 @@ class Gate:
             len(connect.client_id) > MAX_CLIENT_ID_CHARS or not connect.client_id.isprintable()
         ):
             self._refuse(transport, "client_id", encode_connack(REFUSED_CLIENT_ID))
-        elif (identity := self._identify(connect)) is None:
+        elif (identity := self._who(connect)) is None:
             code = REFUSED_CREDENTIALS if connect.username else REFUSED_NOT_AUTHORIZED
             self._refuse(
                 transport, "credentials", encode_connack(code), f"wrong password for {connect.username!r}"
@@ -172,14 +164,7 @@ class Gate:
             door = self.doors.device if identity.role is Role.DEVICE else self.doors.general
             door(transport, Admission(connect, identity, reader, packets[1:]))
 
-    def _identify(self, connect: Connect) -> Identity | None:
-        """Who it is. The administrator's password is compared as a digest, in constant time."""
-        if not connect.username:
-            return Identity(Role.ANONYMOUS, "") if self._anonymous else None
-        if connect.username.encode() == self._admin_username:
-            expected = self._admin_digest or bytes(32)
-            right = hmac.compare_digest(_digest(connect.password or b""), expected)
-            return Identity(Role.ADMIN, connect.username) if right and self._admin_digest else None
+    def _who(self, connect: Connect) -> Identity | None:
         return self._authenticator.authenticate(connect.client_id, connect.username, connect.password)
 
     def _full(self, identity: Identity, client_id: str) -> bool:
@@ -240,10 +225,6 @@ class GateConnection(asyncio.Protocol):
         self._reader = None
         self._gate.decided(self)
         self._gate.released()
-
-
-def _digest(secret: bytes) -> bytes:
-    return hashlib.sha256(secret).digest()
 
 
 def _peer(transport: asyncio.Transport) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from mimi_mqtt import __version__
-from mimi_mqtt.config.settings import AccountSettings, MqttSettings
+from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.session.link import ControlSink
@@ -24,6 +24,7 @@ from mimi_mqtt.transports.mqtt.device import DeviceConnection
 from mimi_mqtt.transports.mqtt.gate import Admission, Doors, Gate
 from mimi_mqtt.transports.mqtt.general import GeneralClients
 from mimi_mqtt.transports.mqtt.testers import Testers
+from mimi_mqtt.transports.mqtt.tls import tls_factory
 from mimi_mqtt.transports.mqtt.websocket import MqttWebSocket
 from mimi_mqtt.wire.messages import redact
 from mimi_mqtt.wire.mqtt import Will
@@ -36,7 +37,7 @@ _MESSAGE_LEAVES = ("up", "down", "command", "reply")
 
 
 class MqttServer:
-    """The embedded broker: made on the running loop; `await start(...)` once, then `await aclose()` once.
+    """The embedded broker: made on the running loop; `await start(...)` once, then `await aclose()`.
 
     Devices reach `sink`; `clock` gives monotonic seconds and can be replaced in tests together with `sweep`.
     """
@@ -44,7 +45,6 @@ class MqttServer:
     def __init__(
         self,
         settings: MqttSettings,
-        accounts: AccountSettings,
         authenticator: Authenticator,
         sink: ControlSink,
         clock: Callable[[], float] = time.monotonic,
@@ -54,14 +54,13 @@ class MqttServer:
         self.counters = Counters(clock)
         self._sink = sink
         doors = Doors(self._take_device, self._take_general, self._holds)
-        self._gate = Gate(settings, accounts, authenticator, self.counters, clock, doors)
+        self._gate = Gate(settings, authenticator, self.counters, clock, doors)
         self._broker = EmbeddedBroker(self.counters, settings.max_write_buffer_bytes)
         self._general = GeneralClients(self._gate, self._broker, self)
         self._devices: dict[str, DeviceConnection] = {}
         self._testers = Testers(
-            sink, lambda device_id: self._general.testers(device_id), self._answer_testers,
-            settings.device_messages_per_s,
-        )  # fmt: skip
+            sink, self._general.testers, self._answer_testers, settings.device_messages_per_s
+        )
         self.websocket_app = MqttWebSocket(self._gate.connection)
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
@@ -70,29 +69,31 @@ class MqttServer:
 
     async def start(self, tcp: socket.socket, tls: socket.socket | None = None) -> None:
         """Serves on bound sockets. Raises StartupError when the certificate can't be used."""
-        context = None if tls is None else _tls_context(self.settings)
+        factories: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = [(tcp, self._gate.connection)]
+        if tls is not None:
+            factories.append((tls, tls_factory(_tls_context(self.settings), self._gate.connection)))
         await self._broker.start()
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_server(self._gate.connection, sock=tcp, backlog=_BACKLOG))
-        if tls is not None:
-            self._servers.append(
-                await loop.create_server(
-                    self._gate.connection, sock=tls, backlog=_BACKLOG, ssl=context,
-                    ssl_handshake_timeout=self.settings.connect_timeout_s,
-                )
-            )  # fmt: skip
+        for sock, factory in factories:
+            self._servers.append(await loop.create_server(factory, sock=sock, backlog=_BACKLOG))
         self.websocket_app.open = True
         self.publish(STATUS, _status("online"), retain=True)
         self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="mqtt sweeper")
 
-    async def aclose(self) -> None:
-        """Stops accepting, says `offline`, ends every connection; devices are told nothing but the close."""
+    def stop_accepting(self) -> None:
+        """Lets nobody else in; who is connected stays."""
         self.websocket_app.open = False
         for server in self._servers:
             server.close()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Stops accepting, says `offline`, ends every connection; safe to call twice."""
+        self.stop_accepting()
+        sweeper, self._sweeper = self._sweeper, None
+        if sweeper is None:
+            return
+        sweeper.cancel()
+        await asyncio.wait({sweeper})
         self.publish(STATUS, _status("offline"), retain=True)
         self._testers.close_all("server stops")
         for device in list(self._devices.values()):
@@ -138,6 +139,16 @@ class MqttServer:
     def connections(self) -> Mapping[str, int]:
         """Open connections: `device` and `general` have entered, `sockets` are all."""
         return {"device": len(self._devices), "general": len(self._general), "sockets": self._gate.open}
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that amqtt holds: of general clients that are connected, or away with a persistent one."""
+        return len(self._broker.sessions)
+
+    @property
+    def subscriptions(self) -> int:
+        """Topic filters that somebody has subscribed to."""
+        return len(self._broker.subscriptions)
 
     # ── doors ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -269,6 +280,7 @@ def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
     if settings.tls_certificate is None or settings.tls_key is None:
         raise StartupError("mqtt.tls_certificate and mqtt.tls_key must be set for MQTT over TLS")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_RENEGOTIATION
     try:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key)
     except (OSError, ssl.SSLError) as error:

@@ -1,0 +1,138 @@
+"""TLS as a layer between a socket and the gate: the handshake counts as waiting for CONNECT.
+
+asyncio's own TLS reports a connection only after its handshake, outside of the gate's bounds, and holds a
+256 KiB buffer for each: a thousand silent sockets, or a thousand devices, would cost a quarter of a gigabyte.
+Here a connection costs what OpenSSL needs.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+from typing import Any, cast
+
+_READ_BYTES = 65_536
+
+
+class TlsTransport(asyncio.Transport, asyncio.Protocol):
+    """A protocol to the socket below, a transport to the protocol above."""
+
+    __slots__ = ("_incoming", "_outgoing", "_protocol", "_ready", "_socket", "_tls")
+
+    def __init__(self, context: ssl.SSLContext, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._protocol = protocol
+        self._ready = False
+        self._socket: asyncio.Transport | None = None
+
+    # ── to the socket ───────────────────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was accepted; its client speaks first."""
+        self._socket = cast(asyncio.Transport, transport)
+        self._protocol.connection_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the handshake, or of encrypted packets."""
+        self._incoming.write(data)
+        try:
+            if not self._ready:
+                self._tls.do_handshake()
+                self._ready = True
+            while not self.is_closing():
+                plain = self._tls.read(_READ_BYTES)
+                if not plain:
+                    self.close()
+                    return
+                self._protocol.data_received(plain)
+        except ssl.SSLWantReadError:
+            self._flush()
+        except ssl.SSLError:
+            # An alert tells the client why; also how a client that says goodbye ends (SSLZeroReturnError).
+            self._flush()
+            self._below.close()
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The socket's buffer has room again."""
+        self._protocol.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self._protocol.connection_lost(exc)
+
+    # ── to the protocol above ───────────────────────────────────────────────────────────────────────────
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypts and sends."""
+        if data and not self.is_closing():
+            self._tls.write(data)
+            self._flush()
+
+    def close(self) -> None:
+        """Says goodbye (close_notify) and closes."""
+        if self.is_closing():
+            return
+        if self._ready:
+            with contextlib.suppress(ssl.SSLError):  # the client's own goodbye is not waited for
+                self._tls.unwrap()
+            self._flush()
+        self._below.close()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        self._below.abort()
+
+    def is_closing(self) -> bool:
+        """Whether the socket is closed or closing."""
+        return self._below.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The socket's addresses, or `ssl_object`."""
+        return self._tls if name == "ssl_object" else self._below.get_extra_info(name, default)
+
+    def get_write_buffer_size(self) -> int:
+        """Encrypted bytes that wait."""
+        return self._below.get_write_buffer_size()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Bounds the socket's buffer."""
+        self._below.set_write_buffer_limits(high, low)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hands the connection over."""
+        self._protocol = cast(asyncio.Protocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Who has the connection."""
+        return self._protocol
+
+    def pause_reading(self) -> None:
+        """Reads no more from the socket for now."""
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Reads again."""
+        self._below.resume_reading()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._below.write(self._outgoing.read())
+
+    @property
+    def _below(self) -> asyncio.Transport:
+        if self._socket is None:
+            raise RuntimeError("the socket was not accepted yet")
+        return self._socket
+
+
+def tls_factory(
+    context: ssl.SSLContext, connection: Callable[[], asyncio.Protocol]
+) -> Callable[[], TlsTransport]:
+    """The protocol factory of a TLS listener."""
+    return lambda: TlsTransport(context, connection())

@@ -1,0 +1,210 @@
+"""A running MqttServer on free ports, with a sink that records and a clock that the test moves."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mimi_mqtt.config.settings import MqttSettings
+from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.session.link import ControlChannel
+from mimi_mqtt.transports.mqtt.server import MqttServer
+from mimi_mqtt.wire.mqtt import Will
+from tests.integration.mqtt.raw import PATIENCE_S, RawClient
+
+DEVICE = "aa-bb-cc-00-11-22"
+OTHER = "aa-bb-cc-00-11-33"
+PASSWORDS = {DEVICE: b"right", OTHER: b"other", "admin": b"admin password"}
+
+
+class FakeAccounts:
+    """Two devices, an administrator, and everybody without a name."""
+
+    anonymous = True
+
+    def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
+        if not username:
+            return Identity(Role.ANONYMOUS, "") if self.anonymous and not password else None
+        if PASSWORDS.get(username) != password:
+            return None
+        if username == "admin":
+            return Identity(Role.ADMIN, username)
+        return Identity(Role.DEVICE if client_id == username else Role.TESTER, username, username)
+
+
+@dataclass
+class RecordingSink:
+    """Writes down what happens; `reply`, when set, is sent for every message."""
+
+    events: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[tuple[str, bytes]] = field(default_factory=list)
+    channels: dict[str, ControlChannel] = field(default_factory=dict)
+    reply: bytes | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def control_opened(self, channel: ControlChannel) -> None:
+        self.events.append(("opened", channel.device_id))
+        self.channels[channel.device_id] = channel
+        self.changed.set()
+
+    def control_message(self, channel: ControlChannel, payload: bytes) -> None:
+        self.messages.append((channel.device_id, payload))
+        self.changed.set()
+        if self.reply is not None:
+            channel.send(self.reply)
+
+    def control_closed(self, channel: ControlChannel, reason: str) -> None:
+        self.events.append(("closed", channel.device_id))
+        if self.channels.get(channel.device_id) is channel:
+            del self.channels[channel.device_id]
+        self.changed.set()
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+class FakeClock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Running:
+    """A server under test and what belongs to it."""
+
+    server: MqttServer
+    sink: RecordingSink
+    accounts: FakeAccounts
+    clock: FakeClock
+    port: int
+    tls_port: int
+    clients: list[RawClient] = field(default_factory=list)
+
+    async def open(self, **options: Any) -> RawClient:
+        client = await RawClient.open(self.port, **options)
+        self.clients.append(client)
+        return client
+
+    async def connect(self, client_id: str, username: str | None = None, **options: Any) -> RawClient:
+        """A connected client with the right password."""
+        client = await self.open()
+        password = PASSWORDS[username].decode() if username else None
+        assert await client.connack(client_id, username, password, **options) == 0
+        return client
+
+    async def device(self, device_id: str = DEVICE, **options: Any) -> RawClient:
+        return await self.connect(device_id, device_id, **options)
+
+    async def admin(self, client_id: str = "desk", **options: Any) -> RawClient:
+        return await self.connect(client_id, "admin", **options)
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.server.sweep(self.clock.now)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Lets the loop run until `condition` holds."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():  # noqa: ASYNC110  # what is waited for has no event: sockets and tasks ending
+                await asyncio.sleep(0)
+
+
+StartServer = Callable[..., Awaitable[Running]]
+
+
+def listening_socket() -> socket.socket:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(1024)
+    sock.setblocking(False)
+    return sock
+
+
+@pytest.fixture
+async def start_server() -> AsyncIterator[StartServer]:
+    running: list[Running] = []
+
+    async def start(**settings: Any) -> Running:
+        tls = listening_socket() if "tls_certificate" in settings else None
+        sink, accounts, clock = RecordingSink(), FakeAccounts(), FakeClock()
+        server = MqttServer(MqttSettings(**settings), accounts, sink, clock)
+        tcp = listening_socket()
+        port = tcp.getsockname()[1]
+        tls_port = tls.getsockname()[1] if tls is not None else 0
+        await server.start(tcp, tls)
+        running.append(Running(server, sink, accounts, clock, port, tls_port))
+        return running[-1]
+
+    yield start
+    for item in running:
+        for client in item.clients:
+            await client.close()
+        await item.server.aclose()
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    is_ca: bool,
+) -> bytes:
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(names, critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `ca.crt`, `server.crt` and `server.key` for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("certificates")
+    ca, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    (folder / "ca.crt").write_bytes(_certificate("test CA", ca, "test CA", ca, True))
+    (folder / "server.crt").write_bytes(_certificate("localhost", server, "test CA", ca, False))
+    (folder / "server.key").write_bytes(
+        server.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return folder
+
+
+@pytest.fixture
+async def mqtt(start_server: StartServer) -> Running:
+    """A server with the default settings."""
+    return await start_server()
+
+
+UP = f"mimi/devices/{DEVICE}/up"
+DOWN = f"mimi/devices/{DEVICE}/down"
+LAST_WORDS = Will(UP, b'{"type":"goodbye"}')

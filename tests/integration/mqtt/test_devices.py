@@ -1,0 +1,177 @@
+"""A device's native connection: what stock firmware and desktop clients do."""
+
+import pytest
+
+from mimi_mqtt.wire.mqtt import (
+    DISCONNECT,
+    PacketType,
+    encode_ack,
+    encode_publish,
+    encode_unsubscribe,
+    parse_packet_id,
+    parse_publish,
+)
+from tests.integration.mqtt.conftest import DEVICE, DOWN, LAST_WORDS, OTHER, UP, Running
+
+HELLO = b'{"type":"hello","version":3,"transport":"udp"}'
+
+
+async def test_device_is_pushed_to_without_subscribing(mqtt: Running) -> None:
+    mqtt.sink.reply = b'{"type":"hello"}'
+    device = await mqtt.device()
+    await device.send(encode_publish(UP, HELLO))
+    answer = await device.publish_received()
+    assert (answer.topic, answer.payload, answer.qos) == (DOWN, b'{"type":"hello"}', 0)
+    assert mqtt.sink.messages == [(DEVICE, HELLO)]
+
+
+async def test_channel_knows_its_device_transport_and_our_address(mqtt: Running) -> None:
+    await mqtt.device()
+    channel = mqtt.sink.channels[DEVICE]
+    assert (channel.device_id, channel.transport, channel.local_host) == (DEVICE, "mqtt", "127.0.0.1")
+
+
+async def test_messages_sent_right_behind_connect_are_taken(mqtt: Running) -> None:
+    from mimi_mqtt.wire.mqtt import encode_connect
+
+    device = await mqtt.open()
+    big = b'{"type":"mcp","payload":"' + b"x" * 9000 + b'"}'
+    await device.send(
+        encode_connect(DEVICE, username=DEVICE, password=b"right")
+        + encode_publish(UP, HELLO)
+        + encode_publish(UP, big)
+    )
+    await device.expect(PacketType.CONNACK)
+    await mqtt.sink.wait_for(lambda: len(mqtt.sink.messages) == 2)
+    assert mqtt.sink.messages == [(DEVICE, HELLO), (DEVICE, big)]
+
+
+async def test_desktop_client_subscribes_to_its_own_topic_only(mqtt: Running) -> None:
+    device = await mqtt.device()
+    assert await device.subscribe((DOWN, 1)) == (1,)
+    assert await device.subscribe((DOWN, 2), (UP, 0), (DOWN, 0)) == (1, 0x80, 0)
+    await device.send(encode_unsubscribe(7, (DOWN,)))
+    assert parse_packet_id(await device.expect(PacketType.UNSUBACK)) == 7
+    mqtt.sink.channels[DEVICE].send(b"{}")
+    assert (await device.publish_received()).payload == b"{}"
+
+
+async def test_qos1_publish_is_acknowledged(mqtt: Running) -> None:
+    device = await mqtt.device()
+    await device.publish(UP, HELLO)
+    assert mqtt.sink.messages == [(DEVICE, HELLO)]
+
+
+async def test_qos2_publish_is_delivered_once_however_often_it_is_repeated(mqtt: Running) -> None:
+    device = await mqtt.device()
+    for repetition in (False, True, True):
+        await device.send(encode_publish(UP, HELLO, 2, dup=repetition, packet_id=5))
+        assert parse_packet_id(await device.expect(PacketType.PUBREC)) == 5
+    for _ in range(2):
+        await device.send(encode_ack(PacketType.PUBREL, 5))
+        assert parse_packet_id(await device.expect(PacketType.PUBCOMP)) == 5
+    assert mqtt.sink.messages == [(DEVICE, HELLO)]
+    await device.send(encode_publish(UP, b"{}", 2, packet_id=5))
+    await device.expect(PacketType.PUBREC)
+    assert len(mqtt.sink.messages) == 2
+
+
+async def test_second_hello_on_the_same_connection_is_passed_on(mqtt: Running) -> None:
+    device = await mqtt.device()
+    await device.send(encode_publish(UP, HELLO) * 2)
+    await device.round_trip()
+    assert mqtt.sink.messages == [(DEVICE, HELLO)] * 2
+
+
+async def test_packets_may_arrive_byte_by_byte(mqtt: Running) -> None:
+    device = await mqtt.device()
+    for byte in encode_publish(UP, HELLO):
+        await device.send(bytes((byte,)))
+    await device.round_trip()
+    assert mqtt.sink.messages == [(DEVICE, HELLO)]
+
+
+async def test_keepalive_expires_after_one_and_a_half_times(mqtt: Running) -> None:
+    device = await mqtt.device(keepalive_s=240)
+    mqtt.pass_time(359)
+    assert mqtt.server.connected(DEVICE)
+    await device.round_trip()
+    mqtt.pass_time(359)
+    assert mqtt.server.connected(DEVICE)
+    mqtt.pass_time(2)
+    assert await device.closed() == []
+    assert mqtt.sink.events == [("opened", DEVICE), ("closed", DEVICE)]
+
+
+async def test_keepalive_zero_never_expires(mqtt: Running) -> None:
+    device = await mqtt.device(keepalive_s=0)
+    mqtt.pass_time(1_000_000)
+    assert await device.round_trip() == []
+
+
+async def test_new_connection_of_the_device_takes_over_in_order(mqtt: Running) -> None:
+    old = await mqtt.device()
+    new = await mqtt.device()
+    assert await old.closed() == []
+    assert mqtt.sink.events == [("opened", DEVICE), ("closed", DEVICE), ("opened", DEVICE)]
+    mqtt.sink.channels[DEVICE].send(b"to the new one")
+    assert (await new.publish_received()).payload == b"to the new one"
+    await mqtt.until(lambda: mqtt.server.connections["sockets"] == 1)
+    assert mqtt.server.connected(DEVICE)
+
+
+async def test_disconnect_ends_the_channel_and_later_sends_are_dropped(mqtt: Running) -> None:
+    device = await mqtt.device(will=LAST_WORDS)
+    channel = mqtt.sink.channels[DEVICE]
+    await device.send(DISCONNECT)
+    assert await device.closed() == []
+    channel.send(b"{}")
+    channel.close("again")
+    assert mqtt.sink.events == [("opened", DEVICE), ("closed", DEVICE)]
+    assert mqtt.sink.messages == []
+
+
+async def test_a_devices_own_will_is_its_last_message(mqtt: Running) -> None:
+    device = await mqtt.device(will=LAST_WORDS)
+    device.reset()
+    await mqtt.sink.wait_for(lambda: len(mqtt.sink.events) == 2)
+    assert mqtt.sink.messages == [(DEVICE, LAST_WORDS.payload)]
+
+
+async def test_closing_the_channel_ends_the_connection(mqtt: Running) -> None:
+    device = await mqtt.device()
+    mqtt.sink.channels[DEVICE].close("goodbye")
+    assert await device.closed() == []
+    assert not mqtt.server.connected(DEVICE)
+
+
+@pytest.mark.parametrize("level", [3, 6])
+async def test_other_protocol_levels_are_refused_with_code_1(mqtt: Running, level: int) -> None:
+    device = await mqtt.open()
+    if level == 3:
+        assert await device.connack(DEVICE, DEVICE, "right", protocol_level=3) == 1
+    else:
+        await device.send(b"\x10\x0e\x00\x04MQTT\x06\x02\x00\x3c\x00\x02ab")
+        assert (await device.expect(PacketType.CONNACK)).body == b"\x00\x01"
+    assert await device.closed() == []
+
+
+async def test_mqtt_5_is_told_in_mqtt_5_what_to_do(mqtt: Running) -> None:
+    client = await mqtt.open()
+    assert await client.connack("x", "admin", "admin password", protocol_level=5) == 0x84
+    assert await client.closed() == []
+
+
+async def test_client_id_that_is_missing_for_a_persistent_session_is_refused(mqtt: Running) -> None:
+    client = await mqtt.open()
+    assert await client.connack("", clean_session=False) == 2
+    client = await mqtt.open()
+    assert await client.connack("x" * 257) == 2
+
+
+async def test_two_devices_do_not_hear_each_other(mqtt: Running) -> None:
+    first, second = await mqtt.device(), await mqtt.device(OTHER)
+    mqtt.sink.channels[DEVICE].send(b"one")
+    mqtt.sink.channels[OTHER].send(b"two")
+    assert [parse_publish(packet).payload for packet in await first.round_trip()] == [b"one"]
+    assert [parse_publish(packet).payload for packet in await second.round_trip()] == [b"two"]
