@@ -1,8 +1,8 @@
 """Finds sessions by device and connection; opens, replaces and expires them.
 
 Identity is the connection: a message acts only on the session that lives on the connection it came by,
-whatever session id it names. So another device's id, one from before a restart, and one never given out are all
-the same.
+whatever session id it names. So another device's id, one from before a restart, and one never given out are
+all the same.
 
 A session ends with its connection. Nothing would be gained by waiting for a reconnect: a stock device
 reconnects only when it is idle, and then says hello anew; a session without control can't begin to speak.
@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import logging
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter, Gauge
@@ -85,20 +85,21 @@ class KnownDevices(Protocol):
 class SessionManager:
     """All sessions of this process. Implements `link.ControlSink` and `session.SessionOwner`.
 
-    `converse` makes conversations: `voice.conversation.Conversation` with its `services` filled in.
-    `await start()` before the transports, `await aclose()` before they close.
+    `audio_transports` by the hello's `transport`; `converse` makes conversations, being
+    `voice.conversation.Conversation` with its `services` filled in. Make it on the running loop;
+    `await aclose()` before the transports close.
     """
 
     def __init__(
         self,
         settings: Settings,
         devices: KnownDevices,
-        audio: AudioTransport,
+        audio_transports: Mapping[str, AudioTransport],
         converse: ConversationFactory,
     ) -> None:
         self._settings = settings
         self._devices = devices
-        self._audio = audio
+        self._audio_transports = audio_transports
         self._converse = converse
         self._connections: dict[ControlChannel, Connection] = {}
         self._of_device: dict[str, Connection] = {}
@@ -106,14 +107,11 @@ class SessionManager:
         self._background = Background()
         self._discovery = Discovery(self._background)
         self._timers = Timers(self.announce)
-        self._playout: Playout | None = None
-        self._expiry: asyncio.Task[None] | None = None
-        self._closing = False
-
-    async def start(self) -> None:
-        """Begins to serve."""
         self._playout = Playout()
-        self._expiry = asyncio.create_task(self._expire(), name="session expiry")
+        self._closing = False
+        self._expire_every_s = min(1.0, settings.session.idle_timeout_s / 10)
+        self._loop = asyncio.get_running_loop()
+        self._expiry = self._loop.call_later(self._expire_every_s, self._expire)
 
     @property
     def count(self) -> int:
@@ -179,7 +177,7 @@ class SessionManager:
 
     def _dispatch(self, connection: Connection, message: Listen | Abort | DeviceMcp | DeviceGoodbye) -> None:
         session = connection.session
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         # Firmware may have forgotten its session id; the connection knows it.
         current = session is not None and message.session_id in ("", session.session_id)
         if isinstance(message, DeviceMcp):
@@ -224,9 +222,9 @@ class SessionManager:
         rate, frame_ms = hello.audio.sample_rate, hello.audio.frame_duration
         downlink = AudioFormat(self._settings.voice.downlink_sample_rate, frame_ms)
         language = device.language or server.language
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         session = Session(self, channel, session_id, AudioFormat(rate, frame_ms), downlink, language, now)
-        audio = self._audio.open(
+        audio = self._audio_transports[hello.transport].open(
             AudioRequest(device_id, session_id, device.udp_key, host, rate, frame_ms), session
         )
         session.attach(audio)
@@ -246,8 +244,9 @@ class SessionManager:
         audio = hello.audio
         if self._closing:
             return "The server is being restarted. Please try again in a moment."
-        if hello.transport != _HELLO_TRANSPORT.get(channel.transport):
-            return f"The transport {hello.transport[:20]!r} is not possible on this connection."
+        transport = hello.transport
+        if transport != _HELLO_TRANSPORT.get(channel.transport) or transport not in self._audio_transports:
+            return f"The transport {transport[:20]!r} is not possible on this connection."
         if audio.channels != 1:
             return f"Audio must have one channel, not {audio.channels}."
         if audio.sample_rate not in SAMPLE_RATES:
@@ -265,9 +264,7 @@ class SessionManager:
 
     @property
     def playout(self) -> Playout:
-        """The timer of all downlinks. RuntimeError before `start`."""
-        if self._playout is None:
-            raise RuntimeError("the session manager was not started")
+        """The timer of all downlinks."""
         return self._playout
 
     @property
@@ -313,17 +310,15 @@ class SessionManager:
         connection.channel.send(encode(Alert("Notice", text, "neutral")))
         return True
 
-    async def _expire(self) -> None:
-        timeout_s = self.limits.idle_timeout_s
-        while True:
-            await asyncio.sleep(min(1.0, timeout_s / 10))
-            now = asyncio.get_running_loop().time()
-            for session in list(self._sessions.values()):
-                try:
-                    if now - session.idle_since() >= timeout_s:
-                        session.end("idle", goodbye=True)
-                except Exception:  # noqa: BLE001 - the border: the others still have to expire
-                    session.fail()
+    def _expire(self) -> None:
+        self._expiry = self._loop.call_later(self._expire_every_s, self._expire)
+        idle_since = self._loop.time() - self.limits.idle_timeout_s
+        for session in list(self._sessions.values()):
+            try:
+                if session.idle_since() <= idle_since:
+                    session.end("idle", goodbye=True)
+            except Exception:  # noqa: BLE001 - the border: the others still have to expire
+                session.fail()
 
     async def aclose(self) -> None:
         """Takes no new hello, lets the sentences being spoken end, says goodbye to all, waits for the rest.
@@ -332,8 +327,7 @@ class SessionManager:
         """
         self._closing = True
         self._discovery.close()
-        if self._expiry is not None:
-            self._expiry.cancel()
+        self._expiry.cancel()
         drains = [asyncio.ensure_future(session.drain(SENTENCE_END_S)) for session in self._sessions.values()]
         if drains:
             await asyncio.wait(drains, timeout=SENTENCE_END_S + 1)
@@ -341,7 +335,7 @@ class SessionManager:
             session.end("shutdown", goodbye=True)
         for drain in drains:
             drain.cancel()
-        await asyncio.gather(*drains, *filter(None, [self._expiry]), return_exceptions=True)
+        await asyncio.gather(*drains, return_exceptions=True)
         await self._background.aclose(TASKS_END_S)
         self._timers.close()
         for connection in self._connections.values():

@@ -99,7 +99,7 @@ class PlayoutStream:
 
     __slots__ = (
         "_clock", "_finished", "_frames", "_margin_s", "_max_frames", "_open", "_playout", "_queue",
-        "_running", "_sink", "_speech", "_ticket", "_waiting",
+        "_running", "_sealed", "_sink", "_speech", "_ticket", "_waiting", "_winding_down",
     )  # fmt: skip
 
     def __init__(self, playout: Playout, sink: PlayoutSink, clock: PlayoutClock, max_frames: int) -> None:
@@ -111,6 +111,8 @@ class PlayoutStream:
         self._frames = 0  # of them frames
         self._open = False  # takes frames
         self._running = False  # the clock has begun
+        self._winding_down = False  # the sentence being queued is the last one
+        self._sealed = False  # and it is complete
         self._speech = 0  # counts speeches, so that a call that waited knows whether it still has one
         self._ticket = 0
         self._margin_s = 0.0
@@ -127,6 +129,7 @@ class PlayoutStream:
         self.flush()
         self._clock.begin(self._playout.now())
         self._open = True
+        self._winding_down = self._sealed = False
 
     def begin(self, at: float) -> None:
         """Starts the clock: the first frame leaves at `at` (loop time, s)."""
@@ -138,24 +141,42 @@ class PlayoutStream:
 
     def put_sentence(self, text: str) -> None:
         """The next frame begins a sentence. Dropped when no speech is open."""
-        if self._open:
+        self._sealed = self._sealed or self._winding_down
+        if self._open and not self._sealed:
             self._queue.append(text)
 
     async def put_frame(self, opus: bytes) -> None:
         """Queues a frame; waits while the queue is full. Dropped when its speech is over."""
-        if not self._open:
+        if not self._open or self._sealed:
             return
         speech = self._speech
         while self._frames >= self._max_frames:
             room = asyncio.get_running_loop().create_future()
             self._waiting.append(room)
             await room
-            if self._speech != speech:
+            if self._speech != speech or self._sealed:
                 return
         self._queue.append(opus)
         self._frames += 1
         if self._frames == 1 and self._running:
             self._schedule()
+
+    def end_after_sentence(self) -> None:
+        """Drops all that comes after the sentence being played, queued already or not."""
+        self._winding_down = True
+        begun = self._clock.frames_sent > 0
+        kept: deque[bytes | str] = deque()
+        for item in self._queue:
+            if isinstance(item, str):
+                if begun:
+                    self._sealed = True
+                    break
+                begun = True
+            kept.append(item)
+        self._queue = kept
+        self._frames = sum(1 for item in kept if isinstance(item, bytes))
+        while self._waiting and self._sealed:
+            self._let_in(self._waiting.popleft())
 
     async def finish(self, margin_s: float) -> None:
         """Returns `margin_s` after the last queued frame has been played, or when the speech is flushed."""

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 READY_WAIT_S: Final = 2.0
 """How long `tts start` waits for the device's first audio packet, in seconds. A speaking device sends
-nothing: if its address is not known by then it never will be, and the reply is shown, sentence by sentence."""
+nothing: if its address is not known by then it never will be, and the reply is shown as text."""
 
 MAX_WAKE_WORD_CHARS: Final = 200
 """A longer wake word is cut."""
@@ -326,6 +326,8 @@ class Session:
 
     async def drain(self, within_s: float) -> None:
         """Lets the sentence being spoken end, for at most `within_s`."""
+        if self._stream is not None and self._speaking:
+            self._stream.end_after_sentence()
         if self._conversation is not None:
             await self._conversation.drain(within_s)
 
