@@ -116,7 +116,7 @@ class Conversation:
             if same and (expected or not self._someone_speaks):
                 return  # we listen already, and may have heard something
         elif expected and mode != "manual" and self._turn is not None:
-            return  # it follows from `detect` or our own `tts stop`, and crossed the turn that began meanwhile
+            return  # it follows from `detect` or our own `tts stop`, and crossed this turn's beginning
         if self._fire(TurnEvent.LISTEN):
             self._end_turn("interrupted")
             self._begin_listening()

@@ -6,10 +6,10 @@ Opus fill `frames`, play-out empties them at the device's pace. Cancelling the r
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from mimi_mqtt.errors import AudioError, ProviderError, ToolError
 from mimi_mqtt.providers.base import ChatMessage, ChatOptions, TextDelta, ToolCall, VoiceOptions
@@ -24,8 +24,6 @@ from mimi_mqtt.voice.timings import Stage
 from mimi_mqtt.voice.turn_output import TurnOutput
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _MAX_SENTENCES: Final = 64
 """Sentences that wait for text to speech; the model waits beyond."""
@@ -152,7 +150,7 @@ class Reply:
         specs = context.tools.specs() if offer_tools else ()
         calls: list[ToolCall] = []
         cutter = SentenceCutter()
-        async with _closing(self._services.llm.chat(messages, specs, options)) as events:
+        async with aclosing(self._services.llm.chat(messages, specs, options)) as events:
             async for event in events:
                 context.progress()
                 if isinstance(event, TextDelta):
@@ -233,8 +231,8 @@ class Reply:
         self.spoken.append(spoken)
         try:
             async with (
-                _closing(self._services.tts.speak(sentence.speech, voice)) as chunks,
-                _closing(encoder.sentence(chunks)) as frames,
+                aclosing(self._services.tts.speak(sentence.speech, voice)) as chunks,
+                aclosing(encoder.sentence(chunks)) as frames,
             ):
                 async for frame in frames:
                     spoken.end += 1
@@ -263,13 +261,3 @@ class Reply:
                 output.begin_speech()
                 self._context.mark("first_audio")
                 await output.play(item)
-
-
-@asynccontextmanager
-async def _closing(stream: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
-    """Ends `stream` with the block, also when its consumer has had enough."""
-    try:
-        yield stream
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()

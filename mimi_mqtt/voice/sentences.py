@@ -142,7 +142,8 @@ class SentenceCutter:
         char = self._text[at]
         if char not in ".…":
             return True
-        if char == "…" or self._text[at + 1 : at + 2] in (".", "…"):
+        around = self._text[max(at - 1, 0) : at + 2]
+        if "…" in around or around.count(".") > 1:
             return not follower.islower()
         match = _WORD_BEFORE.search(self._text, 0, at)
         word = match[0] if match else ""

@@ -1,0 +1,366 @@
+"""Providers, ears, tools and a device that implement the contracts voice works with, and follow a script.
+
+All of them work on virtual time. An "Opus" packet of the fake uplink is one byte: its speech probability in
+percent.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.config.settings import AssistantSettings, SessionSettings, VoiceSettings
+from mimi_mqtt.errors import ToolError
+from mimi_mqtt.providers.base import (
+    ChatMessage,
+    ChatOptions,
+    LanguageModel,
+    Limits,
+    LlmEvent,
+    ProviderOptions,
+    SpeechChunk,
+    SpeechToText,
+    SttCapabilities,
+    TextDelta,
+    TextToSpeech,
+    ToolSpec,
+    Transcript,
+    TtsCapabilities,
+    VoiceOptions,
+)
+from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.voice.events import AudioFormat
+from mimi_mqtt.voice.hearing import HeardFrame
+from mimi_mqtt.voice.services import VoiceServices
+from mimi_mqtt.voice.speech import SpeechEncoders
+
+_LIMITS = Limits(timeout_s=15.0, retries=0)
+
+UPLINK = AudioFormat(16_000, 60)
+DOWNLINK = AudioFormat(24_000, 60)
+SPEECH = bytes([90])
+SILENCE = bytes([5])
+
+
+class Wait:
+    """A step of a script: seconds of virtual time, or until an event is set."""
+
+    def __init__(self, until: float | asyncio.Event) -> None:
+        self._until = until
+
+    async def over(self) -> None:
+        """Waits."""
+        if isinstance(self._until, asyncio.Event):
+            await self._until.wait()
+        else:
+            await asyncio.sleep(self._until)
+
+
+class ScriptedStt(SpeechToText):
+    """Each utterance's transcript, or error, or a wait before the next step; the last one is repeated."""
+
+    def __init__(self, *script: str | BaseException | Wait, sample_rate: int = 16_000) -> None:
+        super().__init__("scripted-stt", ProviderOptions(), _LIMITS)
+        self.capabilities = SttCapabilities(streaming=True, sample_rate=sample_rate)
+        self._script = list(script)
+        self.heard_samples: list[int] = []
+        self.languages: list[str | None] = []
+
+    async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
+        samples = 0
+        async for pcm in audio:
+            samples += len(pcm)
+        self.heard_samples.append(samples)
+        self.languages.append(language)
+        while True:
+            step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+            if isinstance(step, BaseException):
+                raise step
+            if isinstance(step, str):
+                yield Transcript(step, final=True)
+                return
+            await step.over()
+
+
+class ScriptedLlm(LanguageModel):
+    """For each request a list of texts, tool calls, errors and waits; the last list is repeated."""
+
+    def __init__(self, *answers: Sequence[str | LlmEvent | BaseException | Wait]) -> None:
+        super().__init__("scripted-llm", ProviderOptions(), _LIMITS)
+        self._answers = list(answers)
+        self.requests: list[list[ChatMessage]] = []
+        self.offered: list[tuple[str, ...]] = []
+        self.cancelled = 0
+
+    async def _chat(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
+    ) -> AsyncIterator[LlmEvent]:
+        self.requests.append(list(messages))
+        self.offered.append(tuple(tool.name for tool in tools))
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        try:
+            for step in answer:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, Wait):
+                    await step.over()
+                else:
+                    yield TextDelta(step) if isinstance(step, str) else step
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def check(self) -> str:
+        """Not asked in these tests."""
+        return ""
+
+
+class ToneTts(TextToSpeech):
+    """Speaks each text as a tone of `ms_per_char`, after `delay_s`; raises `error` for texts that contain
+    `fails_on`."""
+
+    def __init__(
+        self,
+        *,
+        ms_per_char: int = 60,
+        sample_rate: int = 22_050,
+        delay_s: float = 0.0,
+        error: BaseException | None = None,
+        fails_on: str = "",
+    ) -> None:
+        super().__init__("tone-tts", ProviderOptions(), _LIMITS)
+        self.capabilities = TtsCapabilities(streaming=True)
+        self._ms_per_char = ms_per_char
+        self._sample_rate = sample_rate
+        self._delay_s = delay_s
+        self._error = error
+        self._fails_on = fails_on
+        self.texts: list[str] = []
+
+    async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
+        self.texts.append(text)
+        if self._delay_s:
+            await asyncio.sleep(self._delay_s)
+        if self._error is not None and self._fails_on in text:
+            raise self._error
+        samples = self._sample_rate * self._ms_per_char * len(text) // 1000
+        tone = 8000 * np.sin(np.arange(samples) * (2 * np.pi * 440 / self._sample_rate))
+        for part in np.array_split(tone.astype(np.int16), 3):
+            yield SpeechChunk(part, self._sample_rate)
+
+    async def check(self) -> str:
+        """Not asked in these tests."""
+        return ""
+
+
+class FakeEar:
+    """Delivers each packet as a heard frame at once."""
+
+    def __init__(self, uplink: AudioFormat, on_frame: Callable[[HeardFrame], None]) -> None:
+        self._samples = 16_000 * uplink.frame_ms // 1000
+        self._on_frame = on_frame
+        self.sequences: list[int] = []
+        self.resets = 0
+        self.flushed = 0
+        self.closed = False
+
+    def push(self, opus: bytes, sequence: int, now: float) -> None:
+        """Hears a packet."""
+        assert not self.closed
+        self.sequences.append(sequence)
+        self._on_frame(HeardFrame(np.zeros(self._samples, np.int16), opus[0] / 100, False))
+
+    def flush(self) -> None:
+        """Nothing is held."""
+        self.flushed += 1
+
+    async def drained(self) -> None:
+        """Nothing is on its way."""
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+        self.resets += 1
+
+    def close(self) -> None:
+        """The end."""
+        self.closed = True
+
+
+class FakeHearing:
+    """Opens fake ears."""
+
+    def __init__(self) -> None:
+        self.ears: list[FakeEar] = []
+
+    def open(self, uplink: AudioFormat, jitter_ms: int, on_frame: Callable[[HeardFrame], None]) -> FakeEar:
+        """A fake ear."""
+        self.ears.append(FakeEar(uplink, on_frame))
+        return self.ears[-1]
+
+
+class FakeTools:
+    """Tools by name: an answer, or a ToolError to raise."""
+
+    def __init__(self, **answers: str | ToolError) -> None:
+        self._answers = answers
+        self.calls: list[tuple[str, Mapping[str, Any]]] = []
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """All of them, without parameters."""
+        return tuple(ToolSpec(name, f"does {name}", {"type": "object"}) for name in self._answers)
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """The prepared answer."""
+        self.calls.append((name, arguments))
+        answer = self._answers.get(name, ToolError(f"there is no tool {name}"))
+        if isinstance(answer, ToolError):
+            raise answer
+        return answer
+
+
+class MemoryLog:
+    """Keeps finished turns."""
+
+    def __init__(self) -> None:
+        self.records: list[TurnRecord] = []
+
+    def add_turn(self, record: TurnRecord) -> None:
+        """Keeps one."""
+        self.records.append(record)
+
+
+class FakeDevice:
+    """An `Output` that plays in virtual time, and writes down what reached the device and when.
+
+    `events` are (time, what, text): stt, llm, start, sentence, audio, stop, alert, goodbye. `speaking` is the
+    device's state. `stuck` set: frames are never accepted.
+    """
+
+    def __init__(self, *, gap_s: float = 0.1, queue_frames: int = 10, frame_s: float = 0.06) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._gap_s = gap_s
+        self._queue_s = queue_frames * frame_s
+        self._frame_s = frame_s
+        self._free_at = 0.0
+        self._due: list[float] = []
+        self._changed = asyncio.Event()
+        self.events: list[tuple[float, str, str]] = []
+        self.packets: list[bytes] = []
+        self.speaking = False
+        self.stuck = False
+
+    def _note(self, what: str, text: str = "") -> None:
+        self.events.append((self._loop.time(), what, text))
+        self._changed.set()
+
+    def show_transcript(self, text: str) -> None:
+        """stt."""
+        self._note("stt", text)
+
+    def show_emotion(self, emotion: str, emoji: str = "") -> None:
+        """llm."""
+        self._note("llm", emotion)
+
+    def begin_speech(self) -> None:
+        """tts start."""
+        if not self.speaking:
+            self.speaking = True
+            self._free_at = self._loop.time() + self._gap_s
+            self._due = []
+            self._note("start")
+
+    async def play_sentence(self, text: str) -> None:
+        """tts sentence_start."""
+        self._note("sentence", text)
+
+    async def play(self, opus: bytes) -> None:
+        """One frame; waits while the queue is full."""
+        if self.stuck:
+            await asyncio.Event().wait()
+        assert self.speaking, "audio outside of speech is discarded by a device"
+        now = self._loop.time()
+        due = max(now, self._free_at)
+        self._free_at = due + self._frame_s
+        self._due.append(due)
+        self.packets.append(opus)
+        self._note("audio")
+        if due - now > self._queue_s:
+            await asyncio.sleep(due - now - self._queue_s)
+
+    @property
+    def frames_played(self) -> int:
+        """Frames whose moment has come."""
+        now = self._loop.time()
+        return sum(due <= now for due in self._due)
+
+    async def finish_speech(self) -> None:
+        """Plays to the end, then tts stop."""
+        await asyncio.sleep(max(0.0, self._free_at - self._loop.time()))
+        self._stop()
+
+    def stop_speech(self) -> None:
+        """tts stop now."""
+        self._due = self._due[: self.frames_played]
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.speaking:
+            self.speaking = False
+            self._note("stop")
+
+    def show_alert(self, status: str, message: str, emotion: str = "sad") -> None:
+        """alert."""
+        self._note("alert", message)
+
+    def end_session(self, reason: str) -> None:
+        """goodbye."""
+        self._note("goodbye", reason)
+
+    # ── for tests ────────────────────────────────────────────────────────────────────────────────────────
+
+    def said(self, *, audio: bool = False) -> list[str]:
+        """The order of what reached the device; consecutive audio frames count once, or not at all."""
+        order: list[str] = []
+        for _, what, _ in self.events:
+            if what != "audio" or (audio and (not order or order[-1] != "audio")):
+                order.append(what)
+        return order
+
+    def texts(self, what: str) -> list[str]:
+        """The texts of all events of one kind."""
+        return [text for _, kind, text in self.events if kind == what]
+
+    def count(self, what: str) -> int:
+        """How many events of one kind there were."""
+        return len(self.texts(what))
+
+    async def until(self, what: str, times: int = 1) -> None:
+        """Waits for an event to have happened `times` times."""
+        while self.count(what) < times:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def services(
+    *,
+    stt: SpeechToText | None = None,
+    llm: LanguageModel | None = None,
+    tts: TextToSpeech | None = None,
+    voice: VoiceSettings | None = None,
+    assistant: AssistantSettings | None = None,
+    session: SessionSettings | None = None,
+) -> VoiceServices:
+    """Services of fakes; `hearing` is a FakeHearing and `log` a MemoryLog. Close `encoders` afterwards."""
+    return VoiceServices(
+        stt=stt or ScriptedStt("hello"),
+        llm=llm or ScriptedLlm(["Hi there."]),
+        tts=tts or ToneTts(),
+        hearing=FakeHearing(),
+        encoders=SpeechEncoders(24_000, 0, 1),
+        log=MemoryLog(),
+        voice=voice or VoiceSettings(),
+        assistant=assistant or AssistantSettings(),
+        session=session or SessionSettings(),
+    )
