@@ -375,7 +375,7 @@ class TextToSpeech(Provider):
         (`contextlib.aclosing`).
         """
         if not speakable(text):
-            return _nothing()
+            return silence()
         return resilient(
             partial(self._one_speak, text.strip(), voice or VoiceOptions()),
             role=self.role,
@@ -415,6 +415,8 @@ def speakable(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-async def _nothing() -> AsyncGenerator[SpeechChunk, None]:
-    return
-    yield
+async def silence() -> AsyncGenerator[SpeechChunk, None]:
+    """The speech of a text without words: no chunk at all."""
+    nothing: tuple[SpeechChunk, ...] = ()
+    for chunk in nothing:
+        yield chunk

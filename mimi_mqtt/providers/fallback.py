@@ -38,6 +38,8 @@ from mimi_mqtt.providers.base import (
     Transcript,
     TtsCapabilities,
     VoiceOptions,
+    silence,
+    speakable,
     speaks,
 )
 from mimi_mqtt.providers.resilience import error_kind, provider_border
@@ -95,20 +97,25 @@ class _Members(Generic[P]):
 
     async def _try_start(self, member: _Member[P]) -> ProviderError | None:
         try:
-            await self._ensure_started(member)
+            await self._ensure_started(member, timeout_s=None)
         except ProviderError as error:
             logger.warning("%s can't start, others take its place: %s", self._role, error)
             self._failed(member, error)
             return error
         return None
 
-    async def _ensure_started(self, member: _Member[P]) -> None:
+    async def _ensure_started(self, member: _Member[P], timeout_s: float | None) -> None:
+        """Starts `member` once; `timeout_s` bounds it where a speaker waits."""
         if member.started:
             return
-        async with member.starting:
+        provider = member.provider
+        async with (
+            provider_border(provider.name, provider.limits),
+            asyncio.timeout(timeout_s),
+            member.starting,
+        ):
             if not member.started:
-                async with provider_border(member.provider.name, member.provider.limits):
-                    await member.provider.start()
+                await provider.start()
                 member.started = True
 
     async def aclose(self) -> None:
@@ -126,7 +133,7 @@ class _Members(Generic[P]):
         lines, errors = [], []
         for member in self._members:
             try:
-                await self._ensure_started(member)
+                await self._ensure_started(member, timeout_s=None)
                 lines.append(f"{member.provider.name}: {await member.provider.check()}")
             except ProviderError as error:
                 errors.append(error)
@@ -144,10 +151,11 @@ class _Members(Generic[P]):
     ) -> AsyncGenerator[T, None]:
         """The parts of the first `request` that works, among the providers that `knows` picks, if any."""
         errors: list[ProviderError] = []
-        for member in self._in_order(knows):
+        members = self._in_order(knows)
+        for member in members:
             delivered = False
             try:
-                await self._ensure_started(member)
+                await self._ensure_started(member, member.provider.limits.timeout_s)
                 async with aclosing(request(member.provider)) as parts:
                     async for part in parts:
                         delivered = True
@@ -157,8 +165,9 @@ class _Members(Generic[P]):
                 if delivered and not repeatable:
                     raise
                 errors.append(error)
-                _fallbacks.labels(self._role, member.provider.name).inc()
-                logger.info("%s %s failed: %s", self._role, member.provider.name, error_kind(error))
+                if member is not members[-1]:
+                    _fallbacks.labels(self._role, member.provider.name).inc()
+                    logger.info("%s %s gave way: %s", self._role, member.provider.name, error_kind(error))
             except GeneratorExit:
                 if delivered:
                     self._worked(member)
@@ -297,6 +306,8 @@ class TtsChain(TextToSpeech):
 
         A named voice is the first provider's: the others speak with their own for the language.
         """
+        if not speakable(text):
+            return silence()
         wanted = voice or VoiceOptions()
         return self._members.ask(
             partial(self._speak_by, text, wanted),

@@ -117,7 +117,6 @@ class OpenAiClient:
         from openai import (
             APIConnectionError,
             APIError,
-            APIResponseValidationError,
             APIStatusError,
             APITimeoutError,
         )
@@ -130,8 +129,6 @@ class OpenAiClient:
             where = self._options.base_url or OFFICIAL_URL
             cause = type(error.__cause__ or error).__name__
             raise ProviderUnavailable(self._name, f"can't reach {where}, or it hung up ({cause})") from error
-        except APIResponseValidationError as error:
-            raise ProviderBadAnswer(self._name, "the answer has an unknown shape") from error
         except APIStatusError as error:
             raise self._status_error(error) from error
         except APIError as error:

@@ -136,17 +136,17 @@ def build(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) ->
     _check_option_names(settings)
     names = resolve(role, settings, environ)
     members = [_build_one(role, name, settings, environ) for name in names]
-    if len(members) == 1:
-        return members[0]
-    match role:
-        case "stt":
-            return SttChain([member for member in members if isinstance(member, SpeechToText)])
-        case "llm":
-            return LlmChain([member for member in members if isinstance(member, LanguageModel)])
-        case "tts":
-            return TtsChain([member for member in members if isinstance(member, TextToSpeech)])
-        case "vad":
-            raise ConfigError("providers.vad: takes one name, not a list")
+    if len(members) > 1:
+        match role:
+            case "stt":
+                return SttChain([member for member in members if isinstance(member, SpeechToText)])
+            case "llm":
+                return LlmChain([member for member in members if isinstance(member, LanguageModel)])
+            case "tts":
+                return TtsChain([member for member in members if isinstance(member, TextToSpeech)])
+            case "vad":
+                pass
+    return members[0]
 
 
 def _build_one(role: Role, name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider:

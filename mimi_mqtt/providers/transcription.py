@@ -11,7 +11,7 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
-from mimi_mqtt.errors import ProviderBadAnswer, ProviderError, ProviderUnavailable
+from mimi_mqtt.errors import ProviderError, ProviderUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +224,5 @@ class RecordedTranscription(Transcription):
                     if transcript.final:
                         self._result = transcript
                         return
-            self._result = ProviderBadAnswer(self._name, "ended without a final transcript")
         except ProviderError as error:
             self._result = error

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.base import Limits, SpeechToText, SttCapabilities, Transcript
 from mimi_mqtt.providers.openai_compatible import OpenAiClient, OpenAiOptions
 
@@ -99,8 +98,6 @@ class OpenAiSpeechToText(SpeechToText):
                 elif event.type == "transcript.text.done":
                     heard = event.languages[0].code if event.languages else hint
                     yield Transcript(event.text.strip(), final=True, language=heard or None)
-                    return
-        raise ProviderBadAnswer(self.name, "the stream ended without the whole transcript")
 
 
 def _wav(pcm: Pcm, sample_rate: int) -> bytes:

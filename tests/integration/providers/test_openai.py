@@ -186,6 +186,11 @@ async def test_thoughts_are_not_part_of_the_answer(server: OpenAiServer) -> None
     assert [event.text for event in await chat(server) if isinstance(event, TextDelta)] == ["Yes", "."]
 
 
+async def test_an_answer_that_ends_like_a_thought_begins_is_whole(server: OpenAiServer) -> None:
+    server.deltas = [{"content": "<th"}]
+    assert (await chat(server))[0] == TextDelta("<th")
+
+
 async def test_a_refusal_of_the_model_is_its_answer(server: OpenAiServer) -> None:
     server.deltas = [{"refusal": "I can't do that."}]
     assert (await chat(server))[0] == TextDelta("I can't do that.")
@@ -225,6 +230,13 @@ async def test_a_strange_retry_after_is_none(server: OpenAiServer, retry_after: 
     with pytest.raises(ProviderRateLimited) as caught:
         await chat(server)
     assert caught.value.retry_after_s is None
+
+
+async def test_a_key_that_is_quoted_back_is_not_shown(server: OpenAiServer) -> None:
+    server.faults.append(Status(403, f"{KEY} may not do this"))
+    with pytest.raises(ProviderRefused) as caught:
+        await chat(server)
+    assert KEY not in str(caught.value)
 
 
 async def test_a_long_complaint_is_shortened(server: OpenAiServer) -> None:

@@ -1,11 +1,13 @@
 """Chains: who is asked, when the next one is, who is rested, and what survives a dead provider."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
 import pytest
 
+from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import (
     ProviderError,
     ProviderNotConfigured,
@@ -23,7 +25,7 @@ from mimi_mqtt.providers.base import (
     VoiceOptions,
 )
 from mimi_mqtt.providers.fallback import Breaker, LlmChain, SttChain, TtsChain
-from tests.unit.providers.fakes import FakeLlm, FakeStt, FakeTts, chunk, collect, metric, pcm
+from tests.unit.providers.fakes import IMPATIENT, FakeLlm, FakeStt, FakeTts, chunk, collect, metric, pcm
 
 ONE_TRY = Limits(timeout_s=5.0, retries=0, backoff_s=0.0)
 DOWN = ProviderUnavailable("first", "down")
@@ -159,6 +161,15 @@ async def test_start_survives_a_member_that_can_not_start() -> None:
     assert first.started == 2
 
 
+async def test_a_member_that_never_gets_started_gives_way() -> None:
+    class Slow(FakeLlm):
+        async def start(self) -> None:
+            await asyncio.Event().wait()
+
+    chain = LlmChain([Slow(name="first", limits=IMPATIENT), llm("second", [TextDelta("second")])])
+    assert await answer(chain) == "second"
+
+
 async def test_start_fails_when_nobody_can_start() -> None:
     chain, first, second = two([TextDelta("first")])
     first.start_errors = [ProviderNotConfigured("first", "no key")]
@@ -233,6 +244,25 @@ async def test_listeners_that_know_the_language_are_preferred() -> None:
     assert await hear(chain, "en-US") == "hello"
 
 
+async def test_the_vendor_side_of_a_listening_chain_is_the_chain() -> None:
+    async def audio() -> AsyncIterator[Pcm]:
+        yield pcm(1)
+        yield pcm(2)
+
+    chain = SttChain([stt("first", [DOWN]), stt("second", heard("hello"))])
+    assert await collect(chain._transcribe(audio(), None)) == heard("hello")
+
+
+async def test_a_listening_chain_starts_checks_and_closes_its_members() -> None:
+    first, second = stt("first", heard("one")), stt("second", heard("two"))
+    chain = SttChain([first, second])
+    await chain.start()
+    assert "second" in await chain.check()
+    await chain.aclose()
+    assert [member.started for member in (first, second)] == [1, 1]
+    assert [member.closed for member in (first, second)] == [1, 1]
+
+
 async def test_when_nobody_knows_the_language_all_are_asked() -> None:
     english = stt("english", heard("hello"), languages=frozenset({"en"}))
     assert await hear(SttChain([english, english]), "vi") == "hello"
@@ -273,6 +303,15 @@ async def test_a_named_voice_belongs_to_the_first_provider() -> None:
     assert second.asked[0][1] == VoiceOptions("de", None, 1.2)
 
 
+async def test_a_speaking_chain_starts_checks_and_closes_its_members() -> None:
+    members = [FakeTts([chunk(1)], name=name) for name in ("first", "second")]
+    chain = TtsChain(members)
+    await chain.start()
+    assert "second" in await chain.check()
+    await chain.aclose()
+    assert [(member.started, member.closed) for member in members] == [(1, 1), (1, 1)]
+
+
 async def test_voices_that_know_the_language_are_preferred() -> None:
     first = FakeTts([chunk(1)], name="first", languages=frozenset({"en"}))
     second = FakeTts([chunk(2)], name="second", languages=frozenset({"vi"}))
@@ -281,8 +320,13 @@ async def test_voices_that_know_the_language_are_preferred() -> None:
     assert [list(part.pcm) for part in spoken] == [[2]]
 
 
-async def test_a_text_without_words_is_silence() -> None:
-    assert await collect(TtsChain([FakeTts([chunk(1)]), FakeTts([chunk(1)])]).speak("…")) == []
+async def test_a_text_without_words_is_silence_and_says_nothing_of_a_provider() -> None:
+    first = FakeTts([DOWN], name="first", limits=ONE_TRY)
+    chain = TtsChain([first, FakeTts([chunk(1)])], Breaker(failures=2, clock=Clock()))
+    for text in ("hello", "…", "hello", "hello"):
+        await collect(chain.speak(text))
+    assert await collect(chain.speak("…")) == []
+    assert len(first.asked) == 2
 
 
 async def test_the_vendor_side_of_a_chain_is_the_chain() -> None:
