@@ -6,6 +6,8 @@ payload is a packet of the session's own form; and what a single lucky forgery c
 address or a sequence far ahead, must be won by several good packets in a row. Until then they are held.
 """
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -19,6 +21,8 @@ from mimi_mqtt.wire.audio_packet import (
     pack_downlink,
 )
 from mimi_mqtt.wire.replay_window import ReplayWindow, Verdict
+
+_log = logging.getLogger(__name__)
 
 Address: TypeAlias = tuple[str, int]
 
@@ -43,9 +47,10 @@ class UplinkLimits:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A row of good packets that the session does not follow yet."""
+    """Good packets in a row, of one Opus configuration (RFC 6716, 3.1), not followed by the session yet."""
 
     address: Address
+    config: int
     highest: int
     held: list[tuple[bytes, int, int, float]] = field(default_factory=list)
 
@@ -53,8 +58,8 @@ class _Candidate:
 class Uplink:
     """One session's incoming side: verdict, decryption, plausibility, address; delivers to `sink`.
 
-    Times are seconds of one steady clock; `opened` is when the session began. The allowance of datagrams is
-    taken by good packets only, so whoever floods a session with garbage uses up nothing of its device's.
+    Times are seconds of one steady clock; `opened` is when the session began; `ids` are for log lines.
+    The allowance of datagrams is taken by good packets only: a flood of garbage uses up nothing of it.
     """
 
     __slots__ = (
@@ -64,6 +69,7 @@ class Uplink:
         "_check",
         "_cipher",
         "_frame_ms",
+        "_ids",
         "_last_good",
         "_last_transit_ms",
         "_limits",
@@ -83,7 +89,9 @@ class Uplink:
         limits: UplinkLimits,
         frame_ms: int,
         opened: float,
+        ids: Mapping[str, str],
     ) -> None:
+        self._ids = ids
         self._cipher = cipher
         self._check = check
         self._sink = sink
@@ -122,6 +130,8 @@ class Uplink:
         opus = self._cipher.decrypt(datagram)
         if not self._check(opus):
             self.stats.forged += 1
+            if self.stats.forged == 1:
+                _log.warning("audio that is not this device's is ignored (logged once)", extra=self._ids)
             self._distrust(address)
         elif in_line:
             self._in_line(opus, header, address, verdict, now)
@@ -156,6 +166,8 @@ class Uplink:
             self._refilled = arrived
         if self._allowance < 1:
             stats.limited += 1
+            if stats.limited == 1:
+                _log.warning("audio beyond udp.max_datagrams_per_s is dropped (logged once)", extra=self._ids)
             return False
         self._allowance -= 1
         ahead = sequence - window.highest
@@ -195,15 +207,16 @@ class Uplink:
         return True
 
     def _out_of_line(self, opus: bytes, header: AudioHeader, address: Address, now: float) -> None:
-        sequence = header.sequence
+        sequence, config = header.sequence, opus[0] >> 3
         for row in self._candidates:
-            if row.address == address and row.highest < sequence <= row.highest + _CANDIDATE_STEP:
+            in_a_row = row.highest < sequence <= row.highest + _CANDIDATE_STEP
+            if in_a_row and row.address == address and row.config == config:
                 break
         else:
             if len(self._candidates) >= _MAX_CANDIDATES:
                 # min takes the first, hence the oldest, of the rows with the fewest packets
                 self._candidates.remove(min(self._candidates, key=lambda row: len(row.held)))
-            row = _Candidate(address, sequence)
+            row = _Candidate(address, config, sequence)
             self._candidates.append(row)
         row.highest = sequence
         row.held.append((opus, sequence, header.timestamp, now))
@@ -219,6 +232,7 @@ class Uplink:
             self.stats.lost = 0
         if self.address is not None and row.address != self.address:
             self.stats.address_changes += 1
+            _log.info("audio moved to another source address, after proof", extra=self._ids)
         self.address = row.address
         self._proof = self._limits.path_proof_packets
         self._candidates.clear()

@@ -275,6 +275,7 @@ class Hearing:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hearing")
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ears: set[Ear] = set()
         self._queue: deque[Ear] = deque()
         self._running = 0
         self._gather: asyncio.TimerHandle | None = None
@@ -292,7 +293,9 @@ class Hearing:
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        return Ear(self, uplink, jitter_ms, on_frame)
+        ear = Ear(self, uplink, jitter_ms, on_frame)
+        self._ears.add(ear)
+        return ear
 
     async def aclose(self) -> None:
         """Ends the threads once their running batches are done; nothing is heard any more."""
@@ -300,7 +303,7 @@ class Hearing:
         for timer in (self._gather, self._gap_timer):
             if timer is not None:
                 timer.cancel()
-        for ear in self._queue:
+        for ear in list(self._ears):
             ear.close()
         self._queue.clear()
         self._gaps.clear()
@@ -388,6 +391,7 @@ class Hearing:
 
     def _forget(self, ear: Ear) -> None:
         self._gaps.discard(ear)
+        self._ears.discard(ear)
 
     # ── in a thread ──────────────────────────────────────────────────────────────────────────────────────
 

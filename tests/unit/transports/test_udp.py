@@ -2,14 +2,16 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config.settings import UdpSettings
 from mimi_mqtt.errors import AudioError
 from mimi_mqtt.session.link import AudioRequest
-from mimi_mqtt.transports.udp import UdpChannel, UdpServer
-from mimi_mqtt.wire.audio_packet import derive_session_key
+from mimi_mqtt.transports.udp import ReadPace, UdpChannel, UdpServer
+from mimi_mqtt.wire.audio_packet import AudioCipher, derive_session_key, nonce_template, pack_uplink
 
 MASTER = bytes(range(16))
 
@@ -134,7 +136,7 @@ async def test_an_icmp_error_does_not_stop_the_reader(
         patch.setattr(
             server, "_socket", Failing([ConnectionRefusedError(), stranger, OSError(113, "no route")])
         )
-        server._drain()
+        server._readable()
     assert server.receive_errors == 2
     assert server.datagrams == server.unknown == 1
 
@@ -143,9 +145,22 @@ async def test_one_wake_up_reads_a_bounded_number(server: UdpServer, monkeypatch
     failing = Failing([(bytes(40), ("127.0.0.1", 9))] * 200)
     with monkeypatch.context() as patch:
         patch.setattr(server, "_socket", failing)
-        server._drain()
+        server._readable()
     assert server.datagrams == 64
     assert len(failing.answers) == 136
+
+
+def test_many_quick_wake_ups_turn_into_polls_and_quiet_ones_back() -> None:
+    pace = ReadPace()
+    assert [pace.woke(10 + number * 0.0002) for number in range(17)] == [False] * 16 + [True]
+    assert all(pace.polled(count) for count in (9, 1, 0, 0, 5, 1, 1, 1, 1, 1, 1, 1))
+    assert not pace.polled(0)
+    assert not any(pace.woke(11 + number * 0.0002) for number in range(16))
+
+
+def test_single_talkers_wake_the_loop_themselves() -> None:
+    pace = ReadPace()
+    assert not any(pace.woke(number * 0.02) for number in range(1000))
 
 
 async def test_a_rate_opus_does_not_have_opens_nothing(server: UdpServer) -> None:
@@ -176,3 +191,27 @@ async def test_a_server_can_close_before_it_started() -> None:
     assert not channel.send(b"\x08abc", 60)
     await server.aclose()
     await asyncio.sleep(0)
+
+
+async def test_a_failing_session_does_not_stop_the_reader(
+    server: UdpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
+            raise ValueError("a bug in a session")
+
+    channel = server.open(request(), Broken())
+    cipher = AudioCipher(derive_session_key(MASTER, "s1"))
+    opus = OpusEncoder(16_000).encode(np.zeros(960, np.int16))
+    sealed = [
+        cipher.encrypt(pack_uplink(nonce_template(channel.ssrc), 0, number, len(opus)), opus)
+        for number in (1, 2)
+    ]
+    stranger = (bytes(40), ("127.0.0.1", 9))
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "_socket", Failing([*((one, ("127.0.0.1", 9)) for one in sealed), stranger]))
+        server._readable()
+    assert channel.failed
+    assert server.datagrams == 3
+    assert server.unknown == 1
+    assert channel.stats.received == 2

@@ -53,6 +53,7 @@ class Channel:
             UplinkLimits(max_sequence_jump=jump, max_datagrams_per_s=rate, path_proof_packets=proof),
             frame_ms=60,
             opened=100.0,
+            ids={"device": "aa-bb", "session": "s1"},
         )
         self.device = AudioCipher(KEY)
         self.now = 100.0
@@ -81,9 +82,10 @@ def channel() -> Channel:
 
 
 def test_good_packets_are_delivered_and_the_first_one_gives_the_address(channel: Channel) -> None:
-    assert channel.uplink.address is None
+    addresses = [channel.uplink.address]
     channel.talk(1)
-    assert channel.uplink.address == HOME
+    addresses.append(channel.uplink.address)
+    assert addresses == [None, HOME]
     proven = [channel.uplink.proven]
     for sequence in (2, 3):
         channel.talk(sequence)
@@ -192,6 +194,15 @@ def test_a_forgery_between_them_makes_the_proof_start_over(channel: Channel) -> 
     assert channel.uplink.address == HOME
     channel.talk(7, 8, address=ROAM)
     assert channel.uplink.address == ROAM
+
+
+def test_packets_of_different_opus_modes_are_no_row(channel: Channel) -> None:
+    channel.talk(1, 2, 3)
+    other = OpusEncoder(16_000, bitrate=12_000, application="voip").encode(np.zeros(960, np.int16))
+    assert other[0] >> 3 != FRAME[0] >> 3
+    for sequence, opus in ((4, FRAME), (5, other), (6, FRAME)):
+        channel.deliver(channel.packet(sequence, opus), EVIL)
+    assert channel.uplink.address == HOME
 
 
 def test_lucky_forgeries_from_many_ports_do_not_keep_a_device_from_moving(channel: Channel) -> None:

@@ -266,6 +266,20 @@ async def test_drained_ends_with_the_ear(hearing: Hearing, vad: CountingVad) -> 
         await waiting
 
 
+async def test_the_end_of_hearing_ends_the_waiting(vad: CountingVad) -> None:
+    hearing = Hearing(vad, threads=1)
+    ear = hearing.open(UPLINK, 120, Listener())
+    vad.gate.clear()
+    push_all(ear, packets(20))
+    waiting = asyncio.ensure_future(ear.drained())
+    await asyncio.to_thread(vad.entered.wait, 20)
+    closing = asyncio.ensure_future(hearing.aclose())
+    async with asyncio.timeout(20):
+        await waiting
+        vad.gate.set()
+        await closing
+
+
 async def test_closing_while_threads_work_is_orderly(vad: CountingVad) -> None:
     hearing, listener = Hearing(vad, threads=1), Listener()
     ears = [hearing.open(UPLINK, 10, listener) for _ in range(100)]
