@@ -81,15 +81,17 @@ class JitterBuffer:
         return ready
 
     def reset(self) -> None:
-        """Drops what is held; the sender's count goes on."""
+        """Drops what is held; the count goes on, and what comes unheard until the next push is no loss."""
         if self._held:
             self._next = max(self._held) + 1
         self._held.clear()
         self._ready.clear()
+        self._began = False
+        self._late_run = 0
 
     def _give_up_gap(self) -> None:
         first = min(self._held)
-        if self._began:  # losses before the very first packet are silence nobody misses
+        if self._began:  # losses before the first packet are silence nobody misses
             self.lost += first - self._next
             self._ready.extend([None] * min(first - self._next, MAX_LOST_RUN))
         self._next = first

@@ -99,6 +99,17 @@ def test_reset_drops_what_is_held_and_keeps_the_count() -> None:
     assert buffer.late == 1
 
 
+def test_what_was_sent_unheard_between_two_turns_is_no_loss() -> None:
+    buffer = JitterBuffer(0.12)
+    push(buffer, 1, 2)
+    buffer.pop(0.0)
+    buffer.reset()
+    push(buffer, 51, now=3.0)
+    push(buffer, 50, now=3.02)
+    assert buffer.pop(3.12) == [packet(50), packet(51)]
+    assert buffer.lost == 0
+
+
 def test_a_sender_that_starts_over_is_followed_after_a_few_packets() -> None:
     buffer = JitterBuffer(0.12)
     push(buffer, *range(1, 100))
