@@ -136,6 +136,11 @@ class MqttServer:
         return device_id in self._devices
 
     @property
+    def running(self) -> bool:
+        """Whether connections are accepted."""
+        return bool(self._servers) and all(server.is_serving() for server in self._servers)
+
+    @property
     def connections(self) -> Mapping[str, int]:
         """Open connections: `device` and `general` have entered, `sockets` are all."""
         return {"device": len(self._devices), "general": len(self._general), "sockets": self._gate.open}

@@ -1,0 +1,184 @@
+"""The load of `bench gate`: a process of its own that connects to 127.0.0.1 as many devices would.
+
+Reads JSON objects (`Order`), one a line, from standard input, and answers each with one (`Outcome`); ends
+with its input. Packets are made beforehand and sockets used bare: the load is faster than what it measures.
+"""
+
+import json
+import os
+import resource
+import select
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+
+from mimi_mqtt.wire.mqtt import encode_connect, encode_publish
+from mimi_mqtt.wire.topics import device_topic
+
+_ANSWER_S = 20.0
+_RESET = struct.pack("ii", 1, 0)
+_ACCEPTED = b"\x20\x02\x00\x00"
+_HELLO_BYTES = b'"type":"hello"'
+_HELLO = (
+    b'{"type":"hello","version":3,"features":{"mcp":true},"transport":"udp","audio_params":'
+    b'{"format":"opus","sample_rate":16000,"channels":1,"frame_duration":60}}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to do.
+
+    `devices`: (id, password) of everybody from now on. `connect`: each in turn, `parallel` at a time, `count`
+    in all, and away again. `hold`: all connect and stay. `hello`: the first `count` that stay say hello at
+    once. `drop`: all leave.
+    """
+
+    do: str
+    port: int = 0
+    count: int = 0
+    parallel: int = 0
+    core: int | None = None
+    devices: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it: how many were answered rightly, in how many seconds, and each answer's time in ms."""
+
+    answered: int
+    seconds: float
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    send_seconds: float = 0.0
+
+
+class _Load:
+    def __init__(self) -> None:
+        self._connects: list[bytes] = []
+        self._hellos: list[bytes] = []
+        self._held: list[socket.socket] = []
+
+    def obey(self, order: Order) -> Outcome:
+        if order.do == "devices":
+            if order.core is not None:
+                os.sched_setaffinity(0, {order.core})
+            for device_id, password in order.devices:
+                self._connects.append(
+                    encode_connect(device_id, username=device_id, password=password.encode(), keepalive_s=240)
+                )
+                self._hellos.append(encode_publish(device_topic(device_id, "up"), _HELLO))
+            return Outcome(len(self._connects), 0.0)
+        if order.do == "connect":
+            return self._connect(order)
+        if order.do == "hold":
+            return self._hold(order.port)
+        if order.do == "hello":
+            return self._hello(order.count)
+        return self._drop()
+
+    def _open(self, port: int, index: int) -> socket.socket:
+        sock = socket.socket()
+        sock.connect(("127.0.0.1", port))
+        sock.sendall(self._connects[index % len(self._connects)])
+        return sock
+
+    def _connect(self, order: Order) -> Outcome:
+        waiting: deque[socket.socket] = deque()
+        answered = 0
+        began = time.perf_counter()
+        for index in range(order.count + order.parallel):
+            if index < order.count:
+                waiting.append(self._open(order.port, index))
+            if waiting and (index >= order.count or len(waiting) >= order.parallel):
+                sock = waiting.popleft()
+                answered += sock.recv(4) == _ACCEPTED
+                # RST: no TIME_WAIT, so that runs do not exhaust the ports.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                sock.close()
+        return Outcome(answered, time.perf_counter() - began)
+
+    def _hold(self, port: int) -> Outcome:
+        began = time.perf_counter()
+        answered = 0
+        for index in range(len(self._connects)):
+            self._held.append(self._open(port, index))
+            if index >= 100:
+                answered += self._held[index - 100].recv(4) == _ACCEPTED
+        for sock in self._held[max(0, len(self._held) - 100) :]:
+            answered += sock.recv(4) == _ACCEPTED
+        return Outcome(answered, time.perf_counter() - began)
+
+    def _hello(self, count: int) -> Outcome:
+        """Answers are read while the rest is still being sent: a device's time is its own."""
+        poll = select.epoll()
+        numbers: dict[int, int] = {}
+        greeting = self._held[:count]
+        for number, sock in enumerate(greeting):
+            sock.setblocking(False)
+            numbers[sock.fileno()] = number
+            poll.register(sock.fileno(), select.EPOLLIN)
+        sent = [0.0] * len(greeting)
+        times: list[float] = []
+        outstanding = len(greeting)
+
+        def read(timeout: float) -> int:
+            done = 0
+            for descriptor, _ in poll.poll(timeout, 256):
+                number = numbers[descriptor]
+                data = self._held[number].recv(65_536)
+                now = time.perf_counter()
+                if sent[number] and (_HELLO_BYTES in data or not data):
+                    if data:
+                        times.append((now - sent[number]) * 1000)
+                    sent[number] = 0.0
+                    done += 1
+            return done
+
+        began = time.perf_counter()
+        for number, sock in enumerate(greeting):
+            sent[number] = time.perf_counter()
+            sock.send(self._hellos[number])
+            if number % 64 == 63:
+                outstanding -= read(0)
+        send_seconds = time.perf_counter() - began
+        while outstanding and time.perf_counter() - began < _ANSWER_S:
+            outstanding -= read(0.1)
+        seconds = time.perf_counter() - began
+        poll.close()
+        times.sort()
+        if not times:
+            return Outcome(0, seconds)
+        p50, p99 = times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)]
+        return Outcome(len(times), seconds, p50, p99, send_seconds)
+
+    def _drop(self) -> Outcome:
+        for sock in self._held:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.close()
+        count = len(self._held)
+        self._held.clear()
+        return Outcome(count, 0.0)
+
+
+def raise_descriptor_limit() -> int:
+    """Allows this process as many open files as the system does; how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def main() -> None:
+    """Obeys until standard input ends."""
+    raise_descriptor_limit()
+    socket.setdefaulttimeout(_ANSWER_S)
+    load = _Load()
+    for line in sys.stdin:
+        print(json.dumps(asdict(load.obey(Order(**json.loads(line))))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
