@@ -1,0 +1,156 @@
+"""Stand-ins for what surrounds a session: the control channel, the audio channel, the conversation."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats
+from mimi_mqtt.voice.events import AudioFormat, Output
+from mimi_mqtt.voice.services import Tools
+from mimi_mqtt.wire.messages import ListenMode
+
+DEVICE = "aa-bb-cc-00-11-22"
+OTHER_DEVICE = "aa-bb-cc-00-11-33"
+
+
+@dataclass(eq=False)
+class FakeControlChannel:
+    """A device's control connection; keeps what it was sent, and when, and calls `on_message` with it."""
+
+    device_id: str = DEVICE
+    transport: str = "mqtt"
+    local_host: str | None = "192.0.2.1"
+    sent: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    on_message: Callable[[dict[str, Any]], None] | None = None
+    closed: str | None = None
+
+    def send(self, payload: bytes) -> None:
+        message = json.loads(payload)
+        self.sent.append((asyncio.get_running_loop().time(), message))
+        if self.on_message is not None:
+            self.on_message(message)
+
+    def close(self, reason: str) -> None:
+        self.closed = reason
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """All that was sent."""
+        return [message for _, message in self.sent]
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        """What was sent of one type."""
+        return [message for message in self.messages if message["type"] == kind]
+
+    def story(self) -> list[str]:
+        """Types, with the state of `tts` and the text of a sentence: `["stt", "tts start", …]`."""
+        parts = (("type", "state", "text") if m["type"] == "tts" else ("type",) for m in self.messages)
+        return [
+            " ".join(message[part] for part in wanted if part in message)
+            for wanted, message in zip(parts, self.messages, strict=True)
+        ]
+
+
+@dataclass(eq=False)
+class FakeAudioChannel:
+    """A session's audio; `sent` has the loop's time, the frame and its timestamp."""
+
+    request: AudioRequest
+    sink: AudioSink
+    ssrc: int
+    ready: bool = True
+    closed: bool = False
+    stats: AudioStats = field(default_factory=AudioStats)
+    sent: list[tuple[float, bytes, int]] = field(default_factory=list)
+    sequence: int = 0
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"udp": {"server": self.request.host, "port": 8884, "key": "00" * 16, "nonce": "01" * 16}}
+
+    def send(self, opus: bytes, timestamp: int) -> bool:
+        if self.closed or not self.ready:
+            return False
+        self.sent.append((asyncio.get_running_loop().time(), opus, timestamp))
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def hear(self, opus: bytes = b"\x00opus") -> None:
+        """A packet came from the device, and was believed."""
+        self.ready = True
+        self.sequence += 1
+        self.sink.audio_received(opus, self.sequence, 0, asyncio.get_running_loop().time())
+
+
+class FakeAudioTransport:
+    """Opens `FakeAudioChannel`s and keeps them; `ready` is what a fresh one is."""
+
+    def __init__(self, *, ready: bool = True) -> None:
+        self.ready = ready
+        self.channels: list[FakeAudioChannel] = []
+
+    def open(self, request: AudioRequest, sink: AudioSink) -> FakeAudioChannel:
+        channel = FakeAudioChannel(request, sink, ssrc=len(self.channels) + 1, ready=self.ready)
+        self.channels.append(channel)
+        return channel
+
+
+class FakeConversation:
+    """Keeps what it was told as `calls`; a test speaks through `output`."""
+
+    def __init__(
+        self,
+        *,
+        device_id: str,
+        session_id: str,
+        uplink: AudioFormat,
+        downlink: AudioFormat,
+        output: Output,
+        tools: Tools,
+        language: str,
+    ) -> None:
+        self.device_id = device_id
+        self.session_id = session_id
+        self.uplink = uplink
+        self.downlink = downlink
+        self.output = output
+        self.tools = tools
+        self.language = language
+        self.last_activity = asyncio.get_running_loop().time()
+        self.busy = False
+        self.calls: list[tuple[str, ...]] = []
+        self.closed = False
+        self.failure: Exception | None = None
+
+    def _called(self, *call: str) -> None:
+        self.calls.append(call)
+        if self.failure is not None:
+            raise self.failure
+
+    def listen(self, mode: ListenMode) -> None:
+        self._called("listen", mode)
+
+    def stop_listening(self) -> None:
+        self._called("stop_listening")
+
+    def wake_word(self, text: str) -> None:
+        self._called("wake_word", text)
+
+    def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
+        self._called("audio", str(sequence))
+
+    def abort(self, reason: str) -> None:
+        self._called("abort", reason)
+
+    def announce(self, text: str) -> None:
+        self._called("announce", text)
+
+    async def drain(self, within_s: float) -> None:
+        self._called("drain")
+        await asyncio.wait({asyncio.ensure_future(self.output.finish_speech())}, timeout=within_s)
+
+    async def aclose(self) -> None:
+        self.closed = True

@@ -1,0 +1,128 @@
+"""The device's tools are asked for after its hello was answered, once a connection."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mimi_mqtt.errors import ToolError
+from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
+from tests.unit.session.conftest import HELLO, House
+
+WITH_MCP = HELLO | {"features": {"mcp": True}}
+VOLUME = {
+    "name": "self.audio_speaker.set_volume",
+    "description": "Sets the volume",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"volume": {"type": "integer", "minimum": 0, "maximum": 100}},
+        "required": ["volume"],
+    },
+}
+
+
+def serve_mcp(house: House, channel: FakeControlChannel) -> list[dict[str, Any]]:
+    """The device's end: answers, and keeps what it was asked."""
+    asked: list[dict[str, Any]] = []
+    results = {
+        "initialize": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}},
+        "tools/list": {"tools": [VOLUME]},
+        "tools/call": {"content": [{"type": "text", "text": "true"}], "isError": False},
+    }
+
+    def answer(message: dict[str, Any]) -> None:
+        if message["type"] != "mcp":
+            return
+        payload = message["payload"]
+        asked.append(payload)
+        if "id" in payload:
+            reply = {"jsonrpc": "2.0", "id": payload["id"], "result": results[payload["method"]]}
+            told = {"type": "mcp", "session_id": message.get("session_id", ""), "payload": reply}
+            asyncio.get_running_loop().call_soon(house.say, channel, told)
+
+    channel.on_message = answer
+    return asked
+
+
+async def test_tools_are_discovered_after_the_answer_and_can_be_called(house: House) -> None:
+    channel = house.connect()
+    asked = serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    assert channel.story() == ["hello"]
+    await asyncio.sleep(0.1)
+    tools = house.listen(channel, "").tools
+    names = [spec.name for spec in tools.specs()]
+    assert "self__audio_speaker__set_volume" in names
+    assert "set_timer" in names
+    assert await tools.call("self__audio_speaker__set_volume", {"volume": 40}) == "true"
+    assert asked[-1]["params"] == {"name": VOLUME["name"], "arguments": {"volume": 40}}
+
+
+async def test_tools_are_asked_for_once_a_connection(house: House) -> None:
+    channel = house.connect()
+    asked = serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    assert [payload["method"] for payload in asked].count("tools/list") == 1
+    assert len(house.listen(channel, "").tools.specs()) == 4
+    again = house.connect()
+    asked = serve_mcp(house, again)
+    house.say(again, WITH_MCP)
+    await asyncio.sleep(0.1)
+    assert [payload["method"] for payload in asked].count("tools/list") == 1
+
+
+async def test_device_without_mcp_is_asked_nothing(house: House) -> None:
+    channel = house.connect()
+    house.hello(channel)
+    await asyncio.sleep(1)
+    assert channel.story() == ["hello"]
+
+
+async def test_device_that_never_answers_is_asked_again_after_its_next_hello(house: House) -> None:
+    channel = house.connect()
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(15)
+    asked = serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    assert [payload["method"] for payload in asked] == [
+        "initialize",
+        "notifications/initialized",
+        "tools/list",
+    ]
+
+
+async def test_mcp_before_any_hello_is_taken(house: House) -> None:
+    channel = house.connect()
+    for payload in ({"method": "notifications/state", "params": {}}, {"id": 1, "result": {}}):
+        house.say(channel, {"type": "mcp", "session_id": "", "payload": {"jsonrpc": "2.0"} | payload})
+    assert channel.messages == []
+    house.hello(channel)
+
+
+async def test_lost_connection_ends_the_call_that_waits(house: House) -> None:
+    channel = house.connect()
+    serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    tools = house.listen(channel, "").tools
+    channel.on_message = None
+    call = asyncio.ensure_future(tools.call("self__audio_speaker__set_volume", {"volume": 1}))
+    await asyncio.sleep(0.1)
+    house.manager.control_closed(channel, "gone")
+    with pytest.raises(ToolError, match="went away"):
+        await call
+
+
+async def test_hellos_that_come_together_are_all_answered_before_the_first_tool_is_asked_for(
+    house: House,
+) -> None:
+    first, second = house.connect(DEVICE), house.connect(OTHER_DEVICE)
+    house.say(first, WITH_MCP)
+    house.say(second, WITH_MCP)
+    assert (first.story(), second.story()) == (["hello"], ["hello"])
+    await asyncio.sleep(0.1)
+    assert (first.story(), second.story()) == (["hello", "mcp"], ["hello", "mcp"])
