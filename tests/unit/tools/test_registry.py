@@ -1,0 +1,96 @@
+"""The tool box: what a model sees and calls, bounded in time and size."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from mimi_mqtt.errors import ToolError
+from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.tools.registry import CALL_TIMEOUT_S, MAX_RESULT_CHARS, Tool, ToolBox
+from tests.virtual_time import VirtualTimePolicy
+
+
+@pytest.fixture
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    return VirtualTimePolicy()
+
+
+class Source:
+    """Tools made of what they answer: text, or an exception to raise, or seconds to take."""
+
+    def __init__(self, **answers: str | Exception | float) -> None:
+        self.answers = answers
+        self.arguments: Mapping[str, Any] = {}
+
+    def tools(self) -> Sequence[Tool]:
+        schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+        return [Tool(ToolSpec(name, "", schema), self._run(name)) for name in self.answers]
+
+    def _run(self, name: str) -> Any:
+        async def run(arguments: Mapping[str, Any]) -> str:
+            self.arguments = arguments
+            answer = self.answers[name]
+            if isinstance(answer, Exception):
+                raise answer
+            if isinstance(answer, float):
+                await asyncio.sleep(answer)
+            return str(answer)
+
+        return run
+
+
+async def test_tools_of_all_sources_are_offered_and_called() -> None:
+    box = ToolBox(Source(one="1"), Source(two="2"))
+    assert [spec.name for spec in box.specs()] == ["one", "two"]
+    assert await box.call("two", {}) == "2"
+
+
+async def test_earlier_source_wins_a_name() -> None:
+    box = ToolBox(Source(one="ours"), Source(one="theirs"))
+    assert len(box.specs()) == 1
+    assert await box.call("one", {}) == "ours"
+
+
+async def test_tools_that_appear_later_are_there() -> None:
+    source = Source()
+    box = ToolBox(source)
+    assert box.specs() == ()
+    source.answers["new"] = "here"
+    assert await box.call("new", {}) == "here"
+
+
+async def test_tool_gets_the_checked_arguments() -> None:
+    source = Source(one="1")
+    await ToolBox(source).call("one", {"n": 2.0})
+    assert source.arguments == {"n": 2}
+
+
+async def test_wrong_arguments_do_not_reach_the_tool() -> None:
+    source = Source(one="1")
+    with pytest.raises(ToolError, match="integer"):
+        await ToolBox(source).call("one", {"n": "two"})
+    assert source.arguments == {}
+
+
+async def test_unknown_tool_is_told_with_what_there_is() -> None:
+    with pytest.raises(ToolError, match="no tool 'two'; there are: one"):
+        await ToolBox(Source(one="1")).call("two", {})
+
+
+async def test_failure_of_a_tool_passes_through() -> None:
+    with pytest.raises(ToolError, match="out of paper"):
+        await ToolBox(Source(one=ToolError("out of paper"))).call("one", {})
+
+
+async def test_slow_tool_is_given_up() -> None:
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(ToolError, match="did not answer in time"):
+        await ToolBox(Source(one=1e6)).call("one", {})
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(CALL_TIMEOUT_S)
+
+
+async def test_long_result_is_cut() -> None:
+    result = await ToolBox(Source(one="x" * 100_000)).call("one", {})
+    assert len(result) < MAX_RESULT_CHARS + 20

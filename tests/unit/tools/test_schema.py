@@ -1,0 +1,96 @@
+"""Arguments are checked before a device is troubled with them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mimi_mqtt.errors import ToolError
+from mimi_mqtt.tools.schema import MAX_STRING_CHARS, check_arguments
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "volume": {"type": "integer", "minimum": 0, "maximum": 100},
+        "on": {"type": "boolean"},
+        "theme": {"type": "string", "enum": ["light", "dark"]},
+        "label": {"type": "string", "maxLength": 10},
+        "gain": {"type": "number", "minimum": -1.5},
+    },
+    "required": ["volume"],
+}
+
+
+def check(**arguments: Any) -> dict[str, Any]:
+    return check_arguments("tool", SCHEMA, arguments)
+
+
+def test_good_arguments_pass() -> None:
+    arguments = {"volume": 40, "on": True, "theme": "dark", "label": "tea", "gain": 0.5}
+    assert check(**arguments) == arguments
+
+
+def test_whole_number_written_with_a_point_is_an_integer() -> None:
+    volume = check(volume=40.0)["volume"]
+    assert volume == 40
+    assert type(volume) is int
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({}, "'volume' is missing"),
+        ({"volume": "40"}, "volume must be an integer"),
+        ({"volume": 40.5}, "volume must be an integer"),
+        ({"volume": True}, "volume must be an integer"),
+        ({"volume": None}, "volume must be an integer"),
+        ({"volume": float("nan")}, "volume must be an integer"),
+        ({"volume": 2**60}, "volume must be an integer"),
+        ({"volume": 101}, "at least 0 and at most 100"),
+        ({"volume": -1}, "at least 0 and at most 100"),
+        ({"volume": 1, "on": 1}, "on must be true or false"),
+        ({"volume": 1, "theme": "pink"}, "theme must be one of light, dark"),
+        ({"volume": 1, "label": "much too long"}, "label must have at most 10 characters"),
+        ({"volume": 1, "label": ["x"]}, "label must be a string"),
+        ({"volume": 1, "gain": float("inf")}, "gain must be a number"),
+        ({"volume": 1, "gain": float("nan")}, "gain must be a number"),
+        ({"volume": 1, "gain": -2}, "gain must be at least -1.5"),
+        ({"volume": 1, "colour": "red"}, "there is no argument 'colour'; it takes: volume, on, theme"),
+    ],
+)
+def test_wrong_argument_is_named_with_what_is_allowed(arguments: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ToolError, match=complaint):
+        check_arguments("tool", SCHEMA, arguments)
+
+
+def test_argument_with_a_default_may_be_missing() -> None:
+    schema = {"properties": {"n": {"type": "integer", "default": 3}}, "required": ["n"]}
+    assert check_arguments("tool", schema, {}) == {}
+
+
+def test_strings_are_bounded_without_a_limit_in_the_schema() -> None:
+    with pytest.raises(ToolError, match="at most"):
+        check_arguments(
+            "tool", {"properties": {"s": {"type": "string"}}}, {"s": "x" * (MAX_STRING_CHARS + 1)}
+        )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+WORDS = st.sampled_from(
+    ["type", "properties", "required", "minimum", "maximum", "enum", "maxLength", "a", "b"]
+)
+
+
+@given(st.dictionaries(WORDS, JSON | st.dictionaries(WORDS, JSON, max_size=4), max_size=5), st.data())
+def test_whatever_the_schema_only_tool_errors_are_raised(schema: dict[str, Any], data: st.DataObject) -> None:
+    arguments = data.draw(st.dictionaries(st.sampled_from(["a", "b", "type"]), JSON, max_size=3))
+    try:
+        checked = check_arguments("tool", schema, arguments)
+    except ToolError:
+        return
+    assert checked.keys() == arguments.keys()
