@@ -216,9 +216,10 @@ class Reply:
                 if self._mute:
                     self._unspoken += sentence.piece
                     continue
-                await self._frames.put(sentence)
                 if sentence.speech:
                     await self._synthesize(encoder, sentence)
+                else:
+                    await self._frames.put(sentence)
             for frame in await encoder.end():
                 await self._frames.put(frame)
         await self._frames.put(None)
@@ -235,6 +236,8 @@ class Reply:
                 aclosing(encoder.sentence(chunks)) as frames,
             ):
                 async for frame in frames:
+                    if spoken.end == begin:
+                        await self._frames.put(sentence)
                     spoken.end += 1
                     self._context.progress()
                     await self._frames.put(frame)

@@ -1,5 +1,7 @@
 """One utterance on its way to the speech-to-text provider, at the provider's rate."""
 
+import numpy as np
+
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.errors import ProviderError
@@ -32,6 +34,8 @@ class Utterance:
             raise self._failure
         if self._transcription is None:
             return Transcript("", final=True)
+        if self._resampler is not None:
+            self._transcription.push(self._resampler.process(np.zeros(0, np.int16), last=True))
         return await self._transcription.finish()
 
     async def aclose(self) -> None:
