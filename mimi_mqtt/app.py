@@ -1,7 +1,7 @@
 """The composition root: builds the parts, owns their lifetimes, starts and stops them in order.
 
-Read `App.start` for what the server consists of. It goes away in the opposite order, so: stop accepting, let the
-current sentences end, say goodbye to every session, flush the store, close.
+Read `App.start` for what the server consists of. It goes away in the opposite order, so: stop accepting, let
+the current sentences end, say goodbye to every session, flush the store, close.
 """
 
 import asyncio
@@ -197,7 +197,7 @@ class App:
             "http": PartHealth(self._http.healthy, f"port {self.http_port}"),
             "mqtt": PartHealth(
                 True,
-                f"port {self.mqtt_port}; {connections['device']} devices, {connections['general']} other clients",
+                f"port {self.mqtt_port}; {connections['device']} devices, {connections['general']} others",
             ),
             "udp": PartHealth(self._udp.running, f"port {self._udp.port}; {self._udp.count} channels"),
             "sessions": PartHealth(True, f"{self._sessions.count} live"),
