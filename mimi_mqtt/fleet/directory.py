@@ -26,6 +26,7 @@ _logger = logging.getLogger(__name__)
 _KNOWN = Gauge("mimi_fleet_devices", "Devices that may connect")
 
 _SEEN_EVERY_S = 30.0
+_CLOSE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class DeviceDirectory:
         self._revision = 0
         self._seen: dict[str, datetime] = {}
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._failing = False
         self.on_revoked: Callable[[str], None] = _nobody
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
@@ -83,15 +85,21 @@ class DeviceDirectory:
         """Reads every device, and keeps up with changes from now on. Raises StoreError."""
         await self.refresh()
         if self._task is None:
+            self._closing.clear()
             self._task = asyncio.create_task(self._keep_up(), name="device-directory")
 
     async def aclose(self) -> None:
         """Stops keeping up and writes when devices were last seen; safe to call twice."""
         task, self._task = self._task, None
-        if task is not None:
+        if task is None:
+            return
+        # A query is not cut off half-way: its connection would be lost to the pool.
+        self._closing.set()
+        _, late = await asyncio.wait({task}, timeout=_CLOSE_TIMEOUT_S)
+        if late:
             task.cancel()
             await asyncio.wait({task})
-            await self._save_seen()
+        await self._save_seen()
 
     def get(self, device_id: str) -> DeviceInfo | None:
         """The device, or None when there is none that may connect."""
@@ -151,8 +159,7 @@ class DeviceDirectory:
     async def _keep_up(self) -> None:
         loop = asyncio.get_running_loop()
         next_seen = loop.time() + _SEEN_EVERY_S
-        while True:
-            await asyncio.sleep(self._refresh_s)
+        while not await self._closes_within(self._refresh_s):
             try:
                 await self.refresh()
             except StoreError as error:
@@ -164,6 +171,13 @@ class DeviceDirectory:
             if loop.time() >= next_seen:
                 next_seen = loop.time() + _SEEN_EVERY_S
                 await self._save_seen()
+
+    async def _closes_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._closing.wait()
+        except TimeoutError:
+            return False
 
     async def _save_seen(self) -> None:
         seen, self._seen = self._seen, {}

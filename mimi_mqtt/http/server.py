@@ -20,8 +20,7 @@ HEADER_TIMEOUT_S = 10.0
 
 _MAX_HEAD_BYTES = 16_384
 _KEEP_ALIVE_S = 5
-_GRACE_S = 1
-_STOP_TIMEOUT_S = 2.0
+_GRACE_S = 1.0
 
 
 class BoundedHttpProtocol(H11Protocol):
@@ -103,7 +102,6 @@ class HttpServer:
             date_header=False,
             h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_GRACE_S,
         )
         self._server: Server | None = None
         self._socket: socket.socket | None = None
@@ -136,15 +134,20 @@ class HttpServer:
         """Stops accepting, lets answers end for a moment, closes everything; within 2 s. Safe to call
         twice."""
         server, self._server = self._server, None
+        self._socket = None
         if server is None:
             return
-        sockets = [self._socket] if self._socket is not None else []
-        self._socket = None
-        try:
-            async with asyncio.timeout(_STOP_TIMEOUT_S):
-                await server.shutdown(sockets=sockets)
-        except TimeoutError:
-            _logger.warning("some HTTP connections had to be cut")
-        for connection in list(server.server_state.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+        for listener in server.servers:
+            listener.close()
+        state = server.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            await asyncio.wait(set(state.tasks), timeout=_GRACE_S)
+        if late := set(state.tasks):
+            _logger.warning("%d HTTP requests had to be cut", len(late))
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late, timeout=_GRACE_S)
+        for connection in list(state.connections):
+            connection.transport.abort()

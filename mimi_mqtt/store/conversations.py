@@ -29,7 +29,7 @@ _MAX_TOOLS = 64
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """One finished turn. `started_at` is aware; `timings_ms` counts from the turn's begin; `number` from 1.
+    """One finished turn. `started_at` is in UTC; `timings_ms` counts from the turn's begin; `number` from 1.
 
     Longer texts than the tables hold are cut.
     """
@@ -66,18 +66,19 @@ async def forget_before(session: AsyncSession, moment: datetime) -> None:
 async def save_turns(session: AsyncSession, records: Sequence[TurnRecord]) -> None:
     """Writes finished turns; one that is there already is replaced."""
     for record in records:
+        started_at = record.started_at if record.started_at.tzinfo else record.started_at.replace(tzinfo=UTC)
         session_id = bounded(record.session_id, tables.SESSION_ID_CHARS)
         conversation = await session.get(Conversation, session_id)
         if conversation is None:
             conversation = Conversation(
                 id=session_id,
                 device_id=bounded(record.device_id, tables.DEVICE_ID_CHARS),
-                started_at=record.started_at,
-                last_turn_at=record.started_at,
+                started_at=started_at,
+                last_turn_at=started_at,
             )
             session.add(conversation)
             await session.flush()
-        conversation.last_turn_at = max(conversation.last_turn_at, record.started_at)
+        conversation.last_turn_at = max(conversation.last_turn_at, started_at)
         await session.execute(
             delete(Turn).where(col(Turn.conversation_id) == session_id, col(Turn.number) == record.number)
         )
@@ -85,7 +86,7 @@ async def save_turns(session: AsyncSession, records: Sequence[TurnRecord]) -> No
             Turn(
                 conversation_id=session_id,
                 number=record.number,
-                started_at=record.started_at,
+                started_at=started_at,
                 mode=bounded(record.mode, tables.WORD_CHARS),
                 heard=bounded(record.heard, tables.HEARD_CHARS),
                 reply=bounded(record.reply, tables.REPLY_CHARS),

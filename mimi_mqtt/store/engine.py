@@ -5,10 +5,10 @@ Callers see StoreError and nothing else.
 """
 
 import asyncio
-import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, event, make_url
@@ -82,19 +82,25 @@ class Store:
             engine, self._engine = self._engine, None
             await engine.dispose()
 
-    @contextlib.asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
+    def read(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A transaction that only reads, of one moment's state. Raises StoreError."""
+        return self._reading()
+
+    def write(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A transaction that commits when the block ends well. Raises StoreConflict and StoreError."""
+        return self._committing()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncSession]:
         with self._explained():
             async with AsyncSession(self._opened(), expire_on_commit=False) as session:
                 yield session
 
-    @contextlib.asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that commits when the block ends well. Raises StoreConflict and StoreError."""
+    @asynccontextmanager
+    async def _committing(self) -> AsyncIterator[AsyncSession]:
         with self._explained():
             engine = self._opened().execution_options(mimi_writes=True)
-            turn = self._writing if engine.dialect.name == "sqlite" else contextlib.nullcontext()
+            turn = self._writing if engine.dialect.name == "sqlite" else nullcontext()
             async with turn, AsyncSession(engine, expire_on_commit=False) as session, session.begin():
                 yield session
 
@@ -103,7 +109,7 @@ class Store:
             raise StoreError("the database is not open")
         return self._engine
 
-    @contextlib.contextmanager
+    @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield

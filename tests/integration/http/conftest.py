@@ -1,0 +1,82 @@
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+
+from mimi_mqtt.config import AccountSettings, HttpSettings, OtaSettings
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.directory import DeviceDirectory
+from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
+from mimi_mqtt.http.app import build_app
+from mimi_mqtt.http.health import PartHealth
+from mimi_mqtt.http.server import HttpServer
+from mimi_mqtt.store.engine import Store
+
+
+@dataclass
+class Server:
+    """An HTTP server with a fleet and a database of its own, on a free port of the loopback."""
+
+    folder: Path
+    store: Store
+    directory: DeviceDirectory
+    http: HttpServer
+    port: int
+    client: httpx.AsyncClient
+    health: dict[str, PartHealth] = field(default_factory=lambda: {"store": PartHealth(True, "SQLite")})
+
+
+Start = Callable[..., Awaitable[Server]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts a server; called again, a second one on the same database."""
+    async with AsyncExitStack() as stack:
+
+        async def started(
+            *,
+            http: HttpSettings | None = None,
+            ota: OtaSettings | None = None,
+            mqtt_websocket: ASGIApp | None = None,
+            header_timeout_s: float = 10.0,
+            public_host: str | None = None,
+        ) -> Server:
+            settings = http or HttpSettings()
+            store = Store(f"sqlite:///{tmp_path}/mimi.db")
+            await store.open()
+            stack.push_async_callback(store.aclose)
+            credentials = Credentials.load(tmp_path)
+            directory = DeviceDirectory(store, credentials, AccountSettings(), refresh_s=0.001)
+            await directory.start()
+            stack.push_async_callback(directory.aclose)
+            endpoints = Endpoints(mqtt_port=1883, udp_port=8884, public_host=public_host)
+            provisioner = Provisioner(store, directory, credentials, endpoints, ota or OtaSettings())
+            health = {"store": PartHealth(True, "SQLite")}
+            app = build_app(
+                provisioner=provisioner,
+                directory=directory,
+                health=lambda: health,
+                mqtt_websocket=mqtt_websocket,
+                settings=settings,
+            )
+            server = HttpServer(app, settings, header_timeout_s=header_timeout_s, max_websocket_bytes=4096)
+            sock = socket.create_server(("127.0.0.1", 0))
+            sock.setblocking(False)
+            await server.start(sock)
+            stack.push_async_callback(server.aclose)
+            client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}")
+            await stack.enter_async_context(client)
+            return Server(tmp_path, store, directory, server, server.port, client, health)
+
+        yield started
+
+
+@pytest.fixture
+async def server(start: Start) -> Server:
+    return await start()

@@ -1,0 +1,252 @@
+import asyncio
+import json
+import logging
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mimi_mqtt.cli import main
+from mimi_mqtt.config import HttpSettings, OtaSettings
+from tests.integration.http.conftest import Server, Start
+
+MAC = "aa:bb:cc:00:11:22"
+DEVICE = "aa-bb-cc-00-11-22"
+HEADERS = {
+    "Device-Id": MAC,
+    "Client-Id": "7f9d2c1e-6a1b-4c62-9a3e-0123456789ab",
+    "User-Agent": "bread-compact-wifi/2.0.4",
+    "Accept-Language": "en-US",
+    "Activation-Version": "1",
+}
+
+
+@pytest.fixture
+async def generous(start: Start) -> Server:
+    """A server that never says "too many"."""
+    return await start(http=HttpSettings(requests_per_minute=100_000))
+
+
+async def ask(server: Server, path: str = "/xiaozhi/ota/", **headers: str) -> httpx.Response:
+    extra = {name.replace("_", "-"): text for name, text in headers.items()}
+    return await server.client.post(path, headers=HEADERS | extra, json={"version": 2})
+
+
+@pytest.mark.parametrize("path", ["/xiaozhi/ota/", "/xiaozhi/ota", "/api/ota/", "/api/ota", "/ota/", "/ota"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_device_is_answered_at_every_known_address(server: Server, path: str, method: str) -> None:
+    reply = await server.client.request(method, path, headers=HEADERS)
+    assert reply.status_code == 200
+    assert reply.headers["content-length"] == str(len(reply.content))
+    assert "server" not in reply.headers
+    told = reply.json()
+    assert told["mqtt"]["endpoint"] == "127.0.0.1:1883"
+    assert told["mqtt"]["client_id"] == told["mqtt"]["username"] == DEVICE
+    assert isinstance(told["mqtt"]["keepalive"], int)
+    assert len(bytes.fromhex(told["udp"]["key"])) == 16
+    password = told["mqtt"]["password"].encode()
+    assert server.directory.authenticate(DEVICE, DEVICE, password) is not None
+
+
+async def test_credentials_survive_a_restart_of_the_server(start: Start) -> None:
+    first = await start()
+    before = (await ask(first)).json()
+    await first.http.aclose()
+    await first.directory.aclose()
+    await first.store.aclose()
+    second = await start()
+    password = before["mqtt"]["password"].encode()
+    assert second.directory.authenticate(DEVICE, DEVICE, password) is not None
+    after = (await ask(second)).json()
+    assert (before["mqtt"], before["udp"]) == (after["mqtt"], after["udp"])
+
+
+@pytest.mark.parametrize(
+    ("host", "advertised"),
+    [
+        ("voice.lan:8003", "voice.lan"),
+        ("192.168.7.7", "192.168.7.7"),
+        ("[::1]:8003", "127.0.0.1"),
+        ("evil.example:1883:8003", "127.0.0.1"),
+        ("evil.example/x", "127.0.0.1"),
+        ("<b>", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("a" * 300, "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ],
+)
+async def test_the_advertised_host_is_the_one_used_if_it_can_be_one(
+    server: Server, host: str, advertised: str
+) -> None:
+    told = (await ask(server, Host=host)).json()
+    assert told["mqtt"]["endpoint"] == f"{advertised}:1883"
+    assert told["udp"]["server"] == advertised
+
+
+async def test_forwarded_headers_of_strangers_are_not_believed(start: Start) -> None:
+    server = await start(http=HttpSettings(requests_per_minute=2))
+    replies = [
+        await ask(server, X_Forwarded_Host="evil.example", X_Forwarded_For=f"10.0.0.{number}")
+        for number in range(3)
+    ]
+    assert replies[0].json()["mqtt"]["endpoint"] == "127.0.0.1:1883"
+    assert [reply.status_code for reply in replies] == [200, 200, 429]
+
+
+async def test_a_public_host_is_told_whatever_the_device_used(start: Start) -> None:
+    server = await start(public_host="voice.example")
+    assert (await ask(server)).json()["mqtt"]["endpoint"] == "voice.example:1883"
+
+
+async def test_activation_from_the_first_question_to_the_credentials(
+    start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = await start(ota=OtaSettings(new_devices="activate"))
+    monkeypatch.chdir(server.folder)
+    monkeypatch.setenv("MIMI_SERVER__DATA_DIR", str(server.folder))
+    asked = (await ask(server)).json()
+    assert "mqtt" not in asked
+    assert "udp" not in asked
+    code = asked["activation"]["code"]
+    assert asked["activation"]["timeout_ms"] > 0
+
+    async def poll(**headers: str) -> httpx.Response:
+        return await server.client.post("/xiaozhi/ota/activate", headers=HEADERS | headers, json={})
+
+    assert (await poll()).status_code == 202
+    assert await asyncio.to_thread(main, ["devices", "allow", code]) == 0
+    assert "is allowed" in capsys.readouterr().out
+    assert (await poll()).status_code == 200
+    assert (await poll(**{"Client-Id": "another"})).status_code == 403
+    told = (await ask(server)).json()
+    assert "activation" not in told
+    password = told["mqtt"]["password"].encode()
+    assert server.directory.authenticate(DEVICE, DEVICE, password) is not None
+
+
+async def test_revoking_on_the_command_line_ends_a_running_servers_device(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(server.folder)
+    monkeypatch.setenv("MIMI_SERVER__DATA_DIR", str(server.folder))
+    password = (await ask(server)).json()["mqtt"]["password"].encode()
+    revoked: asyncio.Queue[str] = asyncio.Queue()
+    server.directory.on_revoked = revoked.put_nowait
+    assert await asyncio.to_thread(main, ["devices", "revoke", MAC]) == 0
+    assert await revoked.get() == DEVICE
+    assert server.directory.authenticate(DEVICE, DEVICE, password) is None
+    assert "activation" in (await ask(server)).json()
+    assert "is revoked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["/xiaozhi/ota/activate", "/ota/activate/", "/xiaozhi/ota//activate"])
+async def test_a_poll_without_a_code_is_told_to_ask_again(server: Server, path: str) -> None:
+    reply = await server.client.post(path, headers=HEADERS)
+    assert reply.status_code == 403
+    assert "ask OTA again" in reply.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[]", b"{", b'{"algorithm":"none"}', b'{"algorithm":"hmac-sha256","challenge":1}', b"\xff" * 20],
+)
+async def test_a_broken_poll_is_a_400_that_says_why(server: Server, body: bytes) -> None:
+    reply = await server.client.post("/xiaozhi/ota/activate", headers=HEADERS, content=body)
+    assert reply.status_code == 400
+    assert reply.json()["error"]
+
+
+async def test_a_version_two_poll_is_checked_by_its_challenge(start: Start) -> None:
+    server = await start(ota=OtaSettings(new_devices="activate"))
+    challenge = (await ask(server)).json()["activation"]["challenge"]
+    for sent, status in ((challenge, 202), ("0" * 32, 403)):
+        body = {"algorithm": "hmac-sha256", "serial_number": "s", "challenge": sent, "hmac": "00" * 32}
+        reply = await server.client.post("/xiaozhi/ota/activate", headers=HEADERS, json=body)
+        assert reply.status_code == status
+
+
+@pytest.mark.parametrize("mac", [None, "", "nonsense", "aa:bb:cc:00:11", "aa:bb:cc:00:11:22:33", "é" * 17])
+async def test_a_request_without_a_mac_address_is_told_what_is_missing(
+    server: Server, mac: str | None
+) -> None:
+    headers = [] if mac is None else [(b"Device-Id", mac.encode("latin-1"))]
+    reply = await server.client.post("/xiaozhi/ota/", headers=headers)
+    assert reply.status_code == 400
+    assert "Device-Id" in reply.json()["error"]
+
+
+async def test_no_more_devices_than_configured_are_taken_in(start: Start) -> None:
+    server = await start(ota=OtaSettings(max_devices=1))
+    assert (await ask(server)).status_code == 200
+    reply = await ask(server, Device_Id="aa:bb:cc:00:11:23")
+    assert reply.status_code == 503
+    assert "ota.max_devices" in reply.json()["error"]
+    assert (await ask(server)).status_code == 200
+
+
+async def test_a_body_beyond_the_bound_is_refused_announced_or_not(start: Start) -> None:
+    server = await start(http=HttpSettings(max_body_bytes=4096))
+
+    async def chunks() -> object:
+        for _ in range(50):
+            yield b" " * 1000
+
+    far = await server.client.post("/ota/activate", headers=HEADERS, content=b" " * 50_000)
+    announced = await server.client.post("/ota/", headers=HEADERS, content=b" " * 4097)
+    chunked = await server.client.post("/ota/", headers=HEADERS, content=chunks())  # type: ignore[arg-type]
+    exact = await server.client.post("/ota/", headers=HEADERS, content=b" " * 4096)
+    assert [reply.status_code for reply in (far, announced, chunked, exact)] == [413, 413, 413, 200]
+    assert "http.max_body_bytes" in announced.json()["error"]
+
+
+async def test_a_failing_database_is_a_503_without_its_details(server: Server) -> None:
+    await server.directory.aclose()
+    await server.store.aclose()
+    reply = await ask(server)
+    assert reply.status_code == 503
+    assert str(server.folder) not in reply.text
+
+
+async def test_many_new_devices_at_once_are_all_taken_in(server: Server) -> None:
+    replies = await asyncio.gather(
+        *(ask(server, Device_Id=f"aa:bb:cc:00:11:{number:02x}") for number in range(50))
+    )
+    assert {reply.status_code for reply in replies} == {200}
+    assert len({reply.json()["mqtt"]["password"] for reply in replies}) == 50
+    assert len(server.directory) == 50
+
+
+async def test_no_secret_is_ever_logged(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        server = await start()
+        told = (await ask(server)).json()
+        await ask(server, Client_Id="thief")
+        server.directory.authenticate(DEVICE, DEVICE, told["mqtt"]["password"].encode())
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith(("mimi", "uvicorn"))]
+    logged = "\n".join(lines)
+    assert told["mqtt"]["password"] not in logged
+    assert told["udp"]["key"] not in logged
+    assert (server.folder / "server.secret").read_text().strip() not in logged
+
+
+_HEADER_TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=300)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    headers=st.dictionaries(
+        st.sampled_from(["Device-Id", "Client-Id", "User-Agent", "Accept-Language", "Activation-Version",
+                         "Serial-Number", "Host", "Accept", "Content-Type"]),
+        _HEADER_TEXT.map(str.strip),
+    ),
+    body=st.one_of(st.binary(max_size=300), st.just(b"[" * 50_000), st.just(b'{"a":' * 12_000)),
+    path=st.sampled_from(["/xiaozhi/ota/", "/ota", "/xiaozhi/ota/activate"]),
+)  # fmt: skip
+async def test_whatever_is_sent_is_answered_with_json(
+    generous: Server, headers: dict[str, str], body: bytes, path: str
+) -> None:
+    reply = await generous.client.post(path, headers=headers, content=body)
+    assert reply.status_code in (200, 202, 400, 403)
+    answered = json.loads(reply.content)
+    assert reply.status_code in (200, 202) or answered["error"]

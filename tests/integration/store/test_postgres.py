@@ -1,0 +1,97 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlmodel import SQLModel
+
+from mimi_mqtt.config import AccountSettings, OtaSettings
+from mimi_mqtt.fleet import activation
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.directory import DeviceDirectory
+from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
+from mimi_mqtt.store import conversations, devices
+from mimi_mqtt.store.conversations import ConversationLog, TurnRecord
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.wire.ota import OtaRequest
+
+NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
+DEVICE = "aa-bb-cc-00-11-22"
+
+
+def asking(client_id: str, number: int = 0x22) -> OtaRequest:
+    return OtaRequest(
+        device_id=f"aa-bb-cc-00-11-{number:02x}",
+        client_id=client_id,
+        report={"text": "\0 ü", "list": [1.5, None]},
+    )
+
+
+async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), SQLModel.metadata))
+
+    credentials = Credentials.load(tmp_path)
+    nodes = [Store(postgres_url), Store(postgres_url)]
+    await asyncio.gather(*(node.open() for node in nodes))
+    async with nodes[0].read() as session:
+        assert await (await session.connection()).run_sync(differences) == []
+    directories = [DeviceDirectory(node, credentials, AccountSettings(), refresh_s=3600) for node in nodes]
+    provisioners = []
+    for node, directory in zip(nodes, directories, strict=True):
+        await directory.start()
+        endpoints = Endpoints(mqtt_port=1883, udp_port=8884)
+        provisioners.append(Provisioner(node, directory, credentials, endpoints, OtaSettings()))
+
+    # The same new device at both nodes at once: one Client-Id wins, the other one waits.
+    answers = await asyncio.gather(
+        *(provisioners[number % 2].provision(asking(f"uuid-{number}"), "10.0.0.1") for number in range(4))
+    )
+    assert sum(answer.mqtt is not None for answer in answers) == 1
+    # Many devices at both: every node learns of all of them.
+    await asyncio.gather(
+        *(
+            provisioners[number % 2].provision(asking("uuid", number), "10.0.0.1")
+            for number in range(0x30, 0x60)
+        )
+    )
+    for directory in directories:
+        await directory.refresh()
+        assert len(directory) == 49
+
+    revoked: list[str] = []
+    directories[1].on_revoked = revoked.append
+    await activation.revoke(nodes[0], DEVICE, NOW)
+    await directories[1].refresh()
+    assert revoked == [DEVICE]
+    async with nodes[1].read() as session:
+        report = await devices.last_report(session, "aa-bb-cc-00-11-30")
+    assert report is not None
+    assert report.report == {"text": "\0 ü", "list": [1.5, None]}
+
+    log = ConversationLog(nodes[0])
+    for number in range(3):
+        log.add_turn(
+            TurnRecord(
+                "s1", DEVICE, number, NOW, "auto", "he\0ard", "reply", "spoken", {"stop": 1.0}, ("tool",)
+            )
+        )
+    log.add_turn(TurnRecord("old", DEVICE, 1, NOW - timedelta(days=900), "auto", "", "", "spoken", {}))
+    await log.start()
+    await log.aclose()
+    async with nodes[1].read() as session:
+        turns = await conversations.turns(session, "s1")
+        assert [(turn.heard, turn.timings_ms, turn.started_at) for turn in turns] == [
+            ("heard", {"stop": 1.0}, NOW)
+        ] * 3
+    async with nodes[1].write() as session:
+        await conversations.forget_before(session, NOW - timedelta(days=90))
+    async with nodes[0].read() as session:
+        assert [found.id for found in await conversations.latest(session, DEVICE)] == ["s1"]
+    assert log.dropped == 0
+    for directory in directories:
+        await directory.aclose()
+    for node in nodes:
+        await node.aclose()

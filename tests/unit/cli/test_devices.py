@@ -1,0 +1,162 @@
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mimi_mqtt.cli import main
+from mimi_mqtt.fleet.activation import CODE_LIFETIME, Asker, ask
+from mimi_mqtt.store import devices
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.tables import Device
+
+NOW = datetime.now(UTC)
+KNOWN = "aa-bb-cc-00-11-22"
+NEW = "aa-bb-cc-00-11-33"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with one device and one that waits to be allowed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIMI_CONFIG", raising=False)
+    (tmp_path / "broker.yaml").write_text(f"server: {{data_dir: {tmp_path / 'data'}}}\n")
+    asyncio.run(_fill(_url(tmp_path)))
+    return tmp_path
+
+
+def _url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'data' / 'mimi.db'}"
+
+
+async def _fill(url: str) -> None:
+    store = Store(url)
+    await store.open()
+    async with store.write() as session:
+        device = Device(
+            id=KNOWN,
+            client_id="one",
+            board="bread",
+            revision=0,
+            created_at=NOW,
+            updated_at=NOW,
+            last_seen_at=NOW,
+        )
+        await devices.save_changed(session, device, NOW)
+        await ask(session, Asker(NEW, "two", board="box\x1b[2J"), NOW)
+        await ask(session, Asker("aa-bb-cc-00-11-44", "three"), NOW - CODE_LIFETIME - timedelta(minutes=1))
+    await store.aclose()
+
+
+def _device(folder: Path, device_id: str) -> Device:
+    async def read() -> Device:
+        store = Store(_url(folder))
+        await store.open()
+        async with store.read() as session:
+            found = await devices.get(session, device_id)
+        await store.aclose()
+        assert found is not None
+        return found
+
+    return asyncio.run(read())
+
+
+def _listed(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, object]]]:
+    capsys.readouterr()
+    assert main(["devices", "list", "--json"]) == 0
+    listed: dict[str, list[dict[str, object]]] = json.loads(capsys.readouterr().out)
+    return listed
+
+
+def test_the_list_shows_devices_and_who_waits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = _listed(capsys)
+    assert [(device["id"], device["allowed"]) for device in listed["devices"]] == [(KNOWN, True)]
+    (waiting,) = listed["waiting"]
+    assert waiting["id"] == NEW
+    assert main(["devices", "list"]) == 0
+    out = capsys.readouterr().out
+    assert KNOWN in out
+    assert f"devices allow {waiting['code']}" in out
+
+
+def test_what_devices_say_does_not_control_the_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["devices", "list"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_waiting_device_is_allowed_by_its_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = str(_listed(capsys)["waiting"][0]["code"])
+    assert main(["devices", "allow", code]) == 0
+    assert _device(folder, NEW).client_id == "two"
+
+
+def test_a_device_is_revoked_and_allowed_again(folder: Path) -> None:
+    assert main(["devices", "revoke", "AA:BB:CC:00:11:22"]) == 0
+    revoked = _device(folder, KNOWN)
+    assert (revoked.allowed, revoked.epoch) == (False, 2)
+    assert main(["devices", "allow", KNOWN]) == 0
+    allowed = _device(folder, KNOWN)
+    assert (allowed.allowed, allowed.epoch) == (True, 2)
+
+
+def test_settings_are_changed_and_taken_back(folder: Path) -> None:
+    assert (
+        main(["devices", "set", KNOWN, "--transport", "websocket", "--name", "Kitchen", "--language", "de"])
+        == 0
+    )
+    device = _device(folder, KNOWN)
+    assert (device.transport, device.name, device.language) == ("websocket", "Kitchen", "de")
+    assert main(["devices", "set", KNOWN, "--transport", "default", "--name", ""]) == 0
+    device = _device(folder, KNOWN)
+    assert (device.transport, device.name, device.language) == (None, "", "de")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["allow", "000000x"], "nor a code of six digits"),
+        (["allow", "aa-bb-cc-99-99-99"], "never asked"),
+        (["revoke", NEW], "there is no device"),
+        (["set", KNOWN], "nothing to set"),
+        (["set", NEW, "--name", "x"], "there is no device"),
+    ],
+)
+def test_mistakes_are_explained_with_exit_code_1(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["devices", *arguments]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["forget"],
+        ["set", KNOWN, "--transport", "pigeon"],
+        ["set", KNOWN, "--language", "no such thing"],
+        ["allow"],
+    ],
+)
+def test_wrong_arguments_exit_with_code_2(folder: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["devices", *arguments])
+    assert caught.value.code == 2
+
+
+def test_a_wrong_configuration_exits_with_code_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "broker.yaml").write_text("nonsense: 1\n")
+    assert main(["devices", "list"]) == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_another_configuration_file_is_used_when_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "other.yaml").write_text(f"server: {{data_dir: {folder / 'nowhere'}}}\n")
+    assert main(["devices", "list", "--config", str(folder / "other.yaml")]) == 1
+    assert "there is no database" in capsys.readouterr().err
+    assert not (folder / "nowhere").exists()

@@ -1,0 +1,91 @@
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from mimi_mqtt.config import AccountSettings, OtaSettings
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.directory import DeviceDirectory
+from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.wire.ota import OtaRequest, OtaResponse
+
+MAC = "aa:bb:cc:00:11:22"
+DEVICE = "aa-bb-cc-00-11-22"
+
+
+@dataclass
+class Clock:
+    """A clock that tests move."""
+
+    now: datetime = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **delta: float) -> None:
+        self.now += timedelta(**delta)
+
+
+@dataclass
+class Fleet:
+    """A server's fleet on a database of its own, without the network."""
+
+    store: Store
+    credentials: Credentials
+    directory: DeviceDirectory
+    clock: Clock
+    revoked: list[str] = field(default_factory=list)
+
+    def provisioner(
+        self,
+        *,
+        new_devices: Literal["allow", "activate"] = "allow",
+        transport: Literal["mqtt", "websocket"] = "mqtt",
+        max_devices: int = 100,
+        endpoints: Endpoints | None = None,
+        timezone: str | None = None,
+    ) -> Provisioner:
+        return Provisioner(
+            self.store,
+            self.directory,
+            self.credentials,
+            endpoints or Endpoints(mqtt_port=1883, udp_port=8884),
+            OtaSettings(new_devices=new_devices, transport=transport, max_devices=max_devices),
+            keepalive_s=240,
+            timezone=timezone,
+            clock=self.clock,
+        )
+
+
+def asking(client_id: str = "uuid-1", mac: str = MAC, **headers: str) -> OtaRequest:
+    """An OTA request of a stock device."""
+    head = {"Device-Id": mac, "User-Agent": "bread-compact-wifi/2.0.4", "Accept-Language": "en-US"}
+    if client_id:
+        head["Client-Id"] = client_id
+    return OtaRequest.from_http(
+        head | {name.replace("_", "-"): text for name, text in headers.items()}, b"{}"
+    )
+
+
+def password_of(response: OtaResponse) -> bytes:
+    """The MQTT password a response carries."""
+    assert response.mqtt is not None
+    return response.mqtt.password.encode()
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    store = Store(f"sqlite:///{tmp_path}/mimi.db")
+    await store.open()
+    credentials = Credentials.load(tmp_path)
+    directory = DeviceDirectory(store, credentials, AccountSettings())
+    found = Fleet(store, credentials, directory, Clock())
+    directory.on_revoked = found.revoked.append
+    await directory.start()
+    yield found
+    await directory.aclose()
+    await store.aclose()

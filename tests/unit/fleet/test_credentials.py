@@ -1,0 +1,105 @@
+import base64
+import hashlib
+import hmac
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mimi_mqtt.errors import StartupError
+from mimi_mqtt.fleet.credentials import SECRET_FILE, Credentials
+
+DEVICE = "aa-bb-cc-00-11-22"
+SECRET = bytes(range(32))
+
+
+def test_credentials_are_hmacs_of_secret_device_and_epoch() -> None:
+    credentials = Credentials(SECRET)
+    password = hmac.new(SECRET, f"mqtt|{DEVICE}|3".encode(), hashlib.sha256).digest()
+    key = hmac.new(SECRET, f"udp|{DEVICE}|3".encode(), hashlib.sha256).digest()
+    assert credentials.mqtt_password(DEVICE, 3) == base64.urlsafe_b64encode(password).decode().rstrip("=")
+    assert credentials.udp_key(DEVICE, 3) == key[:16]
+
+
+def test_another_device_epoch_or_secret_makes_other_credentials() -> None:
+    made = {
+        (credentials.mqtt_password(device, epoch), credentials.udp_key(device, epoch))
+        for credentials in (Credentials(SECRET), Credentials(bytes(32)))
+        for device in (DEVICE, "aa-bb-cc-00-11-23")
+        for epoch in (1, 2)
+    }
+    assert len(made) == 8
+
+
+def test_only_the_right_password_is_right() -> None:
+    credentials = Credentials(SECRET)
+    password = credentials.mqtt_password(DEVICE, 1).encode()
+    assert credentials.check_password(password, DEVICE, 1)
+    assert not credentials.check_password(password, DEVICE, 2)
+    assert not credentials.check_password(password[:-1], DEVICE, 1)
+    assert not credentials.check_password(b"", DEVICE, 1)
+    assert not credentials.check_password("päßwörd".encode(), DEVICE, 1)
+
+
+def test_no_device_has_no_password_not_even_the_one_it_is_compared_with() -> None:
+    credentials = Credentials(SECRET)
+    password = credentials.mqtt_password("00-00-00-00-00-00", 0).encode()
+    assert not credentials.check_password(password, None, 0)
+
+
+def test_the_secret_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "data"
+    first = Credentials.load(folder)
+    again = Credentials.load(folder)
+    assert first.mqtt_password(DEVICE, 1) == again.mqtt_password(DEVICE, 1)
+    assert (folder / SECRET_FILE).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in folder.iterdir()] == [SECRET_FILE]
+
+
+def test_servers_that_start_at_once_share_one_secret(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        loaded = list(threads.map(lambda _: Credentials.load(tmp_path), range(16)))
+    assert len({credentials.mqtt_password(DEVICE, 1) for credentials in loaded}) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [SECRET_FILE]
+
+
+def test_a_file_system_without_links_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    first = Credentials.load(tmp_path)
+    assert first.mqtt_password(DEVICE, 1) == Credentials.load(tmp_path).mqtt_password(DEVICE, 1)
+    assert [path.name for path in tmp_path.iterdir()] == [SECRET_FILE]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    Credentials.load(tmp_path)
+    (tmp_path / SECRET_FILE).chmod(mode)
+    with pytest.raises(StartupError, match="chmod 600"):
+        Credentials.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"00ff", b"z" * 64, b"\xff" * 64, b"00" * 31])
+def test_a_short_or_damaged_secret_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / SECRET_FILE
+    path.touch(0o600)
+    path.write_bytes(content)
+    with pytest.raises(StartupError, match="is damaged"):
+        Credentials.load(tmp_path)
+
+
+def test_a_folder_that_can_not_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartupError, match=r"server\.data_dir"):
+        Credentials.load(tmp_path / "file" / "data")
+
+
+def test_nothing_of_the_secret_is_shown(tmp_path: Path) -> None:
+    credentials = Credentials.load(tmp_path)
+    secret = (tmp_path / SECRET_FILE).read_text().strip()
+    shown = f"{credentials!r} {credentials}"
+    assert secret not in shown
+    assert repr(bytes.fromhex(secret)) not in shown

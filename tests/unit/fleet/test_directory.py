@@ -1,0 +1,207 @@
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mimi_mqtt.config import AccountSettings
+from mimi_mqtt.errors import StoreError
+from mimi_mqtt.fleet import activation
+from mimi_mqtt.fleet.activation import DeviceChange
+from mimi_mqtt.fleet.directory import DeviceDirectory
+from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.store import devices
+from mimi_mqtt.store.engine import Store
+from tests.unit.fleet.conftest import DEVICE, Fleet, asking, password_of
+
+
+def with_accounts(fleet: Fleet, accounts: AccountSettings) -> DeviceDirectory:
+    return DeviceDirectory(fleet.store, fleet.credentials, accounts)
+
+
+async def test_a_device_under_its_own_client_id_is_a_device(fleet: Fleet) -> None:
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    assert fleet.directory.authenticate(DEVICE, DEVICE, password) == Identity(Role.DEVICE, DEVICE, DEVICE)
+
+
+async def test_its_credentials_under_another_client_id_open_a_testers_connection(fleet: Fleet) -> None:
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    assert fleet.directory.authenticate("mqttx", DEVICE, password) == Identity(Role.TESTER, DEVICE, DEVICE)
+
+
+async def test_wrong_and_missing_credentials_are_refused(fleet: Fleet) -> None:
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    other = "aa-bb-cc-00-11-33"
+    for client_id, username, given in (
+        (DEVICE, DEVICE, b"wrong"),
+        (DEVICE, DEVICE, None),
+        (DEVICE, DEVICE, b""),
+        (DEVICE, None, password),
+        (DEVICE, "", password),
+        (other, other, password),
+        (DEVICE, DEVICE.upper(), password),
+        ("x", "admin", b""),
+        ("x", "admin", None),
+        ("x", None, None),
+    ):
+        assert fleet.directory.authenticate(client_id, username, given) is None
+
+
+async def test_the_administrator_needs_the_configured_password(fleet: Fleet) -> None:
+    directory = with_accounts(fleet, AccountSettings(admin_password=SecretStr("pässword")))
+    assert directory.authenticate("x", "admin", "pässword".encode()) == Identity(Role.ADMIN, "admin")
+    assert directory.authenticate("x", "admin", b"password") is None
+    assert directory.authenticate("x", "root", "pässword".encode()) is None
+
+
+async def test_anonymous_clients_are_let_in_only_when_configured(fleet: Fleet) -> None:
+    directory = with_accounts(fleet, AccountSettings(anonymous=True))
+    assert directory.authenticate("x", None, None) == Identity(Role.ANONYMOUS, "")
+    assert directory.authenticate("x", "somebody", None) is None
+    assert directory.authenticate("x", None, b"password without a name") is None
+
+
+async def test_an_unknown_user_costs_the_check_of_a_password(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    checked: list[str | None] = []
+
+    def check(_: object, password: bytes, device_id: str | None, epoch: int) -> bool:
+        del password, epoch
+        checked.append(device_id)
+        return False
+
+    monkeypatch.setattr(type(fleet.credentials), "check_password", check)
+    for username in (DEVICE, "nobody", "admin"):
+        assert fleet.directory.authenticate("x", username, b"wrong") is None
+    assert checked == [DEVICE, None, None]
+
+
+async def test_a_device_revoked_by_another_process_is_thrown_out(fleet: Fleet, tmp_path: Path) -> None:
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    other = Store(f"sqlite:///{tmp_path}/mimi.db")
+    await other.open()
+    await activation.revoke(other, DEVICE, fleet.clock())
+    await other.aclose()
+    await fleet.directory.refresh()
+    assert fleet.revoked == [DEVICE]
+    assert fleet.directory.authenticate(DEVICE, DEVICE, password) is None
+    assert fleet.directory.get(DEVICE) is None
+    assert len(fleet.directory) == 0
+
+
+async def test_an_old_password_stays_worthless_when_the_device_is_allowed_again(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    old = password_of(await provisioner.provision(asking(), "10.0.0.1"))
+    await activation.revoke(fleet.store, DEVICE, fleet.clock())
+    await activation.allow(fleet.store, DEVICE, fleet.clock())
+    new = password_of(await provisioner.provision(asking(), "10.0.0.1"))
+    assert fleet.directory.authenticate(DEVICE, DEVICE, old) is None
+    assert fleet.directory.authenticate(DEVICE, DEVICE, new) is not None
+
+
+async def test_a_row_that_arrives_late_does_not_bring_a_revoked_device_back(fleet: Fleet) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    async with fleet.store.read() as session:
+        before = await devices.get(session, DEVICE)
+    assert before is not None
+    await activation.revoke(fleet.store, DEVICE, fleet.clock())
+    await fleet.directory.refresh()
+    fleet.directory.apply(before)
+    assert fleet.directory.get(DEVICE) is None
+
+
+async def test_changed_settings_reach_the_directory_without_ending_connections(fleet: Fleet) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert (known.language, known.name, known.host) == ("en-US", "", "10.0.0.1")
+    wanted = DeviceChange(name=" Kitchen ", language="de", transport="websocket")
+    await activation.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await fleet.directory.refresh()
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert (known.language, known.name) == ("de", "Kitchen")
+    assert fleet.revoked == []
+
+
+async def test_devices_are_known_after_a_restart(fleet: Fleet) -> None:
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    again = with_accounts(fleet, AccountSettings())
+    await again.start()
+    assert again.authenticate(DEVICE, DEVICE, password) is not None
+    assert again.get(DEVICE) == fleet.directory.get(DEVICE)
+    await again.aclose()
+
+
+async def test_when_a_device_connected_is_written_at_the_end(fleet: Fleet) -> None:
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    fleet.directory.authenticate(DEVICE, DEVICE, password)
+    await fleet.directory.aclose()
+    async with fleet.store.read() as session:
+        found = await devices.get(session, DEVICE)
+    assert found is not None
+    assert found.last_seen_at > fleet.clock()
+
+
+async def test_keys_are_not_shown(fleet: Fleet) -> None:
+    response = await fleet.provisioner().provision(asking(), "10.0.0.1")
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert response.udp is not None
+    assert known.udp_key.hex() == response.udp.key
+    shown = f"{known!r} {known} {fleet.directory!r}"
+    assert repr(known.udp_key) not in shown
+    assert known.udp_key.hex() not in shown
+
+
+class FlakyStore(Store):
+    """A database that can be out of reach; `asked` counts how often it was read."""
+
+    broken = False
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked = asyncio.Semaphore(0)
+
+    def read(self) -> AbstractAsyncContextManager[AsyncSession]:
+        self.asked.release()
+        if self.broken:
+            raise StoreError("out of reach")
+        return super().read()
+
+
+async def test_changes_of_others_are_noticed_without_being_asked(fleet: Fleet, tmp_path: Path) -> None:
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    revoked = asyncio.Event()
+    directory = DeviceDirectory(fleet.store, fleet.credentials, AccountSettings(), refresh_s=0.001)
+    directory.on_revoked = lambda _: revoked.set()
+    await directory.start()
+    assert directory.authenticate(DEVICE, DEVICE, password) is not None
+    other = Store(f"sqlite:///{tmp_path}/mimi.db")
+    await other.open()
+    await activation.revoke(other, DEVICE, fleet.clock())
+    await other.aclose()
+    await revoked.wait()
+    assert directory.authenticate(DEVICE, DEVICE, password) is None
+    await directory.aclose()
+
+
+async def test_a_database_out_of_reach_leaves_what_was_known(fleet: Fleet, tmp_path: Path) -> None:
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    store = FlakyStore(f"sqlite:///{tmp_path}/mimi.db")
+    await store.open()
+    directory = DeviceDirectory(store, fleet.credentials, AccountSettings(), refresh_s=0.001)
+    await directory.start()
+    for broken in (True, False):
+        store.broken = broken
+        # Of four readings, the third came after the outcome of the second was taken in.
+        for _ in range(4):
+            await store.asked.acquire()
+        assert directory.healthy is not broken
+        assert directory.authenticate(DEVICE, DEVICE, password) is not None
+    await directory.aclose()
+    await store.aclose()

@@ -1,0 +1,213 @@
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mimi_mqtt.errors import OtaError
+from mimi_mqtt.fleet import activation
+from mimi_mqtt.fleet.activation import DeviceChange
+from mimi_mqtt.fleet.provisioning import Endpoints
+from mimi_mqtt.store import devices
+from mimi_mqtt.wire.ota import MqttSection, OtaRequest, UdpSection
+from tests.unit.fleet.conftest import DEVICE, MAC, Fleet, asking, password_of
+
+
+async def test_a_new_device_gets_everything_it_needs(fleet: Fleet) -> None:
+    response = await fleet.provisioner().provision(asking(), "192.168.1.5")
+    assert response.mqtt == MqttSection(
+        endpoint="192.168.1.5:1883",
+        client_id=DEVICE,
+        username=DEVICE,
+        password=fleet.credentials.mqtt_password(DEVICE, 1),
+        publish_topic=f"mimi/devices/{DEVICE}/up",
+        subscribe_topic=f"mimi/devices/{DEVICE}/down",
+        keepalive=240,
+    )
+    assert response.udp == UdpSection(
+        server="192.168.1.5", port=8884, key=fleet.credentials.udp_key(DEVICE, 1).hex()
+    )
+    assert response.websocket is None
+    assert response.activation is None
+    assert json.loads(response.to_json())["firmware"] == {"version": "2.0.4", "url": "", "force": 0}
+
+
+async def test_the_same_device_gets_the_same_credentials_again(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    first = await provisioner.provision(asking(), "10.0.0.1")
+    fleet.clock.advance(days=400)
+    again = await provisioner.provision(asking(), "10.0.0.1")
+    assert (first.mqtt, first.udp) == (again.mqtt, again.udp)
+
+
+@pytest.mark.parametrize("thief", ["uuid-2", "", "UUID-1", "uuid-1x"])
+async def test_another_client_id_gets_no_credentials_and_changes_nothing(fleet: Fleet, thief: str) -> None:
+    provisioner = fleet.provisioner()
+    password = password_of(await provisioner.provision(asking(), "10.0.0.1"))
+    response = await provisioner.provision(asking(thief), "10.6.6.6")
+    assert response.mqtt is None
+    assert response.udp is None
+    assert response.websocket is None
+    assert response.activation is not None
+    assert response.server_time is not None
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert known.host == "10.0.0.1"
+    assert fleet.directory.authenticate(DEVICE, DEVICE, password) is not None
+    assert fleet.revoked == []
+
+
+async def test_a_missing_client_id_matches_only_a_missing_one(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    assert (await provisioner.provision(asking(""), "10.0.0.1")).mqtt is not None
+    assert (await provisioner.provision(asking(""), "10.0.0.1")).mqtt is not None
+    assert (await provisioner.provision(asking("uuid-1"), "10.0.0.1")).mqtt is None
+
+
+async def test_two_first_requests_at_once_bind_one(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    answers = await asyncio.gather(
+        *(provisioner.provision(asking(f"uuid-{number}"), "10.0.0.1") for number in range(5))
+    )
+    assert sum(answer.mqtt is not None for answer in answers) == 1
+    assert sum(answer.activation is not None for answer in answers) == 4
+
+
+async def test_one_device_that_asks_twice_at_once_gets_the_same_twice(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    first, second = await asyncio.gather(*(provisioner.provision(asking(), "10.0.0.1") for _ in range(2)))
+    assert first.mqtt == second.mqtt
+    assert first.mqtt is not None
+
+
+async def test_the_public_host_wins_over_the_address_that_was_used(fleet: Fleet) -> None:
+    endpoints = Endpoints(mqtt_port=2883, udp_port=9884, public_host="voice.example")
+    response = await fleet.provisioner(endpoints=endpoints).provision(asking(), "10.0.0.1")
+    assert response.mqtt is not None
+    assert response.udp is not None
+    assert response.mqtt.endpoint == "voice.example:2883"
+    assert (response.udp.server, response.udp.port) == ("voice.example", 9884)
+
+
+async def test_the_last_host_and_language_are_known_to_sessions(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    for host, language in (("10.0.0.1", "en-US"), ("10.0.0.2", "de-DE")):
+        await provisioner.provision(asking(Accept_Language=language), host)
+        known = fleet.directory.get(DEVICE)
+        assert known is not None
+        assert (known.host, known.language) == (host, language)
+
+
+@pytest.mark.parametrize(
+    ("version", "echoed"),
+    [
+        ("1.2.3", "1.2.3"),
+        ("2", "2"),
+        ("1.2.3-beta", "0.0.0"),
+        ("v1.2", "0.0.0"),
+        ("1..2", "0.0.0"),
+        ("", "0.0.0"),
+        ("99999999999.1", "0.0.0"),
+        ("1.2.３", "0.0.0"),
+    ],
+)
+async def test_a_version_that_would_abort_the_device_is_not_echoed(
+    fleet: Fleet, version: str, echoed: str
+) -> None:
+    request = OtaRequest(device_id=DEVICE, firmware_version=version)
+    response = await fleet.provisioner().provision(request, "10.0.0.1")
+    assert response.firmware is not None
+    assert (response.firmware.version, response.firmware.url) == (echoed, "")
+
+
+@pytest.mark.parametrize(
+    ("moment", "minutes"),
+    [(datetime(2026, 1, 15, 12, tzinfo=UTC), 60), (datetime(2026, 7, 15, 12, tzinfo=UTC), 120)],
+)
+async def test_the_clock_knows_daylight_saving_time(fleet: Fleet, moment: datetime, minutes: int) -> None:
+    fleet.clock.now = moment
+    response = await fleet.provisioner(timezone="Europe/Berlin").provision(asking(), "10.0.0.1")
+    assert response.server_time is not None
+    assert response.server_time.timestamp == int(moment.timestamp() * 1000)
+    assert response.server_time.timezone_offset == minutes
+
+
+async def test_time_zones_west_and_between_hours_are_right(fleet: Fleet) -> None:
+    found = {}
+    for name in ("America/St_Johns", "Asia/Kathmandu"):
+        response = await fleet.provisioner(timezone=name).provision(asking(), "10.0.0.1")
+        assert response.server_time is not None
+        found[name] = response.server_time.timezone_offset
+    assert found == {"America/St_Johns": -150, "Asia/Kathmandu": 345}
+
+
+async def test_without_a_websocket_a_device_is_told_to_use_mqtt(fleet: Fleet) -> None:
+    response = await fleet.provisioner(transport="websocket").provision(asking(), "10.0.0.1")
+    assert response.mqtt is not None
+    assert response.websocket is None
+
+
+async def test_a_device_is_moved_to_websocket_by_its_own_setting(fleet: Fleet) -> None:
+    endpoints = Endpoints(mqtt_port=1883, udp_port=8884, http_port=8003, websocket_path="/xiaozhi/v1/")
+    provisioner = fleet.provisioner(endpoints=endpoints)
+    assert (await provisioner.provision(asking(), "10.0.0.1")).websocket is None
+    await activation.change(fleet.store, DEVICE, DeviceChange(transport="websocket"), fleet.clock())
+    response = await provisioner.provision(asking(), "10.0.0.1")
+    assert response.mqtt is None
+    assert response.websocket is not None
+    assert response.websocket.url == "ws://10.0.0.1:8003/xiaozhi/v1/"
+    await activation.change(fleet.store, DEVICE, DeviceChange(transport=""), fleet.clock())
+    assert (await provisioner.provision(asking(), "10.0.0.1")).mqtt is not None
+
+
+async def test_no_more_devices_than_allowed_are_taken_in(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner(max_devices=2)
+    for number in (1, 2):
+        await provisioner.provision(asking(mac=f"aa:bb:cc:00:11:0{number}"), "10.0.0.1")
+    with pytest.raises(OtaError, match=r"ota\.max_devices"):
+        await provisioner.provision(asking(mac="aa:bb:cc:00:11:03"), "10.0.0.1")
+    assert (await provisioner.provision(asking(mac="aa:bb:cc:00:11:01"), "10.0.0.1")).mqtt is not None
+
+
+async def test_the_last_report_is_kept(fleet: Fleet) -> None:
+    request = OtaRequest.from_http({"Device-Id": MAC}, b'{"flash_size": 16777216, "new": {"in": [1, null]}}')
+    await fleet.provisioner().provision(request, "10.0.0.1")
+    async with fleet.store.read() as session:
+        report = await devices.last_report(session, DEVICE)
+    assert report is not None
+    assert report.report == {"flash_size": 16777216, "new": {"in": [1, None]}}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    headers=st.dictionaries(
+        st.sampled_from(
+            ["Client-Id", "User-Agent", "Accept-Language", "Serial-Number", "Activation-Version"]
+        ),
+        st.text(max_size=200),
+    ),
+    body=st.one_of(
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text(max_size=20),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=10), inner),
+            max_leaves=20,
+        ).map(lambda value: json.dumps(value).encode()),
+    ),
+    new_devices=st.sampled_from(["allow", "activate"]),
+)
+async def test_any_request_gets_an_answer_or_its_documented_error(
+    fleet: Fleet, headers: dict[str, str], body: bytes, new_devices: str
+) -> None:
+    provisioner = fleet.provisioner(new_devices="allow" if new_devices == "allow" else "activate")
+    try:
+        response = await provisioner.provision(
+            OtaRequest.from_http(headers | {"Device-Id": MAC}, body), "10.0.0.1"
+        )
+    except OtaError:
+        return
+    told = json.loads(response.to_json())
+    assert ("mqtt" in told) != ("activation" in told)
+    assert "server_time" in told

@@ -1,0 +1,127 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mimi_mqtt.store import conversations, tables
+from mimi_mqtt.store.conversations import ConversationLog, TurnRecord
+from mimi_mqtt.store.engine import Store
+
+NOW = datetime.now(UTC)
+
+
+def turn(
+    number: int = 1, session_id: str = "s1", started_at: datetime = NOW, heard: str = "hi"
+) -> TurnRecord:
+    return TurnRecord(
+        session_id=session_id,
+        device_id="aa-bb-cc-00-11-22",
+        number=number,
+        started_at=started_at,
+        mode="auto",
+        heard=heard,
+        reply="hello",
+        outcome="spoken",
+        timings_ms={"transcript": 12.34, "bad": float("nan")},
+        tools_called=("set_timer",),
+    )
+
+
+async def test_turns_are_stored_in_order_with_their_timings(store: Store) -> None:
+    log = ConversationLog(store)
+    await log.start()
+    for number in (1, 2, 3):
+        log.add_turn(turn(number, started_at=NOW + timedelta(seconds=number)))
+    await log.aclose()
+    async with store.read() as session:
+        found = await conversations.turns(session, "s1")
+        (conversation,) = await conversations.latest(session, "aa-bb-cc-00-11-22")
+    assert [stored.number for stored in found] == [1, 2, 3]
+    assert found[0].timings_ms == {"transcript": 12.3}
+    assert found[0].tools_called == ["set_timer"]
+    assert conversation.started_at == NOW + timedelta(seconds=1)
+    assert conversation.last_turn_at == NOW + timedelta(seconds=3)
+    assert log.dropped == 0
+
+
+async def test_texts_are_cut_to_their_bounds(store: Store) -> None:
+    log = ConversationLog(store)
+    await log.start()
+    log.add_turn(turn(heard="\0" + "x" * 100_000, session_id="s" * 500))
+    await log.aclose()
+    async with store.read() as session:
+        (found,) = await conversations.turns(session, "s" * tables.SESSION_ID_CHARS)
+    assert found.heard == "x" * tables.HEARD_CHARS
+
+
+async def test_a_turn_told_twice_is_stored_once(store: Store) -> None:
+    log = ConversationLog(store)
+    await log.start()
+    log.add_turn(turn(heard="first"))
+    log.add_turn(turn(heard="second"))
+    await log.aclose()
+    async with store.read() as session:
+        (found,) = await conversations.turns(session, "s1")
+    assert found.heard == "second"
+
+
+async def test_more_than_a_batch_is_written_before_closing(store: Store) -> None:
+    log = ConversationLog(store)
+    await log.start()
+    for number in range(350):
+        log.add_turn(turn(number))
+    await log.aclose()
+    async with store.read() as session:
+        assert len(await conversations.turns(session, "s1")) == 350
+
+
+async def test_a_full_queue_drops_and_counts(store: Store) -> None:
+    log = ConversationLog(store, max_waiting=10)
+    for number in range(15):
+        log.add_turn(turn(number))
+    assert log.dropped == 5
+    await log.start()
+    await log.aclose()
+    async with store.read() as session:
+        assert len(await conversations.turns(session, "s1")) == 10
+
+
+async def test_a_broken_database_never_reaches_the_turn(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/mimi.db")
+    log = ConversationLog(store)
+    await log.start()
+    log.add_turn(turn())
+    await log.aclose()
+    assert log.dropped == 1
+    assert not log.healthy
+
+
+async def test_a_time_without_a_zone_is_taken_as_utc(store: Store) -> None:
+    log = ConversationLog(store)
+    await log.start()
+    log.add_turn(turn(1))
+    log.add_turn(turn(2, started_at=NOW.replace(tzinfo=None) + timedelta(seconds=1)))
+    await log.aclose()
+    async with store.read() as session:
+        assert [found.number for found in await conversations.turns(session, "s1")] == [1, 2]
+
+
+async def test_old_conversations_are_forgotten_with_their_turns(store: Store) -> None:
+    async with store.write() as session:
+        await conversations.save_turns(
+            session, [turn(session_id="old", started_at=NOW - timedelta(days=91)), turn(session_id="new")]
+        )
+    log = ConversationLog(store, keep_days=90)
+    await log.start()
+    await log.aclose()
+    async with store.read() as session:
+        kept = await conversations.latest(session, "aa-bb-cc-00-11-22")
+        assert [conversation.id for conversation in kept] == ["new"]
+        assert await conversations.turns(session, "old") == []
+
+
+async def test_adding_and_closing_work_in_any_order(store: Store) -> None:
+    log = ConversationLog(store)
+    await log.aclose()
+    await log.start()
+    await log.start()
+    await asyncio.gather(log.aclose(), log.aclose())
