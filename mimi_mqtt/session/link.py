@@ -36,7 +36,7 @@ class ControlSink(Protocol):
     """Where transports deliver what devices say: the session manager."""
 
     def control_opened(self, channel: ControlChannel) -> None:
-        """A device connected and was authenticated."""
+        """A device connected and was authenticated; nothing is sent to it from inside this call."""
 
     def control_message(self, channel: ControlChannel, payload: bytes) -> None:
         """A control message arrived on `channel`, of bounded size and otherwise unchecked."""

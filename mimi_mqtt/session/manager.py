@@ -130,7 +130,8 @@ class SessionManager:
         if previous is not None:
             previous.end("disconnected")
         self._connections[channel] = self._of_device[channel.device_id] = Connection(channel)
-        self._timers.device_connected(channel.device_id)
+        if self._timers.missed(channel.device_id):
+            self._loop.call_soon(self._timers.device_connected, channel.device_id)
 
     def control_closed(self, channel: ControlChannel, reason: str) -> None:
         """The connection is gone, and with it the session that lived on it."""

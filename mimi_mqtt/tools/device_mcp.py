@@ -1,6 +1,6 @@
 """Client of the MCP server that runs on a device, over its control connection.
 
-One `DeviceMcp` lives as long as the connection: what was discovered is kept until the device reconnects.
+One `DeviceTools` lives as long as the connection: what was discovered is kept until the device reconnects.
 Source of every fact: the device contract, section 6.
 """
 
@@ -46,7 +46,7 @@ device that sends them all the same."""
 Payload = Mapping[str, Any]
 
 
-class DeviceMcp:
+class DeviceTools:
     """The tools of one connected device. `send` puts a JSON-RPC payload on the control channel.
 
     `received` is to be called with every `mcp` payload from the device, whenever it comes.
@@ -166,7 +166,7 @@ class _Caller:
 
     __slots__ = ("_device", "_name")
 
-    def __init__(self, device: DeviceMcp, name: str) -> None:
+    def __init__(self, device: DeviceTools, name: str) -> None:
         self._device = device
         self._name = name
 

@@ -23,7 +23,9 @@ def check_arguments(tool: str, schema: Mapping[str, Any], arguments: Mapping[str
     properties = _mapping(schema.get("properties"))
     required = schema.get("required")
     for name in required if isinstance(required, list | tuple) else ():
-        if name not in arguments and "default" not in _mapping(properties.get(name)):
+        # A schema comes from a device: it may say anything.
+        missing = isinstance(name, str) and name not in arguments
+        if missing and "default" not in _mapping(properties.get(name)):
             raise ToolError(f"{tool}: the argument {name!r} is missing")
     checked: dict[str, Any] = {}
     for name, value in arguments.items():

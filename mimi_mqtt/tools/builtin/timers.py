@@ -121,6 +121,10 @@ class Timers:
         self._forget(device_id, timer)
         return f"The {timer.name} is cancelled."
 
+    def missed(self, device_id: str) -> bool:
+        """Whether a timer was due while the device was away."""
+        return any(timer.handle is None for timer in self._of.get(device_id, ()))
+
     def device_connected(self, device_id: str) -> None:
         """Tells a device that came back which timers it missed."""
         now = asyncio.get_running_loop().time()
