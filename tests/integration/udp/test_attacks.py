@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable
 
+from mimi_mqtt.config import UdpSettings
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.wire.audio_packet import HEADER_BYTES, pack_uplink, parse_header
 from tests.integration.udp.conftest import FRAME_BYTES, Device, NewDevice, Peer
@@ -77,7 +78,7 @@ async def test_address_hijack_before_the_device_was_heard(
 ) -> None:
     attacker.send(device.seal(1))
     await barrier()
-    await device.talk(4)
+    await device.talk(UdpSettings().path_proof_packets + 1)
     assert device.channel.send(FRAME_BYTES, 60)
     assert parse_header(await device.receive()).timestamp == 60
     assert attacker.received() == []

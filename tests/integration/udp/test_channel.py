@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
+from mimi_mqtt.config import UdpSettings
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.wire.audio_packet import HEADER_BYTES, parse_header
 from tests.integration.udp.conftest import FRAME_BYTES, Device, NewDevice
@@ -25,11 +26,12 @@ async def test_the_downlink_follows_a_nat_rebinding_after_proof_and_no_packet_is
     await device.talk(5)
     old = device.address
     device.rebind()
-    for sequence in (6, 7):
+    last = 5 + UdpSettings().path_proof_packets
+    for sequence in range(6, last):
         device.send(device.seal(sequence))
-    device.sequence = 7
+    device.sequence = last - 1
     await device.talk(1)
-    assert device.session.sequences == list(range(1, 9))
+    assert device.session.sequences == list(range(1, last + 1))
     assert device.channel.send(FRAME_BYTES, 60)
     assert device.cipher.decrypt(await device.receive()) == FRAME_BYTES
     assert device.address != old
