@@ -40,11 +40,13 @@ class Background:
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=within_s)
+        if not late:
+            return
+        names = sorted({task.get_name() for task in late})
+        _log.warning("%d tasks did not end in time: %s", len(late), ", ".join(names))
         for task in late:
-            _log.warning("%s did not end in time", task.get_name())
             task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=within_s)
+        await asyncio.wait(late, timeout=within_s)
 
 
 class Discovery:

@@ -337,8 +337,8 @@ class SessionManager:
         for drain in drains:
             drain.cancel()
         await asyncio.gather(*drains, return_exceptions=True)
+        for connection in self._connections.values():
+            connection.close()  # nobody waits any more for a device's answer
         await self._background.aclose(TASKS_END_S)
         self._timers.close()
-        for connection in self._connections.values():
-            connection.close()
         self.playout.close()

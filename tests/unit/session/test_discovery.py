@@ -126,3 +126,12 @@ async def test_hellos_that_come_together_are_all_answered_before_the_first_tool_
     assert (first.story(), second.story()) == (["hello"], ["hello"])
     await asyncio.sleep(0.1)
     assert (first.story(), second.story()) == (["hello", "mcp"], ["hello", "mcp"])
+
+
+async def test_stop_does_not_wait_for_a_device_that_does_not_answer(house: House) -> None:
+    channel = house.connect()
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    begun = asyncio.get_running_loop().time()
+    await house.manager.aclose()
+    assert asyncio.get_running_loop().time() == pytest.approx(begun)
