@@ -61,12 +61,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
     """Runs all parts. Times are the load's: from a device's first byte to its answer."""
-    # The load does not answer MCP, which thousands of sessions would tell.
-    logging.getLogger("mimi_mqtt.session").setLevel(logging.ERROR)
     if raise_descriptor_limit() < args.devices + _SPARE_DESCRIPTORS:
         raise StartupError(
             f"{args.devices} devices need more open files than `ulimit -Hn` allows: --devices less"
         )
+    # The load does not answer MCP, which thousands of sessions would tell.
+    sessions_log = logging.getLogger("mimi_mqtt.session")
+    level_before = sessions_log.level
+    sessions_log.setLevel(logging.ERROR)
     before = os.sched_getaffinity(0)
     cores = sorted(before)
     load_core: int | None = None
@@ -77,6 +79,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
         return asyncio.run(_measure(args, load_core))
     finally:
         os.sched_setaffinity(0, before)
+        sessions_log.setLevel(level_before)
 
 
 async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str, object]:

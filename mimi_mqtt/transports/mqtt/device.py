@@ -12,6 +12,8 @@ from typing import Protocol
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.addresses import local_host
+from mimi_mqtt.transports.mqtt.allowance import Allowance
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.gate import Admission
 from mimi_mqtt.wire.mqtt import (
@@ -63,7 +65,7 @@ class DeviceConnection(asyncio.Protocol):
     """One native device: an asyncio protocol below and a `session.link.ControlChannel` above."""
 
     __slots__ = (
-        "_allowance", "_allowance_at", "_excess", "_host", "_keepalive_limit", "_last_heard", "_open",
+        "_allowance", "_excess", "_host", "_keepalive_limit", "_last_heard", "_open",
         "_reader", "_transport", "_unreleased", "_will", "device_id",
     )  # fmt: skip
 
@@ -79,8 +81,9 @@ class DeviceConnection(asyncio.Protocol):
         self._reader.max_packet_bytes = host.settings.max_device_packet_bytes
         self._will = admission.connect.will
         self._keepalive_limit = admission.connect.keepalive_s * 1.5
-        self._last_heard = self._allowance_at = host.clock()
-        self._allowance = host.settings.device_messages_per_s * limits.BURST_FACTOR
+        self._last_heard = host.clock()
+        burst = host.settings.device_messages_per_s * limits.BURST_FACTOR
+        self._allowance = Allowance(burst, self._last_heard)
         self._excess = 0
         self._unreleased: set[int] | None = None
         self._open = True
@@ -96,8 +99,7 @@ class DeviceConnection(asyncio.Protocol):
     @property
     def local_host(self) -> str | None:
         """Our address that the device reached."""
-        name = self._transport.get_extra_info("sockname")
-        return str(name[0]) if name else None
+        return local_host(self._transport)
 
     def send(self, payload: bytes) -> None:
         """Pushes one control message; dropped when the connection is closed."""
@@ -213,12 +215,8 @@ class DeviceConnection(asyncio.Protocol):
         """Takes one packet from the device's allowance; beyond it packets are dropped, a flood is cut off."""
         rate = self._host.settings.device_messages_per_s
         burst = rate * limits.BURST_FACTOR
-        earned = (self._last_heard - self._allowance_at) * rate
-        self._allowance_at = self._last_heard
-        self._allowance = min(burst, self._allowance + earned)
-        if self._allowance >= 1:
-            self._allowance -= 1
-            if self._allowance > burst / 2:
+        if self._allowance.take(rate, burst, self._last_heard):
+            if self._allowance.left > burst / 2:
                 self._excess = 0
             return True
         self._excess += 1

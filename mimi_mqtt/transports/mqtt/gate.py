@@ -149,7 +149,7 @@ class Gate:
         elif (identity := self._who(connect)) is None:
             code = REFUSED_CREDENTIALS if connect.username else REFUSED_NOT_AUTHORIZED
             self._refuse(
-                transport, "credentials", encode_connack(code), f"wrong password for {connect.username!r}"
+                transport, "credentials", encode_connack(code), f"wrong password for {connect.username!r:.80}"
             )
         elif connect.will is not None and not may_publish(identity, connect.will.topic):
             detail = f"{identity.username} may not have a will on {connect.will.topic[:80]!r}"

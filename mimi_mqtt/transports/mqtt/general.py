@@ -16,6 +16,7 @@ from amqtt.adapters import ReaderAdapter, WriterAdapter
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.addresses import local_host
 from mimi_mqtt.transports.mqtt.broker import LISTENER, Client, EmbeddedBroker
 from mimi_mqtt.transports.mqtt.gate import Admission, Gate
 from mimi_mqtt.wire.mqtt import (
@@ -155,8 +156,7 @@ class GeneralConnection(asyncio.Protocol):
         self._source = _Source(self)
         self._open = True
         self._abnormal = False
-        sockname = transport.get_extra_info("sockname")
-        self._host = str(sockname[0]) if sockname else None
+        self._host = local_host(transport)
         peer = transport.get_extra_info("peername")
         self.peer = (str(peer[0]), int(peer[1])) if peer else ("unknown", 0)
 

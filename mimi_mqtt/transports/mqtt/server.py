@@ -244,11 +244,15 @@ class MqttServer:
             detail = f"{len(payload)} bytes as a message of {device_id}: dropped"
             self.counters.limit("tester_message_size", detail)
             return
+        now = self.clock()
+        if not self._testers.allowed(device_id, now):
+            self.counters.limit("message_rate", f"testers of {device_id} send too many messages: dropped")
+            return
         self._mirror(device_id, "up", payload)
         if (device := self._devices.get(device_id)) is not None:
             self._sink.control_message(device, payload)
-        elif not self._testers.message(device_id, host, payload, self.clock()):
-            self.counters.limit("message_rate", f"testers of {device_id} send too many messages: dropped")
+        else:
+            self._testers.message(device_id, host, payload, now)
 
     def _push(self, device_id: str, payload: bytes) -> None:
         if len(payload) > limits.MAX_PUSH_BYTES:

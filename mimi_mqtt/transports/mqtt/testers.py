@@ -9,6 +9,7 @@ its mirror.
 from collections.abc import Callable
 
 from mimi_mqtt.session.link import ControlSink
+from mimi_mqtt.transports.mqtt.allowance import Allowance
 from mimi_mqtt.transports.mqtt.limits import BURST_FACTOR, TESTER_CHANNEL_S
 
 
@@ -21,8 +22,6 @@ class TesterChannel:
         self.device_id = device_id
         self.local_host = local_host
         self.seen_at = now
-        self.allowance = testers.burst
-        self.allowance_at = now
         self._testers = testers
 
     def send(self, payload: bytes) -> None:
@@ -47,8 +46,9 @@ class Testers:
         publish_down: Callable[[str, bytes], None],
         messages_per_s: float,
     ) -> None:
-        self.burst = messages_per_s * BURST_FACTOR
         self._rate = messages_per_s
+        self._burst = messages_per_s * BURST_FACTOR
+        self._allowances: dict[str, Allowance] = {}
         self._sink = sink
         self._connected = connected
         self._publish_down = publish_down
@@ -57,20 +57,21 @@ class Testers:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def message(self, device_id: str, host: str | None, payload: bytes, now: float) -> bool:
-        """A tester's message as its device's; False when the device's message rate is exceeded: dropped."""
+    def allowed(self, device_id: str, now: float) -> bool:
+        """Whether the device's testers may send one more message."""
+        allowance = self._allowances.get(device_id)
+        if allowance is None:
+            allowance = self._allowances[device_id] = Allowance(self._burst, now)
+        return allowance.take(self._rate, self._burst, now)
+
+    def message(self, device_id: str, host: str | None, payload: bytes, now: float) -> None:
+        """A tester's message as its device's, on the device's channel, which is opened when there is none."""
         channel = self._channels.get(device_id)
         if channel is None:
             channel = self._channels[device_id] = TesterChannel(self, device_id, host, now)
             self._sink.control_opened(channel)
         channel.seen_at = now
-        channel.allowance = min(self.burst, channel.allowance + (now - channel.allowance_at) * self._rate)
-        channel.allowance_at = now
-        if channel.allowance < 1:
-            return False
-        channel.allowance -= 1
         self._sink.control_message(channel, payload)
-        return True
 
     def answer(self, channel: TesterChannel, payload: bytes) -> None:
         """Publishes what the server says, unless the channel was closed."""
@@ -90,6 +91,9 @@ class Testers:
                 channel.seen_at = now
             elif now - channel.seen_at > TESTER_CHANNEL_S:
                 self.close(device_id, "its testers are gone")
+        for device_id, allowance in list(self._allowances.items()):
+            if allowance.is_full(self._rate, self._burst, now):
+                del self._allowances[device_id]
 
     def close_all(self, reason: str) -> None:
         """Ends all channels."""

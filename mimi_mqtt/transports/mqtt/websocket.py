@@ -4,11 +4,16 @@ MQTT 3.1.1 section 6: subprotocol `mqtt`, binary frames only, packets may span f
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import cast
 
 from starlette.types import Receive, Scope, Send
+
+from mimi_mqtt.transports.mqtt.limits import LINGER_S
+
+_log = logging.getLogger(__name__)
 
 _SUBPROTOCOL = "mqtt"
 _UNSUPPORTED_DATA = 1003
@@ -65,24 +70,29 @@ class WebSocketTransport(asyncio.Transport):
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Moves bytes until either side closes."""
-        self._made()
-        reading = asyncio.create_task(self._read(receive), name="mqtt websocket reader")
-        writing = asyncio.create_task(self._write(send), name="mqtt websocket writer")
-        gone = asyncio.create_task(self._gone.wait(), name="mqtt websocket end")
-        tasks = {reading, writing, gone}
+        self._current().connection_made(self)
+        tasks = [
+            asyncio.create_task(self._read(receive), name="mqtt websocket reader"),
+            asyncio.create_task(self._write(send), name="mqtt websocket writer"),
+        ]
+        for task in tasks:
+            task.add_done_callback(self._task_done)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done() and not self._gone.is_set() and self._size == 0:
-                self.close()
+            await self._gone.wait()
         finally:
             for task in tasks:
-                if task is not writing or self._gone.is_set():
-                    task.cancel()
+                task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._closing = True
-            self._size = 0
-            self._outgoing.clear()
+            self.abort()
             self._current().connection_lost(None)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        """A reader or writer that failed ends this connection, and only this one."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            if not isinstance(error, OSError):  # the client is gone: nothing to tell
+                _log.error("a WebSocket connection failed", exc_info=error)
+            self.abort()
 
     async def _read(self, receive: Receive) -> None:
         while True:
@@ -126,8 +136,10 @@ class WebSocketTransport(asyncio.Transport):
             self._current().pause_writing()
 
     def close(self) -> None:
-        """Closes after what was written has been sent."""
-        self._closing = True
+        """Closes after what was written has been sent, or soon without."""
+        if not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_later(LINGER_S, self.abort)
         self._readable.set()
         self._wake.set()
 
@@ -165,9 +177,6 @@ class WebSocketTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         """Receives again."""
         self._readable.set()
-
-    def _made(self) -> None:
-        self._current().connection_made(self)
 
     def _current(self) -> asyncio.Protocol:
         return cast(asyncio.Protocol, self._protocol)

@@ -98,6 +98,19 @@ async def test_testers_messages_are_limited_in_size_and_rate(start_server: Start
     assert len(mqtt.sink.messages) == limits.BURST_FACTOR
 
 
+async def test_testers_cannot_flood_the_session_of_a_connected_device(start_server: StartServer) -> None:
+    mqtt = await start_server(device_messages_per_s=1)
+    await mqtt.device()
+    for _ in range(2):  # reconnecting does not help
+        tester = await mqtt.connect("mosq", DEVICE)
+        for _ in range(limits.BURST_FACTOR):
+            await tester.publish(UP, HELLO)
+        await tester.close()
+        await mqtt.until(lambda: mqtt.server.connections["general"] == 0)
+        mqtt.pass_time(0)
+    assert len(mqtt.sink.messages) == limits.BURST_FACTOR
+
+
 async def test_tester_may_send_commands_to_its_own_device_only(mqtt: Running) -> None:
     watcher = await mqtt.admin()
     await watcher.subscribe(("mimi/devices/+/command", 0))
