@@ -44,6 +44,7 @@ _POLLS = Counter("mimi_ota_activation_polls_total", "Activation polls by their a
 
 _TRIES = 3
 _ACTIVATION_TIMEOUT_MS = 30_000
+_TLS_PORT = 8883
 # `std::stoi` of the firmware aborts the device on anything but digits, and beyond 31 bits.
 _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,7}")
 
@@ -87,6 +88,11 @@ class Provisioner:
         self._timezone = ZoneInfo(timezone) if timezone is not None else None
         self._clock = clock
         self._websocket_told = False
+        if endpoints.mqtt_port == _TLS_PORT:
+            _logger.warning(
+                "plain MQTT is on port %d, where stock devices speak TLS: set mqtt.bind to another port",
+                _TLS_PORT,
+            )
 
     async def provision(self, request: OtaRequest, host: str) -> OtaResponse:
         """The answer to an OTA request that reached us at `host` (name or IPv4 address, checked by the
@@ -111,11 +117,12 @@ class Provisioner:
         common = OtaResponse(server_time=self._server_time(now), firmware=_own_firmware(request))
         if isinstance(outcome, Activation):
             _ANSWERS.labels("activation").inc()
-            _logger.info(
-                "a device waits to be allowed: mimi-mqtt devices allow %s",
-                outcome.code,
-                extra={"device": request.device_id},
-            )
+            if outcome.created_at == now:
+                _logger.info(
+                    "a device waits to be allowed: mimi-mqtt devices allow %s",
+                    outcome.code,
+                    extra={"device": request.device_id},
+                )
             return common.model_copy(update={"activation": _activation_section(outcome)})
         self._directory.apply(outcome)
         _ANSWERS.labels("credentials").inc()

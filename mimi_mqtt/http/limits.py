@@ -65,13 +65,13 @@ def _network(address: str) -> str:
     return str(parsed.ipv4_mapped or parsed.packed[:8].hex())
 
 
-async def read_body(request: Request, max_bytes: int, timeout_s: float = BODY_TIMEOUT_S) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytes:
     """The request's body, chunked or not. Raises HTTPException 413 when it is too large, 408 when too
     slow."""
     body = bytearray()
     received = 0
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
             async for chunk in request.stream():
                 received += len(chunk)
                 if received <= max_bytes:
@@ -81,7 +81,7 @@ async def read_body(request: Request, max_bytes: int, timeout_s: float = BODY_TI
     except TimeoutError:
         REFUSED.labels("body_time").inc()
         raise HTTPException(
-            408, f"the body took longer than {timeout_s:g} s", {"Connection": "close"}
+            408, f"the body took longer than {BODY_TIMEOUT_S:g} s", {"Connection": "close"}
         ) from None
     except ClientDisconnect:
         raise HTTPException(400, "the connection ended before the body did") from None

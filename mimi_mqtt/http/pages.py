@@ -79,13 +79,12 @@ class Pages:
         return f"<table>{rows}</table><p>{len(self._directory)} devices are registered.</p>"
 
     def _ota_address(self, request: Request) -> str:
-        server = request.scope.get("server") or ("", None)
+        local_host, local_port = request.scope.get("server") or ("", None)
         header = request.headers.get("host")
-        host = self._endpoints.public_host or advertised_host(header, server[0]) or "this-server"
-        # The port of a Host header that was not believed is not shown either.
-        _, separator, port = (header or "").rpartition(":")
-        if not (separator and port.isdecimal() and advertised_host(header, None)):
-            port = str(server[1]) if not header and server[1] else "80" if header else ""
+        host = self._endpoints.public_host or advertised_host(header, local_host) or "this-server"
+        # What a header says of the port is no better than what it says of the host.
+        believed = header is not None and advertised_host(header, None) is not None
+        port = header.partition(":")[2] if header and believed else str(local_port or "")
         return f"http://{host}{'' if port in ('', '80') else f':{port}'}/xiaozhi/ota/"
 
 

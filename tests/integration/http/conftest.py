@@ -28,6 +28,7 @@ class Server:
     http: HttpServer
     port: int
     client: httpx.AsyncClient
+    app: ASGIApp
     health: dict[str, PartHealth] = field(default_factory=lambda: {"store": PartHealth(True, "SQLite")})
 
 
@@ -72,7 +73,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             stack.push_async_callback(server.aclose)
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}")
             await stack.enter_async_context(client)
-            return Server(tmp_path, store, directory, server, server.port, client, health)
+            return Server(tmp_path, store, directory, server, server.port, client, app, health)
 
         yield started
 

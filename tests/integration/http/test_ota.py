@@ -99,6 +99,14 @@ async def test_a_public_host_is_told_whatever_the_device_used(start: Start) -> N
     assert (await ask(server)).json()["mqtt"]["endpoint"] == "voice.example:1883"
 
 
+async def test_a_server_reached_by_ipv6_alone_says_what_to_set(server: Server) -> None:
+    transport = httpx.ASGITransport(app=server.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://[fd00::1]:8003") as client:
+        reply = await client.post("/ota/", headers=HEADERS)
+    assert reply.status_code == 400
+    assert "server.public_host" in reply.json()["error"]
+
+
 async def test_activation_from_the_first_question_to_the_credentials(
     start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

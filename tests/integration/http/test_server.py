@@ -1,5 +1,6 @@
 import asyncio
 import re
+from typing import cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,6 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from mimi_mqtt.config import HttpSettings
+from mimi_mqtt.http import limits
 from mimi_mqtt.http.health import PartHealth
 from tests.integration.http.conftest import Server, Start
 
@@ -45,6 +47,20 @@ async def test_a_browser_gets_a_page_with_the_ota_address(server: Server, path: 
     assert "8884" in reply.text
     assert "default-src 'none'" in reply.headers["content-security-policy"]
     assert not re.search(r"<(script|img|link|iframe)|https?://(?!127)", reply.text)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("voice.lan", "http://voice.lan/xiaozhi/ota/"),
+        ("voice.lan:80", "http://voice.lan/xiaozhi/ota/"),
+        ("voice.lan:8443", "http://voice.lan:8443/xiaozhi/ota/"),
+        ("[::1]:9999", "http://127.0.0.1:{port}/xiaozhi/ota/"),
+    ],
+)
+async def test_the_page_shows_the_address_that_was_used(server: Server, host: str, shown: str) -> None:
+    page = (await server.client.get("/", headers=BROWSER | {"Host": host})).text
+    assert f"<code>{shown.format(port=server.port)}</code>" in page
 
 
 async def test_the_page_escapes_what_it_is_given(server: Server) -> None:
@@ -204,3 +220,51 @@ async def test_a_body_without_end_is_cut_off(start: Start) -> None:
     assert sent < 20_000_000
     writer.close()
     assert (await server.client.get("/healthz")).status_code == 200
+
+
+async def test_a_slow_body_is_refused_in_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_TIMEOUT_S", 0.05)
+    server = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"POST /ota/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+    assert await reader.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
+    writer.close()
+
+
+async def test_a_client_that_leaves_in_the_middle_harms_nobody(server: Server) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"POST /ota/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    assert (await server.client.get("/healthz")).status_code == 200
+
+
+async def test_a_mistake_of_ours_is_a_500_without_its_details(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.health["udp"] = cast(PartHealth, None)
+    reply = await server.client.get("/healthz")
+    assert reply.status_code == 500
+    assert reply.json() == {"error": "the server made a mistake: see its log"}
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]
+
+
+async def test_a_request_that_hangs_does_not_hold_up_the_stop(start: Start) -> None:
+    arrived = asyncio.Event()
+    cancelled = asyncio.Event()
+
+    async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+        await WebSocket(scope, receive, send).accept()
+        arrived.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    server = await start(mqtt_websocket=hang)
+    websocket = await connect(f"ws://127.0.0.1:{server.port}/mqtt")
+    await arrived.wait()
+    async with asyncio.timeout(3):
+        await server.http.aclose()
+    assert cancelled.is_set()
+    await websocket.close()
