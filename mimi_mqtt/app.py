@@ -161,9 +161,13 @@ class App:
         started: tuple[Provider, ...] = (vad, stt, llm, tts)
         for provider in started:
             stack.push_async_callback(provider.aclose)
-        async with asyncio.TaskGroup() as group:
-            for provider in started:
-                group.create_task(provider.start(), name=f"start {provider.name}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for provider in started:
+                    group.create_task(provider.start(), name=f"start {provider.name}")
+        except ExceptionGroup as failures:
+            # The first tells enough: a person mends one thing at a time.
+            raise failures.exceptions[0] from None
         hearing = Hearing(vad, settings.voice.audio_threads)
         stack.push_async_callback(hearing.aclose)
         encoders = SpeechEncoders(

@@ -31,5 +31,5 @@ def test_every_setting_is_documented() -> None:
         annotation = section.annotation
         assert isinstance(annotation, type)
         assert annotation.__doc__, name
-        for key, field in annotation.model_fields.items():  # type: ignore[attr-defined]
+        for key, field in annotation.model_fields.items():
             assert field.description, f"{name}.{key}"
