@@ -173,3 +173,17 @@ async def test_stop_does_not_wait_long_for_an_endless_sentence(house: House) -> 
     await house.manager.aclose()
     assert asyncio.get_running_loop().time() - begun < 3.5
     assert channel.story()[-2:] == ["tts stop", "goodbye"]
+
+
+async def test_many_fruitless_stops_and_endings_are_safe(house: House) -> None:
+    channel = house.connect()
+    house.listen(channel, house.hello(channel))
+    session = house.session()
+    for _ in range(2):
+        session.end("goodbye", goodbye=True)
+        session.stop_speech()
+        session.begin_speech()
+        await session.play(b"frame")
+        await session.finish_speech()
+        await house.manager.aclose()
+    assert channel.story() == ["hello", "goodbye"]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.errors import MessageError
+from mimi_mqtt.log import JsonFormatter
 from mimi_mqtt.session.manager import MAX_SESSION_ID_CHARS
 from mimi_mqtt.wire import messages
 from tests.fakes.session import OTHER_DEVICE
@@ -161,6 +162,20 @@ async def test_a_fault_while_hearing_does_not_reach_the_transport(house: House) 
     house.last_audio.hear()
     assert house.manager.count == 0
     house.last_audio.hear()  # and what is still on its way is dropped
+
+
+async def test_what_a_conversation_logs_carries_the_ids_of_its_session(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    conversation = house.listen(channel, session_id)
+    lines: list[str] = []
+    record = logging.makeLogRecord({"msg": "heard"})
+    monkeypatch.setattr(conversation, "audio", lambda *_: lines.append(JsonFormatter().format(record)))
+    house.last_audio.hear()
+    assert json.loads(lines[0])["device"] == channel.device_id
+    assert json.loads(lines[0])["session"] == session_id
 
 
 # ── malformed messages ───────────────────────────────────────────────────────────────────────────────────
