@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -170,7 +171,7 @@ class _Talk:
                 self._outbox.task_done()
 
     async def _talk(self, speech: list[Pcm] | None) -> None:
-        """The microphone: silence, speech, silence; a frame every frame's time, as long as the device sends."""
+        """The microphone in real time: silence, speech, and silence for as long as the device sends."""
         options = self._options
         if options.text is not None:
             self._do(self._firmware.wake_word(options.text))
@@ -351,6 +352,8 @@ async def _connect(access: MqttAccess) -> AsyncIterator[aiomqtt.Client]:
         clean_session=True,
         keepalive=access.keepalive_s,
         timeout=CONNECT_TIMEOUT_S,
+        # Nagle's algorithm would hold a second message back for the 40 ms of a delayed ACK.
+        socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
         tls_context=ssl.create_default_context() if access.tls else None,
     )
     with _translated(f"MQTT at {access.host}:{access.port} refused the device"):

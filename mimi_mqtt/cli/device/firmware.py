@@ -285,7 +285,6 @@ class Firmware:
         actions: list[Action] = [SpeakingEnded()] if self._stopping else []
         self._cut_queue()
         self._stopping = False
-        self._queue_free_at = now
         self._decoder_fresh = True
         self._spoken_before = True
         self.state = State.SPEAKING

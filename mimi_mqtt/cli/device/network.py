@@ -55,7 +55,7 @@ class AudioSocket(asyncio.DatagramProtocol):
         self._server = (server, port)
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_datagram_endpoint(
+            self._transport, _ = await loop.create_datagram_endpoint(
                 lambda: self, remote_addr=(server, port), family=socket.AF_INET
             )
         except OSError as error:
@@ -77,11 +77,6 @@ class AudioSocket(asyncio.DatagramProtocol):
     def _from_socket(self, datagram: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._received(datagram)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio."""
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         """See asyncio."""

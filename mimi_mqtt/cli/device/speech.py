@@ -61,7 +61,7 @@ def read_wav(path: Path, sample_rate: int) -> Pcm:
 def write_wav(path: Path, pcm: Pcm, sample_rate: int) -> None:
     """Writes a mono recording. Raises ConfigError when the file can't be written."""
     try:
-        with wave.open(str(path), "wb") as recording:
+        with path.open("wb") as file, wave.open(file, "wb") as recording:
             recording.setnchannels(1)
             recording.setsampwidth(2)
             recording.setframerate(sample_rate)
