@@ -80,6 +80,7 @@ async def test_closing_the_old_connection_late_does_not_touch_the_new_session(ho
     session_id = house.hello(new)
     house.manager.control_closed(old, "taken over")
     assert house.session().session_id == session_id
+    house.say(new, {"type": "goodbye", "session_id": session_id})
     assert house.manager.announce(new.device_id, "still there") is True
 
 

@@ -162,6 +162,7 @@ async def test_a_fault_while_hearing_does_not_reach_the_transport(house: House) 
     house.last_audio.hear()
     assert house.manager.count == 0
     house.last_audio.hear()  # and what is still on its way is dropped
+    assert len(house.conversations) == 1
 
 
 async def test_what_a_conversation_logs_carries_the_ids_of_its_session(
