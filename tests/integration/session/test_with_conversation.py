@@ -1,0 +1,178 @@
+"""Sessions with real conversations, hello to goodbye, in virtual time; only the providers are scripted."""
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from mimi_mqtt.config import Settings
+from mimi_mqtt.fleet.directory import DeviceInfo
+from mimi_mqtt.providers.base import ToolCall
+from mimi_mqtt.session.manager import SessionManager
+from mimi_mqtt.voice.conversation import Conversation
+from tests.fakes.session import DEVICE, FakeAudioChannel, FakeAudioTransport, FakeControlChannel
+from tests.fakes.voice import SILENCE, SPEECH, ScriptedLlm, ScriptedStt, services
+from tests.virtual_time import VirtualTimePolicy
+
+FRAME_S = 0.06
+HELLO = {"type": "hello", "version": 3, "transport": "udp"}
+
+
+@pytest.fixture
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    return VirtualTimePolicy()
+
+
+class Room:
+    """A session manager, and one connected device that can speak."""
+
+    def __init__(self, llm: ScriptedLlm) -> None:
+        self.services = services(stt=ScriptedStt("set a timer"), llm=llm)
+        self.audio = FakeAudioTransport(ready=False)
+        self.manager = SessionManager(
+            Settings(),
+            devices={DEVICE: DeviceInfo(DEVICE, b"k" * 16, "192.0.2.1", "en")},
+            audio_transports={"udp": self.audio},
+            converse=functools.partial(Conversation, services=self.services),
+        )
+        self.channel = FakeControlChannel()
+        self.manager.control_opened(self.channel)
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.manager.control_message(self.channel, json.dumps(message).encode())
+
+    async def listen(self, mode: str = "auto") -> None:
+        """Hello, and the beginning of listening, with silence as from a microphone."""
+        self.say(HELLO)
+        self.say({"type": "listen", "session_id": "", "state": "start", "mode": mode})
+        await self.hear(SILENCE, 2)
+
+    async def hear(self, packet: bytes, count: int) -> None:
+        for _ in range(count):
+            self.uplink.hear(packet)
+            await asyncio.sleep(FRAME_S)
+
+    async def ask(self) -> None:
+        await self.hear(SPEECH, 12)
+        await self.hear(SILENCE, 14)
+
+    @property
+    def uplink(self) -> FakeAudioChannel:
+        return self.audio.channels[-1]
+
+    async def told(self, what: str, times: int = 1) -> None:
+        """Until the device was told `what`."""
+        changed = asyncio.Event()
+        self.channel.on_message = lambda _: changed.set()
+        while self.channel.story().count(what) < times:
+            await changed.wait()
+            changed.clear()
+
+
+@pytest.fixture
+async def room(request: pytest.FixtureRequest) -> AsyncIterator[Room]:
+    room = Room(getattr(request, "param", None) or ScriptedLlm(["Here you are. ", "Anything else?"]))
+    yield room
+    await room.manager.aclose()
+    room.services.encoders.close()
+
+
+async def test_question_is_answered_in_the_order_devices_need(room: Room) -> None:
+    await room.listen()
+    await room.ask()
+    await room.told("tts stop")
+    story = room.channel.story()
+    assert story[:4] == ["hello", "stt", "llm", "tts start"]
+    assert story[4:] == [
+        "tts sentence_start Here you are.",
+        "tts sentence_start Anything else?",
+        "tts stop",
+    ]
+    started, stopped = (at for at, message in room.channel.sent if message.get("state") in ("start", "stop"))
+    frames = room.uplink.sent
+    assert frames[0][0] - started >= 0.1
+    assert stopped == pytest.approx(frames[0][0] + len(frames) * FRAME_S + 0.12)
+    assert all(later[2] > sooner[2] for sooner, later in pairwise(frames))
+
+
+TIMER = ScriptedLlm([ToolCall("1", "set_timer", {"seconds": 5, "label": "tea"})], ["Done."])
+
+
+@pytest.mark.parametrize("room", [TIMER], indirect=True)
+async def test_timer_set_by_voice_is_announced_by_voice(room: Room) -> None:
+    await room.listen()
+    await room.ask()
+    await room.told("tts stop")
+    await room.told("tts sentence_start Your tea timer is done.")
+    await room.told("tts stop", 2)
+
+
+async def test_greeting_waits_for_the_devices_address(room: Room) -> None:
+    room.say(HELLO)
+    room.say({"type": "listen", "session_id": "", "state": "detect", "text": "hi mimi"})
+    await asyncio.sleep(0.5)
+    assert "tts start" not in room.channel.story()
+    room.say({"type": "listen", "session_id": "", "state": "start", "mode": "auto"})
+    await room.hear(SILENCE, 1)
+    await room.told("tts stop")
+    # Nothing of the greeting was lost: as many frames left as were played before the stop.
+    (first, _, _) = room.uplink.sent[0]
+    stopped = room.channel.sent[-1][0]
+    assert len(room.uplink.sent) == round((stopped - 0.12 - first) / FRAME_S)
+
+
+async def test_greeting_of_a_silent_device_is_shown_and_ended(room: Room) -> None:
+    room.say(HELLO)
+    room.say({"type": "listen", "session_id": "", "state": "detect", "text": "hi mimi"})
+    await room.told("tts stop")
+    assert [line.split(" ")[:2] for line in room.channel.story() if "sentence" in line]
+    assert room.uplink.sent == []
+
+
+async def test_abort_silences_at_once(room: Room) -> None:
+    await room.listen()
+    await room.ask()
+    await room.told("tts sentence_start Here you are.")
+    await asyncio.sleep(0.2)
+    room.say({"type": "abort", "session_id": ""})
+    assert room.channel.story()[-1] == "tts stop"
+    sent = len(room.uplink.sent)
+    await asyncio.sleep(2)
+    assert len(room.uplink.sent) == sent
+    assert room.channel.story().count("tts stop") == 1
+
+
+async def test_hello_in_the_middle_of_a_reply_begins_anew(room: Room) -> None:
+    await room.listen()
+    await room.ask()
+    await room.told("tts sentence_start Here you are.")
+    old = room.uplink
+    told = len(room.channel.messages)
+    await room.listen()
+    sent = len(old.sent)
+    await room.ask()
+    await room.told("tts stop")
+    assert room.channel.story()[told] == "hello"
+    assert len(old.sent) == sent
+    assert room.uplink is not old
+    assert room.uplink.sent
+
+
+async def test_stop_of_the_server_lets_the_sentence_end(room: Room) -> None:
+    await room.listen()
+    await room.ask()
+    await room.told("tts sentence_start Here you are.")
+    await room.manager.aclose()
+    assert room.channel.story()[-3:] == ["tts sentence_start Here you are.", "tts stop", "goodbye"]
+    spoken = sum(1 for _ in room.uplink.sent) * FRAME_S
+    assert spoken == pytest.approx(len("Here you are.") * 0.06, abs=0.2)
+
+
+async def test_silence_ends_the_session(room: Room) -> None:
+    await room.listen()
+    await room.told("goodbye")
+    assert room.manager.count == 0
