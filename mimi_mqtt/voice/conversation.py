@@ -372,6 +372,7 @@ class Conversation:
             elif not turn.over.done():
                 self.last_activity = self._loop.time()
                 turn.timings.speech_end = self._loop.time() - event.silence_ms / 1000
+                turn.mark("endpoint")
                 turn.over.set_result(event.reason)
                 # At once: what is still on its way is not a part of this utterance.
                 self._fire(TurnEvent.UTTERANCE)
@@ -386,9 +387,9 @@ class Conversation:
             turn.progress()
             if turn.over.result() is End.STOPPED:
                 turn.timings.speech_end = self._loop.time()
+                turn.mark("endpoint")
                 await self._ear.drained()
                 self._fire(TurnEvent.UTTERANCE)
-            turn.mark("endpoint")
             turn.endpointer = None
             await self._understand(turn)
         finally:

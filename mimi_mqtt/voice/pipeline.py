@@ -27,8 +27,9 @@ _log = logging.getLogger(__name__)
 
 _MAX_SENTENCES: Final = 64
 """Sentences that wait for text to speech; the model waits beyond."""
-_MAX_FRAMES: Final = 160
-"""Frames made ahead of play-out (9.6 s of 60 ms): the next sentence is ready when one ends."""
+_MAX_FRAMES: Final = 32
+"""Frames made ahead of the play-out queue, which has room for the next sentence: more would be made in
+haste."""
 _MAX_SHOWN_CHARS: Final = 300
 """Of a reply that can't be spoken, so much is shown."""
 

@@ -5,9 +5,13 @@ for one reply and begins it without a past.
 """
 
 import asyncio
+import os
+import sys
+import threading
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -27,7 +31,16 @@ _JOB_FRAMES: Final = 8
 _MAX_SPARE: Final = 64
 """Encoders of one rate that wait for another reply, about 20 kB each."""
 
+_NICENESS: Final = 5
+
 _NOTHING: Final[Pcm] = np.zeros(0, np.int16)
+
+
+def _step_back() -> None:
+    """Lets the loop's thread go first where cores are few: frames made are early, frames sent are on time."""
+    if sys.platform == "linux":  # where priority is a thread's own
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class SpeechEncoders:
@@ -36,7 +49,7 @@ class SpeechEncoders:
     def __init__(self, bitrate: int, complexity: int, threads: int) -> None:
         self._bitrate = bitrate
         self._complexity = complexity
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="speech")
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="speech", initializer=_step_back)
         """Where encoding runs."""
         self._spare: defaultdict[int, list[OpusEncoder]] = defaultdict(list)
 
