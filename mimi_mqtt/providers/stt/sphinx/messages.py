@@ -1,0 +1,58 @@
+"""What goes over the pipes between the server and a decoding child: length-prefixed messages.
+
+To the child: the number of a request (u32, little-endian), the length in bytes (u32), and that many bytes of
+mono 16 kHz PCM (s16le). From the child: number and length likewise, and a JSON object. Number 0 is said once,
+when the child is ready, or why it can't be.
+"""
+
+import json
+import struct
+from typing import NamedTuple
+
+HEADER = struct.Struct("<II")
+READY = 0
+MAX_AUDIO_BYTES = 300 * 16_000 * 2
+"""Longest utterance: 300 s."""
+MAX_ANSWER_BYTES = 64 * 1024
+
+
+class Heard(NamedTuple):
+    """What a child understood: the text, whether it is one of the grammar's sentences, how sure (0 to 1)."""
+
+    text: str
+    command: bool
+    confidence: float | None
+
+
+def pack_request(number: int, pcm: bytes) -> bytes:
+    """The request to decode `pcm`."""
+    return HEADER.pack(number, len(pcm)) + pcm
+
+
+def pack_answer(number: int, heard: Heard) -> bytes:
+    """The answer to request `number`."""
+    body = json.dumps(heard).encode()
+    return HEADER.pack(number, len(body)) + body
+
+
+def pack_ready(failure: str = "") -> bytes:
+    """The child's first word: ready, or what is missing."""
+    body = json.dumps(failure).encode()
+    return HEADER.pack(READY, len(body)) + body
+
+
+def parse_answer(body: bytes) -> Heard:
+    """The answer in `body`. Raises ValueError for anything else."""
+    match json.loads(body):
+        case [str(text), bool(command), float() | None as confidence]:
+            return Heard(text, command, confidence)
+        case other:
+            raise ValueError(f"not an answer: {other!r:.80}")
+
+
+def parse_ready(body: bytes) -> str:
+    """What the child is missing; empty when it is ready. Raises ValueError."""
+    failure = json.loads(body)
+    if not isinstance(failure, str):
+        raise ValueError("not the word of a child that is ready")
+    return failure
