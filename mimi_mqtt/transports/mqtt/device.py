@@ -88,11 +88,12 @@ class DeviceConnection(asyncio.Protocol):
         self._unreleased: set[int] | None = None
         self._open = True
 
-    def start(self, packets: list[RawPacket]) -> None:
+    def start(self, admission: Admission) -> None:
         """Accepts the connection, and takes what the device sent behind CONNECT without waiting."""
         self._transport.write(encode_connack(0))
-        if packets:
-            self._packets(packets)
+        if admission.packets or admission.rest:
+            self._packets(admission.packets)
+            self.data_received(admission.rest)
 
     # ── ControlChannel ──────────────────────────────────────────────────────────────────────────────────
 
@@ -117,12 +118,16 @@ class DeviceConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came from the device."""
         self._last_heard = self._host.clock()
-        try:
-            packets = self._reader.feed(data)
-        except MqttError as error:
-            self._fail(error)
-        else:
-            self._packets(packets)
+        # In slices: a flood ends the connection before all of it was looked at.
+        for start in range(0, len(data), limits.SLICE_BYTES):
+            if not self._open:
+                return
+            try:
+                packets = self._reader.feed(data[start : start + limits.SLICE_BYTES])
+            except MqttError as error:
+                self._fail(error)
+            else:
+                self._packets(packets)
 
     def pause_writing(self) -> None:
         """The device reads so slowly that its write buffer is full: it is cut off."""

@@ -37,12 +37,14 @@ _V5_REASON = "This broker speaks MQTT 3.1.1: choose protocol version 3.1.1 (mosq
 
 
 class Admission(NamedTuple):
-    """An authenticated connection on its way in: what it asked for, who it is, and what it sent since."""
+    """An authenticated connection on its way in: what it asked for, who it is, and what it sent since:
+    `packets`, what `reader` still holds, and the bytes of `rest`."""
 
     connect: Connect
     identity: Identity
     reader: PacketReader
     packets: list[RawPacket]
+    rest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,9 @@ class Gate:
 
     # ── who enters ──────────────────────────────────────────────────────────────────────────────────────
 
-    def admit(self, transport: asyncio.Transport, packets: list[RawPacket], reader: PacketReader) -> None:
+    def admit(
+        self, transport: asyncio.Transport, packets: list[RawPacket], reader: PacketReader, rest: bytes
+    ) -> None:
         """Answers CONNECT, the first of `packets`. Raises MqttError when it deserves no answer."""
         if packets[0].type is not PacketType.CONNECT:
             raise MqttError(f"{packets[0].type.name} before CONNECT")
@@ -162,7 +166,7 @@ class Gate:
             if connect.keepalive_s == 0:
                 _probe_when_silent(transport)
             door = self.doors.device if identity.role is Role.DEVICE else self.doors.general
-            door(transport, Admission(connect, identity, reader, packets[1:]))
+            door(transport, Admission(connect, identity, reader, packets[1:], rest))
 
     def _who(self, connect: Connect) -> Identity | None:
         return self._authenticator.authenticate(connect.client_id, connect.username, connect.password)
@@ -200,12 +204,14 @@ class GateConnection(asyncio.Protocol):
         if reader is None or transport is None:
             return
         try:
-            packets = reader.feed(data)
+            # No more than a CONNECT can have: nobody's packets are looked at before his password.
+            most = self._gate.settings.max_connect_bytes
+            packets = reader.feed(data[:most])
             if not packets:
                 return
             self._reader = None
             self._gate.decided(self)
-            self._gate.admit(transport, packets, reader)
+            self._gate.admit(transport, packets, reader, data[most:])
         except MqttError as error:
             self._reader = None
             self._gate.decided(self)

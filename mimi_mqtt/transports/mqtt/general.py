@@ -7,11 +7,7 @@ a misconfigured tool in the house should keep the rest of its work). A forbidden
 
 import asyncio
 import logging
-import ssl
-from collections import deque
 from typing import Protocol
-
-from amqtt.adapters import ReaderAdapter, WriterAdapter
 
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.fleet.identity import Identity, Role
@@ -19,6 +15,8 @@ from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.addresses import local_host
 from mimi_mqtt.transports.mqtt.broker import LISTENER, Client, EmbeddedBroker
 from mimi_mqtt.transports.mqtt.gate import Admission, Gate
+from mimi_mqtt.transports.mqtt.intake import Intake
+from mimi_mqtt.transports.mqtt.streams import PacketSink, PacketSource
 from mimi_mqtt.wire.mqtt import (
     PINGRESP,
     PacketReader,
@@ -88,7 +86,7 @@ class GeneralClients:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         transport.set_protocol(connection)
-        connection.packets_received(admission.packets)
+        connection.start(admission)
 
     def gone(self, connection: "GeneralConnection") -> None:
         """A connection has ended."""
@@ -153,7 +151,8 @@ class GeneralConnection(asyncio.Protocol):
         self._last_heard = self._gate.clock()
         self._reader = admission.reader
         self._reader.max_packet_bytes = self._gate.settings.max_packet_bytes
-        self._source = _Source(self)
+        self._intake = Intake(transport, self._consume)
+        self._source = PacketSource(self._intake.hold)
         self._open = True
         self._abnormal = False
         self._host = local_host(transport)
@@ -165,14 +164,24 @@ class GeneralConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came from the client."""
         self._last_heard = self._gate.clock()
+        self._intake.feed(data)
+
+    def start(self, admission: Admission) -> None:
+        """Takes what the client sent behind CONNECT without waiting."""
+        self._packets(admission.packets)
+        self._intake.feed(admission.rest)
+
+    def _consume(self, data: bytes) -> None:
+        if not self._open:
+            return
         try:
             packets = self._reader.feed(data)
         except MqttError as error:
             self._fail(error)
         else:
-            self.packets_received(packets)
+            self._packets(packets)
 
-    def packets_received(self, packets: list[RawPacket]) -> None:
+    def _packets(self, packets: list[RawPacket]) -> None:
         """Checks packets and passes them on, and those behind them that the reader still holds."""
         try:
             while packets:
@@ -198,8 +207,9 @@ class GeneralConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self.end("connection lost", abnormal=True)
         self._gate.released()
+        # What came before the end still counts.
+        self._intake.finish(lambda: self.end("connection lost", abnormal=True))
 
     def end(self, reason: str, *, abnormal: bool = False) -> None:
         """Ends the connection once; `abnormal` publishes the will (section 3.1.2.5)."""
@@ -207,6 +217,7 @@ class GeneralConnection(asyncio.Protocol):
             return
         self._open = False
         self._abnormal = abnormal
+        self._intake.drop()
         self._source.finish()
         self._gate.finish(self._transport)
         _log.info("%s %s left: %s", self.identity.role.value, self._name, reason)
@@ -251,14 +262,6 @@ class GeneralConnection(asyncio.Protocol):
             raise MqttError(f"{packet.type.name} from a client that is connected")
         self._source.feed(packet.raw)
 
-    def pause(self, paused: bool) -> None:
-        """Stops or resumes reading the socket while amqtt catches up."""
-        if self._open and not self._transport.is_closing():
-            if paused:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
-
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         self._clients.router.route(self.identity, self._host, topic, payload, qos, retain)
 
@@ -266,7 +269,7 @@ class GeneralConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Sends whole packets."""
-        if self._open:
+        if self._open and not self._transport.is_closing():
             self._gate.counters.bytes_out += len(data)
             self._transport.write(data)
 
@@ -292,7 +295,8 @@ class GeneralConnection(asyncio.Protocol):
             self._source.put_first(
                 encode_connect(self._key, keepalive_s=0, clean_session=not self._persistent)
             )
-            await broker.external_connected(self._source, _Sink(self), LISTENER)
+            sink = PacketSink(self.peer, self.write, lambda: self.end("disconnected", abnormal=True))
+            await broker.external_connected(self._source, sink, LISTENER)
         except Exception:  # noqa: BLE001  # amqtt documents no exceptions; this ends one client only
             _log.exception("%s: the connection is ended", self._name)
         finally:
@@ -308,87 +312,3 @@ class GeneralConnection(asyncio.Protocol):
     @property
     def _name(self) -> str:
         return f"{self.identity.username or 'anonymous'}/{self.client_id!r}"
-
-
-class _Source(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped here
-    """What amqtt reads: whole packets only. Lets the loop run between two packets, so that each takes effect
-    before the next one, or the end, is seen."""
-
-    def __init__(self, connection: GeneralConnection) -> None:
-        self._connection = connection
-        self._packets: deque[bytes] = deque()
-        self._packet = b""
-        self._at = 0
-        self._size = 0
-        self._paused = False
-        self._ended = False
-        self._news = asyncio.Event()
-
-    def put_first(self, packet: bytes) -> None:
-        """Puts `packet` before everything that waits."""
-        self._packets.appendleft(packet)
-        self._size += len(packet)
-        self._news.set()
-
-    def feed(self, packet: bytes) -> None:
-        """Appends a packet."""
-        self._packets.append(packet)
-        self._size += len(packet)
-        self._news.set()
-        if self._size > limits.MAX_INPUT_BYTES and not self._paused:
-            self._paused = True
-            self._connection.pause(True)
-
-    def finish(self) -> None:
-        """No more packets will come."""
-        self._ended = True
-        self._news.set()
-
-    async def read(self, n: int = -1) -> bytes:
-        """Up to `n` bytes of one packet; `b""` at the end."""
-        if self._at == len(self._packet):
-            await asyncio.sleep(0)
-            while not self._packets:
-                if self._ended:
-                    return b""
-                self._news.clear()
-                await self._news.wait()
-            self._packet, self._at = self._packets.popleft(), 0
-            self._size -= len(self._packet)
-            if self._paused and self._size < limits.MAX_INPUT_BYTES // 2:
-                self._paused = False
-                self._connection.pause(False)
-        end = len(self._packet) if n < 0 else self._at + n
-        data = self._packet[self._at : end]
-        self._at += len(data)
-        return data
-
-    def feed_eof(self) -> None:
-        """amqtt's word for `finish`."""
-        self.finish()
-
-
-class _Sink(WriterAdapter):  # type: ignore[misc]  # amqtt is untyped here
-    """What amqtt writes to. Never waits: a client that does not read is cut off by the buffer's bound."""
-
-    def __init__(self, connection: GeneralConnection) -> None:
-        self._connection = connection
-
-    def write(self, data: bytes) -> None:
-        """Sends a whole packet."""
-        self._connection.write(data)
-
-    async def drain(self) -> None:
-        """Nothing to wait for."""
-
-    def get_peer_info(self) -> tuple[str, int]:
-        """The client's address."""
-        return self._connection.peer
-
-    def get_ssl_info(self) -> ssl.SSLObject | None:
-        """amqtt has no use for certificates here."""
-        return None
-
-    async def close(self) -> None:
-        """amqtt has finished with the connection."""
-        self._connection.end("disconnected", abnormal=True)

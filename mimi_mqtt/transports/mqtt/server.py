@@ -181,7 +181,7 @@ class MqttServer:
                 "device connected from %s", transport.get_extra_info("peername"), extra={"device": device_id}
             )
         self._sink.control_opened(device)
-        device.start(admission.packets)
+        device.start(admission)
 
     # ── DeviceHost ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -103,6 +103,29 @@ async def test_oversized_or_foreign_opening_is_dropped_without_an_answer(
     assert mqtt.server.counters.pending == 0
 
 
+async def test_nothing_behind_connect_is_looked_at_before_the_password(mqtt: Running) -> None:
+    attacker = await mqtt.open()
+    connect = encode_connect(DEVICE, username=DEVICE, password=b"wrong")
+    await attacker.send(connect + b"\xc0\x00" * 50_000)
+    packets = await attacker.closed()
+    assert [packet.body for packet in packets] in ([b"\x00\x04"], [])  # RST may overtake the answer
+    assert mqtt.server.counters.refused["credentials"] == 1
+    assert mqtt.server.counters.bytes_in == 0
+
+
+async def test_everything_behind_connect_is_taken_with_the_right_password(mqtt: Running) -> None:
+    for client_id in (DEVICE, "desk"):
+        client = await mqtt.open()
+        username, password = (DEVICE, b"right") if client_id == DEVICE else ("admin", b"admin password")
+        await client.send(
+            encode_connect(client_id, username=username, password=password)
+            + encode_publish(UP, b"x" * 90) * 100
+        )
+        await client.expect(PacketType.CONNACK)
+        await mqtt.until(lambda: mqtt.server.counters.messages_in == 100)
+        mqtt.server.counters.messages_in = 0
+
+
 async def test_pending_connections_are_bounded(start_server: StartServer) -> None:
     mqtt = await start_server(max_pending_connects=3)
     silent = [await mqtt.open() for _ in range(3)]

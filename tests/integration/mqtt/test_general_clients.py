@@ -8,6 +8,7 @@ import pytest
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.wire.mqtt import (
     DISCONNECT,
+    PINGREQ,
     PacketType,
     Will,
     encode_ack,
@@ -86,6 +87,7 @@ async def test_messages_survive_subscribers_that_come_and_go(mqtt: Running) -> N
     await asyncio.gather(*churners)
     assert await _payloads(receiver, 300) == [b"%d" % index for index in range(300)]
     await mqtt.until(lambda: mqtt.server.sessions == 2)
+    assert mqtt.server.subscriptions == 1
 
 
 async def test_client_gets_one_copy_however_many_of_its_filters_match(mqtt: Running) -> None:
@@ -185,6 +187,31 @@ async def test_takeover_publishes_the_old_connections_will(mqtt: Running) -> Non
     await mqtt.admin("same")
     assert await old.closed() == []
     assert (await watcher.publish_received()).payload == b"old"
+
+
+async def test_takeover_waits_until_what_the_old_connection_sent_is_dealt_with(mqtt: Running) -> None:
+    watcher = await mqtt.admin("watcher")
+    await watcher.subscribe(("burst", 0), ("last", 0))
+    old = await mqtt.admin("same", clean_session=False, will=Will("last", b"will"))
+    await old.subscribe(("t", 1))
+    await old.send(b"".join(encode_publish("burst", b"%d" % index) for index in range(300)))
+    new = await mqtt.admin("same", clean_session=False)
+    assert new.session_present
+    assert await _payloads(watcher, 301) == [*(b"%d" % index for index in range(300)), b"will"]
+    await watcher.publish("t", b"for the new one")
+    assert await _payloads(new, 1) == [b"for the new one"]
+
+
+async def test_flood_of_tiny_packets_leaves_the_others_their_turn(mqtt: Running) -> None:
+    flooder, bystander = await mqtt.admin("flooder"), await mqtt.device()
+    flooder.writer.write(PINGREQ * 100_000)
+    answers = asyncio.create_task(flooder.round_trip())
+    rounds = 0
+    while mqtt.server.counters.bytes_in < 100_000:
+        await bystander.round_trip()
+        rounds += 1
+    assert rounds > 5
+    answers.cancel()
 
 
 async def test_persistent_session_keeps_subscriptions_and_messages(mqtt: Running) -> None:
