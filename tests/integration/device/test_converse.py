@@ -2,13 +2,16 @@
 
 import asyncio
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mimi_mqtt.cli.device import speech
 from mimi_mqtt.cli.device.actions import Action, ToolCalled
 from mimi_mqtt.cli.device.client import DeviceOptions, converse
 from mimi_mqtt.errors import ConfigError
@@ -35,7 +38,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 
 def options(server: ScriptedServer, **changes: Any) -> DeviceOptions:
-    if not changes.keys() & {"text", "wav"}:
+    if not changes.keys() & {"text", "wav", "mic"}:
         changes.setdefault("pcm", SPEECH)
     return DeviceOptions(ota=server.ota_url, mac=MAC, **changes)
 
@@ -160,6 +163,49 @@ async def test_clipped_ends_are_measured(server: ScriptedServer) -> None:
     summary = await converse(options(server))
     assert summary.ok, summary.error
     assert (summary.clipped_start_ms, summary.clipped_end_ms) == (60, 120)
+
+
+class SoundCard:
+    """A microphone somebody speaks into, and a loudspeaker that takes every frame."""
+
+    PortAudioError = OSError
+
+    def __init__(self) -> None:
+        self.played = 0
+
+    def InputStream(self, *, callback: Callable[..., None], blocksize: int, **_: Any) -> Any:
+        @contextmanager
+        def stream() -> Iterator[None]:
+            task = asyncio.get_running_loop().create_task(speak())
+            yield
+            task.cancel()
+
+        async def speak() -> None:
+            frames = [
+                *SPEECH[: 16 * blocksize].reshape(-1, blocksize),
+                *np.zeros((9_000, blocksize), np.int16),
+            ]
+            for frame in frames:
+                callback(frame.reshape(-1, 1), blocksize, None, None)
+                await asyncio.sleep(0.06)
+
+        return stream()
+
+    def OutputStream(self, **_: Any) -> Any:
+        self.played += 1
+        return SimpleNamespace(start=lambda: None, close=lambda: None)
+
+
+async def test_person_at_the_microphone_is_answered(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = SoundCard()
+    monkeypatch.setattr(speech, "import_module", lambda _: card)
+    summary = await converse(options(server, mic=True))
+    assert summary.ok, summary.error
+    assert summary.reply == "It is noon."
+    assert summary.first_audio_ms is not None
+    assert card.played == 1
 
 
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────

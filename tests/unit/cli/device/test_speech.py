@@ -1,10 +1,14 @@
 import wave
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.cli.device import speech
 from mimi_mqtt.cli.device.speech import cut_frames, read_wav, write_wav
 from mimi_mqtt.errors import ConfigError
 
@@ -62,3 +66,105 @@ def test_frames_are_filled_with_silence() -> None:
     frames = cut_frames(np.arange(1, 6, dtype=np.int16), 4)
     assert [frame.tolist() for frame in frames] == [[1, 2, 3, 4], [5, 0, 0, 0]]
     assert cut_frames(np.zeros(0, np.int16), 4) == []
+
+
+# ── a real microphone ────────────────────────────────────────────────────────────────────────────────────
+
+
+class PortAudioError(Exception):
+    pass
+
+
+class Stream:
+    """A sound card's stream; the test is the sound card."""
+
+    open_streams: ClassVar[list["Stream"]] = []
+
+    def __init__(self, *, callback: Callable[..., None], samplerate: int, **_: object) -> None:
+        self.callback = callback
+        self.samplerate = samplerate
+
+    def start(self) -> None:
+        self.open_streams.append(self)
+
+    def close(self) -> None:
+        self.open_streams.remove(self)
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Busy(Stream):
+    def __init__(self, **_: object) -> None:
+        raise PortAudioError("device busy")
+
+
+def install(monkeypatch: pytest.MonkeyPatch, stream: type[Stream] | None) -> None:
+    def import_module(name: str) -> SimpleNamespace:
+        assert name == "sounddevice"
+        if stream is None:
+            raise OSError("PortAudio library not found")
+        return SimpleNamespace(InputStream=stream, OutputStream=stream, PortAudioError=PortAudioError)
+
+    monkeypatch.setattr(speech, "import_module", import_module)
+
+
+async def test_microphone_drops_frames_when_nobody_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, Stream)
+    async with speech.microphone(16_000, 4) as frames:
+        (stream,) = Stream.open_streams
+        for number in range(1_000):
+            stream.callback(np.full((4, 1), number, np.int16), 4, None, None)
+        assert (await frames.get()).tolist() == [0] * 4
+        assert frames.qsize() < 1_000
+    assert Stream.open_streams == []
+
+
+async def test_loudspeaker_plays_what_it_has_and_silence_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Stream)
+    loudspeaker = speech.Loudspeaker()
+    loudspeaker.open(24_000)
+    loudspeaker.open(24_000)
+    (stream,) = Stream.open_streams
+    assert stream.samplerate == 24_000
+    loudspeaker.play(np.arange(1, 4, dtype=np.int16))
+    loudspeaker.play(np.arange(4, 6, dtype=np.int16))
+    out = np.full((4, 1), 9, np.int16)
+    stream.callback(out, 4, None, None)
+    assert out[:, 0].tolist() == [1, 2, 3, 4]
+    stream.callback(out, 4, None, None)
+    assert out[:, 0].tolist() == [5, 0, 0, 0]
+    loudspeaker.close()
+    loudspeaker.close()
+    assert Stream.open_streams == []
+
+
+@pytest.mark.parametrize(("stream", "word"), [(None, "libportaudio2"), (Busy, "device busy")])
+async def test_machine_without_sound_is_told_the_cure(
+    monkeypatch: pytest.MonkeyPatch, stream: type[Stream] | None, word: str
+) -> None:
+    install(monkeypatch, stream)
+    with pytest.raises(ConfigError, match=word):
+        async with speech.microphone(16_000, 4):
+            pass
+    with pytest.raises(ConfigError, match=word):
+        speech.Loudspeaker().open(24_000)
+
+
+# ── synthesised ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_text_is_spoken_at_the_rate_asked_for() -> None:
+    spoken = await speech.synthesise("hello there", 16_000, "en", "offline")
+    assert 0.4 < spoken.size / 16_000 < 3
+    assert np.abs(spoken.astype(np.int32)).max() > 2_000
+
+
+async def test_text_without_a_word_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing to say"):
+        await speech.synthesise("...", 16_000, "en", "offline")
