@@ -79,7 +79,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     else:
         yield health
-    address = settings.server.public_host or outward_address()
+    address = settings.server.public_host or _reachable_host(settings)
     yield _address(settings, address)
     if health is None:
         yield Finding("warn", "conversation", "not tried, as no server is running here",
@@ -173,16 +173,14 @@ def _ports(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _local_url(settings: Settings, host: str) -> str:
-    return f"http://{host}:{settings.http.bind.port}"
-
-
-def _loopback(settings: Settings) -> str:
-    return "127.0.0.1" if settings.http.bind.host in ("0.0.0.0", "::") else settings.http.bind.host
+def _reachable_host(settings: Settings, of_all: str | None = None) -> str:
+    """The address of http.bind; when that is every address, `of_all` or the one of the default route."""
+    host = settings.http.bind.host
+    return (of_all or outward_address()) if host in ("0.0.0.0", "::") else host
 
 
 async def _running_server(settings: Settings) -> Finding | None:
-    url = _local_url(settings, _loopback(settings)) + "/healthz"
+    url = f"http://{_reachable_host(settings, '127.0.0.1')}:{settings.http.bind.port}/healthz"
     try:
         async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             answer = await client.get(url)
@@ -197,12 +195,12 @@ async def _running_server(settings: Settings) -> Finding | None:
 
 def _address(settings: Settings, address: str) -> Finding:
     ota = f"http://{address}:{settings.http.bind.port}/xiaozhi/ota/"
+    if settings.http.bind.host.startswith("127."):
+        detail = f"http.bind is {settings.http.bind}: only this machine can ask for {ota}"
+        return Finding("warn", "address for devices", detail, "set http.bind to 0.0.0.0:8003")
     if address.startswith("127."):
         return Finding("warn", "address for devices", f"{ota} works on this machine only",
                        "connect this machine to a network, or set server.public_host")  # fmt: skip
-    if settings.http.bind.host.startswith("127."):
-        detail = f"http.bind is {settings.http.bind}: devices can't reach it"
-        return Finding("fail", "address for devices", detail, "set http.bind to 0.0.0.0:8003")
     return Finding("ok", "address for devices", ota)
 
 

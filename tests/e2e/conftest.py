@@ -44,11 +44,12 @@ class Server:
 
     async def start(self) -> None:
         """Returns when the server says that it is ready."""
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mimi_mqtt", "serve",
-            cwd=self.folder, env=self.environ | self.ports,
-            stdout=asyncio.subprocess.PIPE, stderr=(self.folder / "server.log").open("ab"),
-        )  # fmt: skip
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "mimi_mqtt", "serve",
+                cwd=self.folder, env=self.environ | self.ports,
+                stdout=asyncio.subprocess.PIPE, stderr=log,
+            )  # fmt: skip
         assert self.process.stdout is not None
         lines = []
         async with asyncio.timeout(_READY_TIMEOUT_S):
@@ -92,7 +93,8 @@ class Server:
 
     async def run(self, *arguments: str, timeout: float = 90) -> Command:
         """Runs a `mimi-mqtt` command with the server's settings."""
-        return await run_command(*arguments, cwd=self.folder, environ=self.environ, timeout=timeout)
+        environ = self.environ | self.ports
+        return await run_command(*arguments, cwd=self.folder, environ=environ, timeout=timeout)
 
 
 async def run_command(*arguments: str, cwd: Path, environ: dict[str, str], timeout: float = 90) -> Command:
