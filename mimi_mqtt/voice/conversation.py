@@ -255,7 +255,7 @@ class Conversation:
             return
         turn.outcome = outcome
         self._conclude(turn)
-        if turn.task is not None:
+        if turn.task is not None and turn.started:  # else it has nothing to do but to clean up
             turn.task.cancel()
 
     def _conclude(self, turn: RunningTurn) -> None:
@@ -292,9 +292,15 @@ class Conversation:
         """The border of one turn: whatever happens inside ends this turn, and only this."""
         with log_context(turn=str(turn.number)):
             cancelled = False
+            turn.started = True
             try:
-                async with turn.watchdog:
-                    await body()
+                try:
+                    if turn.outcome == "running":
+                        async with turn.watchdog:
+                            await body()
+                finally:
+                    if turn.utterance is not None:
+                        await turn.utterance.aclose()
             except asyncio.CancelledError:
                 cancelled = True
                 raise
@@ -379,22 +385,18 @@ class Conversation:
 
     async def _hear(self, turn: RunningTurn) -> None:
         """Listens until the utterance is over, then answers it."""
-        try:
-            while not turn.over.done():
-                await asyncio.wait({turn.over}, timeout=_TICK_S)
-                if turn.endpointer is not None:
-                    self._follow(turn, turn.endpointer.tick(self._loop.time()))
-            turn.progress()
-            if turn.over.result() is End.STOPPED:
-                turn.timings.speech_end = self._loop.time()
-                turn.mark("endpoint")
-                await self._ear.drained()
-                self._fire(TurnEvent.UTTERANCE)
-            turn.endpointer = None
-            await self._understand(turn)
-        finally:
-            if turn.utterance is not None:
-                await turn.utterance.aclose()
+        while not turn.over.done():
+            await asyncio.wait({turn.over}, timeout=_TICK_S)
+            if turn.endpointer is not None:
+                self._follow(turn, turn.endpointer.tick(self._loop.time()))
+        turn.progress()
+        if turn.over.result() is End.STOPPED:
+            turn.timings.speech_end = self._loop.time()
+            turn.mark("endpoint")
+            await self._ear.drained()
+            self._fire(TurnEvent.UTTERANCE)
+        turn.endpointer = None
+        await self._understand(turn)
 
     async def _understand(self, turn: RunningTurn) -> None:
         try:

@@ -46,6 +46,8 @@ class RunningTurn:
         self._loop = asyncio.get_running_loop()
         self.timings = TurnTimings(self._loop.time())
         self.task: asyncio.Task[None] | None = None
+        self.started = False
+        """Whether `task` has run: one that is cancelled before never does."""
         self.endpointer: Endpointer | None = None
         self.utterance: Utterance | None = None
         self.over: asyncio.Future[End] = self._loop.create_future()

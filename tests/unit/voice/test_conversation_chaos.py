@@ -1,0 +1,127 @@
+"""Whatever a device says and providers do, in whatever order: nothing raises, and nobody is left speaking."""
+
+import asyncio
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
+from mimi_mqtt.errors import ProviderUnavailable
+from mimi_mqtt.providers.base import ToolCall
+from mimi_mqtt.voice.conversation import Conversation
+from mimi_mqtt.voice.turn import TurnState
+from tests.fakes.voice import (
+    DOWNLINK,
+    SILENCE,
+    SPEECH,
+    UPLINK,
+    FakeDevice,
+    FakeTools,
+    ScriptedLlm,
+    ScriptedStt,
+    ToneTts,
+    Wait,
+    services,
+)
+from tests.virtual_time import run
+
+Step = tuple[str, Any]
+
+_STEPS = st.one_of(
+    st.tuples(st.just("listen"), st.sampled_from(["auto", "manual", "realtime"])),
+    st.tuples(st.just("stop"), st.none()),
+    st.tuples(st.just("wake"), st.sampled_from(["hi", ""])),
+    st.tuples(st.just("abort"), st.sampled_from(["", "wake_word_detected"])),
+    st.tuples(st.just("announce"), st.sampled_from(["Tea is ready.", " "])),
+    st.tuples(st.just("speech"), st.integers(1, 15)),
+    st.tuples(st.just("silence"), st.integers(1, 20)),
+    st.tuples(st.just("pause"), st.floats(0, 5)),
+)
+_ANSWERS = st.lists(
+    st.lists(
+        st.one_of(
+            st.sampled_from(["😊 Yes. ", "One sentence and another one. ", "", "…", "😀"]),
+            st.floats(0, 3).map(Wait),
+            st.just(ToolCall("1", "lamp", {})),
+            st.just(ToolCall("2", "unknown", {})),
+            st.builds(lambda: ProviderUnavailable("llm", "down")),
+        ),
+        max_size=4,
+    ),
+    min_size=1,
+    max_size=4,
+)
+_HEARD = st.lists(
+    st.one_of(st.sampled_from(["hello", ""]), st.builds(lambda: ProviderUnavailable("stt", "down"))),
+    min_size=1,
+    max_size=4,
+)
+
+
+async def _play(steps: list[Step], llm: ScriptedLlm, heard: list[Any], tts: ToneTts, wake: str) -> None:
+    device = FakeDevice()
+    made = services(
+        stt=ScriptedStt(*heard),
+        llm=llm,
+        tts=tts,
+        session=SessionSettings.model_validate({"wake_word": wake, "watchdog_s": 20}),
+        voice=VoiceSettings(no_speech_timeout_s=4, max_utterance_s=5),
+    )
+    conversation = Conversation(
+        device_id="aa-bb-cc-00-11-22",
+        session_id="s1",
+        uplink=UPLINK,
+        downlink=DOWNLINK,
+        output=device,
+        tools=FakeTools(lamp="on"),
+        services=made,
+        language="en",
+    )
+    sequence = 0
+    try:
+        for step, value in steps:
+            match step:
+                case "listen":
+                    conversation.listen(value)
+                case "stop":
+                    conversation.stop_listening()
+                case "wake":
+                    conversation.wake_word(value)
+                case "abort":
+                    conversation.abort(value)
+                case "announce":
+                    conversation.announce(value)
+                case "pause":
+                    await asyncio.sleep(value)
+                case _:
+                    for _ in range(value):
+                        sequence += 1
+                        now = asyncio.get_running_loop().time()
+                        conversation.audio(SPEECH if step == "speech" else SILENCE, sequence, 0, now)
+                        await asyncio.sleep(0.06)
+        await asyncio.sleep(300)
+        assert conversation.state in (TurnState.IDLE, TurnState.LISTENING)
+        assert not device.speaking
+        assert not conversation.busy
+    finally:
+        await conversation.aclose()
+        made.encoders.close()
+    speech = [what for what in device.said() if what in ("start", "stop")]
+    assert speech == ["start", "stop"] * (len(speech) // 2)
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(_STEPS, max_size=14),
+    _ANSWERS,
+    _HEARD,
+    st.sampled_from(["", "One", "never"]),
+    st.sampled_from(["greet", "answer", "listen"]),
+)
+def test_no_order_of_events_leaves_a_device_speaking_or_a_task_behind(
+    steps: list[Step], answers: list[list[Any]], heard: list[Any], tts_fails_on: str, wake: str
+) -> None:
+    tts = ToneTts(error=ProviderUnavailable("tts", "down"), fails_on=tts_fails_on)
+    run(_play(steps, ScriptedLlm(*answers), heard, tts, wake))
