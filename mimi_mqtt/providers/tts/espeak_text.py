@@ -81,10 +81,10 @@ def reading_language(text: str, language: str) -> str:
     primary = language.partition("-")[0]
     script = _SAME_SCRIPT.get(primary, primary)
     own = _SCRIPTS.get(script)
-    if own is not None and own.search(text):
-        return language
-    if _KANA.search(text):
+    if primary != "ja" and _KANA.search(text):
         return "ja"
+    if (own is not None and own.search(text)) or not any(character.isalpha() for character in text):
+        return language
     for reader, characters in _SCRIPTS.items():
         if reader not in ("ja", script) and characters.search(text):
             return reader
