@@ -16,6 +16,7 @@
     │   ├── ProviderTimeout          no (further) answer in time
     │   ├── ProviderUnavailable      connection refused or cut, 5xx
     │   └── ProviderBadAnswer        an answer that can't be understood
+    ├── FleetError               a person named a device or code that there is none of
     ├── ToolError                a tool call failed; the message is shown to the model
     └── StoreError               the database can't be opened, migrated or written
 
@@ -101,6 +102,10 @@ class ProviderUnavailable(ProviderError):
 
 class ProviderBadAnswer(ProviderError):
     """The vendor answered with something that can't be understood."""
+
+
+class FleetError(MimiError):
+    """No such device or code, or more than one; the message says how to find the right one."""
 
 
 class ToolError(MimiError):

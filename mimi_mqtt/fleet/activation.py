@@ -9,13 +9,13 @@ this server does not know, so it can't be checked; its challenge can, and must b
 
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mimi_mqtt.errors import MimiError, OtaError, ProtocolError
+from mimi_mqtt.errors import FleetError, OtaError, ProtocolError
 from mimi_mqtt.store import activations, devices, tables
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
@@ -37,11 +37,11 @@ class Asker:
     """Who asks for a device's credentials, and what it says of itself; texts are of any length."""
 
     device_id: str
-    client_id: str = ""
+    client_id: str = field(default="", repr=False)
     board: str = ""
     firmware_version: str = ""
     language: str = ""
-    serial_number: str = ""
+    serial_number: str = field(default="", repr=False)
     host: str = ""
 
 
@@ -126,7 +126,7 @@ async def allow(store: Store, id_or_code: str, now: datetime) -> Device:
     """Lets a device in: the asker who shows the code, or the only one that asks for the device.
 
     A device that was bound to another Client-Id is bound to the asker's, and its old credentials end. Raises
-    MimiError when nobody fits, or more than one.
+    FleetError when nobody fits, or more than one.
     """
     async with store.write() as session:
         await activations.forget_expired(session, now)
@@ -134,7 +134,7 @@ async def allow(store: Store, id_or_code: str, now: datetime) -> Device:
         device = await devices.get(session, device_id, lock=True)
         if device is None:
             if activation is None:
-                raise MimiError(
+                raise FleetError(
                     f"{device_id} never asked for anything: point it to this server's OTA address"
                 )
             device = Device(
@@ -163,7 +163,7 @@ async def _asker_of(session: AsyncSession, id_or_code: str) -> tuple[str, Activa
     if len(id_or_code) == 6 and id_or_code.isdecimal():
         activation = await activations.of_code(session, id_or_code)
         if activation is None:
-            raise MimiError(
+            raise FleetError(
                 f"no device shows the code {id_or_code} now: codes expire, "
                 "`mimi-mqtt devices list` shows those in use"
             )
@@ -175,7 +175,7 @@ async def _asker_of(session: AsyncSession, id_or_code: str) -> tuple[str, Activa
         waiting = [asker for asker in waiting if not same_client(asker.client_id, device.client_id)]
     if len(waiting) > 1:
         codes = ", ".join(asker.code for asker in waiting)
-        raise MimiError(
+        raise FleetError(
             f"{len(waiting)} different devices claim to be {device_id}: allow the one whose code you see on "
             f"its screen or hear ({codes})"
         )
@@ -183,7 +183,7 @@ async def _asker_of(session: AsyncSession, id_or_code: str) -> tuple[str, Activa
 
 
 async def revoke(store: Store, device_id: str, now: datetime) -> Device:
-    """Ends a device's credentials; it gets none until it is allowed again. Raises MimiError when unknown."""
+    """Ends a device's credentials; it gets none until it is allowed again. Raises FleetError when unknown."""
     async with store.write() as session:
         device = await _known(session, device_id)
         device.allowed = False
@@ -204,7 +204,7 @@ class DeviceChange:
 
 
 async def change(store: Store, device_id: str, wanted: DeviceChange, now: datetime) -> Device:
-    """Changes a device's settings. Raises MimiError when it is unknown."""
+    """Changes a device's settings. Raises FleetError when it is unknown."""
     async with store.write() as session:
         device = await _known(session, device_id)
         if wanted.transport is not None:
@@ -221,13 +221,13 @@ async def _known(session: AsyncSession, device_id: str) -> Device:
     device_id = parse_device_id(device_id)
     device = await devices.get(session, device_id, lock=True)
     if device is None:
-        raise MimiError(f"there is no device {device_id}: `mimi-mqtt devices list` shows those there are")
+        raise FleetError(f"there is no device {device_id}: `mimi-mqtt devices list` shows those there are")
     return device
 
 
 def parse_device_id(text: str) -> str:
-    """A device id in any of a MAC address's spellings. Raises MimiError."""
+    """A device id in any of a MAC address's spellings. Raises FleetError."""
     try:
         return device_id_from_mac(text)
     except ProtocolError as error:
-        raise MimiError(f"{error}, nor a code of six digits") from error
+        raise FleetError(f"{error}, nor a code of six digits") from error

@@ -39,7 +39,7 @@ class Device(SQLModel, table=True):
     __tablename__ = "devices"
 
     id: str = Field(sa_column=Column(String(DEVICE_ID_CHARS), primary_key=True))
-    client_id: str = Field(sa_column=Column(String(CLIENT_ID_CHARS), nullable=False))
+    client_id: str = Field(repr=False, sa_column=Column(String(CLIENT_ID_CHARS), nullable=False))
     """The Client-Id that the MAC is bound to; whoever sends another one gets no credentials."""
     epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False))
     """Part of every credential; raising it makes the old ones worthless."""
@@ -86,10 +86,10 @@ class Activation(SQLModel, table=True):
 
     id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
     device_id: str = Field(sa_column=Column(String(DEVICE_ID_CHARS), nullable=False))
-    client_id: str = Field(sa_column=Column(String(CLIENT_ID_CHARS), nullable=False))
-    code: str = Field(sa_column=Column(String(6), nullable=False, unique=True))
-    challenge: str = Field(sa_column=Column(String(64), nullable=False))
-    serial_number: str = Field(default="", sa_column=Column(String(SERIAL_CHARS), nullable=False))
+    client_id: str = Field(repr=False, sa_column=Column(String(CLIENT_ID_CHARS), nullable=False))
+    code: str = Field(repr=False, sa_column=Column(String(6), nullable=False, unique=True))
+    challenge: str = Field(repr=False, sa_column=Column(String(64), nullable=False))
+    serial_number: str = Field(default="", repr=False, sa_column=Column(String(SERIAL_CHARS), nullable=False))
     board: str = Field(default="", sa_column=Column(String(BOARD_CHARS), nullable=False))
     firmware_version: str = Field(default="", sa_column=Column(String(VERSION_CHARS), nullable=False))
     language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))

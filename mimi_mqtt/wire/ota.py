@@ -60,15 +60,16 @@ class OtaRequest(_Frozen):
     """What a device says when it boots. `device_id` is canonical; texts are printable and bounded."""
 
     device_id: str
-    client_id: str = ""
-    """The installation's UUID, as the device wrote it; empty when it has none."""
+    client_id: str = Field("", repr=False)
+    """The installation's UUID, as the device wrote it; empty when it has none. Whoever knows it and the MAC
+    address gets the device's credentials: it is a secret like them."""
     board: str = ""
     firmware_version: str = ""
     language: str = ""
     """The first language of Accept-Language, such as `zh-CN`; empty when unknown."""
     activation_version: int = 1
-    serial_number: str = ""
-    report: dict[str, Any] = Field(default_factory=dict)
+    serial_number: str = Field("", repr=False)
+    report: dict[str, Any] = Field(default_factory=dict, repr=False)
     """The whole body."""
 
     @classmethod
@@ -109,7 +110,7 @@ class MqttSection(_Frozen):
     """`host:port`; the device speaks TLS on port 8883 alone."""
     client_id: str
     username: str
-    password: str
+    password: str = Field(repr=False)
     publish_topic: str
     subscribe_topic: str
     keepalive: int = 240
@@ -119,7 +120,7 @@ class WebsocketSection(_Frozen):
     """Control and audio over a WebSocket; the device takes it only without `mqtt`."""
 
     url: str
-    token: str
+    token: str = Field(repr=False)
     version: int = 1
 
 
@@ -128,7 +129,7 @@ class UdpSection(_Frozen):
 
     server: str
     port: int
-    key: str
+    key: str = Field(repr=False)
     """32 hex digits."""
     encryption: str = "aes-128-ctr"
 
@@ -160,9 +161,9 @@ class FirmwareSection(_Frozen):
 class ActivationSection(_Frozen):
     """Shown and spoken until an operator allows the device; it polls only when `challenge` is there."""
 
-    code: str
-    message: str
-    challenge: str | None = None
+    code: str = Field(repr=False)
+    message: str = Field(repr=False)
+    challenge: str | None = Field(None, repr=False)
     timeout_ms: int | None = None
 
 
@@ -185,9 +186,9 @@ class ActivationRequest(_Frozen):
     """A poll of `/activate`: version 1 says nothing, version 2 proves that the chip knows its key."""
 
     version: int = 1
-    serial_number: str = ""
-    challenge: str = ""
-    hmac: bytes = b""
+    serial_number: str = Field("", repr=False)
+    challenge: str = Field("", repr=False)
+    hmac: bytes = Field(b"", repr=False)
     """HMAC-SHA256 of `challenge`, 32 bytes, with version 2."""
 
     @classmethod

@@ -1,6 +1,6 @@
 import pytest
 
-from mimi_mqtt.errors import MimiError, OtaError
+from mimi_mqtt.errors import FleetError, OtaError
 from mimi_mqtt.fleet import activation
 from mimi_mqtt.fleet.activation import ActivationState, Asker
 from mimi_mqtt.fleet.provisioning import Provisioner
@@ -62,7 +62,7 @@ async def test_a_code_nobody_shows_any_more_is_worthless(fleet: Fleet) -> None:
     shown = await code_for(provisioner, "uuid-1")
     fleet.clock.advance(minutes=31)
     assert await provisioner.activate(Asker(DEVICE, "uuid-1"), POLL) is ActivationState.REFUSED
-    with pytest.raises(MimiError, match="no device shows the code"):
+    with pytest.raises(FleetError, match="no device shows the code"):
         await activation.allow(fleet.store, shown.code, fleet.clock())
 
 
@@ -92,7 +92,7 @@ async def test_allowing_by_id_needs_to_be_unambiguous(fleet: Fleet) -> None:
     provisioner = fleet.provisioner()
     await provisioner.provision(asking("uuid-1"), "10.0.0.1")
     first, second = await code_for(provisioner, "uuid-2"), await code_for(provisioner, "uuid-3")
-    with pytest.raises(MimiError, match="whose code you see") as caught:
+    with pytest.raises(FleetError, match="whose code you see") as caught:
         await activation.allow(fleet.store, DEVICE, fleet.clock())
     assert first.code in str(caught.value)
     assert second.code in str(caught.value)
@@ -131,16 +131,16 @@ async def test_a_revoked_device_shows_a_code_until_it_is_allowed(fleet: Fleet) -
 
 @pytest.mark.parametrize("nonsense", ["", "12345", "1234567", "device", "aa-bb-cc", "١٢٣٤٥٦x"])
 async def test_what_is_neither_device_nor_code_is_explained(fleet: Fleet, nonsense: str) -> None:
-    with pytest.raises(MimiError, match="nor a code of six digits"):
+    with pytest.raises(FleetError, match="nor a code of six digits"):
         await activation.allow(fleet.store, nonsense, fleet.clock())
 
 
 async def test_unknown_devices_are_explained(fleet: Fleet) -> None:
-    with pytest.raises(MimiError, match="never asked"):
+    with pytest.raises(FleetError, match="never asked"):
         await activation.allow(fleet.store, DEVICE, fleet.clock())
-    with pytest.raises(MimiError, match="there is no device"):
+    with pytest.raises(FleetError, match="there is no device"):
         await activation.revoke(fleet.store, DEVICE, fleet.clock())
-    with pytest.raises(MimiError, match="there is no device"):
+    with pytest.raises(FleetError, match="there is no device"):
         await activation.change(fleet.store, DEVICE, activation.DeviceChange(name="x"), fleet.clock())
 
 

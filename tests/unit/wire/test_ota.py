@@ -178,6 +178,24 @@ def test_versions_that_would_abort_a_device_are_never_sent(version: str) -> None
         ota.FirmwareSection(version=version)
 
 
+def test_no_secret_is_shown() -> None:
+    request = OtaRequest.from_http(HEADERS, json.dumps(BODY).encode())
+    response = OtaResponse(
+        mqtt=ota.MqttSection(
+            endpoint="10.0.0.1:1883", client_id="device", username="device", password="secret-1",
+            publish_topic="up", subscribe_topic="down",
+        ),
+        websocket=ota.WebsocketSection(url="ws://10.0.0.1/", token="secret-2"),
+        udp=ota.UdpSection(server="10.0.0.1", port=8884, key="secret-3"),
+        activation=ota.ActivationSection(code="secret-4", message="say secret-5", challenge="secret-6"),
+    )  # fmt: skip
+    proof = ActivationRequest.from_body(json.dumps({**PROOF, "challenge": "secret-7"}).encode())
+    shown = f"{request!r} {request} {response!r} {response} {proof!r} {proof}"
+    for hidden in ("secret", HEADERS["Client-Id"], HEADERS["Serial-Number"], repr(proof.hmac)):
+        assert hidden not in shown
+    assert b"secret-1" in response.to_json()
+
+
 # ── activation ───────────────────────────────────────────────────────────────────────────────────────────
 
 PROOF = {"algorithm": "hmac-sha256", "serial_number": "S" * 32, "challenge": "c", "hmac": "0F" * 32}
