@@ -200,14 +200,12 @@ class PlayoutStream:
         if ticket != self._ticket or not self._running:
             return
         clock = self._clock
-        room = clock.sendable(now)
-        while self._frames and room:
+        while self._frames and clock.may_send(now):
             item = self._queue.popleft()
             if isinstance(item, str):
                 self._sink.send_sentence(item)
             else:
                 self._frames -= 1
-                room -= 1
                 self._sink.send_frame(item, clock.sent(now))
         if not self._frames and self._finished is not None:
             while self._queue:  # sentences that could not be made to sound are shown all the same

@@ -38,9 +38,11 @@ _TIMESPEC: Final = struct.Struct("@ll")
 class Order:
     """What to do: `devices` as (id, password) take `turns` turns each; the first `warm_up` are not counted.
 
+    `opening`: intervals at the beginning of a reply that are told apart; `settle`: frames until it is steady.
     `reference`: no devices but so many bare sockets, until nothing comes any more.
     """
 
+    opening: int
     settle: int
     core: int | None
     port: int = 0
@@ -55,12 +57,13 @@ class Heard:
     """What the devices noted.
 
     From `tts start` to the first frame, each turn, and between the frames of all turns, in ms. A reply's
-    first `settle` frames fill the device's queue ahead of time: intervals count from there, but underruns
-    (frames that came after their time, counted from the first one, so that a gap was heard) from the
-    beginning.
+    first frames are sent faster than they are played, so that the device has some in store: these intervals
+    are apart, but underruns (frames that came after their time, counted from the first one, so that a gap
+    was heard) count from the beginning.
     """
 
     first_audio_ms: list[float] = field(default_factory=list)
+    opening_ms: list[float] = field(default_factory=list)
     interval_ms: list[float] = field(default_factory=list)
     underruns: int = 0
     turns: int = 0
@@ -95,8 +98,8 @@ class _Arrivals:
         asyncio.get_running_loop().remove_reader(self.socket)
         self.socket.close()
 
-    def intervals_ms(self, settle: int) -> list[float]:
-        return [(after - before) * 1000 for before, after in pairwise(self.at[settle:])]
+    def intervals_ms(self, begin: int, end: int | None = None) -> list[float]:
+        return [(after - before) * 1000 for before, after in pairwise(self.at[begin:end])]
 
     def underruns(self) -> int:
         due = (self.at[0] + _AUDIBLE_S + number * FRAME_MS / 1000 for number in range(len(self.at)))
@@ -178,6 +181,7 @@ class _Device:
             heard.turns += 1
             heard.first_audio_ms.append((audio.at[0] - self._start_at) * 1000)
             heard.underruns += audio.underruns()
+            heard.opening_ms += audio.intervals_ms(0, self._order.opening + 1)
             heard.interval_ms += audio.intervals_ms(self._order.settle)
 
     def _say(self, **message: object) -> None:

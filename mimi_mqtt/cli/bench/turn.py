@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.playout_clock import LEAD_GAIN
 from mimi_mqtt.cli.bench._turn_load import FRAME_MS, Heard, Order
 from mimi_mqtt.config.settings import SessionSettings, Settings, VoiceSettings
 from mimi_mqtt.errors import StartupError
@@ -61,7 +62,8 @@ from mimi_mqtt.voice.speech import SpeechEncoders
 
 _TTS_RATE = 22_050
 _SENTENCE = "This is one sentence of a reply. "
-_SETTLE_FRAMES = 1000 // FRAME_MS
+_OPENING_FRAMES = SessionSettings().playout_ahead_frames * LEAD_GAIN
+_SETTLE_FRAMES = _OPENING_FRAMES + 7
 _LOAD_TIMEOUT_S = 300.0
 _MAX_ANSWER_BYTES = 1 << 26
 
@@ -106,6 +108,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
 async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str, object]:
     starts: list[list[float]] = []
     first: list[list[float]] = []
+    opening: list[list[float]] = []
     spacing: list[list[float]] = []
     reference: list[list[float]] = []
     underruns = 0
@@ -115,6 +118,7 @@ async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str,
         first.append([ms - SessionSettings().guard_gap_ms for ms in heard.first_audio_ms])
         _, heard = await _run(args.speakers, 1, args.seconds, load_core)
         underruns += heard.underruns
+        opening.append(heard.opening_ms)
         spacing.append([abs(ms - FRAME_MS) for ms in heard.interval_ms])
         bare = await _reference(args.speakers, args.seconds, load_core)  # by turns: disturbances meet both
         reference.append([abs(ms - FRAME_MS) for ms in bare.interval_ms])
@@ -124,6 +128,8 @@ async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str,
         "endpoint_to_tts_start_ms_p99": _median_of(starts, 99),
         "tts_start_to_audio_minus_gap_ms_p50": _median_of(first, 50),
         "tts_start_to_audio_minus_gap_ms_p99": _median_of(first, 99),
+        "opening_spacing_ms": _median_of(opening, 50),
+        "opening_spacing_ms_p1": _median_of(opening, 1),
         "spacing_error_ms_p50": _median_of(spacing, 50),
         "spacing_error_ms_p99": _median_of(spacing, 99),
         "reference_spacing_error_ms_p99": _median_of(reference, 99),
@@ -150,7 +156,7 @@ async def _run(devices: int, turns: int, reply_s: int, load_core: int | None) ->
     log = _TurnTimes(warm_up)
     async with _server(credentials, ids, reply_s, log) as port:
         passwords = [(device_id, credentials.mqtt_password(device_id, 1)) for device_id in ids]
-        order = Order(_SETTLE_FRAMES, load_core, port, passwords, turns, warm_up)
+        order = Order(_OPENING_FRAMES, _SETTLE_FRAMES, load_core, port, passwords, turns, warm_up)
         async with _load_process(order) as answer:
             heard = Heard(**json.loads(await answer()))
     if heard.unanswered or len(log.ms) < heard.turns:
@@ -167,7 +173,7 @@ async def _reference(streams: int, seconds: int, load_core: int | None) -> Heard
             await asyncio.sleep(begin + number * FRAME_MS / 1000 - loop.time())
             sock.sendto(bytes(200), ("127.0.0.1", port))
 
-    async with _load_process(Order(_SETTLE_FRAMES, load_core, reference=streams)) as answer:
+    async with _load_process(Order(_OPENING_FRAMES, _SETTLE_FRAMES, load_core, reference=streams)) as answer:
         ports = json.loads(await answer())
         sock = _bound(socket.SOCK_DGRAM)
         async with asyncio.TaskGroup() as tasks:

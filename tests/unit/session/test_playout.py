@@ -57,6 +57,11 @@ def open_stream(playout: Playout, ahead: int = AHEAD) -> tuple[Device, PlayoutSt
     return device, playout.open(device, 60, ahead)
 
 
+def leaving(start: float, count: int) -> list[float]:
+    """When the frames of a stream leave: 2/3 of a frame apart until `AHEAD` are ahead, then on the clock."""
+    return [start + max(n * FRAME_S * 2 / 3, (n - AHEAD) * FRAME_S) for n in range(count)]
+
+
 async def play(stream: PlayoutStream, count: int) -> None:
     for index in range(count):
         await stream.put_frame(str(index).encode())
@@ -77,10 +82,7 @@ async def test_frames_leave_on_an_absolute_clock(playout: Playout) -> None:
     stream.begin(start)
     await play(stream, 50)
     await asyncio.sleep(5)
-    # The n-th frame is heard n frame lengths after the start, and leaves at most AHEAD frames before.
-    assert [sent for sent, _, _ in device.frames] == pytest.approx(
-        [start + max(0, n - AHEAD) * FRAME_S for n in range(50)]
-    )
+    assert [sent for sent, _, _ in device.frames] == pytest.approx(leaving(start, 50))
     assert device.story == [str(n) for n in range(50)]
 
 
@@ -135,7 +137,18 @@ async def test_underrun_shifts_the_clock_without_a_burst(playout: Playout) -> No
     await play(stream, 20)
     await asyncio.sleep(10)
     later = [sent for sent, _, _ in device.frames[5:]]
-    assert later == pytest.approx([resumed + max(0, n - AHEAD) * FRAME_S for n in range(20)])
+    assert later == pytest.approx(leaving(resumed, 20))
+
+
+async def test_finish_after_an_underrun_waits_for_the_shifted_clock(playout: Playout) -> None:
+    device, stream = open_stream(playout)
+    stream.begin(now())
+    await play(stream, 5)
+    await asyncio.sleep(10)
+    resumed = now()
+    await play(stream, 20)
+    await stream.finish(0.12)
+    assert device.played == pytest.approx([resumed + 20 * FRAME_S + 0.12])
 
 
 async def test_slow_producer_is_followed_frame_by_frame(playout: Playout) -> None:
@@ -263,9 +276,7 @@ async def test_hundred_streams_keep_their_own_clocks(playout: Playout) -> None:
         await play(stream, 30)
     await asyncio.sleep(5)
     for start, (device, _) in zip(starts, streams, strict=True):
-        assert [sent for sent, _, _ in device.frames] == pytest.approx(
-            [start + max(0, n - AHEAD) * FRAME_S for n in range(30)], abs=1e-6
-        )
+        assert [sent for sent, _, _ in device.frames] == pytest.approx(leaving(start, 30), abs=1e-6)
 
 
 async def test_fault_in_one_stream_does_not_silence_the_others(playout: Playout) -> None:
