@@ -1,29 +1,38 @@
-"""Who may connect, kept in memory: the authenticator of every connection.
+"""Who may connect, kept in memory: the authenticator of every connection, and OTA's memory.
 
 The directory mirrors the devices table. Changes made by this process are applied at once, those of others
-(the command line, another node) within `refresh_s`.
+(the command line, another node) within `refresh_s`. When devices were seen and what they said of themselves
+is written behind their backs.
 """
 
 import asyncio
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from mimi_mqtt.config import AccountSettings
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices
+from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device
+from mimi_mqtt.store.write_behind import WriteBehind
 
 _logger = logging.getLogger(__name__)
 
 _KNOWN = Gauge("mimi_fleet_devices", "Devices that may connect")
+_BOOTS = Counter(
+    "mimi_fleet_boots_total", "Boots of known devices by what became of their report", ["outcome"]
+)
+
+MAX_WAITING_BOOTS = 10_000
+"""Boots whose report waits for the database; of more, the report is not kept."""
 
 _SEEN_EVERY_S = 30.0
 _CLOSE_TIMEOUT_S = 5.0
@@ -42,11 +51,31 @@ class DeviceInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """What OTA knows of a device that may connect: whom it is bound to, and what it was last told for."""
+
+    device_id: str
+    client_id: str = field(repr=False)
+    epoch: int
+    transport: str | None
+    host: str
+    reported_language: str
+
+    @classmethod
+    def of(cls, device: Device) -> "Registration":
+        """The registration in a row."""
+        return cls(
+            device.id, device.client_id, device.epoch, device.transport, device.host, device.reported_language
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
     epoch: int
     revision: int
     info: DeviceInfo | None
     """None: revoked. Remembered, so that an older row that arrives late does not bring it back."""
+    registration: Registration | None
 
 
 class DeviceDirectory:
@@ -69,14 +98,20 @@ class DeviceDirectory:
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._failing = False
+        self._refreshing = asyncio.Lock()
+        self._read_at = float("-inf")
+        self._boots = WriteBehind(
+            self._save_boots, "reports of booting devices", _BOOTS, max_waiting=MAX_WAITING_BOOTS
+        )
         self.on_revoked: Callable[[str], None] = _nobody
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
         connections."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the last refresh succeeded; when not, what was known before still holds."""
-        return not self._failing
+        """Whether the last refresh and the last write succeeded; when not, what was known before still
+        holds."""
+        return not self._failing and self._boots.healthy
 
     def __len__(self) -> int:
         return self._allowed
@@ -84,12 +119,14 @@ class DeviceDirectory:
     async def start(self) -> None:
         """Reads every device, and keeps up with changes from now on. Raises StoreError."""
         await self.refresh()
+        await self._boots.start()
         if self._task is None:
             self._closing.clear()
             self._task = asyncio.create_task(self._keep_up(), name="device-directory")
 
     async def aclose(self) -> None:
-        """Stops keeping up and writes when devices were last seen; safe to call twice."""
+        """Stops keeping up and writes what waits to be written; safe to call twice."""
+        await self._boots.aclose()
         task, self._task = self._task, None
         if task is None:
             return
@@ -105,6 +142,20 @@ class DeviceDirectory:
         """The device, or None when there is none that may connect."""
         entry = self._entries.get(device_id)
         return entry.info if entry is not None else None
+
+    async def registration(self, device_id: str) -> Registration | None:
+        """What OTA knows of a device that may connect, from a reading of at most `refresh_s` ago. Who comes
+        when it is older shares one new reading. Raises StoreError when that fails."""
+        if self._is_old():
+            async with self._refreshing:
+                if self._is_old():
+                    await self._read_changes()
+        entry = self._entries.get(device_id)
+        return entry.registration if entry is not None else None
+
+    def booted(self, boot: Boot) -> None:
+        """Keeps what a device said of itself when the database has time; never blocks, never raises."""
+        self._boots.add(boot)
 
     def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
         """Checks a CONNECT. An unknown user costs what a wrong password costs; only the current epoch is
@@ -141,7 +192,8 @@ class DeviceDirectory:
                 device.language or device.reported_language,
                 device.name,
             )
-        self._entries[device.id] = _Entry(device.epoch, device.revision, info)
+        registration = Registration.of(device) if device.allowed else None
+        self._entries[device.id] = _Entry(device.epoch, device.revision, info, registration)
         was_allowed = known is not None and known.info is not None
         self._allowed += (info is not None) - was_allowed
         _KNOWN.set(self._allowed)
@@ -150,11 +202,20 @@ class DeviceDirectory:
 
     async def refresh(self) -> None:
         """Applies what others changed. Raises StoreError."""
+        async with self._refreshing:
+            await self._read_changes()
+
+    def _is_old(self) -> bool:
+        return asyncio.get_running_loop().time() - self._read_at > self._refresh_s
+
+    async def _read_changes(self) -> None:
+        began = asyncio.get_running_loop().time()
         async with self._store.read() as session:
             changed = await devices.changed_since(session, self._revision - self._store.revision_overlap)
         for device in changed:
             self.apply(device)
             self._revision = max(self._revision, device.revision)
+        self._read_at = began
 
     async def _keep_up(self) -> None:
         loop = asyncio.get_running_loop()
@@ -178,6 +239,10 @@ class DeviceDirectory:
                 return await self._closing.wait()
         except TimeoutError:
             return False
+
+    async def _save_boots(self, boots: Sequence[Boot]) -> None:
+        async with self._store.write() as session:
+            await devices.save_boots(session, boots)
 
     async def _save_seen(self) -> None:
         seen, self._seen = self._seen, {}

@@ -19,8 +19,9 @@ from mimi_mqtt.config import OtaSettings
 from mimi_mqtt.errors import OtaError
 from mimi_mqtt.fleet.activation import ActivationState, Asker, ask, poll, same_client
 from mimi_mqtt.fleet.credentials import Credentials
-from mimi_mqtt.fleet.directory import DeviceDirectory
-from mimi_mqtt.store import activations, devices, tables
+from mimi_mqtt.fleet.directory import DeviceDirectory, Registration
+from mimi_mqtt.store import devices, tables
+from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store, StoreConflict
 from mimi_mqtt.store.tables import Activation, Device
 from mimi_mqtt.store.values import bounded
@@ -102,31 +103,18 @@ class Provisioner:
         """
         host = self.endpoints.public_host or host
         now = self._clock()
-        for attempt in range(_TRIES):
-            try:
-                async with self._store.write() as session:
-                    outcome = await self._decide(session, request, host, now)
-                break
-            except StoreConflict:
-                # Another node took in the same device in the same moment: now it is known.
-                if attempt == _TRIES - 1:
-                    raise
-            except OtaError:
-                _ANSWERS.labels("full").inc()
-                raise
         common = OtaResponse(server_time=self._server_time(now), firmware=_own_firmware(request))
-        if isinstance(outcome, Activation):
-            _ANSWERS.labels("activation").inc()
-            if outcome.created_at == now:
-                _logger.info(
-                    "a device waits to be allowed: mimi-mqtt devices allow %s",
-                    outcome.code,
-                    extra={"device": request.device_id},
-                )
-            return common.model_copy(update={"activation": _activation_section(outcome)})
-        self._directory.apply(outcome)
+        known = await self._directory.registration(request.device_id)
+        # Where there is nothing to decide, nobody waits for the database, however many devices boot at once.
+        if known is None or not _is_as_before(known, request, host):
+            outcome = await self._decided(request, host, now)
+            if isinstance(outcome, Activation):
+                return common.model_copy(update={"activation": self._activation(outcome, now)})
+            self._directory.apply(outcome)
+            known = Registration.of(outcome)
+        self._directory.booted(_boot(request, now))
         _ANSWERS.labels("credentials").inc()
-        return common.model_copy(update=self._channels(outcome, host))
+        return common.model_copy(update=self._channels(known, host))
 
     async def activate(self, asker: Asker, body: ActivationRequest) -> ActivationState:
         """The answer to a poll. Raises StoreError."""
@@ -135,28 +123,30 @@ class Provisioner:
         _POLLS.labels(state.value).inc()
         return state
 
-    async def _decide(
-        self, session: AsyncSession, request: OtaRequest, host: str, now: datetime
-    ) -> Device | Activation:
-        device = await devices.get(session, request.device_id, lock=True)
-        if device is None and self._settings.new_devices == "allow":
-            device = await self._take_in(session, request, now)
-        if device is None or not device.allowed or not same_client(device.client_id, request.client_id):
-            return await ask(session, _asker(request, host), now)
-        told = bounded(request.language, tables.LANGUAGE_CHARS)
-        if (device.host, device.reported_language) != (host, told) or device.revision == 0:
-            device.host = bounded(host, tables.HOST_CHARS)
-            device.reported_language = told
-            await devices.save_changed(session, device, now)
-        device.board = bounded(request.board, tables.BOARD_CHARS)
-        device.firmware_version = bounded(request.firmware_version, tables.VERSION_CHARS)
-        device.last_seen_at = now
-        await devices.save_report(session, device.id, request.report, now)
-        await activations.forget_asker(session, request.device_id, request.client_id)
-        return device
+    async def _decided(self, request: OtaRequest, host: str, now: datetime) -> Device | Activation:
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._decide(request, host, now)
+            except StoreConflict:
+                continue  # another node took in the same device in the same moment: now it is known
+        return await self._decide(request, host, now)
+
+    async def _decide(self, request: OtaRequest, host: str, now: datetime) -> Device | Activation:
+        async with self._store.write() as session:
+            device = await devices.get(session, request.device_id, lock=True)
+            if device is None and self._settings.new_devices == "allow":
+                device = await self._take_in(session, request, now)
+            if device is None or not device.allowed or not same_client(device.client_id, request.client_id):
+                return await ask(session, _asker(request, host), now)
+            if device.revision == 0 or not _is_as_before(Registration.of(device), request, host):
+                device.host = bounded(host, tables.HOST_CHARS)
+                device.reported_language = bounded(request.language, tables.LANGUAGE_CHARS)
+                await devices.save_changed(session, device, now)
+            return device
 
     async def _take_in(self, session: AsyncSession, request: OtaRequest, now: datetime) -> Device:
         if await devices.count(session) >= self._settings.max_devices:
+            _ANSWERS.labels("full").inc()
             raise OtaError(
                 f"{self._settings.max_devices} devices are registered already: "
                 "raise ota.max_devices on the server"
@@ -171,8 +161,25 @@ class Provisioner:
             last_seen_at=now,
         )
 
-    def _channels(self, device: Device, host: str) -> dict[str, MqttSection | WebsocketSection | UdpSection]:
-        password = self._credentials.mqtt_password(device.id, device.epoch)
+    def _activation(self, waiting: Activation, now: datetime) -> ActivationSection:
+        _ANSWERS.labels("activation").inc()
+        if waiting.created_at == now:
+            _logger.info(
+                "a device waits to be allowed: mimi-mqtt devices allow %s",
+                waiting.code,
+                extra={"device": waiting.device_id},
+            )
+        return ActivationSection(
+            code=waiting.code,
+            message=f"Allow this device on the server:\nmimi-mqtt devices allow {waiting.code}",
+            challenge=waiting.challenge,
+            timeout_ms=_ACTIVATION_TIMEOUT_MS,
+        )
+
+    def _channels(
+        self, device: Registration, host: str
+    ) -> dict[str, MqttSection | WebsocketSection | UdpSection]:
+        password = self._credentials.mqtt_password(device.device_id, device.epoch)
         path = self.endpoints.websocket_path
         if (device.transport or self._settings.transport) == "websocket":
             if path is not None:
@@ -182,23 +189,23 @@ class Provisioner:
                 self._websocket_told = True
                 _logger.warning(
                     "websocket is set as transport, but none is served: devices are told to use mqtt",
-                    extra={"device": device.id},
+                    extra={"device": device.device_id},
                 )
         return {
             # The port is always named: without one, and on 8883, stock firmware wants TLS with a public CA.
             "mqtt": MqttSection(
                 endpoint=f"{host}:{self.endpoints.mqtt_port}",
-                client_id=device.id,
-                username=device.id,
+                client_id=device.device_id,
+                username=device.device_id,
                 password=password,
-                publish_topic=device_topic(device.id, "up"),
-                subscribe_topic=device_topic(device.id, "down"),
+                publish_topic=device_topic(device.device_id, "up"),
+                subscribe_topic=device_topic(device.device_id, "down"),
                 keepalive=self._keepalive_s,
             ),
             "udp": UdpSection(
                 server=host,
                 port=self.endpoints.udp_port,
-                key=self._credentials.udp_key(device.id, device.epoch).hex(),
+                key=self._credentials.udp_key(device.device_id, device.epoch).hex(),
             ),
         }
 
@@ -208,6 +215,26 @@ class Provisioner:
             timestamp=int(now.timestamp() * 1000),
             timezone_offset=int(offset.total_seconds() // 60) if offset is not None else 0,
         )
+
+
+def _is_as_before(known: Registration, request: OtaRequest, host: str) -> bool:
+    """Whether the asker is the one the device is bound to, and nothing that sessions depend on changed."""
+    return (
+        same_client(known.client_id, request.client_id)
+        and known.host == bounded(host, tables.HOST_CHARS)
+        and known.reported_language == bounded(request.language, tables.LANGUAGE_CHARS)
+    )
+
+
+def _boot(request: OtaRequest, now: datetime) -> Boot:
+    return Boot(
+        device_id=request.device_id,
+        client_id=request.client_id,
+        at=now,
+        board=request.board,
+        firmware_version=request.firmware_version,
+        report=request.report,
+    )
 
 
 def _asker(request: OtaRequest, host: str) -> Asker:
@@ -225,12 +252,3 @@ def _asker(request: OtaRequest, host: str) -> Asker:
 def _own_firmware(request: OtaRequest) -> FirmwareSection:
     version = request.firmware_version
     return FirmwareSection(version=version if _VERSION.fullmatch(version) else "0.0.0", url="")
-
-
-def _activation_section(activation: Activation) -> ActivationSection:
-    return ActivationSection(
-        code=activation.code,
-        message=f"Allow this device on the server:\nmimi-mqtt devices allow {activation.code}",
-        challenge=activation.challenge,
-        timeout_ms=_ACTIVATION_TIMEOUT_MS,
-    )

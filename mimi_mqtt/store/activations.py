@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
@@ -53,10 +53,7 @@ async def forget_device(session: AsyncSession, device_id: str) -> None:
     await session.execute(delete(Activation).where(col(Activation.device_id) == device_id))
 
 
-async def forget_asker(session: AsyncSession, device_id: str, client_id: str) -> None:
-    """Deletes the asker's activation: it has what it asked for."""
-    await session.execute(
-        delete(Activation).where(
-            col(Activation.device_id) == device_id, col(Activation.client_id) == client_id
-        )
-    )
+async def forget_askers(session: AsyncSession, askers: Sequence[tuple[str, str]]) -> None:
+    """Deletes the activations of devices under Client-Ids: they have what they asked for."""
+    asker = tuple_(col(Activation.device_id), col(Activation.client_id))
+    await session.execute(delete(Activation).where(asker.in_(askers)))

@@ -16,12 +16,12 @@ from mimi_mqtt.store import tables
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Conversation, Turn
 from mimi_mqtt.store.values import bounded, finite
+from mimi_mqtt.store.write_behind import WriteBehind
 
 _logger = logging.getLogger(__name__)
 
 _TURNS = Counter("mimi_store_turns_total", "Turns handed to the conversation log", ["outcome"])
 
-_BATCH = 100
 _PRUNE_EVERY_S = 6 * 3600.0
 _CLOSE_TIMEOUT_S = 5.0
 _MAX_TOOLS = 64
@@ -108,74 +108,55 @@ class ConversationLog:
     def __init__(self, store: Store, *, keep_days: int = 90, max_waiting: int = 1_000) -> None:
         self._store = store
         self._keep = timedelta(days=keep_days)
-        self._waiting: asyncio.Queue[TurnRecord | None] = asyncio.Queue()
-        self._max_waiting = max_waiting
-        self._writer: asyncio.Task[None] | None = None
-        self._failing = False
-        self.dropped = 0
-        """Turns that will never be in the database."""
+        self._turns = WriteBehind(self._save, "turns", _TURNS, max_waiting=max_waiting)
+        self._pruner: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     @property
     def healthy(self) -> bool:
         """Whether the last write succeeded."""
-        return not self._failing
+        return self._turns.healthy
+
+    @property
+    def dropped(self) -> int:
+        """Turns that will never be in the database."""
+        return self._turns.dropped
 
     async def start(self) -> None:
         """Starts the writer."""
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write(), name="conversation-log")
+        await self._turns.start()
+        if self._pruner is None:
+            self._closing.clear()
+            self._pruner = asyncio.create_task(self._prune_now_and_then(), name="conversation-pruner")
 
     async def aclose(self) -> None:
         """Writes what waits, bounded to a few seconds, and ends; safe to call twice."""
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        self._waiting.put_nowait(None)
-        _, late = await asyncio.wait({writer}, timeout=_CLOSE_TIMEOUT_S)
-        if late:
-            writer.cancel()
-            await asyncio.wait({writer})
-            self._drop(self._waiting.qsize(), "the database is too slow to close")
+        pruner, self._pruner = self._pruner, None
+        self._closing.set()
+        await self._turns.aclose()
+        if pruner is not None:
+            _, late = await asyncio.wait({pruner}, timeout=_CLOSE_TIMEOUT_S)
+            if late:
+                pruner.cancel()
+                await asyncio.wait({pruner})
 
     def add_turn(self, record: TurnRecord) -> None:
         """Queues a turn; never blocks, never raises."""
-        if self._waiting.qsize() >= self._max_waiting:
-            self._drop(1, "the database is too slow")
-        else:
-            self._waiting.put_nowait(record)
-
-    async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        next_prune = loop.time()
-        while True:
-            if loop.time() >= next_prune:
-                await self._prune()
-                next_prune = loop.time() + _PRUNE_EVERY_S
-            try:
-                async with asyncio.timeout_at(next_prune):
-                    record = await self._waiting.get()
-            except TimeoutError:
-                continue
-            batch: list[TurnRecord] = []
-            while record is not None:
-                batch.append(record)
-                if len(batch) >= _BATCH or self._waiting.empty():
-                    break
-                record = self._waiting.get_nowait()
-            if batch:
-                await self._save(batch)
-            if record is None:
-                return
+        self._turns.add(record)
 
     async def _save(self, batch: Sequence[TurnRecord]) -> None:
-        try:
-            async with self._store.write() as session:
-                await save_turns(session, batch)
-        except StoreError as error:
-            self._drop(len(batch), str(error))
-            return
-        _TURNS.labels("stored").inc(len(batch))
-        self._failing = False
+        async with self._store.write() as session:
+            await save_turns(session, batch)
+
+    async def _prune_now_and_then(self) -> None:
+        while True:
+            await self._prune()
+            try:
+                async with asyncio.timeout(_PRUNE_EVERY_S):
+                    await self._closing.wait()
+                return
+            except TimeoutError:
+                continue
 
     async def _prune(self) -> None:
         try:
@@ -183,10 +164,3 @@ class ConversationLog:
                 await forget_before(session, datetime.now(UTC) - self._keep)
         except StoreError as error:
             _logger.warning("old conversations could not be deleted: %s", error)
-
-    def _drop(self, count: int, reason: str) -> None:
-        self.dropped += count
-        _TURNS.labels("dropped").inc(count)
-        if not self._failing:
-            self._failing = True
-            _logger.warning("turns are not being recorded: %s", reason)

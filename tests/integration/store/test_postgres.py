@@ -66,6 +66,8 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     await activation.revoke(nodes[0], DEVICE, NOW)
     await directories[1].refresh()
     assert revoked == [DEVICE]
+    for directory in directories:
+        await directory.aclose()
     async with nodes[1].read() as session:
         report = await devices.last_report(session, "aa-bb-cc-00-11-30")
     assert report is not None
@@ -91,7 +93,5 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     async with nodes[0].read() as session:
         assert [found.id for found in await conversations.latest(session, DEVICE)] == ["s1"]
     assert log.dropped == 0
-    for directory in directories:
-        await directory.aclose()
     for node in nodes:
         await node.aclose()

@@ -98,6 +98,7 @@ async def test_an_old_password_stays_worthless_when_the_device_is_allowed_again(
     old = password_of(await provisioner.provision(asking(), "10.0.0.1"))
     await activation.revoke(fleet.store, DEVICE, fleet.clock())
     await activation.allow(fleet.store, DEVICE, fleet.clock())
+    await fleet.directory.refresh()
     new = password_of(await provisioner.provision(asking(), "10.0.0.1"))
     assert fleet.directory.authenticate(DEVICE, DEVICE, old) is None
     assert fleet.directory.authenticate(DEVICE, DEVICE, new) is not None
@@ -205,3 +206,40 @@ async def test_a_database_out_of_reach_leaves_what_was_known(fleet: Fleet, tmp_p
         assert directory.authenticate(DEVICE, DEVICE, password) is not None
     await directory.aclose()
     await store.aclose()
+
+
+async def test_ota_sees_what_others_changed_when_the_last_reading_is_too_old(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    store = FlakyStore(f"sqlite:///{tmp_path}/mimi.db")
+    await store.open()
+    directory = DeviceDirectory(store, fleet.credentials, AccountSettings(), refresh_s=-1)
+    found = await directory.registration(DEVICE)
+    assert found is not None
+    assert (found.client_id, found.host) == ("uuid-1", "10.0.0.1")
+    await activation.revoke(fleet.store, DEVICE, fleet.clock())
+    assert await directory.registration(DEVICE) is None
+    store.broken = True
+    with pytest.raises(StoreError):
+        await directory.registration(DEVICE)
+    await store.aclose()
+
+
+async def test_many_who_find_the_reading_too_old_share_a_new_one(fleet: Fleet, tmp_path: Path) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    store = FlakyStore(f"sqlite:///{tmp_path}/mimi.db")
+    await store.open()
+    read_before = store.asked._value
+    directory = DeviceDirectory(store, fleet.credentials, AccountSettings(), refresh_s=3600)
+    found = await asyncio.gather(*(directory.registration(DEVICE) for _ in range(50)))
+    assert all(registration is not None for registration in found)
+    assert store.asked._value == read_before + 1
+    await store.aclose()
+
+
+async def test_a_registration_does_not_show_the_client_id(fleet: Fleet) -> None:
+    await fleet.provisioner().provision(asking("secret-uuid"), "10.0.0.1")
+    found = await fleet.directory.registration(DEVICE)
+    assert found is not None
+    assert "secret-uuid" not in f"{found!r} {found}"

@@ -154,11 +154,13 @@ async def test_a_device_is_moved_to_websocket_by_its_own_setting(fleet: Fleet) -
     provisioner = fleet.provisioner(endpoints=endpoints)
     assert (await provisioner.provision(asking(), "10.0.0.1")).websocket is None
     await activation.change(fleet.store, DEVICE, DeviceChange(transport="websocket"), fleet.clock())
+    await fleet.directory.refresh()
     response = await provisioner.provision(asking(), "10.0.0.1")
     assert response.mqtt is None
     assert response.websocket is not None
     assert response.websocket.url == "ws://10.0.0.1:8003/xiaozhi/v1/"
     await activation.change(fleet.store, DEVICE, DeviceChange(transport=""), fleet.clock())
+    await fleet.directory.refresh()
     assert (await provisioner.provision(asking(), "10.0.0.1")).mqtt is not None
 
 
@@ -172,12 +174,57 @@ async def test_no_more_devices_than_allowed_are_taken_in(fleet: Fleet) -> None:
 
 
 async def test_the_last_report_is_kept(fleet: Fleet) -> None:
-    request = OtaRequest.from_http({"Device-Id": MAC}, b'{"flash_size": 16777216, "new": {"in": [1, null]}}')
-    await fleet.provisioner().provision(request, "10.0.0.1")
+    provisioner = fleet.provisioner()
+    for body in (b'{"flash_size": 1}', b'{"flash_size": 16777216, "new": {"in": [1, null]}}'):
+        fleet.clock.advance(minutes=1)
+        await provisioner.provision(OtaRequest.from_http({"Device-Id": MAC}, body), "10.0.0.1")
+    await fleet.directory.aclose()
     async with fleet.store.read() as session:
         report = await devices.last_report(session, DEVICE)
+        device = await devices.get(session, DEVICE)
     assert report is not None
     assert report.report == {"flash_size": 16777216, "new": {"in": [1, None]}}
+    assert device is not None
+    assert device.last_seen_at == fleet.clock()
+
+
+async def test_known_devices_are_answered_while_the_database_is_busy(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    first = await provisioner.provision(asking(), "10.0.0.1")
+    async with fleet.store.write():
+        again = await provisioner.provision(asking(User_Agent="bread-compact-wifi/2.0.5"), "10.0.0.1")
+    assert (again.mqtt, again.udp) == (first.mqtt, first.udp)
+    await fleet.directory.aclose()
+    async with fleet.store.read() as session:
+        device = await devices.get(session, DEVICE)
+    assert device is not None
+    assert device.firmware_version == "2.0.5"
+
+
+@pytest.mark.parametrize(
+    ("client_id", "host", "language"),
+    [("uuid-2", "10.0.0.1", "en-US"), ("uuid-1", "10.0.0.2", "en-US"), ("uuid-1", "10.0.0.1", "de-DE")],
+)
+async def test_whoever_asks_otherwise_than_before_waits_for_the_database(
+    fleet: Fleet, client_id: str, host: str, language: str
+) -> None:
+    provisioner = fleet.provisioner()
+    await provisioner.provision(asking(), "10.0.0.1")
+    async with fleet.store.write():
+        answer = asyncio.create_task(provisioner.provision(asking(client_id, Accept_Language=language), host))
+        known = await provisioner.provision(asking(), "10.0.0.1")
+        assert known.mqtt is not None
+        assert not answer.done()
+    told = await answer
+    assert (told.activation is not None) is (client_id == "uuid-2")
+
+
+async def test_a_revoked_device_is_not_answered_from_memory(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    await provisioner.provision(asking(), "10.0.0.1")
+    await activation.revoke(fleet.store, DEVICE, fleet.clock())
+    await fleet.directory.refresh()
+    assert (await provisioner.provision(asking(), "10.0.0.1")).mqtt is None
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
