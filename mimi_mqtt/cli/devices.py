@@ -1,6 +1,7 @@
-"""Lists, allows and revokes devices, and changes their settings; also while the server runs.
+"""Lists, allows, revokes and forgets devices, and changes their settings; also while the server runs.
 
-The server notices a change within two seconds, and ends the connections of a device that was revoked.
+The server notices a change within two seconds, and ends the connections of a device that was revoked or
+forgotten.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mimi_mqtt.config import load_settings
@@ -39,6 +40,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     allow.add_argument("device", metavar="ID_OR_CODE", help="the code it shows, or its MAC address")
     revoke = actions.add_parser("revoke", parents=[config], help="end a device's credentials")
     revoke.add_argument("device", metavar="ID", help="its MAC address")
+    forget = actions.add_parser(
+        "forget", parents=[config], help="delete devices with their conversations; they may register again"
+    )
+    which = forget.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "device", nargs="?", metavar="ID", help="its MAC address; clears who waits under it too"
+    )
+    which.add_argument(
+        "--unseen-days", type=_days, metavar="N", help="every device that was not seen for N days"
+    )
     change = actions.add_parser("set", parents=[config], help="change a device's settings")
     change.add_argument("device", metavar="ID", help="its MAC address")
     change.add_argument(
@@ -54,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         "list": _list,
         "allow": _allow,
         "revoke": _revoke,
+        "forget": _forget,
         "set": _set,
     }[args.action]
     url = load_settings(args.config, os.environ).database_url
@@ -68,6 +80,12 @@ def run(args: argparse.Namespace) -> int:
 
     asyncio.run(act())
     return 0
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 36_500:
+        raise argparse.ArgumentTypeError(f"must be a number of days from 1 to 36500, not {text!r}")
+    return int(text)
 
 
 def _language(text: str) -> str:
@@ -114,6 +132,18 @@ async def _allow(store: Store, args: argparse.Namespace) -> None:
 async def _revoke(store: Store, args: argparse.Namespace) -> None:
     device = await activation.revoke(store, args.device, datetime.now(UTC))
     print(f"{device.id} is revoked; `mimi-mqtt devices allow {device.id}` lets it in again")
+
+
+async def _forget(store: Store, args: argparse.Namespace) -> None:
+    now = datetime.now(UTC)
+    if args.device is not None:
+        print(f"{await activation.forget(store, args.device, now)} is forgotten")
+        return
+    forgotten = await activation.forget_unseen(store, now - timedelta(days=args.unseen_days), now)
+    for device_id in forgotten:
+        print(f"{device_id} is forgotten")
+    if not forgotten:
+        print(f"every device was seen within {args.unseen_days} days", file=sys.stderr)
 
 
 async def _set(store: Store, args: argparse.Namespace) -> None:

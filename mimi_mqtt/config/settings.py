@@ -202,6 +202,10 @@ class OtaSettings(Section):
     max_devices: int = Field(10_000, ge=1)
     """Devices that may be registered through OTA."""
 
+    new_devices_per_hour: int = Field(60, ge=1)
+    """New devices that one address may register, or have wait for activation, per hour. Behind a proxy all
+    devices come from its address."""
+
 
 class AccountSettings(Section):
     """MQTT users that are not devices."""

@@ -9,6 +9,7 @@ this server does not know, so it can't be checked; its challenge can, and must b
 
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -16,6 +17,7 @@ from enum import Enum
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.errors import FleetError, OtaError, ProtocolError
+from mimi_mqtt.fleet.credentials import first_epoch
 from mimi_mqtt.store import activations, devices, tables
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
@@ -29,7 +31,16 @@ MAX_WAITING = 1_000
 """Askers waiting at once."""
 
 MAX_WAITING_FOR_ONE_DEVICE = 8
-"""Askers waiting for the same device; a further one replaces the one that asked longest ago."""
+"""Askers waiting for the same device; a further one is turned away until one of them stops asking."""
+
+TOO_MANY_NEW = (
+    "too many new devices came from this address within the hour: try again later, "
+    "or raise ota.new_devices_per_hour on the server"
+)
+
+
+class TooManyAskers(OtaError):
+    """More than one address may bring, or one device may be claimed by; the others are not concerned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +67,30 @@ class ActivationState(Enum):
     """Nobody waits under this device, Client-Id and challenge: ask OTA for a new code."""
 
 
-async def ask(session: AsyncSession, asker: Asker, now: datetime) -> Activation:
+async def ask(
+    session: AsyncSession, asker: Asker, now: datetime, may_be_new: Callable[[], bool] = lambda: True
+) -> Activation:
     """The asker's activation: the one it has while its code is good, else a new one.
 
-    Raises OtaError when too many wait.
+    Whoever waits keeps his place. Raises OtaError when too many wait, TooManyAskers when it is the asker's
+    doing: too many for one device, or `may_be_new` says no.
     """
     await activations.forget_expired(session, now)
     activation = await activations.of_asker(session, asker.device_id, asker.client_id)
     if activation is None:
-        rivals = await activations.of_device(session, asker.device_id)
-        for oldest in rivals[MAX_WAITING_FOR_ONE_DEVICE - 1 :]:
-            await session.delete(oldest)
-        await session.flush()
+        if len(await activations.of_device(session, asker.device_id)) >= MAX_WAITING_FOR_ONE_DEVICE:
+            raise TooManyAskers(
+                f"{MAX_WAITING_FOR_ONE_DEVICE} others claim to be {asker.device_id} and wait to be allowed: "
+                f"try again in {_minutes(CODE_LIFETIME)} minutes, or on the server look at "
+                "`mimi-mqtt devices list` and clear them with `mimi-mqtt devices forget`"
+            )
         if await activations.count(session) >= MAX_WAITING:
             raise OtaError(
                 f"{MAX_WAITING} devices wait to be allowed already: try again in "
-                f"{CODE_LIFETIME.seconds // 60} minutes, or allow some of them on the server"
+                f"{_minutes(CODE_LIFETIME)} minutes, or allow some of them on the server"
             )
+        if not may_be_new():
+            raise TooManyAskers(TOO_MANY_NEW)
         activation = Activation(
             device_id=asker.device_id,
             client_id=asker.client_id,
@@ -92,6 +110,10 @@ async def ask(session: AsyncSession, asker: Asker, now: datetime) -> Activation:
     activation.expires_at = now + CODE_LIFETIME
     await session.flush()
     return activation
+
+
+def _minutes(time: timedelta) -> int:
+    return int(time.total_seconds() // 60)
 
 
 def _new_code(taken: set[str]) -> str:
@@ -140,6 +162,7 @@ async def allow(store: Store, id_or_code: str, now: datetime) -> Device:
             device = Device(
                 id=device_id,
                 client_id=activation.client_id,
+                epoch=first_epoch(),
                 board=activation.board,
                 firmware_version=activation.firmware_version,
                 reported_language=activation.language,
@@ -193,6 +216,28 @@ async def revoke(store: Store, device_id: str, now: datetime) -> Device:
         return device
 
 
+async def forget(store: Store, device_id: str, now: datetime) -> str:
+    """Deletes a device, or those who wait under its name, with everything known of it. Returns its id.
+
+    Its credentials end; it is a new device when it asks again. Raises FleetError when it is unknown.
+    """
+    device_id = parse_device_id(device_id)
+    async with store.write() as session:
+        device = await devices.get(session, device_id, lock=True)
+        if device is None and not await activations.of_device(session, device_id):
+            raise _unknown(device_id)
+        await devices.forget(session, [device_id], now)
+    return device_id
+
+
+async def forget_unseen(store: Store, before: datetime, now: datetime) -> list[str]:
+    """Forgets every device last seen before a moment. Returns their ids."""
+    async with store.write() as session:
+        ids = [device.id for device in await devices.unseen_since(session, before)]
+        await devices.forget(session, ids, now)
+    return ids
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceChange:
     """What a person wants of a device; None leaves it, "" goes back to the server's setting or the device's
@@ -221,8 +266,12 @@ async def _known(session: AsyncSession, device_id: str) -> Device:
     device_id = parse_device_id(device_id)
     device = await devices.get(session, device_id, lock=True)
     if device is None:
-        raise FleetError(f"there is no device {device_id}: `mimi-mqtt devices list` shows those there are")
+        raise _unknown(device_id)
     return device
+
+
+def _unknown(device_id: str) -> FleetError:
+    return FleetError(f"there is no device {device_id}: `mimi-mqtt devices list` shows those there are")
 
 
 def parse_device_id(text: str) -> str:

@@ -21,6 +21,12 @@ _MAX_FILE_BYTES = 4096
 _NO_DEVICE = "00-00-00-00-00-00"
 
 
+def first_epoch() -> int:
+    """The epoch of a device that registers: random, so that one that was forgotten and comes back does not
+    make the credentials good that it had before."""
+    return secrets.randbelow(2**30) + 1
+
+
 class Credentials:
     """Makes and checks devices' credentials. Shows nothing of the secret in its `repr`."""
 

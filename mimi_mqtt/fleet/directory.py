@@ -35,6 +35,7 @@ MAX_WAITING_BOOTS = 10_000
 """Boots whose report waits for the database; of more, the report is not kept."""
 
 _SEEN_EVERY_S = 30.0
+_PRESENT_EVERY_S = 3600.0
 _CLOSE_TIMEOUT_S = 5.0
 
 
@@ -74,7 +75,8 @@ class _Entry:
     epoch: int
     revision: int
     info: DeviceInfo | None
-    """None: revoked. Remembered, so that an older row that arrives late does not bring it back."""
+    """None: revoked or forgotten. Remembered, so that an older row that arrives late does not bring it
+    back."""
     registration: Registration | None
 
 
@@ -106,6 +108,8 @@ class DeviceDirectory:
         self.on_revoked: Callable[[str], None] = _nobody
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
         connections."""
+        self.is_connected: Callable[[str], bool] = _never
+        """Whether a device is connected now: it counts as seen although it does not log in again."""
 
     @property
     def healthy(self) -> bool:
@@ -180,25 +184,28 @@ class DeviceDirectory:
 
     def apply(self, device: Device) -> None:
         """Takes over a row just written or read; the newest revision wins, whatever the order."""
-        known = self._entries.get(device.id)
-        if known is not None and known.revision >= device.revision:
+        if not device.allowed:
+            self._put(device.id, _Entry(device.epoch, device.revision, None, None))
             return
-        info: DeviceInfo | None = None
-        if device.allowed:
-            info = DeviceInfo(
-                device.id,
-                self._credentials.udp_key(device.id, device.epoch),
-                device.host or None,
-                device.language or device.reported_language,
-                device.name,
-            )
-        registration = Registration.of(device) if device.allowed else None
-        self._entries[device.id] = _Entry(device.epoch, device.revision, info, registration)
+        info = DeviceInfo(
+            device.id,
+            self._credentials.udp_key(device.id, device.epoch),
+            device.host or None,
+            device.language or device.reported_language,
+            device.name,
+        )
+        self._put(device.id, _Entry(device.epoch, device.revision, info, Registration.of(device)))
+
+    def _put(self, device_id: str, entry: _Entry) -> None:
+        known = self._entries.get(device_id)
+        if known is not None and known.revision >= entry.revision:
+            return
+        self._entries[device_id] = entry
         was_allowed = known is not None and known.info is not None
-        self._allowed += (info is not None) - was_allowed
+        self._allowed += (entry.info is not None) - was_allowed
         _KNOWN.set(self._allowed)
-        if known is not None and was_allowed and (info is None or known.epoch != device.epoch):
-            self.on_revoked(device.id)
+        if known is not None and was_allowed and (entry.info is None or known.epoch != entry.epoch):
+            self.on_revoked(device_id)
 
     async def refresh(self) -> None:
         """Applies what others changed. Raises StoreError."""
@@ -211,15 +218,21 @@ class DeviceDirectory:
     async def _read_changes(self) -> None:
         began = asyncio.get_running_loop().time()
         async with self._store.read() as session:
-            changed = await devices.changed_since(session, self._revision - self._store.revision_overlap)
+            known = self._revision - self._store.revision_overlap
+            changed = await devices.changed_since(session, known)
+            forgotten = await devices.forgotten_since(session, known)
         for device in changed:
             self.apply(device)
-            self._revision = max(self._revision, device.revision)
+        for gone in forgotten:
+            self._put(gone.id, _Entry(0, gone.revision, None, None))
+        revisions = [row.revision for row in changed] + [row.revision for row in forgotten]
+        self._revision = max([self._revision, *revisions])
         self._read_at = began
 
     async def _keep_up(self) -> None:
         loop = asyncio.get_running_loop()
         next_seen = loop.time() + _SEEN_EVERY_S
+        next_present = loop.time() + _PRESENT_EVERY_S
         while not await self._closes_within(self._refresh_s):
             try:
                 await self.refresh()
@@ -229,6 +242,9 @@ class DeviceDirectory:
                 self._failing = True
                 continue
             self._failing = False
+            if loop.time() >= next_present:
+                next_present = loop.time() + _PRESENT_EVERY_S
+                self._see_connected()
             if loop.time() >= next_seen:
                 next_seen = loop.time() + _SEEN_EVERY_S
                 await self._save_seen()
@@ -239,6 +255,12 @@ class DeviceDirectory:
                 return await self._closing.wait()
         except TimeoutError:
             return False
+
+    def _see_connected(self) -> None:
+        now = datetime.now(UTC)
+        for device_id, entry in self._entries.items():
+            if entry.info is not None and self.is_connected(device_id):
+                self._seen[device_id] = now
 
     async def _save_boots(self, boots: Sequence[Boot]) -> None:
         async with self._store.write() as session:
@@ -252,6 +274,11 @@ class DeviceDirectory:
                     await devices.touch(session, seen)
         except StoreError as error:
             _logger.warning("when devices were last seen could not be recorded: %s", error)
+
+
+def _never(device_id: str) -> bool:
+    del device_id
+    return False
 
 
 def _nobody(device_id: str) -> None:

@@ -17,8 +17,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.config import OtaSettings
 from mimi_mqtt.errors import OtaError
-from mimi_mqtt.fleet.activation import ActivationState, Asker, ask, poll, same_client
-from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.activation import (
+    TOO_MANY_NEW,
+    ActivationState,
+    Asker,
+    TooManyAskers,
+    ask,
+    poll,
+    same_client,
+)
+from mimi_mqtt.fleet.credentials import Credentials, first_epoch
 from mimi_mqtt.fleet.directory import DeviceDirectory, Registration
 from mimi_mqtt.store import devices, tables
 from mimi_mqtt.store.devices import Boot
@@ -95,11 +103,19 @@ class Provisioner:
                 _TLS_PORT,
             )
 
-    async def provision(self, request: OtaRequest, host: str) -> OtaResponse:
-        """The answer to an OTA request that reached us at `host` (name or IPv4 address, checked by the
-        caller).
+    @property
+    def new_devices_per_hour(self) -> int:
+        """How many new devices one address may bring within an hour."""
+        return self._settings.new_devices_per_hour
 
-        Raises OtaError when no further device can be taken in, StoreError when the database fails.
+    async def provision(
+        self, request: OtaRequest, host: str, may_be_new: Callable[[], bool] = lambda: True
+    ) -> OtaResponse:
+        """The answer to an OTA request that reached us at `host` (name or IPv4 address, checked by the
+        caller). `may_be_new` is asked before a device is taken in, or begins to wait for that.
+
+        Raises OtaError when no further device can be taken in (TooManyAskers when others still can be),
+        StoreError when the database fails.
         """
         host = self.endpoints.public_host or host
         now = self._clock()
@@ -107,7 +123,7 @@ class Provisioner:
         known = await self._directory.registration(request.device_id)
         # Where there is nothing to decide, nobody waits for the database, however many devices boot at once.
         if known is None or not _is_as_before(known, request, host):
-            outcome = await self._decided(request, host, now)
+            outcome = await self._decided(request, host, now, may_be_new)
             if isinstance(outcome, Activation):
                 return common.model_copy(update={"activation": self._activation(outcome, now)})
             self._directory.apply(outcome)
@@ -123,38 +139,47 @@ class Provisioner:
         _POLLS.labels(state.value).inc()
         return state
 
-    async def _decided(self, request: OtaRequest, host: str, now: datetime) -> Device | Activation:
+    async def _decided(
+        self, request: OtaRequest, host: str, now: datetime, may_be_new: Callable[[], bool]
+    ) -> Device | Activation:
         for _ in range(_TRIES - 1):
             try:
-                return await self._decide(request, host, now)
+                return await self._decide(request, host, now, may_be_new)
             except StoreConflict:
                 continue  # another node took in the same device in the same moment: now it is known
-        return await self._decide(request, host, now)
+        return await self._decide(request, host, now, may_be_new)
 
-    async def _decide(self, request: OtaRequest, host: str, now: datetime) -> Device | Activation:
+    async def _decide(
+        self, request: OtaRequest, host: str, now: datetime, may_be_new: Callable[[], bool]
+    ) -> Device | Activation:
         async with self._store.write() as session:
             device = await devices.get(session, request.device_id, lock=True)
             if device is None and self._settings.new_devices == "allow":
-                device = await self._take_in(session, request, now)
+                device = await self._take_in(session, request, now, may_be_new)
             if device is None or not device.allowed or not same_client(device.client_id, request.client_id):
-                return await ask(session, _asker(request, host), now)
+                return await ask(session, _asker(request, host), now, may_be_new)
             if device.revision == 0 or not _is_as_before(Registration.of(device), request, host):
                 device.host = bounded(host, tables.HOST_CHARS)
                 device.reported_language = bounded(request.language, tables.LANGUAGE_CHARS)
                 await devices.save_changed(session, device, now)
             return device
 
-    async def _take_in(self, session: AsyncSession, request: OtaRequest, now: datetime) -> Device:
+    async def _take_in(
+        self, session: AsyncSession, request: OtaRequest, now: datetime, may_be_new: Callable[[], bool]
+    ) -> Device:
         if await devices.count(session) >= self._settings.max_devices:
             _ANSWERS.labels("full").inc()
             raise OtaError(
                 f"{self._settings.max_devices} devices are registered already: "
                 "raise ota.max_devices on the server"
             )
+        if not may_be_new():
+            raise TooManyAskers(TOO_MANY_NEW)
         _logger.info("a new device was taken in", extra={"device": request.device_id})
         return Device(
             id=request.device_id,
             client_id=request.client_id,
+            epoch=first_epoch(),
             revision=0,
             created_at=now,
             updated_at=now,

@@ -29,11 +29,11 @@ class _Bucket:
 
 
 class RateLimiter:
-    """So many requests a minute from one address (one /64 of IPv6), with a burst of as many."""
+    """So many requests within `period_s` from one address (one /64 of IPv6), with a burst of as many."""
 
-    def __init__(self, per_minute: int, max_addresses: int = MAX_ADDRESSES) -> None:
-        self._burst = float(per_minute)
-        self._rate = per_minute / 60
+    def __init__(self, requests: int, *, period_s: float = 60.0, max_addresses: int = MAX_ADDRESSES) -> None:
+        self._burst = float(requests)
+        self._rate = requests / period_s
         self._max_addresses = max_addresses
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from mimi_mqtt.config import HttpSettings
 from mimi_mqtt.errors import OtaError
-from mimi_mqtt.fleet.activation import ActivationState, Asker
+from mimi_mqtt.fleet.activation import ActivationState, Asker, TooManyAskers
 from mimi_mqtt.fleet.provisioning import Provisioner
 from mimi_mqtt.http.addressing import advertised_host
 from mimi_mqtt.http.limits import REFUSED, RateLimiter, read_body
@@ -41,6 +41,7 @@ class OtaEndpoint:
         self._provisioner = provisioner
         self._max_body = settings.max_body_bytes
         self._limiter = RateLimiter(settings.requests_per_minute)
+        self._newcomers = RateLimiter(provisioner.new_devices_per_hour, period_s=3600)
         self._pages = pages
         self._limit_told = False
 
@@ -77,7 +78,10 @@ class OtaEndpoint:
                 "use its IPv4 address or a name, or set server.public_host",
             )
         try:
-            answer = await self._provisioner.provision(asked, host)
+            answer = await self._provisioner.provision(asked, host, lambda: self._may_be_new(request))
+        except TooManyAskers as error:
+            REFUSED.labels("new_devices").inc()
+            return error_reply(429, str(error), {"Retry-After": "60"})
         except OtaError as error:
             return error_reply(503, str(error), {"Retry-After": "60"})
         return json_reply(answer.to_json())
@@ -97,8 +101,11 @@ class OtaEndpoint:
         word = "error" if state is ActivationState.REFUSED else "message"
         return json_reply({word: _POLL_WORDS[state]}, _POLL_STATUS[state])
 
+    def _may_be_new(self, request: Request) -> bool:
+        return self._newcomers.wait_s(_address(request), asyncio.get_running_loop().time()) == 0
+
     def _count(self, request: Request) -> None:
-        address = request.client.host if request.client is not None else ""
+        address = _address(request)
         wait = self._limiter.wait_s(address, asyncio.get_running_loop().time())
         if wait > 0:
             REFUSED.labels("rate").inc()
@@ -110,6 +117,10 @@ class OtaEndpoint:
                 "too many requests from this address (http.requests_per_minute)",
                 {"Retry-After": str(math.ceil(wait))},
             )
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
 
 
 def _host(request: Request) -> str | None:

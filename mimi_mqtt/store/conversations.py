@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.store import tables
 from mimi_mqtt.store.engine import Store
-from mimi_mqtt.store.tables import Conversation, Turn
+from mimi_mqtt.store.tables import Conversation, Device, ForgottenDevice, Turn
 from mimi_mqtt.store.values import bounded, finite
 from mimi_mqtt.store.write_behind import WriteBehind
 
@@ -64,8 +64,11 @@ async def forget_before(session: AsyncSession, moment: datetime) -> None:
 
 
 async def save_turns(session: AsyncSession, records: Sequence[TurnRecord]) -> None:
-    """Writes finished turns; one that is there already is replaced."""
+    """Writes finished turns; one that is there already is replaced, one of a forgotten device dropped."""
+    forgotten = await _forgotten(session, {record.device_id for record in records})
     for record in records:
+        if record.device_id in forgotten:
+            continue
         started_at = record.started_at if record.started_at.tzinfo else record.started_at.replace(tzinfo=UTC)
         session_id = bounded(record.session_id, tables.SESSION_ID_CHARS)
         conversation = await session.get(Conversation, session_id)
@@ -95,6 +98,13 @@ async def save_turns(session: AsyncSession, records: Sequence[TurnRecord]) -> No
                 tools_called=[bounded(name, 64) for name in record.tools_called[:_MAX_TOOLS]],
             )
         )
+
+
+async def _forgotten(session: AsyncSession, device_ids: set[str]) -> set[str]:
+    """Those of `device_ids` that were forgotten and did not come back: their last words are not kept."""
+    back = select(Device.id).where(col(Device.id) == ForgottenDevice.id).exists()
+    query = select(ForgottenDevice.id).where(col(ForgottenDevice.id).in_(device_ids), ~back)
+    return set((await session.scalars(query)).all())
 
 
 class ConversationLog:

@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from mimi_mqtt.store import activations, tables
-from mimi_mqtt.store.tables import Device, OtaReport
+from mimi_mqtt.store.tables import Activation, Conversation, Device, ForgottenDevice, OtaReport
 from mimi_mqtt.store.values import bounded, bounded_object
+
+REMEMBERED = timedelta(days=30)
+"""How long it is remembered that a device was forgotten."""
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,54 @@ async def save_changed(session: AsyncSession, device: Device, now: datetime) -> 
 
     A change of no concern to the directories (`last_seen_at`, a report) is written without this.
     """
-    highest = (await session.scalars(select(func.max(Device.revision)))).one()
-    device.revision = (highest or 0) + 1
+    device.revision = await _next_revision(session)
     device.updated_at = now
     session.add(device)
     await session.flush()
+
+
+async def _next_revision(session: AsyncSession) -> int:
+    highest = [
+        (await session.scalars(select(func.max(revision)))).one()
+        for revision in (Device.revision, ForgottenDevice.revision)
+    ]
+    return max(revision or 0 for revision in highest) + 1
+
+
+async def unseen_since(session: AsyncSession, moment: datetime) -> Sequence[Device]:
+    """Devices that were last seen before `moment`, and took no turn since, by id."""
+    talked = select(Conversation.device_id).where(col(Conversation.last_turn_at) >= moment)
+    query = select(Device).where(col(Device.last_seen_at) < moment, col(Device.id).not_in(talked))
+    return (await session.scalars(query.order_by(col(Device.id)))).all()
+
+
+async def forget(session: AsyncSession, ids: Sequence[str], now: datetime) -> None:
+    """Deletes devices and all that is known of them, conversations too; every process's directory notices.
+
+    A conversation of this moment may still be written: see `conversations.save_turns`.
+    """
+    if not ids:
+        return
+    revision = await _next_revision(session)  # before the highest may go
+    for table, owner in (
+        (Activation, col(Activation.device_id)),
+        (Conversation, col(Conversation.device_id)),
+        (Device, col(Device.id)),
+        (ForgottenDevice, col(ForgottenDevice.id)),
+    ):
+        for start in range(0, len(ids), _AT_ONCE):
+            await session.execute(delete(table).where(owner.in_(ids[start : start + _AT_ONCE])))
+    # Whoever was away for longer than this reads everything anew.
+    too_old = col(ForgottenDevice.forgotten_at) < now - REMEMBERED
+    await session.execute(delete(ForgottenDevice).where(too_old))
+    rows = [{"id": device_id, "revision": revision, "forgotten_at": now} for device_id in sorted(ids)]
+    await session.execute(insert(ForgottenDevice), rows)
+
+
+async def forgotten_since(session: AsyncSession, revision: int) -> Sequence[ForgottenDevice]:
+    """Devices that were forgotten at a greater `revision`, in that order."""
+    query = select(ForgottenDevice).where(col(ForgottenDevice.revision) > revision)
+    return (await session.scalars(query.order_by(col(ForgottenDevice.revision)))).all()
 
 
 async def touch(session: AsyncSession, seen: Mapping[str, datetime]) -> None:

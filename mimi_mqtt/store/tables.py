@@ -61,6 +61,17 @@ class Device(SQLModel, table=True):
     last_seen_at: datetime = Field(sa_column=_time(index=True))
 
 
+class ForgottenDevice(SQLModel, table=True):
+    """A device that was there: what tells every process that it is gone. Kept for some weeks."""
+
+    __tablename__ = "forgotten_devices"
+
+    id: str = Field(sa_column=Column(String(DEVICE_ID_CHARS), primary_key=True))
+    revision: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
+    """Among those of the devices, as if their row had changed."""
+    forgotten_at: datetime = Field(sa_column=_time())
+
+
 class OtaReport(SQLModel, table=True):
     """What a device last said of itself in an OTA request."""
 
@@ -100,7 +111,7 @@ class Activation(SQLModel, table=True):
 
 
 class Conversation(SQLModel, table=True):
-    """One session in which at least one turn was taken. It may outlive its device."""
+    """One session in which at least one turn was taken. It ends with its age, or with its device."""
 
     __tablename__ = "conversations"
     __table_args__ = (Index("ix_conversations_device", "device_id", "last_turn_at"),)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import logging
+from typing import Literal
 
 import httpx
 import pytest
@@ -191,6 +192,43 @@ async def test_no_more_devices_than_configured_are_taken_in(start: Start) -> Non
     assert reply.status_code == 503
     assert "ota.max_devices" in reply.json()["error"]
     assert (await ask(server)).status_code == 200
+
+
+@pytest.mark.parametrize("new_devices", ["allow", "activate"])
+async def test_one_address_brings_so_many_new_devices_and_no_more(
+    start: Start, new_devices: Literal["allow", "activate"]
+) -> None:
+    server = await start(ota=OtaSettings(new_devices=new_devices, new_devices_per_hour=3))
+    macs = [f"aa:bb:cc:00:11:{number:02x}" for number in range(5)]
+    replies = [await ask(server, Device_Id=mac) for mac in macs]
+    assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429]
+    assert "ota.new_devices_per_hour" in replies[3].json()["error"]
+    assert replies[3].headers["retry-after"]
+    assert [(await ask(server, Device_Id=mac)).status_code for mac in macs[:4]] == [200, 200, 200, 429]
+
+
+async def test_a_ninth_who_claims_to_be_a_device_is_turned_away(server: Server) -> None:
+    replies = [await ask(server, Client_Id=f"uuid-{number}") for number in range(10)]
+    assert [reply.status_code for reply in replies] == [200] * 9 + [429]
+    assert "activation" not in replies[9].json()
+    assert DEVICE in replies[9].json()["error"]
+    again = await ask(server, Client_Id="uuid-8")
+    assert again.json()["activation"] == replies[8].json()["activation"]
+
+
+async def test_forgetting_on_the_command_line_ends_a_running_servers_device(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(server.folder)
+    monkeypatch.setenv("MIMI_SERVER__DATA_DIR", str(server.folder))
+    password = (await ask(server)).json()["mqtt"]["password"].encode()
+    revoked: asyncio.Queue[str] = asyncio.Queue()
+    server.directory.on_revoked = revoked.put_nowait
+    assert await asyncio.to_thread(main, ["devices", "forget", MAC]) == 0
+    assert await revoked.get() == DEVICE
+    assert server.directory.authenticate(DEVICE, DEVICE, password) is None
+    assert (await ask(server)).json()["mqtt"]["password"].encode() != password
+    assert "is forgotten" in capsys.readouterr().out
 
 
 async def test_a_body_beyond_the_bound_is_refused_announced_or_not(start: Start) -> None:

@@ -49,6 +49,14 @@ async def _fill(url: str) -> None:
     await store.aclose()
 
 
+async def _age(url: str, by: timedelta) -> None:
+    store = Store(url)
+    await store.open()
+    async with store.write() as session:
+        await devices.touch(session, {KNOWN: NOW - by})
+    await store.aclose()
+
+
 def _device(folder: Path, device_id: str) -> Device:
     async def read() -> Device:
         store = Store(_url(folder))
@@ -102,6 +110,24 @@ def test_a_device_is_revoked_and_allowed_again(folder: Path) -> None:
     assert (allowed.allowed, allowed.epoch) == (True, 2)
 
 
+def test_a_device_is_forgotten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "forget", "AA:BB:CC:00:11:22"]) == 0
+    assert f"{KNOWN} is forgotten" in capsys.readouterr().out
+    assert _listed(capsys)["devices"] == []
+    assert main(["devices", "forget", KNOWN]) == 1
+    assert main(["devices", "forget", NEW]) == 0
+    assert _listed(capsys)["waiting"] == []
+
+
+def test_devices_unseen_for_so_long_are_forgotten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "forget", "--unseen-days", "1"]) == 0
+    assert "every device was seen" in capsys.readouterr().err
+    asyncio.run(_age(_url(folder), timedelta(days=31)))
+    assert main(["devices", "forget", "--unseen-days", "30"]) == 0
+    assert f"{KNOWN} is forgotten" in capsys.readouterr().out
+    assert _listed(capsys)["devices"] == []
+
+
 def test_settings_are_changed_and_taken_back(folder: Path) -> None:
     assert (
         main(["devices", "set", KNOWN, "--transport", "websocket", "--name", "Kitchen", "--language", "de"])
@@ -121,6 +147,7 @@ def test_settings_are_changed_and_taken_back(folder: Path) -> None:
         (["allow", "aa-bb-cc-99-99-99"], "never asked"),
         (["revoke", NEW], "there is no device"),
         (["set", KNOWN], "nothing to set"),
+        (["forget", "aa-bb-cc-99-99-99"], "there is no device"),
         (["set", NEW, "--name", "x"], "there is no device"),
     ],
 )
@@ -136,6 +163,9 @@ def test_mistakes_are_explained_with_exit_code_1(
     [
         [],
         ["forget"],
+        ["forget", KNOWN, "--unseen-days", "3"],
+        ["forget", "--unseen-days", "0"],
+        ["forget", "--unseen-days", "soon"],
         ["set", KNOWN, "--transport", "pigeon"],
         ["set", KNOWN, "--language", "no such thing"],
         ["allow"],

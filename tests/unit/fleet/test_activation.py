@@ -2,7 +2,7 @@ import pytest
 
 from mimi_mqtt.errors import FleetError, OtaError
 from mimi_mqtt.fleet import activation
-from mimi_mqtt.fleet.activation import ActivationState, Asker
+from mimi_mqtt.fleet.activation import ActivationState, Asker, TooManyAskers
 from mimi_mqtt.fleet.provisioning import Provisioner
 from mimi_mqtt.store import activations
 from mimi_mqtt.wire.ota import ActivationRequest, ActivationSection
@@ -105,7 +105,7 @@ async def test_the_only_asker_is_allowed_by_the_devices_address(fleet: Fleet, sp
     provisioner = fleet.provisioner(new_devices="activate")
     await code_for(provisioner, "uuid-1")
     allowed = await activation.allow(fleet.store, spelling, fleet.clock())
-    assert (allowed.id, allowed.epoch, allowed.board) == (DEVICE, 1, "bread-compact-wifi")
+    assert (allowed.id, allowed.allowed, allowed.board) == (DEVICE, True, "bread-compact-wifi")
 
 
 async def test_allowing_twice_does_not_end_the_credentials_just_given(fleet: Fleet) -> None:
@@ -142,16 +142,46 @@ async def test_unknown_devices_are_explained(fleet: Fleet) -> None:
         await activation.revoke(fleet.store, DEVICE, fleet.clock())
     with pytest.raises(FleetError, match="there is no device"):
         await activation.change(fleet.store, DEVICE, activation.DeviceChange(name="x"), fleet.clock())
+    with pytest.raises(FleetError, match="there is no device"):
+        await activation.forget(fleet.store, DEVICE, fleet.clock())
 
 
-async def test_many_askers_for_one_device_take_bounded_room(fleet: Fleet) -> None:
+async def test_a_flood_of_askers_does_not_put_out_who_waits_for_a_device(fleet: Fleet) -> None:
     provisioner = fleet.provisioner(new_devices="activate")
-    for number in range(activation.MAX_WAITING_FOR_ONE_DEVICE + 5):
+    genuine = await code_for(provisioner, "genuine")
+    for number in range(1, activation.MAX_WAITING_FOR_ONE_DEVICE):
         fleet.clock.advance(seconds=1)
         await code_for(provisioner, f"uuid-{number}")
+    for number in range(20):
+        with pytest.raises(TooManyAskers, match="mimi-mqtt devices forget"):
+            await provisioner.provision(asking(f"late-{number}"), "10.0.0.1")
+    assert await code_for(provisioner, "genuine") == genuine
+    fleet.clock.advance(minutes=29)
+    assert await code_for(provisioner, "genuine") == genuine
+    fleet.clock.advance(minutes=2)  # the others stopped asking
+    await code_for(provisioner, "late-0")
+    await activation.allow(fleet.store, genuine.code, fleet.clock())
+    assert (await provisioner.provision(asking("genuine"), "10.0.0.1")).mqtt is not None
+
+
+async def test_forgetting_clears_those_who_wait_under_a_devices_name(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner(new_devices="activate")
+    for number in range(activation.MAX_WAITING_FOR_ONE_DEVICE):
+        await code_for(provisioner, f"uuid-{number}")
+    await activation.forget(fleet.store, "AA:BB:CC:00:11:22", fleet.clock())
+    await code_for(provisioner, "genuine")
     async with fleet.store.read() as session:
         waiting = await activations.of_device(session, DEVICE)
-    assert [asker.client_id for asker in waiting] == [f"uuid-{number}" for number in range(12, 4, -1)]
+    assert [asker.client_id for asker in waiting] == ["genuine"]
+
+
+async def test_an_address_that_may_bring_no_more_devices_gets_no_code_either(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner(new_devices="activate")
+    shown = await code_for(provisioner, "uuid-1")
+    with pytest.raises(TooManyAskers, match=r"ota\.new_devices_per_hour"):
+        await provisioner.provision(asking("uuid-2"), "10.0.0.1", lambda: False)
+    again = await provisioner.provision(asking("uuid-1"), "10.0.0.1", lambda: False)
+    assert again.activation == shown
 
 
 async def test_many_waiting_devices_take_bounded_room_until_their_codes_expire(

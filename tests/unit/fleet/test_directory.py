@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mimi_mqtt.config import AccountSettings
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet import activation
+from mimi_mqtt.fleet import directory as directory_module
 from mimi_mqtt.fleet.activation import DeviceChange
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.identity import Identity, Role
@@ -104,6 +106,54 @@ async def test_an_old_password_stays_worthless_when_the_device_is_allowed_again(
     assert fleet.directory.authenticate(DEVICE, DEVICE, new) is not None
 
 
+async def test_a_device_forgotten_by_another_process_is_thrown_out(fleet: Fleet, tmp_path: Path) -> None:
+    provisioner = fleet.provisioner()
+    old = password_of(await provisioner.provision(asking(), "10.0.0.1"))
+    async with fleet.store.read() as session:
+        before = await devices.get(session, DEVICE)
+    assert before is not None
+    other = Store(f"sqlite:///{tmp_path}/mimi.db")
+    await other.open()
+    await activation.forget(other, DEVICE, fleet.clock())
+    await other.aclose()
+    await fleet.directory.refresh()
+    assert fleet.revoked == [DEVICE]
+    fleet.directory.apply(before)
+    assert fleet.directory.get(DEVICE) is None
+    assert len(fleet.directory) == 0
+    assert fleet.directory.authenticate(DEVICE, DEVICE, old) is None
+
+
+async def test_a_forgotten_device_that_comes_back_is_a_new_one(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    old = password_of(await provisioner.provision(asking("uuid-1"), "10.0.0.1"))
+    await activation.forget(fleet.store, DEVICE, fleet.clock())
+    await fleet.directory.refresh()
+    new = password_of(await provisioner.provision(asking("uuid-2"), "10.0.0.1"))
+    assert fleet.directory.authenticate(DEVICE, DEVICE, old) is None
+    again = with_accounts(fleet, AccountSettings())
+    for directory in (fleet.directory, again):
+        await directory.refresh()
+        assert directory.authenticate(DEVICE, DEVICE, new) is not None
+        assert len(directory) == 1
+
+
+async def test_a_device_that_was_forgotten_and_came_back_unnoticed_loses_its_connections(
+    fleet: Fleet,
+) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    late = with_accounts(fleet, AccountSettings())
+    revoked: list[str] = []
+    late.on_revoked = revoked.append
+    await late.refresh()
+    await activation.forget(fleet.store, DEVICE, fleet.clock())
+    await fleet.directory.refresh()
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    await late.refresh()
+    assert revoked == [DEVICE]
+    assert late.get(DEVICE) is not None
+
+
 async def test_a_row_that_arrives_late_does_not_bring_a_revoked_device_back(fleet: Fleet) -> None:
     await fleet.provisioner().provision(asking(), "10.0.0.1")
     async with fleet.store.read() as session:
@@ -146,6 +196,31 @@ async def test_when_a_device_connected_is_written_at_the_end(fleet: Fleet) -> No
         found = await devices.get(session, DEVICE)
     assert found is not None
     assert found.last_seen_at > fleet.clock()
+
+
+async def test_devices_that_stay_connected_count_as_seen(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provisioner = fleet.provisioner()
+    for number in (1, 2):
+        await provisioner.provision(asking(mac=f"aa:bb:cc:00:11:0{number}"), "10.0.0.1")
+    await fleet.directory.aclose()  # what they said when they booted is written
+    monkeypatch.setattr(directory_module, "_PRESENT_EVERY_S", 0.0)
+    directory = DeviceDirectory(fleet.store, fleet.credentials, AccountSettings(), refresh_s=0.001)
+    asked = asyncio.Event()
+
+    def is_connected(device_id: str) -> bool:
+        asked.set()
+        return device_id.endswith("01")
+
+    directory.is_connected = is_connected
+    await directory.start()
+    await asked.wait()
+    await directory.aclose()
+    forgotten = await activation.forget_unseen(
+        fleet.store, fleet.clock() + timedelta(seconds=1), fleet.clock()
+    )
+    assert forgotten == ["aa-bb-cc-00-11-02"]
 
 
 async def test_keys_are_not_shown(fleet: Fleet) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.errors import OtaError
 from mimi_mqtt.fleet import activation
-from mimi_mqtt.fleet.activation import DeviceChange
+from mimi_mqtt.fleet.activation import DeviceChange, TooManyAskers
 from mimi_mqtt.fleet.provisioning import Endpoints
 from mimi_mqtt.store import devices
 from mimi_mqtt.wire.ota import MqttSection, OtaRequest, UdpSection
@@ -17,17 +17,20 @@ from tests.unit.fleet.conftest import DEVICE, MAC, Fleet, asking, password_of
 
 async def test_a_new_device_gets_everything_it_needs(fleet: Fleet) -> None:
     response = await fleet.provisioner().provision(asking(), "192.168.1.5")
+    registration = await fleet.directory.registration(DEVICE)
+    assert registration is not None
+    epoch = registration.epoch
     assert response.mqtt == MqttSection(
         endpoint="192.168.1.5:1883",
         client_id=DEVICE,
         username=DEVICE,
-        password=fleet.credentials.mqtt_password(DEVICE, 1),
+        password=fleet.credentials.mqtt_password(DEVICE, epoch),
         publish_topic=f"mimi/devices/{DEVICE}/up",
         subscribe_topic=f"mimi/devices/{DEVICE}/down",
         keepalive=240,
     )
     assert response.udp == UdpSection(
-        server="192.168.1.5", port=8884, key=fleet.credentials.udp_key(DEVICE, 1).hex()
+        server="192.168.1.5", port=8884, key=fleet.credentials.udp_key(DEVICE, epoch).hex()
     )
     assert response.websocket is None
     assert response.activation is None
@@ -171,6 +174,15 @@ async def test_no_more_devices_than_allowed_are_taken_in(fleet: Fleet) -> None:
     with pytest.raises(OtaError, match=r"ota\.max_devices"):
         await provisioner.provision(asking(mac="aa:bb:cc:00:11:03"), "10.0.0.1")
     assert (await provisioner.provision(asking(mac="aa:bb:cc:00:11:01"), "10.0.0.1")).mqtt is not None
+
+
+async def test_an_address_that_may_bring_no_more_devices_keeps_those_it_has(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    await provisioner.provision(asking(), "10.0.0.1")
+    with pytest.raises(TooManyAskers, match=r"ota\.new_devices_per_hour"):
+        await provisioner.provision(asking(mac="aa:bb:cc:00:11:03"), "10.0.0.1", lambda: False)
+    assert len(fleet.directory) == 1
+    assert (await provisioner.provision(asking(), "10.0.0.2", lambda: False)).mqtt is not None
 
 
 async def test_the_last_report_is_kept(fleet: Fleet) -> None:

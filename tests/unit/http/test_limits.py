@@ -10,6 +10,11 @@ def test_so_many_a_minute_and_then_a_wait() -> None:
     assert limiter.wait_s("10.0.0.2", 100.0) == 0.0
 
 
+def test_another_time_than_a_minute() -> None:
+    limiter = RateLimiter(2, period_s=3600)
+    assert [limiter.wait_s("10.0.0.1", 0.0) for _ in range(3)] == [0.0, 0.0, 1800.0]
+
+
 def test_a_refused_request_costs_nothing_further() -> None:
     limiter = RateLimiter(1)
     limiter.wait_s("10.0.0.1", 0.0)

@@ -1,7 +1,8 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from mimi_mqtt.store import activations, devices, tables
+from mimi_mqtt.store import activations, conversations, devices, tables
+from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
@@ -22,6 +23,10 @@ async def add(store: Store, number: int) -> str:
 
 def boot(device_id: str, report: Mapping[str, object]) -> Boot:
     return Boot(device_id, "one", LATER, "bread", "2.0", report)
+
+
+def turn(device_id: str, session_id: str, at: datetime = NOW) -> TurnRecord:
+    return TurnRecord(session_id, device_id, 1, at, "auto", "hi", "hello", "spoken", {})
 
 
 async def test_only_changes_of_concern_are_seen_by_other_directories(store: Store) -> None:
@@ -109,3 +114,68 @@ async def test_a_report_beyond_its_bound_is_not_kept(store: Store) -> None:
         last = await devices.last_report(session, device_id)
     assert last is not None
     assert last.report == {}
+
+
+async def test_a_forgotten_device_takes_everything_with_it(store: Store) -> None:
+    gone, kept = await add(store, 1), await add(store, 2)
+    async with store.write() as session:
+        await devices.save_boots(session, [boot(gone, {"a": 1}), boot(kept, {"a": 1})])
+        await conversations.save_turns(session, [turn(gone, "s1"), turn(kept, "s2")])
+    async with store.read() as session:
+        known = max(found.revision for found in await devices.list_all(session))
+    async with store.write() as session:
+        await devices.forget(session, [gone], LATER)
+    async with store.read() as session:
+        assert [found.id for found in await devices.list_all(session)] == [kept]
+        (told,) = await devices.forgotten_since(session, known)
+        assert (told.id, told.forgotten_at) == (gone, LATER)
+        assert await devices.last_report(session, gone) is None
+        assert await devices.last_report(session, kept) is not None
+        assert await conversations.latest(session, gone) == []
+        assert await conversations.turns(session, "s1") == []
+        assert len(await conversations.turns(session, "s2")) == 1
+
+
+async def test_the_last_words_of_a_forgotten_device_are_not_kept(store: Store) -> None:
+    gone, back = await add(store, 1), await add(store, 2)
+    async with store.write() as session:
+        await devices.forget(session, [gone, back], LATER)
+    await add(store, 2)
+    async with store.write() as session:
+        await conversations.save_turns(session, [turn(gone, "s1"), turn(back, "s2")])
+    async with store.read() as session:
+        assert await conversations.turns(session, "s1") == []
+        assert len(await conversations.turns(session, "s2")) == 1
+
+
+async def test_a_device_that_comes_back_is_a_later_change_than_its_forgetting(store: Store) -> None:
+    device_id = await add(store, 1)
+    for _ in range(2):
+        async with store.write() as session:
+            await devices.forget(session, [device_id], LATER)
+        await add(store, 1)
+    async with store.read() as session:
+        found = await devices.get(session, device_id)
+        (told,) = await devices.forgotten_since(session, 0)
+    assert found is not None
+    assert found.revision > told.revision
+
+
+async def test_it_is_not_remembered_for_ever_who_was_forgotten(store: Store) -> None:
+    first, second = await add(store, 1), await add(store, 2)
+    async with store.write() as session:
+        await devices.forget(session, [first], NOW)
+    async with store.write() as session:
+        await devices.forget(session, [], NOW)
+        await devices.forget(session, [second], NOW + devices.REMEMBERED + timedelta(seconds=1))
+    async with store.read() as session:
+        assert [told.id for told in await devices.forgotten_since(session, 0)] == [second]
+
+
+async def test_unseen_devices_are_those_that_neither_booted_nor_talked(store: Store) -> None:
+    silent, talks, boots = [await add(store, number) for number in (1, 2, 3)]
+    async with store.write() as session:
+        await conversations.save_turns(session, [turn(talks, "s1", LATER), turn(silent, "s2", NOW)])
+        await devices.touch(session, {boots: LATER})
+    async with store.read() as session:
+        assert [found.id for found in await devices.unseen_since(session, LATER)] == [silent]
