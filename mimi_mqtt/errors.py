@@ -18,7 +18,8 @@
     │   └── ProviderBadAnswer        an answer that can't be understood
     ├── FleetError               a person named a device or code that there is none of
     ├── ToolError                a tool call failed; the message is shown to the model
-    └── StoreError               the database can't be opened, migrated or written
+    ├── StoreError               the database can't be opened, migrated or written
+    └── DeviceFailure            the simulated device gave up
 
 Each message is for the person who has to mend it: what is wrong, where, and what to do.
 """
@@ -114,3 +115,7 @@ class ToolError(MimiError):
 
 class StoreError(MimiError):
     """The database can't be opened, migrated or written."""
+
+
+class DeviceFailure(MimiError):
+    """The simulated device's conversation can't go on; the message says why and what to do."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 import httpx
 
 from mimi_mqtt import __version__
-from mimi_mqtt.cli.device.failure import DeviceFailure
 from mimi_mqtt.cli.device.identity import client_id_for
+from mimi_mqtt.errors import DeviceFailure
 from mimi_mqtt.wire import strict_json
 
 BOARD: Final = "mimi-simulated"

@@ -29,7 +29,6 @@ from mimi_mqtt.cli.device.actions import (
     ToolCalled,
 )
 from mimi_mqtt.cli.device.booting import MqttAccess, boot
-from mimi_mqtt.cli.device.failure import DeviceFailure
 from mimi_mqtt.cli.device.firmware import Firmware
 from mimi_mqtt.cli.device.identity import canonical_mac, default_mac
 from mimi_mqtt.cli.device.network import AudioSocket, Impairment, Network
@@ -37,7 +36,7 @@ from mimi_mqtt.cli.device.options import DeviceOptions as DeviceOptions
 from mimi_mqtt.cli.device.options import Summary as Summary
 from mimi_mqtt.cli.device.speaker import Speaker, is_audible
 from mimi_mqtt.cli.device.speech import Loudspeaker, cut_frames, microphone, read_wav, synthesise, write_wav
-from mimi_mqtt.errors import ConfigError, MimiError, ProtocolError
+from mimi_mqtt.errors import ConfigError, DeviceFailure, MimiError, ProtocolError
 from mimi_mqtt.wire.messages import AudioParams
 
 LEAD_SILENCE_S: Final = 0.3

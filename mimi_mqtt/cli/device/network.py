@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mimi_mqtt.cli.device.failure import DeviceFailure
+from mimi_mqtt.errors import DeviceFailure
 
 
 @dataclass(frozen=True, slots=True)

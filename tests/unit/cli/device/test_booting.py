@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.cli.device.booting import MqttAccess, read_access
-from mimi_mqtt.cli.device.failure import DeviceFailure
+from mimi_mqtt.errors import DeviceFailure
 
 MAC = "02:00:00:00:00:01"
 MQTT: dict[str, Any] = {
