@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         stop = asyncio.Event()
         _stop_on_signals(stop)
         await app.start()
+        spare_collections()
         try:
             print(_welcome(app, time.monotonic() - began), flush=True)
             await stop.wait()
@@ -65,6 +67,18 @@ def _welcome(app: "App", seconds: float) -> str:
             f'  Talk to it       {shown} device --ota {local} --say "what time is it"',
         )
     )
+
+
+def spare_collections() -> None:
+    """Lets the garbage collector leave alone what was made until now, and look more rarely at the rest.
+
+    What the imports made stays for ever. By default it is walked again and again while thousands of devices
+    connect or say hello. 10,000 new objects are walked in a few ms, which spoken frames can wait; five times
+    as many, in 50 ms, they can't. What refers to itself is rare: all else goes away without the collector.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 100)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

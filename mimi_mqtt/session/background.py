@@ -13,7 +13,8 @@ from mimi_mqtt.session.connection import Connection
 _log = logging.getLogger(__name__)
 
 _STARTS_AT_ONCE: Final = 8
-_PAUSE_S: Final = 0.005  # 1,600 discoveries begun a second: a whole fleet's hellos still come first
+_PAUSE_S: Final = 0.005  # 1,600 discoveries begun a second
+_PATIENCE_S: Final = 1.0  # hellos that never cease don't put discovery off for longer
 
 
 class Background:
@@ -50,18 +51,21 @@ class Background:
 
 
 class Discovery:
-    """Asks greeted devices for their tools, some milliseconds after the hellos that came together."""
+    """Asks greeted devices for their tools once no more hellos come: a whole fleet's are answered first."""
 
     def __init__(self, background: Background) -> None:
         self._background = background
-        self._queue: deque[Connection] = deque()
+        self._queue: deque[tuple[Connection, float]] = deque()  # with the loop time of its hello
         self._timer: asyncio.TimerHandle | None = None
+        self._quiet = True
 
     def want(self, connection: Connection) -> None:
         """Queues the device; a device that was asked already, or is being asked, is left alone."""
-        self._queue.append(connection)
+        loop = asyncio.get_running_loop()
+        self._queue.append((connection, loop.time()))
+        self._quiet = False
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PAUSE_S, self._start_some)
+            self._timer = loop.call_later(_PAUSE_S, self._look)
 
     def close(self) -> None:
         """Asks nobody any more."""
@@ -70,14 +74,18 @@ class Discovery:
             self._timer.cancel()
             self._timer = None
 
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._quiet or loop.time() - self._queue[0][1] > _PATIENCE_S:
+            self._start_some()
+        self._quiet = True
+        self._timer = loop.call_later(_PAUSE_S, self._look) if self._queue else None
+
     def _start_some(self) -> None:
-        self._timer = None
         for _ in range(min(_STARTS_AT_ONCE, len(self._queue))):
-            connection = self._queue.popleft()
+            connection, _ = self._queue.popleft()
             if connection.session is None or not connection.wants_discovery:
                 continue
             context = contextvars.copy_context()
             context.run(bind_log_context, device=connection.channel.device_id)
             self._background.spawn(connection.discover(), "tool discovery", context)
-        if self._queue:
-            self._timer = asyncio.get_running_loop().call_later(_PAUSE_S, self._start_some)

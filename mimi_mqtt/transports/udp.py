@@ -40,28 +40,48 @@ _CUMULATIVE: Final = tuple(f.name for f in fields(AudioStats) if f.name != "jitt
 
 
 class UdpChannel:
-    """One session's audio over UDP; implements `session.link.AudioChannel`. Made by `UdpServer.open`."""
+    """One session's audio over UDP; implements `session.link.AudioChannel`. Made by `UdpServer.open`.
 
-    __slots__ = ("_downlink", "_key", "_request", "_server", "_ssrc", "failed", "uplink")
+    Ciphers and window are made at the first datagram: hellos come by the thousand, and few of them are
+    followed by speech.
+    """
 
-    def __init__(self, server: "UdpServer", ssrc: int, request: AudioRequest, sink: AudioSink) -> None:
+    __slots__ = (
+        "_check", "_downlink", "_key", "_opened", "_request", "_server", "_sink", "_ssrc", "_uplink",
+        "failed",
+    )  # fmt: skip
+
+    def __init__(
+        self, server: "UdpServer", ssrc: int, request: AudioRequest, check: PacketCheck, sink: AudioSink
+    ) -> None:
         self._server = server
         self._ssrc = ssrc
         self._request = request
+        self._check = check
+        self._sink = sink
+        self._opened = server.now()
+        self._key = derive_session_key(request.master_key, request.session_id)
+        self._uplink: Uplink | None = None
+        self._downlink: Downlink | None = None
         self.failed = False
         """Whether its sink raised; logged once."""
-        self._key = derive_session_key(request.master_key, request.session_id)
-        cipher = AudioCipher(self._key)
-        self._downlink = Downlink(cipher, ssrc)
-        self.uplink = Uplink(
-            cipher,
-            PacketCheck(request.sample_rate, request.frame_ms),
-            sink,
-            server.limits,
-            request.frame_ms,
-            server.now(),
-            self.ids,
-        )
+
+    @property
+    def uplink(self) -> Uplink:
+        """The incoming side; made when it is first asked for."""
+        if self._uplink is None:
+            cipher = AudioCipher(self._key)
+            self._downlink = Downlink(cipher, self._ssrc)
+            self._uplink = Uplink(
+                cipher,
+                self._check,
+                self._sink,
+                self._server.limits,
+                self._request.frame_ms,
+                self._opened,
+                self.ids,
+            )
+        return self._uplink
 
     @property
     def ssrc(self) -> int:
@@ -75,13 +95,18 @@ class UdpChannel:
 
     @property
     def stats(self) -> AudioStats:
-        """Live counters."""
-        return self.uplink.stats
+        """Live counters; all 0 as long as no datagram came."""
+        return AudioStats() if self._uplink is None else self._uplink.stats
+
+    @property
+    def heard(self) -> bool:
+        """Whether any datagram named this session, so that there is something to count."""
+        return self._uplink is not None
 
     @property
     def ready(self) -> bool:
         """Whether the device was heard, so that the downlink has an address."""
-        return self.uplink.address is not None
+        return self._uplink is not None and self._uplink.address is not None
 
     def describe(self) -> Mapping[str, Any]:
         """The hello's `udp` section."""
@@ -98,13 +123,13 @@ class UdpChannel:
     def send(self, opus: bytes, timestamp: int) -> bool:
         """Sends one frame; False when it was dropped: closed, no address yet, a `timestamp` that does not
         increase, or a socket that would not take it."""
-        address = self.uplink.address
-        if address is None or not self._server.serves(self):
+        uplink, downlink = self._uplink, self._downlink
+        if uplink is None or downlink is None or uplink.address is None or not self._server.serves(self):
             return False
-        datagram = self._downlink.seal(opus, timestamp)
-        if datagram is None or not self._server.transmit(datagram, address):
+        datagram = downlink.seal(opus, timestamp)
+        if datagram is None or not self._server.transmit(datagram, uplink.address):
             return False
-        self.uplink.stats.sent += 1
+        uplink.stats.sent += 1
         return True
 
     def close(self) -> None:
@@ -152,6 +177,7 @@ class UdpServer:
             path_proof_packets=settings.path_proof_packets,
         )
         self._channels: dict[int, UdpChannel] = {}
+        self._checks: dict[tuple[int, int], PacketCheck] = {}  # by sample rate and ms: a handful
         self._ended = AudioStats()
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -219,18 +245,23 @@ class UdpServer:
     def totals(self) -> AudioStats:
         """The counters of all channels, ended ones included; `jitter_ms` is the mean of those open now."""
         sums = {name: getattr(self._ended, name) for name in _CUMULATIVE}
-        for channel in self._channels.values():
+        live = [channel.stats for channel in self._channels.values() if channel.heard]
+        for stats in live:
             for name in _CUMULATIVE:
-                sums[name] += getattr(channel.stats, name)
-        heard = [channel.stats.jitter_ms for channel in self._channels.values() if channel.stats.received]
-        return AudioStats(**sums, jitter_ms=sum(heard) / len(heard) if heard else 0.0)
+                sums[name] += getattr(stats, name)
+        jitters = [stats.jitter_ms for stats in live if stats.received]
+        return AudioStats(**sums, jitter_ms=sum(jitters) / len(jitters) if jitters else 0.0)
 
     def open(self, request: AudioRequest, sink: AudioSink) -> UdpChannel:
         """A channel with a fresh random ssrc and its own key. AudioError for a rate Opus doesn't have."""
         ssrc = secrets.randbits(32)
         while not ssrc or ssrc in self._channels:
             ssrc = secrets.randbits(32)
-        channel = UdpChannel(self, ssrc, request, sink)
+        form = (request.sample_rate, request.frame_ms)
+        check = self._checks.get(form)
+        if check is None:
+            check = self._checks[form] = PacketCheck(*form)
+        channel = UdpChannel(self, ssrc, request, check, sink)
         self._channels[ssrc] = channel
         return channel
 
@@ -250,6 +281,8 @@ class UdpServer:
         if not self.serves(channel):
             return
         del self._channels[channel.ssrc]
+        if not channel.heard:
+            return
         for name in _CUMULATIVE:
             setattr(self._ended, name, getattr(self._ended, name) + getattr(channel.stats, name))
 

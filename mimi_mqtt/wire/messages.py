@@ -7,6 +7,7 @@ names the field. Source of every fact: the device contract, section 3.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, Literal, get_args
 
@@ -96,6 +97,22 @@ def parse(payload: bytes) -> DeviceMessage:
     The caller bounds the size of `payload`. Missing fields have their usual values, `session_id` too; null is
     a wrong type.
     """
+    if payload.startswith(_HELLO_START) and len(payload) <= _MAX_KEPT_BYTES:
+        return _parse_once(payload)
+    return _parse(payload)
+
+
+_HELLO_START = b'{"type":"hello"'
+_MAX_KEPT_BYTES = 512
+
+
+@lru_cache(maxsize=64)
+def _parse_once(payload: bytes) -> DeviceMessage:
+    """A hello says nothing of its device but its firmware: a thousand devices send the same bytes."""
+    return _parse(payload)
+
+
+def _parse(payload: bytes) -> DeviceMessage:
     try:
         message = strict_json.loads(payload)
     except ValueError as error:

@@ -19,6 +19,7 @@ from mimi_mqtt.wire.mqtt import encode_connect, encode_publish
 from mimi_mqtt.wire.topics import device_topic
 
 _ANSWER_S = 20.0
+_SILENCE_S = 5.0  # after which the server has no more questions
 _RESET = struct.pack("ii", 1, 0)
 _ACCEPTED = b"\x20\x02\x00\x00"
 _HELLO_BYTES = b'"type":"hello"'
@@ -26,6 +27,17 @@ _HELLO = (
     b'{"type":"hello","version":3,"features":{"mcp":true},"transport":"udp","audio_params":'
     b'{"format":"opus","sample_rate":16000,"channels":1,"frame_duration":60}}'
 )
+_MCP_BYTES = b'"type":"mcp"'
+_MCP_HEAD = b'{"type":"mcp","payload":{"jsonrpc":"2.0",'
+_MCP_ANSWERS = (
+    (b'"id":1,', b'{"protocolVersion":"2024-11-05","capabilities":{"tools":{}}}'),
+    (
+        b'"id":2,',
+        b'{"tools":[{"name":"self.audio_speaker.set_volume","description":"Sets the volume","inputSchema":'
+        b'{"type":"object","properties":{"volume":{"type":"integer"}},"required":["volume"]}}]}',
+    ),
+)
+"""What a device answers to `initialize` and `tools/list`: the first two questions on a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +45,9 @@ class Order:
     """What to do.
 
     `devices`: (id, password) of everybody from now on. `connect`: each in turn, `parallel` at a time, `count`
-    in all, and away again. `hold`: all connect and stay. `hello`: the first `count` that stay say hello at
-    once. `drop`: all leave.
+    in all, and away again. `hold`: the first `count` connect and stay. `hello`: those that stay say hello at
+    once. `tools`: they answer what the server asks about their tools, until it has no more questions. `drop`:
+    they leave.
     """
 
     do: str
@@ -60,7 +73,9 @@ class _Load:
     def __init__(self) -> None:
         self._connects: list[bytes] = []
         self._hellos: list[bytes] = []
+        self._topics: list[str] = []
         self._held: list[socket.socket] = []
+        self._asked: list[tuple[int, bytes]] = []
 
     def obey(self, order: Order) -> Outcome:
         if order.do == "devices":
@@ -70,14 +85,17 @@ class _Load:
                 self._connects.append(
                     encode_connect(device_id, username=device_id, password=password.encode(), keepalive_s=240)
                 )
-                self._hellos.append(encode_publish(device_topic(device_id, "up"), _HELLO))
+                self._topics.append(device_topic(device_id, "up"))
+                self._hellos.append(encode_publish(self._topics[-1], _HELLO))
             return Outcome(len(self._connects), 0.0)
         if order.do == "connect":
             return self._connect(order)
         if order.do == "hold":
-            return self._hold(order.port)
+            return self._hold(order.port, order.count)
         if order.do == "hello":
-            return self._hello(order.count)
+            return self._hello()
+        if order.do == "tools":
+            return self._tools()
         return self._drop()
 
     def _open(self, port: int, index: int) -> socket.socket:
@@ -101,10 +119,10 @@ class _Load:
                 sock.close()
         return Outcome(answered, time.perf_counter() - began)
 
-    def _hold(self, port: int) -> Outcome:
+    def _hold(self, port: int, count: int) -> Outcome:
         began = time.perf_counter()
         answered = 0
-        for index in range(len(self._connects)):
+        for index in range(count):
             self._held.append(self._open(port, index))
             if index >= 100:
                 answered += self._held[index - 100].recv(4) == _ACCEPTED
@@ -112,22 +130,28 @@ class _Load:
             answered += sock.recv(4) == _ACCEPTED
         return Outcome(answered, time.perf_counter() - began)
 
-    def _hello(self, count: int) -> Outcome:
-        """Answers are read while the rest is still being sent: a device's time is its own."""
+    def _poll(self) -> tuple[select.epoll, dict[int, int]]:
+        """Waits for all that stay; with the number of each by its descriptor."""
         poll = select.epoll()
         numbers: dict[int, int] = {}
-        greeting = self._held[:count]
-        for number, sock in enumerate(greeting):
+        for number, sock in enumerate(self._held):
             sock.setblocking(False)
             numbers[sock.fileno()] = number
             poll.register(sock.fileno(), select.EPOLLIN)
-        sent = [0.0] * len(greeting)
-        times: list[float] = []
-        outstanding = len(greeting)
+        return poll, numbers
 
-        def read(timeout: float) -> int:
+    def _hello(self) -> Outcome:
+        """Answers are read while the rest is still being sent: a device's time is its own, from just before
+        its hello is sent until its answer was read."""
+        poll, numbers = self._poll()
+        sent = [0.0] * len(self._held)
+        times: list[float] = []
+        outstanding = len(self._held)
+
+        def read() -> int:
+            # Never sleeping: a server's `send` to a sleeping process of this machine also pays for waking it.
             done = 0
-            for descriptor, _ in poll.poll(timeout, 256):
+            for descriptor, _ in poll.poll(0, 256):
                 number = numbers[descriptor]
                 data = self._held[number].recv(65_536)
                 now = time.perf_counter()
@@ -136,17 +160,21 @@ class _Load:
                         times.append((now - sent[number]) * 1000)
                     sent[number] = 0.0
                     done += 1
+                if _MCP_BYTES in data:
+                    self._asked.append((number, data))  # to be answered when the hellos are done with
+                elif not data:
+                    poll.unregister(descriptor)
             return done
 
         began = time.perf_counter()
-        for number, sock in enumerate(greeting):
+        for number, sock in enumerate(self._held):
             sent[number] = time.perf_counter()
             sock.send(self._hellos[number])
             if number % 64 == 63:
-                outstanding -= read(0)
+                outstanding -= read()
         send_seconds = time.perf_counter() - began
         while outstanding and time.perf_counter() - began < _ANSWER_S:
-            outstanding -= read(0.1)
+            outstanding -= read()
         seconds = time.perf_counter() - began
         poll.close()
         times.sort()
@@ -155,12 +183,37 @@ class _Load:
         p50, p99 = times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)]
         return Outcome(len(times), seconds, p50, p99, send_seconds)
 
+    def _tools(self) -> Outcome:
+        poll, numbers = self._poll()
+        began = time.perf_counter()
+        told = 0
+        asked, self._asked = self._asked, []
+        while asked or told < len(self._held):
+            for number, data in asked:
+                for question, result in _MCP_ANSWERS:
+                    if question in data:
+                        reply = _MCP_HEAD + question + b'"result":' + result + b"}}"
+                        self._held[number].send(encode_publish(self._topics[number], reply))
+                        told += question == _MCP_ANSWERS[-1][0]
+            asked = []
+            for descriptor, _ in poll.poll(_SILENCE_S, 256):
+                data = self._held[numbers[descriptor]].recv(65_536)
+                if data:
+                    asked.append((numbers[descriptor], data))
+                else:
+                    poll.unregister(descriptor)
+            if not asked:
+                break
+        poll.close()
+        return Outcome(told, time.perf_counter() - began)
+
     def _drop(self) -> Outcome:
         for sock in self._held:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             sock.close()
         count = len(self._held)
         self._held.clear()
+        self._asked.clear()
         return Outcome(count, 0.0)
 
 

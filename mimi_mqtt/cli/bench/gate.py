@@ -16,6 +16,7 @@ import secrets
 import socket
 import statistics
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limit
+from mimi_mqtt.cli.serve import spare_collections
 from mimi_mqtt.config.settings import MqttSettings, SessionSettings, Settings, UdpSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.credentials import Credentials
@@ -40,6 +42,7 @@ _PARALLEL = 100
 _FEW = 500
 _SPARE_DESCRIPTORS = 200
 _LOAD_TIMEOUT_S = 60.0
+_REST_S = 0.2
 
 
 def _count(low: int, high: int, text: str) -> int:
@@ -65,9 +68,9 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
         raise StartupError(
             f"{args.devices} devices need more open files than `ulimit -Hn` allows: --devices less"
         )
-    # The load does not answer MCP, which thousands of sessions would tell.
+    # Who leaves while it is asked for its tools would be told of, thousands of times.
     sessions_log = logging.getLogger("mimi_mqtt.session")
-    level_before = sessions_log.level
+    level_before, collections_before = sessions_log.level, gc.get_threshold()
     sessions_log.setLevel(logging.ERROR)
     before = os.sched_getaffinity(0)
     cores = sorted(before)
@@ -80,66 +83,96 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     finally:
         os.sched_setaffinity(0, before)
         sessions_log.setLevel(level_before)
+        gc.set_threshold(*collections_before)
+        gc.unfreeze()
 
 
 async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str, object]:
     credentials = Credentials(secrets.token_bytes(32))
     ids = [f"02-00-00-00-{number >> 8:02x}-{number & 0xFF:02x}" for number in range(args.devices)]
     devices = [(device_id, credentials.mqtt_password(device_id, 1)) for device_id in ids]
+    connects, all_at_once, few_at_once = _Rounds(), _Rounds(), _Rounds()
+    bare_connects, bare_at_once, bare_few_at_once = _Rounds(), _Rounds(), _Rounds()
     async with _load_process() as load, _server(credentials, ids) as port, _reference() as bare_port:
+        spare_collections()
         await load.obey(Order("devices", devices=devices, core=load_core))
         for warm_port in (port, bare_port):
             await load.obey(Order("connect", warm_port, args.connects // 4, _PARALLEL))
-        bytes_per_device, hellos, few = await _held(load, port, args.runs, args.devices)
-        _, bare_hellos, _ = await _held(load, bare_port, args.runs, args.devices)
-        rates: dict[int, list[float]] = {port: [], bare_port: []}
-        for _ in range(args.runs):  # by turns, so that a disturbance of the machine meets both
-            for either, found in rates.items():
-                outcome = await load.obey(Order("connect", either, args.connects, _PARALLEL))
-                _check(outcome.answered, args.connects, "connects")
-                found.append(outcome.answered / outcome.seconds)
-    rate, bare_rate = (statistics.median(found) for found in rates.values())
-    p50, p99 = (statistics.median(getattr(hello, name) for hello in hellos) for name in ("p50_ms", "p99_ms"))
-    bare_p99 = statistics.median(hello.p99_ms for hello in bare_hellos)
+        bytes_per_device = await _bytes_per_device(load, port, args.devices)
+        # By turns, so that a disturbance of the machine meets both.
+        for _ in range(args.runs):
+            all_at_once.add(*await _hellos(load, port, args.devices, tools=True))
+            bare_at_once.add(*await _hellos(load, bare_port, args.devices, tools=False))
+            few = min(args.devices, _FEW)
+            few_at_once.add(*await _hellos(load, port, few, tools=True))
+            bare_few_at_once.add(*await _hellos(load, bare_port, few, tools=False))
+            for either, found in ((port, connects), (bare_port, bare_connects)):
+                order = Order("connect", either, args.connects, _PARALLEL)
+                found.add(*await load.measured(order, args.connects))
+    rate, bare_rate = connects.rate(), bare_connects.rate()
     return {
         "bench": "gate",
         "connects_per_s": round(rate),
         "reference_connects_per_s": round(bare_rate),
         "ratio_to_reference": round(rate / bare_rate, 2),
+        "cpu_us_per_connect": round(connects.cpu_us(), 1),
+        "reference_cpu_us_per_connect": round(bare_connects.cpu_us(), 1),
         "devices": args.devices,
         "bytes_per_idle_device": round(bytes_per_device),
-        "hello_p50_ms": round(p50, 1),
-        "hello_p99_ms": round(p99, 1),
-        "reference_hello_p99_ms": round(bare_p99, 1),
-        "hello_p99_ms_of_500": round(statistics.median(hello.p99_ms for hello in few), 1),
-        "hellos_per_s": round(statistics.median(hello.answered / hello.seconds for hello in hellos)),
-        "hellos_sent_within_ms": round(statistics.median(hello.send_seconds for hello in hellos) * 1000, 1),
+        "hello_p50_ms": round(all_at_once.median("p50_ms"), 1),
+        "hello_p99_ms": round(all_at_once.median("p99_ms"), 1),
+        "reference_hello_p99_ms": round(bare_at_once.median("p99_ms"), 1),
+        "hello_p99_ms_of_500": round(few_at_once.median("p99_ms"), 1),
+        "reference_hello_p99_ms_of_500": round(bare_few_at_once.median("p99_ms"), 1),
+        "cpu_us_per_hello": round(all_at_once.cpu_us(), 1),
+        "reference_cpu_us_per_hello": round(bare_at_once.cpu_us(), 1),
+        "hellos_per_s": round(all_at_once.rate()),
+        "hellos_sent_within_ms": round(all_at_once.median("send_seconds") * 1000, 1),
         "one_core": load_core is not None,
         "runs": args.runs,
     }
 
 
-async def _held(
-    load: "_LoadProcess", port: int, runs: int, devices: int
-) -> tuple[float, list[Outcome], list[Outcome]]:
-    """Bytes of this process per connected device; each round of hellos of all of them, and of a few."""
+class _Rounds:
+    """What came of the same order, several times: outcomes, and the CPU seconds that this process spent."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[Outcome, float]] = []
+
+    def add(self, outcome: Outcome, cpu_seconds: float) -> None:
+        self._found.append((outcome, cpu_seconds))
+
+    def median(self, name: str) -> float:
+        return statistics.median(float(getattr(outcome, name)) for outcome, _ in self._found)
+
+    def rate(self) -> float:
+        """Answers a second."""
+        return statistics.median(outcome.answered / outcome.seconds for outcome, _ in self._found)
+
+    def cpu_us(self) -> float:
+        """CPU of one answer, kernel included: what a busy machine falsifies least."""
+        return statistics.median(cpu / outcome.answered * 1e6 for outcome, cpu in self._found)
+
+
+async def _bytes_per_device(load: "_LoadProcess", port: int, devices: int) -> float:
+    """What this process grows by when all devices connect and say nothing."""
     gc.collect()
     before = _resident_bytes()
-    held = await load.obey(Order("hold", port))
+    await load.measured(Order("hold", port, devices), devices)
     gc.collect()
-    per_device = (_resident_bytes() - before) / max(1, held.answered)
-    rounds: dict[int, list[Outcome]] = {devices: [], min(devices, _FEW): []}
-    for count, found in rounds.items():
-        for _ in range(runs):
-            found.append(await load.obey(Order("hello", count=count)))
-            _check(found[-1].answered, count, "hellos")
+    after = _resident_bytes()
     await load.obey(Order("drop"))
-    return per_device, rounds[devices], rounds[min(devices, _FEW)]
+    return (after - before) / devices
 
 
-def _check(answered: int, asked: int, what: str) -> None:
-    if answered != asked:
-        raise StartupError(f"only {answered} of {asked} {what} were answered: the figures would mean nothing")
+async def _hellos(load: "_LoadProcess", port: int, count: int, *, tools: bool) -> tuple[Outcome, float]:
+    """One round: `count` devices connect, say hello at once, answer what is asked of their tools, leave."""
+    await load.measured(Order("hold", port, count), count)
+    result = await load.measured(Order("hello"), count)
+    if tools:
+        await load.measured(Order("tools"), count)
+    await load.obey(Order("drop"))
+    return result
 
 
 def _resident_bytes() -> int:
@@ -229,12 +262,30 @@ class _LoadProcess:
 
     async def obey(self, order: Order) -> Outcome:
         """Waits until it is done, and for the server to have dealt with what it left."""
+        outcome = await self._obey(order)
+        await asyncio.sleep(_REST_S)
+        return outcome
+
+    async def measured(self, order: Order, asked: int) -> tuple[Outcome, float]:
+        """The outcome, and the CPU seconds of this process from the order to the last answer.
+
+        Raises StartupError unless all `asked` were answered.
+        """
+        began = time.process_time()
+        outcome = await self._obey(order)
+        cpu_seconds = time.process_time() - began
+        if outcome.answered != asked:
+            raise StartupError(
+                f"{order.do}: only {outcome.answered} of {asked} answered: the figures would mean nothing"
+            )
+        return outcome, cpu_seconds
+
+    async def _obey(self, order: Order) -> Outcome:
         self._writer.write(json.dumps(asdict(order)).encode() + b"\n")
         async with asyncio.timeout(_LOAD_TIMEOUT_S):
             answer = await self._reader.readline()
         if not answer:
             raise StartupError("the load process ended early")
-        await asyncio.sleep(0.2)
         return Outcome(**json.loads(answer))
 
 

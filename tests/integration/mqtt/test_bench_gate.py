@@ -15,6 +15,8 @@ async def test_bench_measures_everything_it_names() -> None:
     for name in (
         "connects_per_s",
         "ratio_to_reference",
+        "cpu_us_per_connect",
+        "cpu_us_per_hello",
         "hello_p50_ms",
         "hello_p99_ms",
         "hello_p99_ms_of_500",

@@ -4,10 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from mimi_mqtt.errors import ToolError
 from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
 from tests.unit.session.conftest import HELLO, House
+
+pytestmark = pytest.mark.virtual_time
 
 WITH_MCP = HELLO | {"features": {"mcp": True}}
 VOLUME = {
@@ -74,11 +77,30 @@ async def test_tools_are_asked_for_once_a_connection(house: House) -> None:
     assert [payload["method"] for payload in asked].count("tools/list") == 1
 
 
-async def test_device_without_mcp_is_asked_nothing(house: House) -> None:
+@pytest.mark.parametrize("features", [{}, {"mcp": False}, {"aec": True}])
+async def test_device_without_mcp_is_asked_nothing(house: House, features: dict[str, Any]) -> None:
     channel = house.connect()
-    house.hello(channel)
-    await asyncio.sleep(1)
+    house.hello(channel, features=features)
+    await asyncio.sleep(15)
     assert channel.story() == ["hello"]
+
+
+async def test_devices_that_do_not_tell_their_tools_are_counted(house: House) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("mimi_session_undiscovered_total") or 0.0
+
+    before = counted()
+    silent, talkative, leaving = house.connect(), house.connect(OTHER_DEVICE), house.connect()
+    serve_mcp(house, talkative)
+    for channel in (silent, talkative):
+        house.say(channel, WITH_MCP)
+    await asyncio.sleep(15)
+    assert counted() - before == 1
+    house.say(leaving, WITH_MCP)
+    await asyncio.sleep(1)
+    house.manager.control_closed(leaving, "gone")
+    await asyncio.sleep(0.1)
+    assert counted() - before == 2
 
 
 async def test_device_that_never_answers_is_asked_again_after_its_next_hello(house: House) -> None:
@@ -126,6 +148,20 @@ async def test_hellos_that_come_together_are_all_answered_before_the_first_tool_
     assert (first.story(), second.story()) == (["hello"], ["hello"])
     await asyncio.sleep(0.1)
     assert (first.story(), second.story()) == (["hello", "mcp"], ["hello", "mcp"])
+
+
+async def test_discovery_waits_for_a_pause_between_hellos_but_not_for_ever(house: House) -> None:
+    first = house.connect(DEVICE)
+    house.say(first, WITH_MCP)
+    second = house.connect(OTHER_DEVICE)
+    for _ in range(200):
+        house.say(second, WITH_MCP)
+        await asyncio.sleep(0.004)
+    assert first.story() == ["hello"]
+    for _ in range(100):
+        house.say(second, WITH_MCP)
+        await asyncio.sleep(0.004)
+    assert first.story() == ["hello", "mcp"]
 
 
 async def test_stop_does_not_wait_for_a_device_that_does_not_answer(house: House) -> None:

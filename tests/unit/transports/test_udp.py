@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config.settings import UdpSettings
 from mimi_mqtt.errors import AudioError
-from mimi_mqtt.session.link import AudioRequest
+from mimi_mqtt.session.link import AudioRequest, AudioStats
 from mimi_mqtt.transports.udp import ReadPace, UdpChannel, UdpServer
 from mimi_mqtt.wire.audio_packet import AudioCipher, derive_session_key, nonce_template, pack_uplink
 
@@ -111,6 +111,15 @@ async def test_a_datagram_the_kernel_refuses_is_dropped_and_counted(
     assert server.send_errors == 1
     assert channel.stats.sent == 0
     assert channel.send(b"\x08abc", 120)
+
+
+async def test_a_session_that_nobody_talked_in_counts_nothing_and_sends_nothing(server: UdpServer) -> None:
+    channel = server.open(request(), Silent())
+    assert not channel.send(b"\x08abc", 60)
+    assert not channel.ready
+    assert channel.stats == server.totals() == AudioStats()
+    channel.close()
+    assert server.totals() == AudioStats()
 
 
 class Failing:

@@ -330,3 +330,16 @@ def test_what_is_not_json_is_shown_as_its_length(payload: bytes) -> None:
 @given(st.binary())
 def test_any_bytes_can_be_shown(payload: bytes) -> None:
     json.loads(messages.redact(payload))
+
+
+def test_a_hello_is_the_same_however_often_and_in_whatever_spelling_it_comes() -> None:
+    plain = b'{"type":"hello","features":{"mcp":true},"transport":"udp","audio_params":{"frame_duration":20}}'
+    spaced = plain.replace(b":", b": ")
+    assert messages.parse(plain) == messages.parse(plain) == messages.parse(spaced)
+    assert messages.parse(plain.replace(b"20", b"40")) != messages.parse(plain)
+
+
+def test_a_wrong_hello_is_an_error_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(MessageError, match="transport"):
+            messages.parse(b'{"type":"hello","transport":7}')
