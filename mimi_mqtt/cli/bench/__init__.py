@@ -1,7 +1,7 @@
 """Measures speed and memory; each bench prints one JSON object with --json.
 
-The load comes from a process of its own, to this machine's loopback only, bounded in count and time. A bench is a
-module with `configure(parser)` and `measure(args) -> dict`.
+The load comes from a process of its own, to this machine's loopback only, bounded in count and time. A bench
+is a module with `configure(parser)` and `measure(args) -> dict`.
 """
 
 import argparse

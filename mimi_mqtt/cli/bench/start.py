@@ -1,4 +1,4 @@
-"""Time from the start of the `serve` process to its word that it is ready, with a new database and an old one."""
+"""Time from the start of the `serve` process to its word that it is ready, database new and old."""
 
 import argparse
 import os
