@@ -34,7 +34,7 @@ def plain(text: str) -> str:
     for pattern, written in _CONTRACTIONS:
         text = pattern.sub(written, text)
     text = _SIGN.sub(r" \1\2 ", _X.sub(" * ", _THOUSANDS.sub("", text)))
-    return " ".join(_REST.sub(" ", text).split())
+    return " ".join(_REST.sub(" ", text).split()).removesuffix(" please")
 
 
 def _intent(name: str, pattern: str, act: Callable[[Turn, Match[str]], Action | None]) -> Intent:
@@ -54,7 +54,7 @@ _ASKED = r"\b(?:what is|how (?:loud|bright|high) is|tell me)\b"
 
 def _alone(words: str) -> str:
     """`words` in a short sentence: in a long one they are about something else."""
-    return rf"^(?:\S+ ){{0,3}}(?:{words})\b(?: \S+){{0,2}}$"
+    return rf"^(?:\S+ ){{0,6}}(?:{words})\b(?: \S+){{0,2}}$"
 
 
 def _level(level: Level, noun: str, more: str, less: str) -> Sequence[Intent]:
@@ -86,6 +86,10 @@ _SUM_WORDS = (
 )
 _TIME_WORDS = r"\bwhat time\b|\btime is it\b|\b(?:what is|tell me) the (?:current )?time\b|^(?:the )?time$"
 _DATE_WORDS = r"\b(?:today'?s date|the date|date is it|day is it|day is today|weekday)\b"
+_HELP_WORDS = (
+    r"^(?:\w+ ){0,3}help(?: me)?$|\bwhat can (?:you do|i (?:say|ask))\b|\bhow (?:can you help|do you work)\b"
+)
+_MUTE_WORDS = r"^(?:\w+ ){0,3}(?:mute|be quiet|shut up|silence)(?: the (?:sound|volume))?$"
 _HOW_ARE_YOU = r"\bhow (?:are you(?: doing)?(?: today)?|do you do)$"
 _TIMER_QUESTIONS = (
     r"\bhow (?:much time|much longer|long)\b.*\bleft\b|\btimers?\b.*\b(?:running|left)\b"
@@ -106,7 +110,7 @@ INTENTS: Sequence[Intent] = (
     *_level(VOLUME, "volume|sound", "louder|speak up|turn it up", "quieter|softer|turn it down"),
     *_level(BRIGHTNESS, "brightness|backlight", "brighter", "darker|dimmer|dim the (?:screen|display|light)"),
     _intent("unmute", r"\bunmute\b", settings.unmute),
-    _intent("mute", r"^(?:please |can you |could you )*(?:mute|be quiet|shut up|silence)\b", settings.mute),
+    _intent("mute", _MUTE_WORDS, settings.mute),
     _intent("battery", r"\bbattery\b", settings.tell_battery),
     _intent("sum", _SUM_WORDS, talk.do_sum),
     _intent("time", _TIME_WORDS, talk.tell_time),
@@ -117,11 +121,7 @@ INTENTS: Sequence[Intent] = (
         rf"\b(?:what|tell me|which)\b.*{_DATE_WORDS}|^(?:the )?date$|^what is today$",
         talk.tell_date,
     ),
-    _intent(
-        "help",
-        r"^help(?: me)?$|\bwhat can (?:you do|i (?:say|ask))\b|\bhow can you help\b|\bhow do you work\b",
-        talk.fixed_reply("help"),
-    ),
+    _intent("help", _HELP_WORDS, talk.fixed_reply("help")),
     _intent("name", r"\bwho are you\b|\bwhat are you$|\byour name\b|\babout yourself\b", talk.introduce),
     _intent("thanks", r"\bthank(?:s| you)\b|^cheers$", talk.fixed_reply("thanks", "en")),
     _intent("night", r"^good night\b", talk.small_talk("night")),

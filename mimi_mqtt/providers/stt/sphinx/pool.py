@@ -48,6 +48,7 @@ class Pool:
         self._failed_starts = 0
         self._not_before = 0.0
         self._failure = ""
+        self._closed = False
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -56,11 +57,13 @@ class Pool:
 
     def start(self) -> None:
         """Begins to start the first child, in the background; nothing when there is one."""
+        self._closed = False
         if not self._tasks:
             self._grow()
 
     async def aclose(self) -> None:
         """Ends all children; whoever waits for a result is told so. Safe to call twice."""
+        self._closed = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -77,6 +80,9 @@ class Pool:
         Its result fails with ProviderUnavailable or ProviderNotConfigured.
         """
         job = Job(pcm)
+        if self._closed:
+            self._stopped(job)
+            return job
         if self._jobs.qsize() >= MAX_WAITING:
             job.result.set_exception(ProviderUnavailable(self._provider, "too many utterances are waiting"))
             return job

@@ -13,6 +13,8 @@ _PAUSE_FRAMES = 12
 _LEAD_FRAMES = 15
 _TAIL_FRAMES = 12
 _LEAST_SPEECH_FRAMES = 4
+_LOUD_FRAMES = 5
+_QUIET_PERCENT = 5
 _LEAST_RANGE_DB = 9.0
 _THRESHOLD = 0.35  # of the way from the quiet to the loud
 _QUIETEST_DB = 12.0  # below four units of sixteen bits there is nothing to hear
@@ -39,8 +41,9 @@ class SpeechSpan:
         levels = np.asarray(self._levels)
         if levels.size <= _LEAST_SPEECH_FRAMES:
             return None
-        quiet, loud = np.percentile(levels, (5, 95))
-        quiet = max(float(quiet), _QUIETEST_DB)
+        # The loudest tenth of a second, not a share: a word in half a minute of silence is speech too.
+        loud = float(np.partition(levels, -_LOUD_FRAMES)[-_LOUD_FRAMES])
+        quiet = max(float(np.percentile(levels, _QUIET_PERCENT)), _QUIETEST_DB)
         if loud - quiet < _LEAST_RANGE_DB:
             return None
         spoken = np.flatnonzero(levels > quiet + _THRESHOLD * (loud - quiet))
