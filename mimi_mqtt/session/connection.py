@@ -2,6 +2,8 @@
 
 import logging
 
+from prometheus_client import Counter
+
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.session.session import Session
@@ -9,6 +11,10 @@ from mimi_mqtt.tools.device_mcp import DeviceTools, Payload
 from mimi_mqtt.wire.messages import ServerMcp, encode
 
 _log = logging.getLogger(__name__)
+
+_undiscovered = Counter(
+    "mimi_session_undiscovered_total", "Devices that were asked for their tools and did not tell them."
+)
 
 
 class Connection:
@@ -42,7 +48,9 @@ class Connection:
         try:
             await self.tools.discover()
         except ToolError as error:
-            _log.info("the device's tools are not known: %s", error)
+            # Not a line each: after a mass reconnect these are thousands.
+            _undiscovered.inc()
+            _log.debug("the device's tools are not known: %s", error)
         finally:
             self._discovering = False
 
