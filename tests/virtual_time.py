@@ -1,18 +1,16 @@
 """An event loop whose clock jumps: when nothing is ready and no thread works, the next timer's moment is now.
 
-Use it in a test module with
+Use it for a test module with
 
-    @pytest.fixture
-    def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-        return VirtualTimePolicy()
+    pytestmark = pytest.mark.virtual_time
 
-or for one function with `run(coroutine)`. Sockets on the loopback and `run_in_executor` work: the clock stands
-still while an executor has work. A loop with nothing left to wait for raises instead of hanging.
+for one test with the mark as a decorator, or inside an ordinary function with `run(coroutine)`. Sockets on
+the loopback and `run_in_executor` work: the clock stands still while an executor has work. A loop with
+nothing left to wait for raises instead of hanging.
 """
 
 import asyncio
 import selectors
-from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -69,14 +67,6 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _thread_done(self, _: "asyncio.Future[Any]") -> None:
         self.busy_threads -= 1
-
-
-class VirtualTimePolicy(asyncio.DefaultEventLoopPolicy):
-    """Makes virtual-time loops; for pytest-asyncio's `event_loop_policy` fixture."""
-
-    def new_event_loop(self) -> AbstractEventLoop:
-        """A fresh loop with a clock of its own."""
-        return VirtualTimeLoop()
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -18,15 +18,11 @@ from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.wire import mqtt
 from mimi_mqtt.wire.mqtt import PacketType
 from tests.integration.device.server import ScriptedServer, tone_frames
-from tests.virtual_time import VirtualTimePolicy
+
+pytestmark = pytest.mark.virtual_time
 
 MAC = "02:00:00:00:00:01"
 SPEECH = (6_000 * np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)).astype(np.int16)
-
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
 
 
 @pytest.fixture

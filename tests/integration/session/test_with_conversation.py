@@ -16,15 +16,11 @@ from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.voice.conversation import Conversation
 from tests.fakes.session import DEVICE, FakeAudioChannel, FakeAudioTransport, FakeControlChannel
 from tests.fakes.voice import SILENCE, SPEECH, ScriptedLlm, ScriptedStt, services
-from tests.virtual_time import VirtualTimePolicy
+
+pytestmark = pytest.mark.virtual_time
 
 FRAME_S = 0.06
 HELLO = {"type": "hello", "version": 3, "transport": "udp"}
-
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
 
 
 class Room:

@@ -1,6 +1,5 @@
 """A session manager among fakes, in virtual time."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from tests.fakes.session import (
     FakeControlChannel,
     FakeConversation,
 )
-from tests.virtual_time import VirtualTimePolicy
 
 HELLO: dict[str, Any] = {
     "type": "hello",
@@ -31,11 +29,6 @@ HELLO: dict[str, Any] = {
     "features": {},
     "audio_params": {"format": "opus", "sample_rate": 16000, "channels": 1, "frame_duration": 60},
 }
-
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
 
 
 class Devices(dict[str, DeviceInfo]):

@@ -6,12 +6,8 @@ import contextvars
 import pytest
 
 from mimi_mqtt.session.background import Background
-from tests.virtual_time import VirtualTimePolicy
 
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = pytest.mark.virtual_time
 
 
 async def test_close_waits_for_what_was_started() -> None:

@@ -9,6 +9,8 @@ from mimi_mqtt.config import ServerSettings, SessionSettings, Settings
 from tests.fakes.session import DEVICE, OTHER_DEVICE
 from tests.unit.session.conftest import HELLO, House
 
+pytestmark = pytest.mark.virtual_time
+
 
 async def test_hello_is_answered_at_once_with_the_channel_and_the_formats(house: House) -> None:
     channel = house.connect()

@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from tests.fakes.session import OTHER_DEVICE
 from tests.unit.session.conftest import HELLO, House
+
+pytestmark = pytest.mark.virtual_time
 
 IDLE_S = 30
 

@@ -20,6 +20,8 @@ from tests.fakes.session import OTHER_DEVICE
 from tests.unit.session.conftest import HELLO, House
 from tests.virtual_time import run
 
+pytestmark = pytest.mark.virtual_time
+
 STALE = "0123456789abcdef0123456789abcdef"
 
 

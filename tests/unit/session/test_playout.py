@@ -8,15 +8,11 @@ from itertools import pairwise
 import pytest
 
 from mimi_mqtt.session.playout import QUEUE_MS, Playout, PlayoutStream
-from tests.virtual_time import VirtualTimePolicy
+
+pytestmark = pytest.mark.virtual_time
 
 FRAME_S = 0.06
 AHEAD = 3
-
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
 
 
 @dataclass

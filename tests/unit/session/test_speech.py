@@ -9,6 +9,8 @@ from mimi_mqtt.voice.events import Output
 from tests.fakes.session import FakeControlChannel
 from tests.unit.session.conftest import House
 
+pytestmark = pytest.mark.virtual_time
+
 GAP_S = 0.1
 MARGIN_S = 0.12
 

@@ -18,12 +18,9 @@ from mimi_mqtt.tools.device_mcp import (
     REPLY_TIMEOUT_S,
     DeviceTools,
 )
-from tests.virtual_time import VirtualTimePolicy, run
+from tests.virtual_time import run
 
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = pytest.mark.virtual_time
 
 
 def tool(name: str, **extra: Any) -> dict[str, Any]:

@@ -9,12 +9,8 @@ import pytest
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.providers.base import ToolSpec
 from mimi_mqtt.tools.registry import CALL_TIMEOUT_S, MAX_RESULT_CHARS, Tool, ToolBox
-from tests.virtual_time import VirtualTimePolicy
 
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
+pytestmark = pytest.mark.virtual_time
 
 
 class Source:

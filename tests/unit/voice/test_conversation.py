@@ -28,14 +28,10 @@ from tests.fakes.voice import (
     Wait,
     services,
 )
-from tests.virtual_time import VirtualTimePolicy
+
+pytestmark = pytest.mark.virtual_time
 
 WORDS = "The weather is fine today. It will rain tomorrow, they say."
-
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
 
 
 class Scene:

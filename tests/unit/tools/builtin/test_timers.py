@@ -7,15 +7,11 @@ import pytest
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.tools.builtin.timers import MAX_PER_DEVICE, MAX_SECONDS, Timers, spoken_duration
 from mimi_mqtt.tools.registry import ToolBox
-from tests.virtual_time import VirtualTimePolicy
+
+pytestmark = pytest.mark.virtual_time
 
 KITCHEN = "aa-bb-cc-00-11-22"
 STUDY = "aa-bb-cc-00-11-33"
-
-
-@pytest.fixture
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return VirtualTimePolicy()
 
 
 class House:
