@@ -92,7 +92,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
     """Runs all parts; all times in ms."""
-    logging.getLogger("mimi_mqtt").setLevel(logging.ERROR)
+    log = logging.getLogger("mimi_mqtt")
+    level_before = log.level
+    log.setLevel(logging.ERROR)
     before = os.sched_getaffinity(0)
     cores = sorted(before)
     load_core: int | None = None
@@ -103,6 +105,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
         return asyncio.run(_measure(args, load_core))
     finally:
         os.sched_setaffinity(0, before)
+        log.setLevel(level_before)
 
 
 async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 
 from mimi_mqtt.cli.bench import turn
 
@@ -12,7 +13,9 @@ def test_the_bench_takes_real_turns() -> None:
     args = parser.parse_args(
         ["--devices", "2", "--turns", "1", "--speakers", "2", "--seconds", "2", "--runs", "1"]
     )
+    level = logging.getLogger("mimi_mqtt").level
     figures = turn.measure(args)
+    assert logging.getLogger("mimi_mqtt").level == level
     assert figures == json.loads(json.dumps(figures))
     assert figures["turns"] == 2
     assert figures["intervals"] == 2 * (34 - 16 - 1)
