@@ -16,12 +16,16 @@ from mimi_mqtt.errors import ProviderError, ProviderUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was understood so far, or (`final`) in all. Empty text: nothing was said."""
+    """What was understood so far, or (`final`) in all. Empty text: nothing was said.
+
+    `endpoint` with an interim one: the vendor's own endpointing holds the speaker to be done.
+    """
 
     text: str
     final: bool
     language: str | None = None
     confidence: float | None = None
+    endpoint: bool = False
 
 
 class Transcription(ABC):
@@ -39,6 +43,14 @@ class Transcription(ABC):
     @abstractmethod
     def interim(self) -> str:
         """The latest partial text, for endpointing and display."""
+
+    @property
+    def endpoint(self) -> bool:
+        """Whether the vendor holds the speaker to be done; false again when the speaker goes on.
+
+        Information only: who listens decides. Always false with vendors that don't judge it.
+        """
+        return False
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -175,6 +187,7 @@ class RecordedTranscription(Transcription):
         self._recording = recording
         self._listen = listen
         self._interim = ""
+        self._endpoint = False
         self._result: Transcript | ProviderError | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -183,6 +196,11 @@ class RecordedTranscription(Transcription):
     def interim(self) -> str:
         """The latest partial text."""
         return self._interim
+
+    @property
+    def endpoint(self) -> bool:
+        """What the vendor's latest transcript says of it."""
+        return self._endpoint
 
     def push(self, pcm: Pcm) -> None:
         """Adds audio; the first of it starts the transcription."""
@@ -220,7 +238,7 @@ class RecordedTranscription(Transcription):
         try:
             async with aclosing(self._listen()) as transcripts:
                 async for transcript in transcripts:
-                    self._interim = transcript.text
+                    self._interim, self._endpoint = transcript.text, transcript.endpoint
                     if transcript.final:
                         self._result = transcript
                         return

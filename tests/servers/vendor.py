@@ -1,7 +1,8 @@
-"""What every fake vendor is made of: a real HTTP server on a free port, and faults that it plays in order."""
+"""What every fake vendor is made of: a real server on a free port, and faults that it plays in order."""
 
 import asyncio
 import socket
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,14 +81,46 @@ class _Server(uvicorn.Server):
         yield
 
 
-class VendorServer:
-    """Serves `routes()` on 127.0.0.1; each request plays the next of `faults`, or else answers well."""
+class FakeVendor(ABC):
+    """A service at `url` that plays the next of `faults` in each request, or else answers well.
+
+    By itself it hears "hello world", answers "good " and "day", and says the samples 1, 2, 3 at 24 kHz.
+    """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.faults: deque[Fault] = deque()
         self.hung = asyncio.Event()
         self._closing = asyncio.Event()
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where it is."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """From now on requests are answered."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """From now on nobody is there."""
+
+    def answer_with_calls(self, *calls: Call) -> None:
+        """From now on the language model calls these tools."""
+        raise NotImplementedError
+
+    async def hang(self) -> None:
+        """Falls silent until the vendor is closed."""
+        self.hung.set()
+        await self._closing.wait()
+
+
+class VendorServer(FakeVendor):
+    """Serves `routes()` over HTTP on 127.0.0.1."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._serving: asyncio.Task[None] | None = None
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._port: int = self._socket.getsockname()[1]
@@ -99,12 +132,7 @@ class VendorServer:
         return f"http://127.0.0.1:{self._port}"
 
     def routes(self) -> Sequence[Route]:
-        """The vendor's paths. By itself it hears "hello world", answers "good " and "day", and says
-        the samples 1, 2, 3 at 24 kHz."""
-        raise NotImplementedError
-
-    def answer_with_calls(self, *calls: Call) -> None:
-        """From now on the language model calls these tools."""
+        """The vendor's paths."""
         raise NotImplementedError
 
     async def start(self) -> None:
@@ -131,8 +159,7 @@ class VendorServer:
                 return Response(fault.body, media_type=fault.content_type)
             case Silence(after=None):
                 self.faults.popleft()
-                self.hung.set()
-                await self._closing.wait()
+                await self.hang()
                 return Response(status_code=503)
         return None
 
@@ -147,8 +174,7 @@ class VendorServer:
                 case Cut(after) if number >= after:
                     raise HungUp
                 case Silence(after) if after is not None and number >= after:
-                    self.hung.set()
-                    await self._closing.wait()
+                    await self.hang()
                     return
             yield part
             # Lets the part go out on its own.

@@ -1,7 +1,5 @@
 """Speech to text by OpenAI or a compatible server: the utterance as a WAV file, the text as it is made."""
 
-import io
-import wave
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.providers.base import Limits, SpeechToText, SttCapabilities, Transcript
 from mimi_mqtt.providers.openai_compatible import OpenAiClient, OpenAiOptions
+from mimi_mqtt.providers.stt.pcm import wav_file
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -56,7 +55,7 @@ class OpenAiSpeechToText(SpeechToText):
         client = await self._client.get()
         hint = language.replace("_", "-").partition("-")[0].lower() if language else ""
         async for pcm in audio:
-            wav = _wav(pcm, self.capabilities.sample_rate)
+            wav = wav_file(pcm, self.capabilities.sample_rate)
             async with self._client.errors():
                 parts = self._streamed(client, wav, hint) if self._stream else self._whole(client, wav, hint)
                 async with aclosing(parts) as transcripts:
@@ -98,14 +97,3 @@ class OpenAiSpeechToText(SpeechToText):
                 elif event.type == "transcript.text.done":
                     heard = event.languages[0].code if event.languages else hint
                     yield Transcript(event.text.strip(), final=True, language=heard or None)
-
-
-def _wav(pcm: Pcm, sample_rate: int) -> bytes:
-    """The samples as a WAV file."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(sample_rate)
-        writer.writeframes(pcm.astype("<i2", copy=False).tobytes())
-    return file.getvalue()

@@ -1,0 +1,37 @@
+"""What a row of the contract tests is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.providers.base import Role
+from tests.servers.vendor import FakeVendor
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """One provider as the contract tests see it.
+
+    `options` makes its configuration from its server's URL; `wrong_key` is what to change in it, nothing for
+    services without keys. `speaks_http`: its errors are HTTP's, with status codes and Retry-After.
+    `says_why`: its client passes on the words of an error. `remote`: it is a service, with a connection that
+    can be cut. `arrange` leads a client that takes no address to its server's URL.
+    """
+
+    name: str
+    server: Callable[[], FakeVendor]
+    options: Callable[[str], Mapping[str, Any]]
+    wrong_key: Mapping[str, Any]
+    streams_transcripts: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    speaks_http: bool = True
+    says_why: bool = True
+    remote: bool = True
+    arrange: Callable[[str, pytest.MonkeyPatch], None] = lambda url, patch: None
+
+    def settings(self, role: Role, url: str, **changes: Any) -> ProviderSettings:
+        options = {**self.options(url), **self.extra, **changes}
+        return ProviderSettings.model_validate({role: self.name, "options": {self.name: options}})
