@@ -14,23 +14,15 @@ from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.log import log_context
 from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.dialogue import Dialogue
-from mimi_mqtt.voice.endpointing import (
-    End,
-    Endpointer,
-    EndpointEvent,
-    EndpointSettings,
-    Pauses,
-    SpeechBegan,
-    SpeechWent,
-)
+from mimi_mqtt.voice.endpointing import End, EndpointEvent, SpeechBegan, UtteranceEnded, endpointing
 from mimi_mqtt.voice.events import AudioFormat, Output
 from mimi_mqtt.voice.hearing import HeardFrame
+from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.pipeline import Reply, ReplyContext
 from mimi_mqtt.voice.running_turn import Kind, Outcome, RunningTurn
 from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
 from mimi_mqtt.voice.turn_output import TurnOutput
-from mimi_mqtt.voice.utterance import Utterance
 from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)
@@ -40,7 +32,6 @@ _EARLY_S: Final = 1.0
 _EARLY_PACKETS: Final = 50
 _CROSSING_S: Final = 2.0
 """After `detect`, and after `tts stop` in auto mode, the device says `listen start` by itself."""
-_TICK_S: Final = 0.25
 _MAX_ANNOUNCEMENTS: Final = 16
 _CLOSE_S: Final = 5.0
 """Time for a provider to let go of a cancelled turn."""
@@ -88,7 +79,7 @@ class Conversation:
         self._listen_expected_until = 0.0
         voice = services.voice
         self._dialogue = Dialogue(services.assistant.prompt, voice.history_turns)
-        self._pauses = Pauses(voice.end_silence_ms)
+        self._endpointing = endpointing(voice, language)
         self._ear = services.hearing.open(uplink, voice.jitter_ms, self._heard)
 
     @property
@@ -124,7 +115,7 @@ class Conversation:
     def stop_listening(self) -> None:
         """The device stopped listening (`listen stop`): what was said until now is the utterance."""
         turn = self._turn
-        if turn is None or self._state is not TurnState.LISTENING:
+        if turn is None or turn.listening is None or self._state is not TurnState.LISTENING:
             self._ignore(TurnEvent.STOP_LISTENING)
             return
         self.last_activity = self._loop.time()
@@ -136,8 +127,7 @@ class Conversation:
                 self._go_on()
                 return
         self._ear.flush()
-        if not turn.over.done():
-            turn.over.set_result(End.STOPPED)
+        turn.listening.stop()
 
     def wake_word(self, text: str) -> None:
         """The device heard its wake word (`listen detect`); what follows is `session.wake_word`'s choice."""
@@ -232,8 +222,8 @@ class Conversation:
 
     @property
     def _someone_speaks(self) -> bool:
-        endpointer = self._turn.endpointer if self._turn is not None else None
-        return endpointer is not None and endpointer.began
+        listening = self._turn.listening if self._turn is not None else None
+        return listening is not None and listening.began
 
     def _new_turn(self, kind: Kind) -> RunningTurn:
         self._turns += 1
@@ -299,8 +289,8 @@ class Conversation:
                         async with turn.watchdog:
                             await body()
                 finally:
-                    if turn.utterance is not None:
-                        await turn.utterance.aclose()
+                    if turn.listening is not None:
+                        await turn.listening.aclose()
             except asyncio.CancelledError:
                 cancelled = True
                 raise
@@ -332,81 +322,63 @@ class Conversation:
 
     def _begin_listening(self) -> None:
         turn = self._new_turn("utterance")
-        turn.endpointer = self._endpointer()
+        listening = turn.listening = self._listening(lambda event: self._listened(turn, event))
         self._ear.reset()
-        self._start(turn, lambda: self._hear(turn))
+        self._start(turn, lambda: self._hear(turn, listening))
         since = self._loop.time() - _EARLY_S
         for opus, sequence, now in self._early:
             if now >= since:
                 self._ear.push(opus, sequence, now)
         self._early.clear()
 
-    def _endpointer(self) -> Endpointer:
-        voice = self._services.voice
-        settings = EndpointSettings(
-            speech_threshold=voice.speech_threshold,
-            min_speech_ms=voice.min_speech_ms,
-            preroll_ms=voice.preroll_ms,
-            max_utterance_s=voice.max_utterance_s,
-            no_speech_timeout_s=voice.no_speech_timeout_s,
+    def _listening(self, on_event: Callable[[EndpointEvent], None]) -> Listening:
+        services = self._services
+        return Listening(
+            services.stt,
+            services.voice,
+            self._endpointing,
+            language=self.language,
+            frame_ms=self._uplink.frame_ms,
             manual=self._mode == "manual",
+            on_event=on_event,
         )
-        return Endpointer(settings, self._pauses, self._loop.time())
 
     def _heard(self, frame: HeardFrame) -> None:
-        turn = self._turn
-        if turn is None or turn.endpointer is None or turn.endpointer.ended:
-            return
-        duration_ms = float(self._uplink.frame_ms)
+        if self._turn is not None and self._turn.listening is not None:
+            self._turn.listening.hear(frame)
+
+    def _listened(self, turn: RunningTurn, event: EndpointEvent) -> None:
         now = self._loop.time()
-        self._follow(turn, turn.endpointer.frame(frame.pcm, duration_ms, frame.speech_probability, now))
+        if isinstance(event, SpeechBegan):
+            self.last_activity = now
+        elif isinstance(event, UtteranceEnded):
+            self.last_activity = now
+            turn.timings.speech_end = now - event.silence_ms / 1000
+            turn.mark("endpoint")
+            # At once: what is still on its way is not a part of this utterance.
+            self._fire(TurnEvent.UTTERANCE)
 
-    def _follow(self, turn: RunningTurn, events: list[EndpointEvent]) -> None:
-        voice = self._services.voice
-        for event in events:
-            if isinstance(event, SpeechBegan):
-                self.last_activity = self._loop.time()
-                max_s = voice.max_utterance_s + voice.preroll_ms / 1000 + 1
-                turn.utterance = Utterance(self._services.stt, self.language, max_s)
-                for pcm in event.audio:
-                    turn.utterance.push(pcm)
-            elif isinstance(event, SpeechWent):
-                if turn.utterance is not None:
-                    turn.utterance.push(event.audio)
-            elif event.reason is End.NO_SPEECH and self._mode != "manual":
-                turn.endpointer = self._endpointer()  # the device listens on, so do we
-            elif not turn.over.done():
-                self.last_activity = self._loop.time()
-                turn.timings.speech_end = self._loop.time() - event.silence_ms / 1000
-                turn.mark("endpoint")
-                turn.over.set_result(event.reason)
-                # At once: what is still on its way is not a part of this utterance.
-                self._fire(TurnEvent.UTTERANCE)
-
-    async def _hear(self, turn: RunningTurn) -> None:
+    async def _hear(self, turn: RunningTurn, listening: Listening) -> None:
         """Listens until the utterance is over, then answers it."""
-        while not turn.over.done():
-            await asyncio.wait({turn.over}, timeout=_TICK_S)
-            if turn.endpointer is not None:
-                self._follow(turn, turn.endpointer.tick(self._loop.time()))
+        end = await listening.until_over()
         turn.progress()
-        if turn.over.result() is End.STOPPED:
+        if end is End.STOPPED:
             turn.timings.speech_end = self._loop.time()
             turn.mark("endpoint")
             await self._ear.drained()
             self._fire(TurnEvent.UTTERANCE)
-        turn.endpointer = None
-        await self._understand(turn)
+        listening.close()
+        await self._understand(turn, listening)
 
-    async def _understand(self, turn: RunningTurn) -> None:
+    async def _understand(self, turn: RunningTurn, listening: Listening) -> None:
         try:
-            transcript = await turn.utterance.finish() if turn.utterance is not None else None
+            transcript = await listening.transcript()
         except ProviderError as error:
             turn.outcome = "failed"
             await Reply(self._reply_context(turn)).apologize(error)
             return
         turn.mark("transcript")
-        turn.heard = transcript.text.strip() if transcript is not None else ""
+        turn.heard = transcript.text.strip()
         if turn.heard:
             turn.output.show_transcript(turn.heard)
             await self._answer(turn)

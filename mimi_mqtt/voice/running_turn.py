@@ -9,11 +9,10 @@ from prometheus_client import Counter, Histogram
 
 from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.voice.dialogue import Dialogue, heard_part
-from mimi_mqtt.voice.endpointing import End, Endpointer
+from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.pipeline import Reply
 from mimi_mqtt.voice.timings import Stage, TurnTimings
 from mimi_mqtt.voice.turn_output import TurnOutput
-from mimi_mqtt.voice.utterance import Utterance
 from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)
@@ -48,10 +47,8 @@ class RunningTurn:
         self.task: asyncio.Task[None] | None = None
         self.started = False
         """Whether `task` has run: one that is cancelled before never does."""
-        self.endpointer: Endpointer | None = None
-        self.utterance: Utterance | None = None
-        self.over: asyncio.Future[End] = self._loop.create_future()
-        """Why listening ended."""
+        self.listening: Listening | None = None
+        """The utterance, in a turn that begins with one."""
         self.heard = ""
         """The user's words."""
         self.said = ""

@@ -6,6 +6,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.base import SpeechToText, Transcript, Transcription
+from mimi_mqtt.voice.endpointing import Spoken
 from mimi_mqtt.voice.hearing import HEARING_RATE
 
 
@@ -27,6 +28,12 @@ class Utterance:
         """Adds a frame; never blocks."""
         if self._transcription is not None:
             self._transcription.push(self._resampler.process(pcm) if self._resampler else pcm)
+
+    @property
+    def spoken(self) -> Spoken:
+        """What the provider has understood so far."""
+        transcription = self._transcription
+        return Spoken(transcription.interim) if transcription is not None else Spoken()
 
     async def finish(self) -> Transcript:
         """The final transcript. Raises ProviderError."""

@@ -10,11 +10,11 @@ from mimi_mqtt.voice.endpointing import (
     Endpointer,
     EndpointEvent,
     EndpointSettings,
-    Pauses,
     SpeechBegan,
     SpeechWent,
     UtteranceEnded,
 )
+from mimi_mqtt.voice.endpointing.adaptive import AdaptiveSilence, Pauses
 
 FRAME_MS = 60.0
 SETTINGS = EndpointSettings(max_utterance_s=5, no_speech_timeout_s=3)
@@ -25,7 +25,7 @@ class Speaker:
 
     def __init__(self, settings: EndpointSettings = SETTINGS, pauses: Pauses | None = None) -> None:
         self.now = 100.0
-        self.endpointer = Endpointer(settings, pauses or Pauses(700), self.now)
+        self.endpointer = Endpointer(settings, AdaptiveSilence(pauses or Pauses(700)), self.now)
         self.events: list[EndpointEvent] = []
         self.number = 0
 
@@ -194,7 +194,7 @@ def test_the_end_silence_stays_within_its_bounds(pauses_ms: list[float], normal:
 def test_an_utterance_is_one_stretch_of_audio_within_its_bounds(
     stretches: list[tuple[int, float]], frame_ms: float
 ) -> None:
-    endpointer = Endpointer(SETTINGS, Pauses(700), 0.0)
+    endpointer = Endpointer(SETTINGS, AdaptiveSilence(Pauses(700)), 0.0)
     heard: list[int] = []
     number = 0
     ends = 0

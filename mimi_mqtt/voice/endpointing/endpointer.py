@@ -1,25 +1,24 @@
-"""When an utterance begins and when it is over. Pure: heard frames and `now` in, events out.
+"""One utterance: when it begins, pauses and is over. Pure: heard frames and `now` in, events out.
 
 Time is counted in audio, so a late or bursty network changes nothing; only an uplink from which nothing at
-all comes is judged by the clock (`tick`). The silence that ends an utterance follows this speaker's own
-pauses.
+all comes is judged by the clock (`tick`). How much silence ends the utterance is the strategy's business.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.voice.endpointing.adaptive import SHORTEST_PAUSE_MS
+from mimi_mqtt.voice.endpointing.strategy import Endpointing, Spoken
 
 _STALL_S: Final = 1.5
 """An uplink that is silent for so long in the middle of an utterance has ended it; Wi-Fi hiccups are
 shorter."""
 _MANUAL_STALL_S: Final = 10.0
 """In manual mode the user decides; only a lost `stop` is made up for."""
-_SHORTEST_PAUSE_MS: Final = 120.0
-"""Less is a consonant, not a pause."""
-_PAUSES_TO_TRUST: Final = 3
 _LOWEST_PROBABILITY: Final = 0.6
 """Once speech has begun, this share of the threshold counts as its continuation."""
 
@@ -36,6 +35,16 @@ class SpeechWent:
     """A further frame of the utterance."""
 
     audio: Pcm
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """A first, short silence: the utterance may be over (only with `eager_silence_ms`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechWentOn:
+    """It was not: the speaker goes on after a SpeechPaused."""
 
 
 class End(Enum):
@@ -61,63 +70,46 @@ class UtteranceEnded:
     silence_ms: float
 
 
-EndpointEvent = SpeechBegan | SpeechWent | UtteranceEnded
-
-
-class Pauses:
-    """What is known of one speaker's pauses; kept for the whole session."""
-
-    def __init__(self, end_silence_ms: float) -> None:
-        self._normal = end_silence_ms
-        self._typical = 0.0
-        self._spread = 0.0
-        self._seen = 0
-
-    def add(self, pause_ms: float) -> None:
-        """The speaker paused for so long within an utterance."""
-        if pause_ms < _SHORTEST_PAUSE_MS:
-            return
-        self._seen += 1
-        if self._seen == 1:
-            self._typical, self._spread = pause_ms, pause_ms / 2
-            return
-        self._spread += (abs(pause_ms - self._typical) - self._spread) / 4
-        self._typical += (pause_ms - self._typical) / 8
-
-    @property
-    def end_silence_ms(self) -> float:
-        """Silence that ends this speaker's utterances: half to one and a half times the configured one."""
-        if self._seen < _PAUSES_TO_TRUST:
-            return self._normal
-        # Smoothed mean and mean deviation as in TCP's retransmission timer (RFC 6298), and half as much
-        # again.
-        wanted = 1.5 * (self._typical + 4 * self._spread)
-        return min(max(wanted, 0.5 * self._normal), 1.5 * self._normal)
+EndpointEvent = SpeechBegan | SpeechWent | SpeechPaused | SpeechWentOn | UtteranceEnded
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
     """The bounds of one utterance; names as in `voice` settings. `manual`: only the device ends an
-    utterance."""
+    utterance. `eager_silence_ms` 0: no SpeechPaused."""
 
     speech_threshold: float = 0.5
     min_speech_ms: float = 180
     preroll_ms: float = 300
     max_utterance_s: float = 30
     no_speech_timeout_s: float = 15
+    eager_silence_ms: float = 0
     manual: bool = False
+
+
+def _nothing_known() -> Spoken:
+    return Spoken()
 
 
 class Endpointer:
     """One utterance: give it frames until it says UtteranceEnded, then make another.
 
-    In manual mode the utterance begins with the first frame and lasts until the device says so.
+    In manual mode the utterance begins with the first frame and lasts until the device says so. `spoken` is
+    asked for what is known of the words, at every silent frame.
     """
 
-    def __init__(self, settings: EndpointSettings, pauses: Pauses, now: float) -> None:
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        strategy: Endpointing,
+        now: float,
+        spoken: Callable[[], Spoken] = _nothing_known,
+    ) -> None:
         self._settings = settings
-        self._pauses = pauses
+        self._strategy = strategy
+        self._spoken = spoken
         self._heard_at = now
+        self._paused = False
         self._waiting: deque[tuple[Pcm, float]] = deque()
         self._waiting_ms = 0.0
         self._onset_ms = 0.0  # speech so far, before it counts as begun
@@ -166,7 +158,7 @@ class Endpointer:
         else:
             self._quiet_ms += duration_ms
             # A click or a cough is forgotten, but a stop consonant may split a word.
-            if self._quiet_ms > _SHORTEST_PAUSE_MS:
+            if self._quiet_ms > SHORTEST_PAUSE_MS:
                 self._onset_ms = 0.0
         self._forget_old()
         if self._onset_ms == 0.0 and self._before_ms >= self._settings.no_speech_timeout_s * 1000:
@@ -176,7 +168,7 @@ class Endpointer:
     def _forget_old(self) -> None:
         keep_ms = self._settings.preroll_ms
         if self._onset_ms:
-            keep_ms += self._onset_ms + _SHORTEST_PAUSE_MS + self._quiet_ms
+            keep_ms += self._onset_ms + SHORTEST_PAUSE_MS + self._quiet_ms
         while self._waiting and self._waiting_ms - self._waiting[0][1] >= keep_ms:
             self._waiting_ms -= self._waiting.popleft()[1]
 
@@ -184,13 +176,20 @@ class Endpointer:
         self._length_ms += duration_ms
         events: list[EndpointEvent] = [SpeechWent(pcm)]
         if speech:
-            self._pauses.add(self._quiet_ms)
+            if self._quiet_ms:
+                self._strategy.paused(self._quiet_ms)
             self._quiet_ms = 0.0
+            if self._paused:
+                self._paused = False
+                events.append(SpeechWentOn())
         else:
             self._quiet_ms += duration_ms
-            if self._quiet_ms >= self._pauses.end_silence_ms:
+            if self._quiet_ms >= self._strategy.end_silence_ms(self._spoken()):
                 events.append(self._end(End.SILENCE, self._quiet_ms))
                 return events
+            if not self._paused and 0 < self._settings.eager_silence_ms <= self._quiet_ms:
+                self._paused = True
+                events.append(SpeechPaused())
         if self._length_ms >= self._settings.max_utterance_s * 1000:
             events.append(self._end(End.TOO_LONG, self._quiet_ms))
         return events

@@ -1,0 +1,37 @@
+"""When an utterance begins and when it is over. Pure: heard frames and `now` in, events out.
+
+`endpointer` follows one utterance; how much silence ends it is a strategy of its own file: `fixed`,
+`adaptive` (this speaker's own pauses), `transcript` (what the words promise) or `vendor` (the recogniser's
+own judgement). Imports `audio` and `config`; `voice` and the bench import it.
+"""
+
+from collections.abc import Callable
+
+from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.voice.endpointing.adaptive import AdaptiveSilence, Pauses
+from mimi_mqtt.voice.endpointing.endpointer import End as End
+from mimi_mqtt.voice.endpointing.endpointer import Endpointer as Endpointer
+from mimi_mqtt.voice.endpointing.endpointer import EndpointEvent as EndpointEvent
+from mimi_mqtt.voice.endpointing.endpointer import EndpointSettings as EndpointSettings
+from mimi_mqtt.voice.endpointing.endpointer import SpeechBegan as SpeechBegan
+from mimi_mqtt.voice.endpointing.endpointer import SpeechPaused as SpeechPaused
+from mimi_mqtt.voice.endpointing.endpointer import SpeechWent as SpeechWent
+from mimi_mqtt.voice.endpointing.endpointer import SpeechWentOn as SpeechWentOn
+from mimi_mqtt.voice.endpointing.endpointer import UtteranceEnded as UtteranceEnded
+from mimi_mqtt.voice.endpointing.fixed import FixedSilence
+from mimi_mqtt.voice.endpointing.strategy import Endpointing as Endpointing
+from mimi_mqtt.voice.endpointing.strategy import Spoken as Spoken
+from mimi_mqtt.voice.endpointing.transcript import TranscriptSilence
+from mimi_mqtt.voice.endpointing.vendor import VendorEndpoint
+
+_STRATEGIES: dict[str, Callable[[VoiceSettings, str], Endpointing]] = {
+    "fixed": lambda voice, language: FixedSilence(voice.end_silence_ms),
+    "adaptive": lambda voice, language: AdaptiveSilence(Pauses(voice.end_silence_ms)),
+    "transcript": lambda voice, language: TranscriptSilence(Pauses(voice.end_silence_ms), language),
+    "vendor": lambda voice, language: VendorEndpoint(Pauses(voice.end_silence_ms)),
+}
+
+
+def endpointing(voice: VoiceSettings, language: str) -> Endpointing:
+    """One speaker's strategy, as `voice.endpointing` names it; it learns for as long as it is kept."""
+    return _STRATEGIES[voice.endpointing](voice, language)

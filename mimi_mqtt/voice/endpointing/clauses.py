@@ -1,0 +1,208 @@
+"""Whether the words so far sound like a whole utterance, in ten languages. Pure.
+
+Recognisers often give interim text without punctuation, so the last words decide. A rule is a few words after
+which nobody stops (articles, conjunctions, prepositions), words with which questions begin, and endings that
+make a sentence a question. A text that no rule knows is neither finished nor unfinished.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Clause(Enum):
+    """How far an utterance has come."""
+
+    UNFINISHED = "unfinished"
+    """Something must follow."""
+    OPEN = "open"
+    """Nothing is known."""
+    COMPLETE = "complete"
+    """It could be over."""
+    QUESTION = "question"
+    """A whole question."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """`dangling`: words nobody stops after. `asking`: words that begin a question. `least`: words a complete
+    utterance has at least. In languages written without spaces they are endings, beginnings and
+    characters."""
+
+    dangling: frozenset[str]
+    asking: frozenset[str]
+    asks_at_end: frozenset[str] = frozenset()
+    ends: frozenset[str] = frozenset()
+    least: int = 3
+    spaced: bool = True
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_RULES: Final = {
+    "en": _Rules(
+        _words("""
+                a an the and or but so because if when while although that which who whose than as of to
+                in on at by for from with without about into over under between my your his her its our
+                their this these those is are was were am be been will would can could should may might
+                must shall do does did have has had not very really um uh er hmm like just please some
+                any every each another more i you we they he she there's it's i'm let's what's where's
+                who's how's tell want need gonna wanna called named until after before during near per
+                plus minus times
+            """),
+        _words("""
+                what what's who who's whose when when's where where's why how how's which is are was
+                were do does did can could will would should have has may shall isn't aren't don't
+            """),
+    ),
+    "vi": _Rules(
+        _words("""
+                và hoặc hay nhưng vì nếu khi thì mà là của cho với ở trong trên dưới từ đến tại về những
+                các một hai mấy cái con rất đang sẽ đã sắp muốn cần phải hãy giúp bằng theo để do bởi ừm
+                à ờ tôi
+            """),
+        _words("ai tại vì sao bao làm mấy có"),
+        _words("không gì đâu nào sao chưa à hả nhỉ ai mấy nhiêu thế vậy giờ"),
+    ),
+    "ru": _Rules(
+        _words("""
+                и или но а что чтобы если когда потому который которая которые как в во на с со к ко по
+                из от до для без у о об про под над перед между через не мой моя мое твой ваш этот эта
+                эти очень ну ээ эм хочу надо нужно можешь пожалуйста я мы ты вы самый
+            """),
+        _words("""
+                что кто где когда почему зачем как какой какая какое какие сколько куда откуда чей можно
+                можешь
+            """),
+        _words("ли"),
+    ),
+    "es": _Rules(
+        _words("""
+                y o u pero porque si cuando que el la los las un una unos unas de del a al en con sin
+                por para sobre entre hasta desde mi tu su nuestro este esta esos muy es son está quiero
+                puedes necesito eh pues como más me te se lo no
+            """),
+        _words("""
+                qué quién dónde cuándo cuánto cuánta cuántos cuántas cómo cuál por puedes es está hay
+                tienes sabes
+            """),
+    ),
+    "fr": _Rules(
+        _words("""
+                et ou mais parce car si quand que qui le la les un une des du de d à au aux en dans avec
+                sans pour sur sous entre chez vers mon ma mes ton ta tes son sa ses ce cette ces très
+                est sont je tu il veux peux euh plus ne me te se l j
+            """),
+        _words("quel quelle quels quelles qui où quand pourquoi comment combien est-ce que quoi peux-tu"),
+    ),
+    "de": _Rules(
+        _words("""
+                und oder aber weil wenn dass ob als der die das den dem des ein eine einen einem einer
+                in im an am auf aus bei mit nach seit von vom zu zum zur für durch ohne um gegen über
+                unter zwischen mein meine meinen dein deine sein ihre sehr ist sind ich du wir möchte
+                will kannst äh ähm mir noch nicht bitte
+            """),
+        _words("""
+                was wer wie wo wann warum weshalb wieso wieviel welche welcher welches wohin woher ist
+                kannst gibt hast können haben sind wird
+            """),
+    ),
+    "pt": _Rules(
+        _words("""
+                e ou mas porque se quando que o a os as um uma uns umas de do da dos das em no na nos
+                nas com sem por para sobre entre até meu minha seu sua este esta esse muito é são está
+                quero pode preciso eh então como mais me te não eu
+            """),
+        _words("qual quais quem onde quando quanto quantos como por o que pode é está tem você"),
+    ),
+    "zh": _Rules(
+        _words("""
+                的 和 跟 与 或 或者 但 但是 因为 如果 把 被 在 从 到 给 对 为 想 要 想要 我 我要 我想 请
+                帮我 一个 这个 那个 这 那 是 很 就 还 然后 嗯 呃 关于 比
+            """),
+        _words("什么 谁 哪 怎么 为什么 几 多少 能不能 可不可以 是不是"),
+        _words("吗 呢 吧 什么 谁 哪里 哪儿 怎么样 多少 几点 几度 怎么办 没有 不"),
+        _words("了 吧 啊 好 谢谢"),
+        least=4,
+        spaced=False,
+    ),
+    "ja": _Rules(
+        _words("""
+                は が を に で と の へ や も から ので けど けれど が、 たら なら ば て して えっと
+                あの その まで
+            """),
+        _words("なぜ どうして"),
+        _words("か かな ですか ますか の？ 何 いつ どこ 誰"),
+        _words("です ます ました ません ください して下さい 教えて つけて 消して だ よ ね"),
+        least=4,
+        spaced=False,
+    ),
+    "ko": _Rules(
+        _words("""
+                은 는 이 가 을 를 에 에서 으로 로 와 과 랑 하고 의 그리고 그런데 하지만 그래서 만약 음
+                어 고 면 서 까지
+            """),
+        _words("뭐 누가 언제 어디 왜 어떻게 몇 얼마"),
+        _words("까 니 나요 까요 어때 뭐야 언제야 어디야 얼마야"),
+        _words("요 다 줘 해 세요 주세요"),
+        least=4,
+        spaced=False,
+    ),
+}
+
+_WORD: Final = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+_OPEN_MARKS: Final = (",", "，", "、", ";", "；", ":", "：", "…", "...", "-", "–", "—")
+_QUESTION_MARKS: Final = ("?", "？")
+_END_MARKS: Final = (".", "!", "。", "！")
+
+
+def clause(text: str, language: str) -> Clause:
+    """What `text`, in a language such as `en` or `zh-CN`, says about itself."""
+    said = text.strip().lower()
+    if not said:
+        return Clause.OPEN
+    if said.endswith(_OPEN_MARKS):
+        return Clause.UNFINISHED
+    rules = _RULES.get(language.replace("_", "-").partition("-")[0].lower())
+    words = _WORD.findall(said)
+    if rules is None or not words:
+        return _by_mark(said)
+    return _spaced(said, words, rules) if rules.spaced else _unspaced(said, rules)
+
+
+def _by_mark(said: str) -> Clause:
+    if said.endswith(_QUESTION_MARKS):
+        return Clause.QUESTION
+    return Clause.COMPLETE if said.endswith(_END_MARKS) else Clause.OPEN
+
+
+def _spaced(said: str, words: list[str], rules: _Rules) -> Clause:
+    # A recogniser that punctuates puts a full stop wherever it must stop: the word before it knows better.
+    if words[-1] in rules.asks_at_end and len(words) >= rules.least:
+        return Clause.QUESTION
+    if words[-1] in rules.dangling:
+        return Clause.UNFINISHED
+    if said.endswith(_QUESTION_MARKS):
+        return Clause.QUESTION
+    if words[0] in rules.asking:
+        return Clause.QUESTION if len(words) > rules.least else Clause.OPEN
+    if len(words) >= rules.least or said.endswith(_END_MARKS):
+        return Clause.COMPLETE
+    return Clause.OPEN
+
+
+def _unspaced(said: str, rules: _Rules) -> Clause:
+    bare = said.rstrip("".join(_QUESTION_MARKS + _END_MARKS) + " ")
+    long_enough = len(bare) >= rules.least
+    if long_enough and bare.endswith(tuple(rules.asks_at_end)):
+        return Clause.QUESTION
+    if long_enough and bare.endswith(tuple(rules.ends)):
+        return Clause.COMPLETE
+    if bare.endswith(tuple(rules.dangling)):
+        return Clause.UNFINISHED
+    if long_enough and bare.startswith(tuple(rules.asking)):
+        return Clause.QUESTION
+    return _by_mark(said)

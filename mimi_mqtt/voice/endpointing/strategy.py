@@ -1,0 +1,23 @@
+"""What a strategy is asked: how much silence ends the utterance that was heard so far. Pure."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What is known of the words so far: `text` may lag behind the speech or be empty; `endpoint` says that
+    the recogniser itself takes the utterance for over."""
+
+    text: str = ""
+    endpoint: bool = False
+
+
+class Endpointing(Protocol):
+    """One speaker's strategy."""
+
+    def paused(self, pause_ms: float) -> None:
+        """The speaker was silent for so long within an utterance, and went on."""
+
+    def end_silence_ms(self, spoken: Spoken) -> float:
+        """The silence that ends an utterance of which `spoken` is known."""

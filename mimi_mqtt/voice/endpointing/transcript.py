@@ -1,0 +1,34 @@
+"""The silence follows the words: an unfinished clause waits longer, a complete question less. Pure."""
+
+from typing import Final
+
+from mimi_mqtt.voice.endpointing.adaptive import Pauses
+from mimi_mqtt.voice.endpointing.clauses import Clause, clause
+from mimi_mqtt.voice.endpointing.strategy import Spoken
+
+# Parts of the speaker's own silence.
+_PATIENCE: Final = {
+    Clause.QUESTION: 0.4,
+    Clause.COMPLETE: 0.5,
+    Clause.OPEN: 1.0,
+    Clause.UNFINISHED: 2.0,
+}
+_LEAST_MS: Final = 240.0
+"""Less would end utterances at a stop consonant or a lost packet."""
+
+
+class TranscriptSilence:
+    """Judges by what was understood so far; by the speaker's pauses alone while nothing is."""
+
+    def __init__(self, pauses: Pauses, language: str) -> None:
+        self._pauses = pauses
+        self._language = language
+
+    def paused(self, pause_ms: float) -> None:
+        """Learns from it."""
+        self._pauses.add(pause_ms)
+
+    def end_silence_ms(self, spoken: Spoken) -> float:
+        """The speaker's silence, times the patience that the words call for."""
+        patience = _PATIENCE[clause(spoken.text, self._language)]
+        return max(self._pauses.end_silence_ms * patience, _LEAST_MS)

@@ -1,0 +1,132 @@
+"""One utterance being heard: from the first frame to the decision that it is over, and its text."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.providers.base import SpeechToText, Transcript
+from mimi_mqtt.voice.endpointing import (
+    End,
+    Endpointer,
+    EndpointEvent,
+    Endpointing,
+    EndpointSettings,
+    SpeechBegan,
+    SpeechWent,
+    Spoken,
+    UtteranceEnded,
+)
+from mimi_mqtt.voice.hearing import HeardFrame
+from mimi_mqtt.voice.utterance import Utterance
+
+_TICK_S: Final = 0.25
+
+
+class Listening:
+    """Hand it heard frames; `on_event` is told what they mean, `over` why listening ended.
+
+    `min_speech_ms` None: as configured. Nobody speaking for long only begins it anew, unless `manual`.
+    """
+
+    def __init__(
+        self,
+        stt: SpeechToText,
+        voice: VoiceSettings,
+        strategy: Endpointing,
+        *,
+        language: str,
+        frame_ms: int,
+        manual: bool = False,
+        min_speech_ms: float | None = None,
+        on_event: Callable[[EndpointEvent], None],
+    ) -> None:
+        self._stt = stt
+        self._max_s = voice.max_utterance_s + voice.preroll_ms / 1000 + 1
+        self._strategy = strategy
+        self._language = language
+        self._frame_ms = float(frame_ms)
+        self._settings = EndpointSettings(
+            speech_threshold=voice.speech_threshold,
+            min_speech_ms=voice.min_speech_ms if min_speech_ms is None else min_speech_ms,
+            preroll_ms=voice.preroll_ms,
+            max_utterance_s=voice.max_utterance_s,
+            no_speech_timeout_s=voice.no_speech_timeout_s,
+            manual=manual,
+        )
+        self.on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._endpointer = self._new_endpointer()
+        self._closed = False
+        self.utterance: Utterance | None = None
+        """The audio on its way to text, once someone speaks."""
+        self.began_at = 0.0
+        """When the utterance was found to have begun (loop time, s)."""
+        self.over: asyncio.Future[End] = self._loop.create_future()
+        """Why listening ended."""
+
+    @property
+    def began(self) -> bool:
+        """Whether someone is in the middle of an utterance."""
+        return self._endpointer.began and not self._closed
+
+    def hear(self, frame: HeardFrame) -> None:
+        """One frame, in order."""
+        if not self._closed and not self._endpointer.ended:
+            now = self._loop.time()
+            self._follow(self._endpointer.frame(frame.pcm, self._frame_ms, frame.speech_probability, now))
+
+    def stop(self) -> None:
+        """The device says that it is over. Frames on their way still count, until `close`."""
+        if not self.over.done():
+            self.over.set_result(End.STOPPED)
+
+    def close(self) -> None:
+        """Hears no more."""
+        self._closed = True
+
+    async def until_over(self) -> End:
+        """Waits for the end, which an uplink that is silent brings about too."""
+        while not self.over.done():
+            await asyncio.wait({self.over}, timeout=_TICK_S)
+            if not self._closed:
+                self._follow(self._endpointer.tick(self._loop.time()))
+        return self.over.result()
+
+    async def transcript(self) -> Transcript:
+        """The text, once it is over. Raises ProviderError."""
+        if self.utterance is None:
+            return Transcript("", final=True)
+        return await self.utterance.finish()
+
+    async def aclose(self) -> None:
+        """Ends the transcription, if it still runs; safe to call twice."""
+        self.close()
+        if self.utterance is not None:
+            await self.utterance.aclose()
+
+    def _new_endpointer(self) -> Endpointer:
+        return Endpointer(self._settings, self._strategy, self._loop.time(), self._spoken)
+
+    def _spoken(self) -> Spoken:
+        return self.utterance.spoken if self.utterance is not None else Spoken()
+
+    def _follow(self, events: list[EndpointEvent]) -> None:
+        for event in events:
+            match event:
+                case SpeechBegan(audio):
+                    self.began_at = self._loop.time()
+                    self.utterance = Utterance(self._stt, self._language, self._max_s)
+                    for pcm in audio:
+                        self.utterance.push(pcm)
+                case SpeechWent(pcm):
+                    if self.utterance is not None:
+                        self.utterance.push(pcm)
+                case UtteranceEnded(End.NO_SPEECH) if not self._settings.manual:
+                    self._endpointer = self._new_endpointer()  # the device listens on, so do we
+                    continue
+                case UtteranceEnded(reason):
+                    if self.over.done():
+                        continue
+                    self.over.set_result(reason)
+            self.on_event(event)
