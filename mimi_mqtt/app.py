@@ -122,6 +122,7 @@ class App:
         )
         self._mqtt = MqttServer(settings.mqtt, self._directory, self._sessions)
         self._directory.on_revoked = lambda device_id: self._mqtt.disconnect(device_id, "revoked")
+        self._directory.is_connected = self._mqtt.connected
         stack.push_async_callback(self._mqtt.aclose)
         # Goodbyes travel over MQTT: sessions end before it does.
         stack.push_async_callback(self._sessions.aclose)
@@ -200,7 +201,7 @@ class App:
         return {
             "http": PartHealth(self._http.healthy, f"port {self.http_port}"),
             "mqtt": PartHealth(
-                True,
+                self._mqtt.running,
                 f"port {self.mqtt_port}; {connections['device']} devices, {connections['general']} others",
             ),
             "udp": PartHealth(self._udp.running, f"port {self._udp.port}; {self._udp.count} channels"),
