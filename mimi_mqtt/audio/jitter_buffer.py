@@ -3,7 +3,7 @@
 The listener is a machine, so nothing is delayed while packets come in order; only a gap is waited for.
 """
 
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 MAX_HELD_PACKETS: Final = 64
 """Packets held behind a gap; when there are more the gap counts as lost at once."""
@@ -15,8 +15,13 @@ _RESTART_AFTER: Final = 8
 """Late packets in a row after which the sender is taken to have started over."""
 
 
-class JitterBuffer:
-    """One stream's order. Sequences count from 1 without wrap; `now` is any steady clock in seconds.
+Packet = TypeVar("Packet")
+
+
+class JitterBuffer(Generic[Packet]):
+    """One stream's order, whatever its packets are.
+
+    Sequences count from 1 without wrap; `now` is any steady clock in seconds.
 
     `wait_s` is how long a missing packet is waited for, counted from the arrival of the first one behind it.
     """
@@ -27,8 +32,8 @@ class JitterBuffer:
         self._wait_s = wait_s
         self._next = 1
         self._began = False
-        self._ready: list[bytes | None] = []
-        self._held: dict[int, tuple[float, bytes]] = {}
+        self._ready: list[Packet | None] = []
+        self._held: dict[int, tuple[float, Packet]] = {}
         self._gap_since = 0.0
         self._late_run = 0
         self.lost = 0
@@ -36,10 +41,10 @@ class JitterBuffer:
         self.late = 0
         """Packets dropped because their place was already past, in all."""
 
-    def push(self, sequence: int, opus: bytes, now: float) -> None:
+    def push(self, sequence: int, packet: Packet, now: float) -> None:
         """Takes a packet; one that comes too late, or twice, is dropped."""
         if sequence == self._next:
-            self._ready.append(opus)
+            self._ready.append(packet)
             self._next = sequence + 1
             self._began = True
             self._late_run = 0
@@ -49,7 +54,7 @@ class JitterBuffer:
             self._late_run = 0
             if not self._held:
                 self._gap_since = now
-            self._held.setdefault(sequence, (now, opus))
+            self._held.setdefault(sequence, (now, packet))
             if len(self._held) > MAX_HELD_PACKETS:
                 self._give_up_gap()
         else:
@@ -58,10 +63,10 @@ class JitterBuffer:
             if self._late_run >= _RESTART_AFTER:
                 self.flush()
                 self._late_run = 0
-                self._ready.append(opus)
+                self._ready.append(packet)
                 self._next = sequence + 1
 
-    def pop(self, now: float) -> list[bytes | None]:
+    def pop(self, now: float) -> list[Packet | None]:
         """What can be decoded now, in order; None stands for a lost packet, to be concealed."""
         while self._held and now >= self._gap_since + self._wait_s:
             self._give_up_gap()
@@ -73,7 +78,7 @@ class JitterBuffer:
         """When `pop` will give up a gap without another packet; None while nothing is waited for."""
         return self._gap_since + self._wait_s if self._held else None
 
-    def flush(self) -> list[bytes | None]:
+    def flush(self) -> list[Packet | None]:
         """Everything held, its gaps as losses: for the end of an utterance. The count goes on."""
         while self._held:
             self._give_up_gap()

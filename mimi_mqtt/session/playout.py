@@ -98,8 +98,8 @@ class PlayoutStream:
     """One session's downlink. Silent until `hold` or `begin`, and again after `flush` or its end."""
 
     __slots__ = (
-        "_clock", "_finished", "_frames", "_margin_s", "_max_frames", "_open", "_playout", "_queue",
-        "_running", "_sealed", "_sink", "_speech", "_ticket", "_waiting", "_winding_down",
+        "_clock", "_finished", "_frames", "_margin_s", "_max_frames", "_open", "_paused", "_playout",
+        "_queue", "_running", "_sealed", "_sink", "_speech", "_ticket", "_waiting", "_winding_down",
     )  # fmt: skip
 
     def __init__(self, playout: Playout, sink: PlayoutSink, clock: PlayoutClock, max_frames: int) -> None:
@@ -111,6 +111,7 @@ class PlayoutStream:
         self._frames = 0  # of them frames
         self._open = False  # takes frames
         self._running = False  # the clock has begun
+        self._paused = False
         self._winding_down = False  # the sentence being queued is the last one
         self._sealed = False  # and it is complete
         self._speech = 0  # counts speeches, so that a call that waited knows whether it still has one
@@ -138,6 +139,19 @@ class PlayoutStream:
         self._clock.begin(at)
         self._running = True
         self._schedule()
+
+    def pause(self) -> None:
+        """Sends nothing until `resume`; what has left already is played. Nothing when no speech is open."""
+        if self._open:
+            self._paused = True
+            self._ticket = 0
+
+    def resume(self) -> None:
+        """Goes on after `pause` with the next frame, or with the end."""
+        if self._paused:
+            self._paused = False
+            if self._running:
+                self._schedule()
 
     def put_sentence(self, text: str) -> None:
         """The next frame begins a sentence. Dropped when no speech is open."""
@@ -220,6 +234,9 @@ class PlayoutStream:
 
     def _schedule(self) -> None:
         """Asks the timer for the next thing to do."""
+        if self._paused:
+            self._ticket = 0
+            return
         if self._frames:
             due = self._clock.next_send_at
         elif self._finished is not None:
@@ -230,7 +247,7 @@ class PlayoutStream:
         self._ticket = self._playout.wake_at(due, self)
 
     def _end(self) -> None:
-        self._open = self._running = False
+        self._open = self._running = self._paused = False
         self._speech += 1
         self._ticket = 0
         while self._waiting:

@@ -60,6 +60,7 @@ class VoiceConversation(Protocol):
     def listen(self, mode: ListenMode) -> None: ...  # noqa: D102 - as in Conversation, and so below
     def stop_listening(self) -> None: ...  # noqa: D102
     def wake_word(self, text: str) -> None: ...  # noqa: D102
+    def played(self, opus: bytes, timestamp: int) -> None: ...  # noqa: D102
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None: ...  # noqa: D102
     def abort(self, reason: str) -> None: ...  # noqa: D102
     def announce(self, text: str) -> None: ...  # noqa: D102
@@ -281,6 +282,16 @@ class Session:
         if self._stream is not None and self._speaking:
             await self._stream.finish(self._owner.limits.stop_margin_ms / 1000)
 
+    def pause_speech(self) -> None:
+        """Silence for the time being; the device stays in the speaking state."""
+        if self._stream is not None and self._speaking:
+            self._stream.pause()
+
+    def resume_speech(self) -> None:
+        """From where it stopped."""
+        if self._stream is not None:
+            self._stream.resume()
+
     def stop_speech(self) -> None:
         """Silence now."""
         if not self._speaking:
@@ -306,8 +317,8 @@ class Session:
 
     def send_frame(self, opus: bytes, timestamp: int) -> None:
         """See `playout.PlayoutSink`, and so below."""
-        if self._audio is not None:
-            self._audio.send(opus, timestamp)
+        if self._audio is not None and self._audio.send(opus, timestamp) and self._conversation is not None:
+            self._conversation.played(opus, timestamp)
 
     def send_sentence(self, text: str) -> None:
         """The text comes just before its first frame."""

@@ -7,18 +7,27 @@ task, whose end, however it comes, decides what the device does next.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
-from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.log import log_context
+from mimi_mqtt.voice.answering import Answering
 from mimi_mqtt.voice.apologies import apologies
+from mimi_mqtt.voice.barge_in import BargeIn
 from mimi_mqtt.voice.dialogue import Dialogue
-from mimi_mqtt.voice.endpointing import End, EndpointEvent, SpeechBegan, UtteranceEnded, endpointing
+from mimi_mqtt.voice.echo_guard import EchoGuard
+from mimi_mqtt.voice.endpointing import (
+    End,
+    EndpointEvent,
+    SpeechBegan,
+    SpeechPaused,
+    SpeechWentOn,
+    UtteranceEnded,
+    endpointing,
+)
 from mimi_mqtt.voice.events import AudioFormat, Output
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.listening import Listening
-from mimi_mqtt.voice.pipeline import Reply, ReplyContext
 from mimi_mqtt.voice.running_turn import Kind, Outcome, RunningTurn
 from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
@@ -80,6 +89,22 @@ class Conversation:
         voice = services.voice
         self._dialogue = Dialogue(services.assistant.prompt, voice.history_turns)
         self._endpointing = endpointing(voice, language)
+        self._echo_guard = EchoGuard()
+        self._answering = Answering(
+            services=services,
+            tools=tools,
+            output=output,
+            downlink=downlink,
+            device_id=device_id,
+            language=language,
+            dialogue=self._dialogue,
+            echo_guard=self._echo_guard,
+            progress=self._progress,
+            speech_began=self._speech_began,
+            spawn=self._spawn,
+        )
+        self._deaf = False  # while speaking: the device's echo can't be told from its user
+        self._carried: Listening | None = None
         self._ear = services.hearing.open(uplink, voice.jitter_ms, self._heard)
 
     @property
@@ -147,20 +172,30 @@ class Conversation:
             turn.heard = text
             turn.output.show_transcript(text)
             if choice == "greet":
-                self._start(turn, lambda: self._say(turn, services.assistant.greeting))
+                self._start(turn, lambda: self._answering.say(turn, services.assistant.greeting))
             else:
-                self._start(turn, lambda: self._answer(turn))
+                self._start(turn, lambda: self._answering.answer(turn))
         self._listen_expected_until = now + _CROSSING_S
 
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         """One believed uplink packet; `timestamp` is 0 or the downlink frame's it was recorded with (ms)."""
         if self._closed:
             return
-        if self._state is TurnState.LISTENING:
-            self._ear.push(opus, sequence, now)
+        if timestamp and not self._deaf and not self._services.hearing.cancels_echo:
+            self._deaf = True
+            _log.warning(
+                "the device wants its echo cancelled by the server, which can't: speech does not interrupt "
+                "replies (pip install 'mimi-mqtt[aec]')"
+            )
+        if self._state is TurnState.LISTENING or (self._turn is not None and self._turn.barge_in is not None):
+            self._ear.push(opus, sequence, now, timestamp)
         else:
-            # In realtime mode this is also what is said during the reply: voice barge-in will listen here.
             self._early.append((opus, sequence, now))
+
+    def played(self, opus: bytes, timestamp: int) -> None:
+        """A downlink frame has left; in realtime mode its echo may come back."""
+        if self._mode == "realtime" and not self._closed:
+            self._ear.played(opus, timestamp)
 
     def abort(self, reason: str) -> None:
         """The device wants silence now (`abort`)."""
@@ -222,8 +257,12 @@ class Conversation:
 
     @property
     def _someone_speaks(self) -> bool:
-        listening = self._turn.listening if self._turn is not None else None
-        return listening is not None and listening.began
+        turn = self._turn
+        if turn is None:
+            return False
+        if turn.barge_in is not None and turn.barge_in.someone_speaks:
+            return True
+        return turn.listening is not None and turn.listening.began
 
     def _new_turn(self, kind: Kind) -> RunningTurn:
         self._turns += 1
@@ -233,10 +272,13 @@ class Conversation:
         return turn
 
     def _start(self, turn: RunningTurn, body: Callable[[], Awaitable[None]]) -> None:
-        task = self._loop.create_task(self._run(turn, body), name=f"turn-{self._session_id}-{turn.number}")
-        turn.task = task
+        turn.task = self._spawn(self._run(turn, body), str(turn.number))
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = self._loop.create_task(work, name=f"turn-{self._session_id}-{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _end_turn(self, outcome: Outcome) -> None:
         """Takes the device from the running turn, at once; its task may still be cleaning up afterwards."""
@@ -250,8 +292,13 @@ class Conversation:
 
     def _conclude(self, turn: RunningTurn) -> None:
         turn.mark("stop")
+        turn.drop_guess()
+        if turn.barge_in is not None:
+            self._carried = turn.barge_in.close()
         turn.output.close()
         turn.remember(self._dialogue, self._downlink.frame_ms)
+        if turn.output.begun:
+            self._echo_guard.said(turn.said, self._loop.time())
         if turn.output.begun and self._mode != "manual":
             self._listen_expected_until = self._loop.time() + _CROSSING_S
             if self._mode != "realtime":
@@ -265,7 +312,7 @@ class Conversation:
             if self._fire(TurnEvent.ANNOUNCE):
                 turn = self._new_turn("announcement")
                 text = self._announcements.popleft()
-                self._start(turn, lambda: self._say(turn, text))
+                self._start(turn, lambda: self._answering.say(turn, text))
         elif resumes(self._mode):
             self._resume()
 
@@ -273,10 +320,15 @@ class Conversation:
         if not self._closed and self._fire(TurnEvent.LISTEN):
             self._begin_listening()
 
+    def _progress(self, turn: RunningTurn) -> None:
+        self.last_activity = self._loop.time()
+        turn.progress()
+
     def _speech_began(self, turn: RunningTurn) -> None:
         turn.mark("speech")
         if turn is self._turn:
             self._fire(TurnEvent.SPEECH)
+            self._attend(turn)
 
     async def _run(self, turn: RunningTurn, body: Callable[[], Awaitable[None]]) -> None:
         """The border of one turn: whatever happens inside ends this turn, and only this."""
@@ -315,12 +367,18 @@ class Conversation:
 
     def _tell_failure(self, turn: RunningTurn) -> None:
         phrases = apologies(self.language)
+        turn.output.release()
         turn.output.stop_speech()
         turn.output.show_alert(phrases.status, phrases.failed)
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin_listening(self) -> None:
+        carried, self._carried = self._carried, None
+        if carried is not None and self._mode == "realtime":
+            self._early.clear()
+            self._go_on_listening(carried)
+            return
         turn = self._new_turn("utterance")
         listening = turn.listening = self._listening(lambda event: self._listened(turn, event))
         self._ear.reset()
@@ -331,7 +389,18 @@ class Conversation:
                 self._ear.push(opus, sequence, now)
         self._early.clear()
 
-    def _listening(self, on_event: Callable[[EndpointEvent], None]) -> Listening:
+    def _go_on_listening(self, listening: Listening) -> None:
+        """A turn out of what was being heard already."""
+        turn = self._new_turn("utterance")
+        turn.listening = listening
+        listening.on_event = lambda event: self._listened(turn, event)
+        if listening.over.done():
+            self._utterance_over(turn, listening)
+        self._start(turn, lambda: self._hear(turn, listening))
+
+    def _listening(
+        self, on_event: Callable[[EndpointEvent], None], min_speech_ms: float | None = None
+    ) -> Listening:
         services = self._services
         return Listening(
             services.stt,
@@ -340,78 +409,76 @@ class Conversation:
             language=self.language,
             frame_ms=self._uplink.frame_ms,
             manual=self._mode == "manual",
+            min_speech_ms=min_speech_ms,
             on_event=on_event,
         )
 
     def _heard(self, frame: HeardFrame) -> None:
-        if self._turn is not None and self._turn.listening is not None:
-            self._turn.listening.hear(frame)
+        turn = self._turn
+        if turn is None:
+            return
+        if self._state is not TurnState.LISTENING and turn.barge_in is not None:
+            turn.barge_in.hear(frame)
+        elif turn.listening is not None:
+            turn.listening.hear(frame)
+            if turn.guess is not None and turn.guess.stale(turn.listening.spoken.text):
+                turn.drop_guess()
+                self._answering.begin_guess(turn, turn.listening)
 
     def _listened(self, turn: RunningTurn, event: EndpointEvent) -> None:
-        now = self._loop.time()
-        if isinstance(event, SpeechBegan):
-            self.last_activity = now
-        elif isinstance(event, UtteranceEnded):
-            self.last_activity = now
-            turn.timings.speech_end = now - event.silence_ms / 1000
-            turn.mark("endpoint")
-            # At once: what is still on its way is not a part of this utterance.
-            self._fire(TurnEvent.UTTERANCE)
+        listening = turn.listening
+        if listening is None:
+            return
+        match event:
+            case SpeechBegan():
+                self.last_activity = self._loop.time()
+            case SpeechPaused():
+                self._answering.begin_guess(turn, listening)
+            case SpeechWentOn():
+                turn.drop_guess()
+            case UtteranceEnded():
+                self.last_activity = self._loop.time()
+                self._utterance_over(turn, listening)
+
+    def _utterance_over(self, turn: RunningTurn, listening: Listening) -> None:
+        turn.timings.speech_end = listening.speech_end
+        turn.mark("endpoint")
+        # At once: what is still on its way is not a part of this utterance.
+        if self._fire(TurnEvent.UTTERANCE):
+            self._attend(turn)
 
     async def _hear(self, turn: RunningTurn, listening: Listening) -> None:
         """Listens until the utterance is over, then answers it."""
         end = await listening.until_over()
         turn.progress()
         if end is End.STOPPED:
-            turn.timings.speech_end = self._loop.time()
-            turn.mark("endpoint")
             await self._ear.drained()
-            self._fire(TurnEvent.UTTERANCE)
+            turn.drop_guess()
+            self._utterance_over(turn, listening)
         listening.close()
-        await self._understand(turn, listening)
+        await self._answering.understand(turn, listening)
 
-    async def _understand(self, turn: RunningTurn, listening: Listening) -> None:
-        try:
-            transcript = await listening.transcript()
-        except ProviderError as error:
-            turn.outcome = "failed"
-            await Reply(self._reply_context(turn)).apologize(error)
+    # ── barge-in ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _attend(self, turn: RunningTurn) -> None:
+        """In realtime mode what is said from now on may end this turn."""
+        voice = self._services.voice
+        if self._mode != "realtime" or not voice.barge_in_ms or self._deaf or turn.barge_in is not None:
             return
-        turn.mark("transcript")
-        turn.heard = transcript.text.strip()
-        if turn.heard:
-            turn.output.show_transcript(turn.heard)
-            await self._answer(turn)
-        else:
-            turn.outcome = "nothing heard"
-            if self._mode == "manual":
-                turn.output.begin_speech()  # and the stop that follows: the device may be waiting for a reply
-
-    # ── replying ─────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _answer(self, turn: RunningTurn) -> None:
-        turn.reply = Reply(self._reply_context(turn))
-        await turn.reply.answer(self._dialogue.messages(turn.heard))
-        turn.outcome = "failed" if turn.reply.failure else "answered"
-
-    async def _say(self, turn: RunningTurn, text: str) -> None:
-        turn.reply = Reply(self._reply_context(turn))
-        await turn.reply.say(text)
-        turn.outcome = "failed" if turn.reply.failure else "answered"
-
-    def _reply_context(self, turn: RunningTurn) -> ReplyContext:
-        def progress() -> None:
-            self.last_activity = self._loop.time()
-            turn.progress()
-
-        progress()
-        return ReplyContext(
-            services=self._services,
-            tools=self._tools,
-            output=turn.output,
-            downlink=self._downlink,
-            device_id=self._device_id,
-            language=self.language,
-            mark=turn.mark,
-            progress=progress,
+        turn.barge_in = BargeIn(
+            lambda on_event: self._listening(on_event, voice.barge_in_ms),
+            output=turn,
+            said=lambda: turn.reply.text if turn.reply is not None else "",
+            interrupt=lambda listening: self._interrupted(turn, listening),
+            progress=lambda: self._progress(turn),
+            spawn=self._spawn,
         )
+
+    def _interrupted(self, turn: RunningTurn, listening: Listening) -> None:
+        """Somebody said something during `turn`: that is the next utterance."""
+        if turn is self._turn and self._fire(TurnEvent.LISTEN):
+            self._end_turn("interrupted")
+            self._carried = None
+            self._go_on_listening(listening)
+        else:
+            self._spawn(listening.aclose(), "unwanted")

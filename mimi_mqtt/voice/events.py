@@ -38,6 +38,12 @@ class Output(Protocol):
     def stop_speech(self) -> None:
         """Empties the queue and sends `tts stop` now, if speech had begun."""
 
+    def pause_speech(self) -> None:
+        """Silence as soon as what has left is played; `tts stop` is not sent. Nothing without speech."""
+
+    def resume_speech(self) -> None:
+        """Goes on after `pause_speech` from where it stopped."""
+
     def show_alert(self, status: str, message: str, emotion: str = "sad") -> None:
         """An `alert`: works in every state."""
 

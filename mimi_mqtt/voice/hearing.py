@@ -13,26 +13,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from prometheus_client import Counter, Histogram
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.echo_canceller import available
 from mimi_mqtt.audio.jitter_buffer import JitterBuffer
-from mimi_mqtt.audio.opus import OpusDecoder
-from mimi_mqtt.errors import AudioError
 from mimi_mqtt.providers.base import VadStream, VoiceActivityDetector
 from mimi_mqtt.voice.events import AudioFormat
+from mimi_mqtt.voice.uplink_decoder import HEARING_RATE as HEARING_RATE
+from mimi_mqtt.voice.uplink_decoder import MAX_CONCEALED_RUN as MAX_CONCEALED_RUN
+from mimi_mqtt.voice.uplink_decoder import PlayedPacket, UplinkDecoder, UplinkPacket
 
 _log = logging.getLogger(__name__)
-
-HEARING_RATE: Final = 16_000
-"""Sample rate of every heard frame, in Hz; libopus decodes to it whatever the device encoded at."""
 
 MAX_PENDING_PACKETS: Final = 100
 """Packets of one ear that may wait for a thread; the oldest is dropped beyond."""
 
-MAX_CONCEALED_RUN: Final = 5
-"""Losses in a row that are concealed; those after them are silence."""
+_MAX_PLAYED: Final = 64
+"""Downlink packets that wait to be known to the canceller; the oldest is forgotten beyond."""
 
 _BATCH_EARS: Final = 64
 _BATCH_PACKETS: Final = 8  # of one ear, so that a burst of one doesn't delay the others
@@ -59,42 +57,12 @@ class HeardFrame:
     lost: bool
 
 
-class _Decoder:
-    """One ear's codec state; touched by one audio thread at a time."""
-
-    __slots__ = ("_frame_samples", "_opus", "_run")
-
-    def __init__(self, uplink: AudioFormat) -> None:
-        self._opus = OpusDecoder(HEARING_RATE)
-        self._frame_samples = HEARING_RATE * uplink.frame_ms // 1000
-        self._run = 0
-
-    def reset(self) -> None:
-        self._opus.reset()
-        self._run = 0
-
-    def decode(self, packet: bytes | None) -> tuple[Pcm, bool, bool]:
-        """The frame, whether it was lost, and whether it was lost because the packet is broken."""
-        broken = False
-        if packet is not None:
-            try:
-                pcm = self._opus.decode(packet)
-            except AudioError:
-                broken = True
-            else:
-                self._run = 0
-                return pcm, False, False
-        self._run += 1
-        if self._run <= MAX_CONCEALED_RUN:
-            return self._opus.conceal(self._frame_samples), True, broken
-        return np.zeros(self._frame_samples, np.int16), True, broken
-
-
 class Ear:
     """One session's uplink. Made by `Hearing.open`; all methods are called on the loop."""
 
     __slots__ = (
         "_busy",
+        "_cancelling",
         "_closed",
         "_decoder",
         "_fresh",
@@ -104,6 +72,7 @@ class Ear:
         "_on_frame",
         "_outstanding",
         "_pending",
+        "_played",
         "_queued",
         "_stream",
         "_waiters",
@@ -115,10 +84,12 @@ class Ear:
     ) -> None:
         self._hearing = hearing
         self._on_frame = on_frame
-        self._jitter = JitterBuffer(jitter_ms / 1000)
-        self._decoder = _Decoder(uplink)
+        self._jitter: JitterBuffer[UplinkPacket] = JitterBuffer(jitter_ms / 1000)
+        self._decoder = UplinkDecoder(uplink.frame_ms)
+        self._played: deque[PlayedPacket] = deque(maxlen=_MAX_PLAYED)
+        self._cancelling = False
         self._stream: VadStream = hearing.vad.open()
-        self._pending: deque[bytes | None] = deque()
+        self._pending: deque[UplinkPacket | None] = deque()
         self._generation = 0
         self._fresh = False
         self._busy = False
@@ -139,16 +110,27 @@ class Ear:
         """Packets that came after they were given up, in all."""
         return self._jitter.late
 
-    def push(self, opus: bytes, sequence: int, now: float) -> None:
-        """Takes a packet; `now` is the loop's clock. Frames come to `on_frame` in the order of sequences."""
+    def push(self, opus: bytes, sequence: int, now: float, timestamp: int = 0) -> None:
+        """Takes a packet; `now` is the loop's clock. Frames come to `on_frame` in the order of sequences.
+
+        `timestamp` is 0 or that of the downlink frame which was playing (ms). Only a device that wants its
+        echo cancelled here ever sends one: from the first on that is done, if the package is there.
+        """
         if self._closed:
             return
+        if timestamp and not self._cancelling:
+            self._cancelling = self._hearing.cancels_echo
         jitter = self._jitter
-        jitter.push(sequence, opus, now)
+        jitter.push(sequence, UplinkPacket(opus, timestamp), now)
         if packets := jitter.pop(now):
             self._enqueue(packets)
         if jitter.due is not None:
             self._hearing._await_gap(self, jitter.due)
+
+    def played(self, opus: bytes, timestamp: int) -> None:
+        """Takes note of a downlink frame that has left for the device."""
+        if not self._closed:
+            self._played.append(PlayedPacket(opus, timestamp))
 
     def flush(self) -> None:
         """Releases what is held behind a gap: the utterance ends here. `drained` tells when it was heard."""
@@ -183,7 +165,7 @@ class Ear:
         self._hearing._forget(self)
         self._release_waiters()
 
-    def _enqueue(self, packets: list[bytes | None]) -> None:
+    def _enqueue(self, packets: list[UplinkPacket | None]) -> None:
         if not packets:
             return
         pending = self._pending
@@ -211,7 +193,11 @@ class Ear:
         self._busy = True
         pending = self._pending
         packets = [pending.popleft() for _ in range(min(len(pending), _BATCH_PACKETS))]
-        job = _Job(self, self._generation, self._decoder, self._stream, self._fresh, packets)
+        played: list[PlayedPacket] = []
+        if self._cancelling:
+            played += self._played
+            self._played.clear()
+        job = _Job(self, self._generation, self._decoder, self._stream, self._fresh, packets, played)
         self._fresh = False
         return job
 
@@ -252,10 +238,11 @@ class _Job:
 
     ear: Ear
     generation: int
-    decoder: _Decoder
+    decoder: UplinkDecoder
     stream: VadStream
     fresh: bool
-    packets: list[bytes | None]
+    packets: list[UplinkPacket | None]
+    played: list[PlayedPacket]
 
 
 @dataclass(slots=True)
@@ -283,6 +270,8 @@ class Hearing:
         self._gap_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._vad_failed = False
+        self.cancels_echo = available()
+        """Whether the echo of devices that want it can be cancelled here (extra `aec`)."""
         self.longest_batch_s = 0.0
         """The longest time a batch took from submission to its results on the loop."""
 
@@ -401,6 +390,8 @@ class Hearing:
         for job in jobs:
             if job.fresh:
                 job.decoder.reset()
+            if job.played:
+                job.decoder.play(job.played)
             frames: list[tuple[Pcm, bool]] = []
             for packet in job.packets:
                 pcm, was_lost, was_broken = job.decoder.decode(packet)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from mimi_mqtt.config.settings import VoiceSettings
@@ -14,6 +15,7 @@ from mimi_mqtt.voice.endpointing import (
     EndpointSettings,
     SpeechBegan,
     SpeechWent,
+    SpeechWentOn,
     Spoken,
     UtteranceEnded,
 )
@@ -42,6 +44,7 @@ class Listening:
         on_event: Callable[[EndpointEvent], None],
     ) -> None:
         self._stt = stt
+        self._eager = voice.eager_silence_ms > 0 and not manual
         self._max_s = voice.max_utterance_s + voice.preroll_ms / 1000 + 1
         self._strategy = strategy
         self._language = language
@@ -52,6 +55,7 @@ class Listening:
             preroll_ms=voice.preroll_ms,
             max_utterance_s=voice.max_utterance_s,
             no_speech_timeout_s=voice.no_speech_timeout_s,
+            eager_silence_ms=voice.eager_silence_ms,
             manual=manual,
         )
         self.on_event = on_event
@@ -60,8 +64,12 @@ class Listening:
         self._closed = False
         self.utterance: Utterance | None = None
         """The audio on its way to text, once someone speaks."""
+        self.guessed = ""
+        """The words so far, from a guess at a pause; for providers without interim text."""
         self.began_at = 0.0
         """When the utterance was found to have begun (loop time, s)."""
+        self.speech_end = self._loop.time()
+        """When the last speech was, once it is over (loop time, s)."""
         self.over: asyncio.Future[End] = self._loop.create_future()
         """Why listening ended."""
 
@@ -69,6 +77,12 @@ class Listening:
     def began(self) -> bool:
         """Whether someone is in the middle of an utterance."""
         return self._endpointer.began and not self._closed
+
+    @property
+    def spoken(self) -> Spoken:
+        """What is known of the words so far."""
+        spoken = self.utterance.spoken if self.utterance is not None else Spoken()
+        return spoken if spoken.text or not self.guessed else replace(spoken, text=self.guessed)
 
     def hear(self, frame: HeardFrame) -> None:
         """One frame, in order."""
@@ -79,6 +93,7 @@ class Listening:
     def stop(self) -> None:
         """The device says that it is over. Frames on their way still count, until `close`."""
         if not self.over.done():
+            self.speech_end = self._loop.time()
             self.over.set_result(End.STOPPED)
 
     def close(self) -> None:
@@ -99,6 +114,14 @@ class Listening:
             return Transcript("", final=True)
         return await self.utterance.finish()
 
+    async def guess(self) -> Transcript:
+        """The text so far, for an eager answer. Raises ProviderError."""
+        if self.utterance is None:
+            return Transcript("", final=True)
+        transcript = await self.utterance.guess()
+        self.guessed = transcript.text
+        return transcript
+
     async def aclose(self) -> None:
         """Ends the transcription, if it still runs; safe to call twice."""
         self.close()
@@ -106,27 +129,27 @@ class Listening:
             await self.utterance.aclose()
 
     def _new_endpointer(self) -> Endpointer:
-        return Endpointer(self._settings, self._strategy, self._loop.time(), self._spoken)
-
-    def _spoken(self) -> Spoken:
-        return self.utterance.spoken if self.utterance is not None else Spoken()
+        return Endpointer(self._settings, self._strategy, self._loop.time(), lambda: self.spoken)
 
     def _follow(self, events: list[EndpointEvent]) -> None:
         for event in events:
             match event:
                 case SpeechBegan(audio):
                     self.began_at = self._loop.time()
-                    self.utterance = Utterance(self._stt, self._language, self._max_s)
+                    self.utterance = Utterance(self._stt, self._language, self._max_s, recorded=self._eager)
                     for pcm in audio:
                         self.utterance.push(pcm)
                 case SpeechWent(pcm):
                     if self.utterance is not None:
                         self.utterance.push(pcm)
+                case SpeechWentOn():
+                    self.guessed = ""
                 case UtteranceEnded(End.NO_SPEECH) if not self._settings.manual:
                     self._endpointer = self._new_endpointer()  # the device listens on, so do we
                     continue
-                case UtteranceEnded(reason):
+                case UtteranceEnded(reason, silence_ms):
                     if self.over.done():
                         continue
+                    self.speech_end = self._loop.time() - silence_ms / 1000
                     self.over.set_result(reason)
             self.on_event(event)

@@ -8,7 +8,9 @@ from typing import Final, Literal
 from prometheus_client import Counter, Histogram
 
 from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.voice.barge_in import BargeIn
 from mimi_mqtt.voice.dialogue import Dialogue, heard_part
+from mimi_mqtt.voice.eager import Guess
 from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.pipeline import Reply
 from mimi_mqtt.voice.timings import Stage, TurnTimings
@@ -49,6 +51,13 @@ class RunningTurn:
         """Whether `task` has run: one that is cancelled before never does."""
         self.listening: Listening | None = None
         """The utterance, in a turn that begins with one."""
+        self.guess: Guess | None = None
+        """An answer to the utterance so far, begun early."""
+        self.guesses = 0
+        self.paused = False
+        """Whether the reply is silent because somebody may be speaking."""
+        self.barge_in: BargeIn | None = None
+        """What listens while this turn thinks and speaks."""
         self.heard = ""
         """The user's words."""
         self.said = ""
@@ -65,6 +74,28 @@ class RunningTurn:
         """Something moved: the watchdog starts anew. For the turn's own task and its children."""
         if not self.watchdog.expired():
             self.watchdog.reschedule(self._loop.time() + self._watchdog_s)
+
+    def drop_guess(self) -> None:
+        """The early answer, if there is one, is not wanted."""
+        guess, self.guess = self.guess, None
+        if guess is not None:
+            guess.drop()
+
+    def adopt(self, guess: Guess) -> None:
+        """The early answer is this turn's."""
+        self.reply, self.output = guess.reply, guess.output
+        self.timings.take(guess.timings)
+        guess.timings = self.timings
+
+    def pause(self) -> None:
+        """Somebody speaks: silence for the time being, also of what has not begun."""
+        self.paused = True
+        self.output.pause()
+
+    def resume(self) -> None:
+        """It was nothing: goes on from where it stopped."""
+        self.paused = False
+        self.output.resume()
 
     def remember(self, dialogue: Dialogue, frame_ms: int) -> None:
         """Keeps in `dialogue` what was asked and how much of the reply was heard."""

@@ -15,8 +15,11 @@ from mimi_mqtt.voice.speech import SpeechEncoders
 class Hears(Protocol):
     """One session's uplink on its way from Opus to heard frames (`voice.hearing.Ear`)."""
 
-    def push(self, opus: bytes, sequence: int, now: float) -> None:
-        """One packet, as it came."""
+    def push(self, opus: bytes, sequence: int, now: float, timestamp: int = 0) -> None:
+        """One packet, as it came; `timestamp` is 0 or the downlink frame's that was playing (ms)."""
+
+    def played(self, opus: bytes, timestamp: int) -> None:
+        """A downlink frame has left for the device: its echo may be heard."""
 
     def flush(self) -> None:
         """Releases what the jitter buffer holds: nothing more is coming."""
@@ -33,6 +36,10 @@ class Hears(Protocol):
 
 class OpensEars(Protocol):
     """`voice.hearing.Hearing`, as a conversation uses it."""
+
+    @property
+    def cancels_echo(self) -> bool:
+        """Whether the echo of devices that want it is cancelled here."""
 
     def open(self, uplink: AudioFormat, jitter_ms: int, on_frame: Callable[[HeardFrame], None]) -> Hears:
         """An ear whose frames are handed to `on_frame`, in order, on the loop."""

@@ -27,6 +27,11 @@ class TurnTimings:
         """`stage` is reached; only the first time counts."""
         self._at.setdefault(stage, now)
 
+    def take(self, other: "TurnTimings") -> None:
+        """Counts the stages that `other`, on the same clock, has reached as this turn's."""
+        for stage, at in other._at.items():
+            self.mark(stage, at)
+
     def as_ms(self) -> dict[str, float]:
         """Stage -> ms after the end of the user's speech, for the stages that were reached."""
         return {stage: round((at - self.speech_end) * 1000, 1) for stage, at in self._at.items()}

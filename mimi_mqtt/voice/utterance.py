@@ -1,5 +1,7 @@
 """One utterance on its way to the speech-to-text provider, at the provider's rate."""
 
+from functools import partial
+
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
@@ -14,7 +16,9 @@ class Utterance:
     """Push heard frames (16 kHz) as they come, then `finish`. A provider that can't begin says so in
     `finish`."""
 
-    def __init__(self, stt: SpeechToText, language: str, max_s: float) -> None:
+    def __init__(self, stt: SpeechToText, language: str, max_s: float, *, recorded: bool = False) -> None:
+        self._again = partial(Utterance, stt, language, max_s)
+        self._recorded: list[Pcm] | None = [] if recorded else None
         self._failure: ProviderError | None = None
         self._transcription: Transcription | None = None
         rate = stt.capabilities.sample_rate
@@ -26,6 +30,8 @@ class Utterance:
 
     def push(self, pcm: Pcm) -> None:
         """Adds a frame; never blocks."""
+        if self._recorded is not None:
+            self._recorded.append(pcm)
         if self._transcription is not None:
             self._transcription.push(self._resampler.process(pcm) if self._resampler else pcm)
 
@@ -33,7 +39,22 @@ class Utterance:
     def spoken(self) -> Spoken:
         """What the provider has understood so far."""
         transcription = self._transcription
-        return Spoken(transcription.interim) if transcription is not None else Spoken()
+        if transcription is None:
+            return Spoken()
+        return Spoken(transcription.interim, transcription.endpoint)
+
+    async def guess(self) -> Transcript:
+        """What was said so far, while more may come: the provider's interim text, or else (when `recorded`)
+        a second transcription of the same audio, which is `final`. Raises ProviderError."""
+        if interim := self.spoken.text.strip():
+            return Transcript(interim, final=False)
+        again = self._again()
+        try:
+            for pcm in self._recorded or ():
+                again.push(pcm)
+            return await again.finish()
+        finally:
+            await again.aclose()
 
     async def finish(self) -> Transcript:
         """The final transcript. Raises ProviderError."""

@@ -122,6 +122,7 @@ class FakeConversation:
         self.last_activity = asyncio.get_running_loop().time()
         self.busy = False
         self.calls: list[tuple[str, ...]] = []
+        self.echoes: list[int] = []
         self.closed = False
         self.failure: Exception | None = None
 
@@ -141,6 +142,9 @@ class FakeConversation:
 
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         self._called("audio", str(sequence))
+
+    def played(self, opus: bytes, timestamp: int) -> None:
+        self.echoes.append(timestamp)
 
     def abort(self, reason: str) -> None:
         self._called("abort", reason)

@@ -162,15 +162,20 @@ class FakeEar:
         self._samples = 16_000 * uplink.frame_ms // 1000
         self._on_frame = on_frame
         self.sequences: list[int] = []
+        self.timestamps: list[int] = []
         self.resets = 0
         self.flushed = 0
         self.closed = False
 
-    def push(self, opus: bytes, sequence: int, now: float) -> None:
+    def push(self, opus: bytes, sequence: int, now: float, timestamp: int = 0) -> None:
         """Hears a packet."""
         assert not self.closed
         self.sequences.append(sequence)
         self._on_frame(HeardFrame(np.zeros(self._samples, np.int16), opus[0] / 100, False))
+
+    def played(self, opus: bytes, timestamp: int) -> None:
+        """Notes what the device was sent."""
+        self.timestamps.append(timestamp)
 
     def flush(self) -> None:
         """Nothing is held."""
@@ -189,10 +194,11 @@ class FakeEar:
 
 
 class FakeHearing:
-    """Opens fake ears."""
+    """Opens fake ears. `cancels_echo`: as the device needs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cancels_echo: bool = True) -> None:
         self.ears: list[FakeEar] = []
+        self.cancels_echo = cancels_echo
 
     def open(self, uplink: AudioFormat, jitter_ms: int, on_frame: Callable[[HeardFrame], None]) -> FakeEar:
         """A fake ear."""
@@ -250,6 +256,7 @@ class FakeDevice:
         self.packets: list[bytes] = []
         self.speaking = False
         self.stuck = False
+        self._paused_at: float | None = None
 
     def _note(self, what: str, text: str = "") -> None:
         self.events.append((self._loop.time(), what, text))
@@ -292,12 +299,17 @@ class FakeDevice:
     @property
     def frames_played(self) -> int:
         """Frames whose moment has come."""
-        now = self._loop.time()
+        now = self._loop.time() if self._paused_at is None else self._paused_at
         return sum(due <= now for due in self._due)
 
     async def finish_speech(self) -> None:
         """Plays to the end, then tts stop."""
-        await asyncio.sleep(max(0.0, self._free_at - self._loop.time()))
+        while self._paused_at is not None or self._free_at > self._loop.time():
+            if self._paused_at is None:
+                await asyncio.sleep(self._free_at - self._loop.time())
+            else:
+                self._changed.clear()
+                await self._changed.wait()
         self._stop()
 
     def stop_speech(self) -> None:
@@ -306,9 +318,26 @@ class FakeDevice:
         self._stop()
 
     def _stop(self) -> None:
+        self._paused_at = None
         if self.speaking:
             self.speaking = False
             self._note("stop")
+
+    def pause_speech(self) -> None:
+        """What is due waits, and so does everyone who plays."""
+        if self.speaking and self._paused_at is None:
+            self._paused_at = self._loop.time()
+            self._note("pause")
+
+    def resume_speech(self) -> None:
+        """Everything that was due is due later."""
+        if self._paused_at is not None:
+            now = self._loop.time()
+            later = now - self._paused_at
+            self._due = [due + later if due > self._paused_at else due for due in self._due]
+            self._free_at = max(self._free_at, self._paused_at) + later
+            self._paused_at = None
+            self._note("resume")
 
     def show_alert(self, status: str, message: str, emotion: str = "sad") -> None:
         """alert."""

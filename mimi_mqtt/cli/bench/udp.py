@@ -139,7 +139,7 @@ class _Ordered:
     """A session that stops at the ordered frame."""
 
     def __init__(self, counter: _Counter) -> None:
-        self._jitter = JitterBuffer(0.12)
+        self._jitter = JitterBuffer[bytes](0.12)
         self._counter = counter
 
     def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:

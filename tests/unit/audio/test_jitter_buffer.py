@@ -10,13 +10,13 @@ def packet(sequence: int) -> bytes:
     return sequence.to_bytes(4, "big")
 
 
-def push(buffer: JitterBuffer, *sequences: int, now: float = 0.0) -> None:
+def push(buffer: JitterBuffer[bytes], *sequences: int, now: float = 0.0) -> None:
     for sequence in sequences:
         buffer.push(sequence, packet(sequence), now)
 
 
 def test_packets_in_order_are_not_delayed() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     for sequence in range(1, 20):
         push(buffer, sequence)
         assert buffer.pop(0.0) == [packet(sequence)]
@@ -24,7 +24,7 @@ def test_packets_in_order_are_not_delayed() -> None:
 
 
 def test_a_swapped_pair_comes_out_in_order() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, 1, 3)
     assert buffer.pop(0.0) == [packet(1)]
     push(buffer, 2, now=0.05)
@@ -33,7 +33,7 @@ def test_a_swapped_pair_comes_out_in_order() -> None:
 
 
 def test_a_missing_packet_is_lost_after_the_wait() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, 1)
     push(buffer, 3, now=1.0)
     push(buffer, 4, now=1.06)
@@ -47,7 +47,7 @@ def test_a_missing_packet_is_lost_after_the_wait() -> None:
 
 
 def test_a_second_gap_is_as_old_as_the_packet_behind_it() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, 1)
     push(buffer, 3, now=1.0)
     push(buffer, 5, now=1.05)
@@ -57,7 +57,7 @@ def test_a_second_gap_is_as_old_as_the_packet_behind_it() -> None:
 
 
 def test_losses_before_the_first_packet_are_waited_for_but_not_reported() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, 3)
     assert buffer.pop(0.05) == []
     assert buffer.pop(0.12) == [packet(3)]
@@ -65,7 +65,7 @@ def test_losses_before_the_first_packet_are_waited_for_but_not_reported() -> Non
 
 
 def test_a_long_outage_is_reported_as_a_bounded_run() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, 1, 400)
     popped = buffer.pop(1.0)
     assert popped == [packet(1)] + [None] * MAX_LOST_RUN + [packet(400)]
@@ -73,7 +73,7 @@ def test_a_long_outage_is_reported_as_a_bounded_run() -> None:
 
 
 def test_no_more_than_a_bounded_number_is_held_behind_a_gap() -> None:
-    buffer = JitterBuffer(1000.0)
+    buffer = JitterBuffer[bytes](1000.0)
     push(buffer, 1)
     push(buffer, *range(3, 4 + MAX_HELD_PACKETS))
     popped = buffer.pop(0.0)
@@ -82,7 +82,7 @@ def test_no_more_than_a_bounded_number_is_held_behind_a_gap() -> None:
 
 
 def test_flush_releases_everything_held() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, 1, 3, 6)
     assert buffer.flush() == [packet(1), None, packet(3), None, None, packet(6)]
     push(buffer, 7)
@@ -90,7 +90,7 @@ def test_flush_releases_everything_held() -> None:
 
 
 def test_reset_drops_what_is_held_and_keeps_the_count() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, 1, 2, 5)
     buffer.reset()
     assert buffer.pop(9.0) == []
@@ -100,7 +100,7 @@ def test_reset_drops_what_is_held_and_keeps_the_count() -> None:
 
 
 def test_what_was_sent_unheard_between_two_turns_is_no_loss() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, 1, 2)
     buffer.pop(0.0)
     buffer.reset()
@@ -111,7 +111,7 @@ def test_what_was_sent_unheard_between_two_turns_is_no_loss() -> None:
 
 
 def test_a_sender_that_starts_over_is_followed_after_a_few_packets() -> None:
-    buffer = JitterBuffer(0.12)
+    buffer = JitterBuffer[bytes](0.12)
     push(buffer, *range(1, 100))
     buffer.pop(0.0)
     push(buffer, *range(1, 20), now=1.0)
@@ -127,7 +127,7 @@ def test_a_sender_that_starts_over_is_followed_after_a_few_packets() -> None:
 def test_whatever_comes_packets_leave_in_order_and_nothing_stays_behind(
     arrivals: list[tuple[int, float]],
 ) -> None:
-    buffer, now = JitterBuffer(0.12), 0.0
+    buffer, now = JitterBuffer[bytes](0.12), 0.0
     taken: list[bytes | None] = []
     for sequence, pause in arrivals:
         now += pause

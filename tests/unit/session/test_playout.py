@@ -286,3 +286,58 @@ async def test_fault_in_one_stream_does_not_silence_the_others(playout: Playout)
     await stream.finish(0)
     await broken_stream.finish(0)
     assert len(device.frames) == 20
+
+
+async def test_a_pause_sends_nothing_and_what_follows_goes_on_from_there(playout: Playout) -> None:
+    device, stream = open_stream(playout)
+    start = now()
+    stream.begin(start)
+    await play(stream, 20)
+    finishing = asyncio.ensure_future(stream.finish(0.1))
+    await asyncio.sleep(0.5)
+    stream.pause()
+    sent = len(device.frames)
+    await asyncio.sleep(10)
+    assert len(device.frames) == sent
+    assert not device.played
+    resumed = now()
+    stream.resume()
+    await finishing
+    assert device.story == [str(index) for index in range(20)]
+    assert [timestamp for _, _, timestamp in device.frames] == [60 * (n + 1) for n in range(20)]
+    # What was on its way when it paused has been played long ago: the rest takes its whole time.
+    assert now() == pytest.approx(resumed + (20 - sent) * FRAME_S + 0.1)
+
+
+async def test_a_pause_ends_with_its_speech(playout: Playout) -> None:
+    device, stream = open_stream(playout)
+    stream.begin(now())
+    await play(stream, 5)
+    stream.pause()
+    stream.flush()
+    stream.begin(now())
+    await play(stream, 1)
+    await asyncio.sleep(1)
+    assert device.story == ["0"]
+
+
+async def test_pausing_and_resuming_without_speech_is_nothing(playout: Playout) -> None:
+    device, stream = open_stream(playout)
+    stream.pause()
+    stream.resume()
+    stream.begin(now())
+    await play(stream, 1)
+    await asyncio.sleep(1)
+    assert device.story == ["0"]
+
+
+async def test_a_paused_speech_that_waits_for_frames_goes_on_with_them(playout: Playout) -> None:
+    device, stream = open_stream(playout)
+    stream.begin(now())
+    stream.pause()
+    await play(stream, 2)
+    await asyncio.sleep(1)
+    assert device.frames == []
+    stream.resume()
+    await asyncio.sleep(1)
+    assert device.story == ["0", "1"]

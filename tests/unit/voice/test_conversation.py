@@ -1,25 +1,17 @@
 """A whole conversation, on virtual time, with scripted providers and a device that plays."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
 from mimi_mqtt.config.settings import AssistantSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.base import ToolCall
-from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.turn import TurnState
+from tests.fakes.scene import scene
 from tests.fakes.voice import (
-    DOWNLINK,
     SILENCE,
     SPEECH,
-    UPLINK,
-    FakeDevice,
-    FakeEar,
-    FakeHearing,
     FakeTools,
     MemoryLog,
     ScriptedLlm,
@@ -32,77 +24,6 @@ from tests.fakes.voice import (
 pytestmark = pytest.mark.virtual_time
 
 WORDS = "The weather is fine today. It will rain tomorrow, they say."
-
-
-class Scene:
-    """One conversation with its surroundings."""
-
-    def __init__(self, with_services: VoiceServices, tools: FakeTools | None = None) -> None:
-        self.services = with_services
-        self.device = FakeDevice()
-        self.tools = tools or FakeTools()
-        self.loop = asyncio.get_running_loop()
-        self.conversation = Conversation(
-            device_id="aa-bb-cc-00-11-22",
-            session_id="s1",
-            uplink=UPLINK,
-            downlink=DOWNLINK,
-            output=self.device,
-            tools=self.tools,
-            services=with_services,
-            language="en",
-        )
-        self._sequence = 0
-
-    @property
-    def ear(self) -> FakeEar:
-        assert isinstance(self.services.hearing, FakeHearing)
-        return self.services.hearing.ears[0]
-
-    @property
-    def records(self) -> list[tuple[str, str, str]]:
-        assert isinstance(self.services.log, MemoryLog)
-        return [(record.outcome, record.heard, record.reply) for record in self.services.log.records]
-
-    def packet(self, opus: bytes) -> None:
-        self._sequence += 1
-        self.conversation.audio(opus, self._sequence, 0, self.loop.time())
-
-    async def send(self, opus: bytes, count: int) -> None:
-        """Sends packets at their real pace."""
-        for _ in range(count):
-            self.packet(opus)
-            await asyncio.sleep(0.06)
-
-    async def say(self, speech: int = 10, silence: int = 13) -> None:
-        await self.send(SPEECH, speech)
-        await self.send(SILENCE, silence)
-
-    async def idle(self) -> None:
-        """Waits until no turn thinks or speaks."""
-        await self.until(lambda: not self.conversation.busy)
-
-    async def until(self, reached: Callable[[], bool]) -> None:
-        """Lets time pass until `reached`; virtual time is patient, but not for ever."""
-        for _ in range(100_000):
-            if reached():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("it never came to that")
-
-
-@asynccontextmanager
-async def scene(
-    with_services: VoiceServices | None = None, tools: FakeTools | None = None
-) -> AsyncIterator[Scene]:
-    made = Scene(with_services or services(), tools)
-    try:
-        yield made
-    finally:
-        await made.conversation.aclose()
-        made.services.encoders.close()
-        ours = {task for task in asyncio.all_tasks() if task.get_name().startswith(("turn-", "reply-"))}
-        assert not ours, "a turn left tasks behind"
 
 
 # ── a turn ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -320,8 +241,8 @@ async def test_stopping_in_auto_mode_before_a_word_rests() -> None:
         assert s.device.events == []
 
 
-async def test_realtime_mode_ends_utterances_by_itself_and_ignores_its_own_voice() -> None:
-    async with scene(services(llm=ScriptedLlm([WORDS]))) as s:
+async def test_realtime_mode_ends_utterances_by_itself_and_is_not_interrupted_unless_wanted() -> None:
+    async with scene(services(llm=ScriptedLlm([WORDS]), voice=VoiceSettings(barge_in_ms=0))) as s:
         s.conversation.listen("realtime")
         await s.say()
         await s.device.until("audio")
@@ -473,7 +394,7 @@ async def test_a_tool_that_ends_the_conversation_does_not_wait_for_itself() -> N
                 await s.conversation.aclose()
                 return "never seen"
 
-        s.conversation._tools = HangUp(hang_up="")
+        s.conversation._answering.tools = HangUp(hang_up="")
         s.conversation.listen("auto")
         await s.say()
         assert s.conversation.state is TurnState.IDLE

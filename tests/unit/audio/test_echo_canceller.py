@@ -1,0 +1,81 @@
+"""The device's own speech is taken out of its microphone."""
+
+import numpy as np
+import pytest
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.echo_canceller import RATE, EchoCanceller
+
+FRAME_MS = 60
+FRAME = RATE * FRAME_MS // 1000
+
+
+def speech_like(seconds: int, seed: int) -> Pcm:
+    noise = np.random.default_rng(seed).normal(0, 3000, seconds * RATE)
+    loudness = 0.1 + np.abs(np.sin(np.arange(seconds * RATE) * (2 * np.pi * 1.7 / RATE)))
+    speech: Pcm = np.clip(noise * loudness, -32768, 32767).astype(np.int16)
+    return speech
+
+
+def room(played: Pcm, delay_ms: int) -> Pcm:
+    taps = np.zeros(RATE // 10)
+    taps[0] = 0.4
+    tail = np.arange(len(taps) - 40)
+    taps[40:] = np.random.default_rng(3).normal(0, 0.04, len(tail)) * np.exp(-tail / 300)
+    echo = np.convolve(played, taps)[: len(played)]
+    return np.concatenate([np.zeros(delay_ms * RATE // 1000), echo])[: len(played)].astype(np.int16)
+
+
+def converse(played: Pcm, heard: Pcm) -> Pcm:
+    """Frame by frame, with three frames on their way to the device."""
+    canceller = EchoCanceller()
+    frames = len(played) // FRAME
+    cleaned = []
+    sent = 0
+    for number in range(frames):
+        while sent < min(frames, number + 4):
+            canceller.played((sent + 1) * FRAME_MS, played[sent * FRAME : (sent + 1) * FRAME])
+            sent += 1
+        frame = heard[number * FRAME : (number + 1) * FRAME]
+        cleaned.append(canceller.clean(frame, (number + 1) * FRAME_MS))
+    return np.concatenate(cleaned)
+
+
+def power_db(pcm: Pcm) -> float:
+    return float(10 * np.log10(np.mean(pcm.astype(np.float64) ** 2) + 1e-3))
+
+
+@pytest.mark.parametrize("delay_ms", [0, 40, 150])
+def test_echo_is_reduced_by_20_db_whatever_the_devices_delay(delay_ms: int) -> None:
+    played = speech_like(4, 1)
+    heard = room(played, delay_ms)
+    cleaned = converse(played, heard)
+    settled = slice(RATE, None)
+    assert power_db(heard[settled]) - power_db(cleaned[settled]) >= 20
+
+
+def test_a_speaker_is_still_heard_over_the_echo() -> None:
+    played, speaker = speech_like(4, 1), speech_like(4, 2)
+    speaker[: 2 * RATE] = 0
+    alone = converse(played, room(played, 40) // 2)
+    together = converse(played, room(played, 40) // 2 + speaker // 2)
+    spoken = slice(int(2.5 * RATE), None)
+    assert power_db(together[spoken]) > power_db(alone[spoken]) + 8
+
+
+def test_what_was_never_played_is_left_as_it_is() -> None:
+    canceller = EchoCanceller()
+    speaker = speech_like(2, 2)
+    cleaned = np.concatenate(
+        [canceller.clean(speaker[at : at + FRAME], 0) for at in range(0, len(speaker) - FRAME + 1, FRAME)]
+    )
+    assert abs(power_db(cleaned[RATE:]) - power_db(speaker[RATE : len(cleaned)])) < 3
+
+
+@pytest.mark.parametrize("timestamp", [1, 60, 59_940, 2**32 - 1])
+def test_any_timestamp_is_taken(timestamp: int) -> None:
+    canceller = EchoCanceller()
+    canceller.played(60, np.ones(FRAME, np.int16))
+    canceller.played(30, np.ones(FRAME, np.int16))  # never goes back
+    canceller.played(60_000, np.ones(FRAME, np.int16))
+    assert len(canceller.clean(np.zeros(FRAME, np.int16), timestamp)) == FRAME
