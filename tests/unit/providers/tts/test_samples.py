@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.errors import ProviderBadAnswer
-from mimi_mqtt.providers.tts.openai import SampleReader
+from mimi_mqtt.providers.tts.samples import SampleReader
 
 SAMPLES = st.lists(st.integers(-32768, 32767), min_size=2, max_size=60)
 PLACES = st.lists(st.integers(0, 500))

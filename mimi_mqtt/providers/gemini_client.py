@@ -1,0 +1,139 @@
+"""What all Gemini providers share: options, the lazily made client, and errors in our own terms.
+
+The `google-genai` package is imported by `GeminiClient.get`, in a thread, and nowhere before. It is given an
+httpx client of ours: with its own it repeats a failed request by itself, seconds later.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+import httpx
+from pydantic import Field, SecretStr
+
+from mimi_mqtt.errors import (
+    ProviderBadAnswer,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+from mimi_mqtt.providers.base import Limits, ProviderOptions, load_package
+from mimi_mqtt.providers.http_status import readable, status_error
+from mimi_mqtt.providers.requirements import demand
+
+if TYPE_CHECKING:
+    from google.genai.client import AsyncClient
+    from google.genai.errors import APIError
+
+OFFICIAL_URL = "https://generativelanguage.googleapis.com"
+
+
+class GeminiOptions(ProviderOptions):
+    """Where the service is and how to be let in; shared by the roles."""
+
+    environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
+        "api_key": ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    }
+    required: ClassVar[tuple[str, ...]] = ("api_key",)
+
+    required: ClassVar[tuple[str, ...]] = ("api_key",)
+
+    api_key: SecretStr | None = None
+    """The key. Empty: the variable GEMINI_API_KEY or GOOGLE_API_KEY."""
+
+    base_url: str = Field(OFFICIAL_URL, pattern=r"^https?://[^/]")
+    """Address of the service, where it isn't Google's own."""
+
+
+class GeminiClient:
+    """The SDK's client, made on first use; one per provider."""
+
+    def __init__(self, name: str, options: GeminiOptions, limits: Limits) -> None:
+        self._name = name
+        self._options = options
+        self._limits = limits
+        self._client: AsyncClient | None = None
+        self._http: httpx.AsyncClient | None = None
+        self._making = asyncio.Lock()
+
+    async def get(self) -> "AsyncClient":
+        """The client. Raises ProviderNotConfigured without the package or the key."""
+        if self._client is None:
+            async with self._making:
+                if self._client is None:
+                    self._client = await asyncio.to_thread(self._make)
+        return self._client
+
+    async def aclose(self) -> None:
+        """Closes the connections; a later `get` makes a new client."""
+        client, self._client = self._client, None
+        http, self._http = self._http, None
+        if client is not None:
+            await client.aclose()
+        if http is not None:
+            await http.aclose()
+
+    def _make(self) -> "AsyncClient":
+        demand(self._name, self._options)
+        load_package("google.genai", self._name, "gemini")
+        from google.genai import Client
+        from google.genai.types import HttpOptions
+
+        self._http = httpx.AsyncClient(timeout=self._limits.timeout_s)
+        options = HttpOptions(
+            base_url=self._options.base_url,
+            api_version="v1beta",  # where Google's guides have speech
+            timeout=round(self._limits.timeout_s * 1000),
+            httpx_async_client=self._http,
+        )
+        key = self._options.api_key
+        return Client(
+            api_key="" if key is None else key.get_secret_value(), vertexai=False, http_options=options
+        ).aio
+
+    @asynccontextmanager
+    async def errors(self) -> AsyncIterator[None]:
+        """Inside, the SDK is used; outside, there are only ProviderErrors."""
+        from google.genai.errors import APIError
+
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise ProviderTimeout(self._name, f"no answer within {self._limits.timeout_s:g} s") from error
+        except httpx.TransportError as error:
+            cause = type(error).__name__
+            where = self._options.base_url
+            raise ProviderUnavailable(self._name, f"can't reach {where}, or it hung up ({cause})") from error
+        except APIError as error:
+            raise self._status_error(error) from error
+        except (ValueError, AttributeError, TypeError, LookupError) as error:
+            # The text of such an error may hold what was said.
+            raise ProviderBadAnswer(
+                self._name, f"the answer has an unknown shape ({type(error).__name__})"
+            ) from error
+
+    def _status_error(self, error: "APIError") -> ProviderError:
+        message = readable(error.message if isinstance(error.message, str) else "", (self._options.api_key,))
+        key = f"set GEMINI_API_KEY or providers.options.{self._name}.api_key"
+        cures = {400: f"if it is the key: {key}", 401: key, 403: key, 404: "see the model names"}
+        headers = error.response.headers if isinstance(error.response, httpx.Response) else {}
+        mapped = status_error(self._name, error.code or 502, message, headers, cures)
+        if isinstance(mapped, ProviderRateLimited) and mapped.retry_after_s is None:
+            mapped.retry_after_s = _retry_delay_s(error.details)
+        return mapped
+
+
+def _retry_delay_s(answer: object) -> float | None:
+    """Seconds from google.rpc.RetryInfo, such as `"retryDelay": "35s"`, within an error's details."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, Iterable) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and delay.endswith("s"):
+            try:
+                return max(0.0, float(delay[:-1]))
+            except ValueError:
+                continue
+    return None

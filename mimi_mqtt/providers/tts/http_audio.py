@@ -1,0 +1,83 @@
+"""One POST whose answer is audio, passed on while it comes: for vendors whose speech is plain HTTP."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+import httpx
+from pydantic import SecretStr
+
+from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.providers.base import Limits, SpeechChunk
+from mimi_mqtt.providers.http_status import readable, status_error
+from mimi_mqtt.providers.plain_http import http_errors
+from mimi_mqtt.providers.tts.samples import SampleReader
+
+_MAX_COMPLAINT_BYTES = 16_384
+
+
+class HttpAudio:
+    """A vendor's HTTP client, made on first use. `cures` says for a status what to do about it."""
+
+    def __init__(
+        self, name: str, limits: Limits, secrets: Sequence[SecretStr | None], cures: Mapping[int, str]
+    ) -> None:
+        self._name = name
+        self._limits = limits
+        self._secrets = secrets
+        self._cures = cures
+        self._client: httpx.AsyncClient | None = None
+        self._making = asyncio.Lock()
+
+    async def get(self) -> httpx.AsyncClient:
+        """The client; made in a thread, as reading the certificates takes a while."""
+        if self._client is None:
+            async with self._making:
+                if self._client is None:
+                    self._client = await asyncio.to_thread(self._make)
+        return self._client
+
+    async def aclose(self) -> None:
+        """Closes the connections; a later `get` makes a new client."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _make(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(timeout=self._limits.timeout_s)
+
+    async def speech(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        sample_rate: int,
+        query: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[SpeechChunk, None]:
+        """The samples (raw, of `sample_rate` Hz, or a WAV file's) that `url` answers with.
+
+        Raises ProviderError kinds.
+        """
+        client = await self.get()
+        samples = SampleReader(self._name, sample_rate)
+        async with (
+            http_errors(self._name, self._limits, httpx.URL(url).host),
+            client.stream("POST", url, headers=headers, content=body, params=query) as answer,
+        ):
+            await self._check(answer)
+            async for piece in answer.aiter_bytes():
+                if (chunk := samples.feed(piece)) is not None:
+                    yield chunk
+            samples.finish()
+
+    async def _check(self, answer: httpx.Response) -> None:
+        if not answer.is_success:
+            complaint = b""
+            async for piece in answer.aiter_bytes():
+                complaint += piece
+                if len(complaint) >= _MAX_COMPLAINT_BYTES:
+                    break
+            message = readable(complaint, self._secrets)
+            raise status_error(self._name, answer.status_code, message, answer.headers, self._cures)
+        kind = answer.headers.get("content-type", "")
+        if kind.startswith(("text/", "application/json")):
+            raise ProviderBadAnswer(self._name, f"answered {kind} instead of audio")
