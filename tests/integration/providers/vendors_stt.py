@@ -1,10 +1,12 @@
 """The rows of speech to text in the contract tests."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tests.integration.providers.row import Vendor
+from tests.models import sherpa, whisper
 from tests.servers.azure_asr import KEY as AZURE_KEY
 from tests.servers.azure_asr import AzureAsrServer
 from tests.servers.deepgram import KEY as DEEPGRAM_KEY
@@ -12,6 +14,7 @@ from tests.servers.deepgram import DeepgramServer
 from tests.servers.funasr import FunAsrServer
 from tests.servers.gemini_asr import KEY as GEMINI_KEY
 from tests.servers.gemini_asr import GeminiAsrServer
+from tests.servers.local_model import LocalModel
 from tests.servers.openai_server import KEY as OPENAI_KEY
 from tests.servers.openai_server import OpenAiServer
 from tests.servers.wyoming_asr import WyomingAsrServer
@@ -41,6 +44,22 @@ def _gemini(url: str) -> Mapping[str, Any]:
     return {"base_url": url, "api_key": GEMINI_KEY}
 
 
+def _local(
+    name: str, make: Callable[[Path], Path], extra: Mapping[str, Any], *, streams: bool = True
+) -> Vendor:
+    """A provider that computes here."""
+    return Vendor(
+        name,
+        partial(LocalModel, make),
+        lambda folder: {"stt_model": folder},
+        {},
+        streams_transcripts=streams,
+        extra=extra,
+        speaks_http=False,
+        remote=False,
+    )
+
+
 STT = (
     Vendor("azure", AzureAsrServer, _azure, {"speech_key": "az-wrong-secret"}, streams_transcripts=False),
     Vendor("groq", OpenAiServer, _groq, {"api_key": "gsk-wrong-secret"}, streams_transcripts=False),
@@ -56,4 +75,7 @@ STT = (
         streams_transcripts=False,
         speaks_http=False,
     ),
+    _local("sherpa_onnx", sherpa.streaming, {"stt_kind": "streaming_nemo_ctc"}),
+    _local("sherpa_onnx:whole", sherpa.offline, {"stt_kind": "nemo_ctc"}, streams=False),
+    _local("faster_whisper", whisper.english, {"stt_device": "cpu"}, streams=False),
 )

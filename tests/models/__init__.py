@@ -1,0 +1,1 @@
+"""Tiny models, made on the spot, that real libraries load and run: what they hear is built in."""
