@@ -64,4 +64,15 @@ _BY_LANGUAGE: Final = {
 
 def apologies(language: str) -> Apologies:
     """For a tag such as `vi` or `zh-CN`; English for a language not known here."""
-    return _BY_LANGUAGE.get(language.replace("_", "-").split("-")[0].lower(), _ENGLISH)
+    return _BY_LANGUAGE[language_of(language)]
+
+
+def language_of(language: str) -> str:
+    """The language in which somebody with this tag is apologised to, such as `zh` for `zh_CN`."""
+    primary = language.replace("_", "-").split("-")[0].lower()
+    return primary if primary in _BY_LANGUAGE else "en"
+
+
+def sentences() -> tuple[str, ...]:
+    """All that is ever spoken of these, for the speech cache."""
+    return tuple(text for known in _BY_LANGUAGE.values() for text in (known.failed, known.no_answer))

@@ -21,6 +21,13 @@ class SpokenSentence:
     end: int
     complete: bool = False
 
+    def break_off(self, frame_ms: int) -> None:
+        """Its speech failed: no frame follows. Of the text stays about what the frames until now have said."""
+        part = self.text[: (self.end - self.begin) * frame_ms // _MS_PER_CHAR]
+        words, space, _ = part.rpartition(" ")
+        self.text = words + space if space else part
+        self.complete = True
+
 
 class Dialogue:
     """One session's memory: the `prompt`, and the last `history_turns` turns."""

@@ -6,13 +6,13 @@ Opus fill `frames`, play-out empties them at the device's pace. Cancelling the r
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Final
 
 from mimi_mqtt.errors import AudioError, ProviderError, ToolError
-from mimi_mqtt.providers.base import ChatMessage, ChatOptions, TextDelta, ToolCall, VoiceOptions
+from mimi_mqtt.providers.base import ChatMessage, ChatOptions, SpeechChunk, TextDelta, ToolCall, VoiceOptions
 from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.dialogue import SpokenSentence
 from mimi_mqtt.voice.emotions import emoji_for, leading_emotion
@@ -66,6 +66,8 @@ class Reply:
         self._mute = False
         self._unspoken = ""
         self._alerted = False
+        if self._services.spoken_apologies is not None:
+            self._services.spoken_apologies.prepare(context.language)
         self.failure: ProviderError | AudioError | None = None
         """The first thing that went wrong."""
         self.rounds: list[ChatMessage] = []
@@ -248,6 +250,25 @@ class Reply:
             self.failure = self.failure or error
             self._mute = True
             self._unspoken += sentence.piece
+            spoken.break_off(self._context.downlink.frame_ms)
+            await self._apologize_aloud(encoder)
+
+    async def _apologize_aloud(self, encoder: ReplyEncoder) -> None:
+        """Nobody can speak now: what was made before is heard instead of silence."""
+        apologies_made = self._services.spoken_apologies
+        speech = apologies_made.speech(self._context.language) if apologies_made is not None else ()
+        if not speech or self.winding_down:
+            return
+        await self._frames.put(
+            Sentence(self._phrases.failed, self._phrases.failed, ("sad", emoji_for("sad")))
+        )
+        try:
+            async with aclosing(encoder.sentence(_played(speech))) as frames:
+                async for frame in frames:
+                    self._context.progress()
+                    await self._frames.put(frame)
+        except AudioError as error:
+            _log.warning("the apology can't be played: %s", error)
 
     async def _play(self) -> None:
         output = self._output
@@ -265,3 +286,9 @@ class Reply:
                 output.begin_speech()
                 self._context.mark("first_audio")
                 await output.play(item)
+
+
+async def _played(speech: Sequence[SpeechChunk]) -> AsyncIterator[SpeechChunk]:
+    """Speech that is there already, as a provider's."""
+    for chunk in speech:
+        yield chunk

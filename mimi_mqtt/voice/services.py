@@ -10,6 +10,7 @@ from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.voice.events import AudioFormat
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.speech import SpeechEncoders
+from mimi_mqtt.voice.spoken_apologies import SpokenApologies
 
 
 class Hears(Protocol):
@@ -76,3 +77,4 @@ class VoiceServices:
     assistant: AssistantSettings
     session: SessionSettings
     timezone: str | None = None
+    spoken_apologies: SpokenApologies | None = None

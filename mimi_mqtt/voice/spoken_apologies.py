@@ -1,0 +1,89 @@
+"""Apologies that are heard although nobody can speak any more: made while text to speech still works.
+
+`pipeline` plays them when every provider failed. The speech cache keeps them over a restart.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final
+
+from mimi_mqtt.config.settings import AssistantSettings
+from mimi_mqtt.errors import ProviderError
+from mimi_mqtt.providers.base import SpeechChunk, TextToSpeech, VoiceOptions
+from mimi_mqtt.voice.apologies import apologies, language_of
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE_S: Final = 60.0
+"""Longest time for making one, over all providers."""
+_AGAIN_AFTER_S: Final = 60.0
+"""When nobody could make it, this long before asking again."""
+
+
+class SpokenApologies:
+    """The sentence for a failed reply in each language asked for, as samples.
+
+    `spare` is asked when `tts` can't: the offline voice, where it isn't a part of `tts` anyway; it is started
+    when it is needed first, and its owner closes it. Make it on the running loop.
+    """
+
+    def __init__(self, tts: TextToSpeech, spare: TextToSpeech | None, assistant: AssistantSettings) -> None:
+        self._tts = tts
+        self._spare = spare
+        self._assistant = assistant
+        self._loop = asyncio.get_running_loop()
+        self._made: dict[str, Sequence[SpeechChunk]] = {}
+        self._not_before: dict[str, float] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def prepare(self, language: str) -> None:
+        """Makes the apology for a tag such as `vi` or `zh-CN` in the background, unless it is there."""
+        known = language_of(language)
+        waits = self._loop.time() < self._not_before.get(known, float("-inf"))
+        if known not in self._made and known not in self._tasks and not waits:
+            task = self._loop.create_task(self._make(known), name=f"apology-{known}")
+            self._tasks[known] = task
+            task.add_done_callback(lambda _: self._tasks.pop(known, None))
+
+    def speech(self, language: str) -> Sequence[SpeechChunk]:
+        """The apology, ready to be played: in another language rather than none; empty in the worst case."""
+        for known in (language_of(language), "en", *self._made):
+            if known in self._made:
+                return self._made[known]
+        return ()
+
+    async def prepared(self) -> None:
+        """Returns when nothing is being made."""
+        while self._tasks:
+            await asyncio.wait([*self._tasks.values()])
+
+    async def aclose(self) -> None:
+        """Ends what is being made; safe to call twice."""
+        tasks = [*self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _make(self, language: str) -> None:
+        self._not_before[language] = self._loop.time() + _AGAIN_AFTER_S
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                self._made[language] = await self._speak(self._tts, language, self._assistant.voice)
+                return
+        except (ProviderError, TimeoutError) as error:
+            _log.info("no apology in %s by %s: %s", language, self._tts.name, error)
+        if self._spare is None:
+            return
+        try:
+            await self._spare.start()
+            self._made[language] = await self._speak(self._spare, language, None)
+        except ProviderError as error:
+            _log.warning("if text to speech fails, nothing will be heard (%s): %s", language, error)
+
+    async def _speak(self, tts: TextToSpeech, language: str, voice: str | None) -> Sequence[SpeechChunk]:
+        options = VoiceOptions(language, voice, self._assistant.speed)
+        async with aclosing(tts.speak(apologies(language).failed, options)) as chunks:
+            return [chunk async for chunk in chunks]
