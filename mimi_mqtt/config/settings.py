@@ -350,6 +350,22 @@ Chain = Annotated[
 ]
 
 
+class PriceSettings(Section):
+    """What one provider costs, in the currency of the whole table."""
+
+    input_per_million: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """A million tokens that a language model reads."""
+
+    output_per_million: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """A million tokens that a language model writes."""
+
+    per_minute: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """A minute of audio that is transcribed."""
+
+    per_million_characters: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """A million characters that are spoken."""
+
+
 class ProviderSettings(Section):
     """Who hears, thinks and speaks. `auto` chooses by the API keys in the environment, else offline."""
 
@@ -370,6 +386,21 @@ class ProviderSettings(Section):
 
     retries: int = Field(1, ge=0, le=5)
     """Further tries at a provider before the next one in the list is asked."""
+
+    hedge_ms: int = Field(0, ge=0, le=60_000)
+    """Hedging: when the first provider of a list has not begun to answer after so much time, in ms, the
+    second is asked too, the first to begin is heard, and the other is stopped. Costs a second request when it
+    happens. Counts from the end of the audio for speech to text. Providers that act themselves, such as
+    home_assistant, are never hedged. 0: off."""
+
+    prices: dict[str, PriceSettings] = Field(default_factory=dict)
+    """What providers cost, by name or name:label, for mimi_provider_cost_total in /metrics, in any one
+    currency: {openai: {input_per_million: 0.4, output_per_million: 1.6}}. Also per_minute of audio for speech
+    to text and per_million_characters for text to speech."""
+
+    cache_mb: int = Field(64, ge=0, le=100_000)
+    """Disk space for short phrases that are said often, in MB, under data_dir/cache: they cost no request and
+    no wait. 0: none are kept."""
 
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of each provider under its name, such as

@@ -16,16 +16,17 @@ from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.config.settings import PriceSettings
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
 from mimi_mqtt.providers.resilience import Limits as Limits
 from mimi_mqtt.providers.resilience import closing_parts, resilient
 from mimi_mqtt.providers.transcription import RecordedTranscription, Recording, TranscriptionWait
 from mimi_mqtt.providers.transcription import Transcript as Transcript
 from mimi_mqtt.providers.transcription import Transcription as Transcription
+from mimi_mqtt.providers.usage import count_audio, count_characters, count_tokens
 
 Role = Literal["vad", "stt", "llm", "tts"]
 
@@ -38,16 +39,23 @@ MAX_ANSWER_CHARS = 100_000
 MAX_TOOL_CALLS = 32
 """Most tool calls in one answer; more is a broken answer."""
 
-_tokens = Counter("mimi_provider_tokens", "Tokens that language models counted.", ["name", "direction"])
-
 
 class ProviderOptions(BaseModel):
     """A vendor's typed options, from `providers.options.<name>`; an unknown key is a configuration error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    environment: ClassVar[Mapping[str, str]] = {}
-    """Options whose value comes from an environment variable where the configuration has none."""
+    environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
+    """Options whose value comes from an environment variable where the configuration has none.
+
+    Of several variables the first that is set counts.
+    """
+
+    required: ClassVar[tuple[str, ...]] = ()
+    """Options without which the provider can't be used; `requirements` tells which are missing."""
+
+    by_preset: ClassVar[bool] = False
+    """Whether `presets` says all this for each name, as these options are many services'."""
 
 
 class Provider(ABC):
@@ -55,6 +63,18 @@ class Provider(ABC):
 
     role: ClassVar[Role]
     Options: ClassVar[type[ProviderOptions]] = ProviderOptions
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Python packages (their import names) that it can't do without, beyond those always installed."""
+
+    extra: ClassVar[str] = ""
+    """What installs `packages`: pip install 'mimi-mqtt[<extra>]'."""
+
+    acts: bool = False
+    """Whether asking may by itself have effects, as with a service that switches lights; never on a guess."""
+
+    price: PriceSettings | None = None
+    """What it costs, if somebody said so; what was used is counted in any case."""
 
     def __init__(self, name: str, options: ProviderOptions, limits: Limits) -> None:
         self.name = name
@@ -179,6 +199,8 @@ class SpeechToText(Provider):
         audio = recording.play(self.capabilities.sample_rate, whole=not self.capabilities.streaming)
         async with closing_parts(self._transcribe(audio, language)) as transcripts:
             async for transcript in transcripts:
+                if transcript.final:
+                    count_audio(self.name, recording.seconds, self.price)
                 yield transcript
                 if transcript.final:
                     return
@@ -228,12 +250,16 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of a dialogue; a `tool` message answers the call `tool_call_id`."""
+    """One message of a dialogue; a `tool` message answers the call `tool_call_id`.
+
+    `images` are JPEG files that the user shows; a model that can't see is not given any.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    images: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,8 +339,7 @@ class LanguageModel(Provider):
         for call in calls:
             yield call
         if usage is not None:
-            _tokens.labels(self.name, "input").inc(usage.input_tokens)
-            _tokens.labels(self.name, "output").inc(usage.output_tokens)
+            count_tokens(self.name, usage.input_tokens, usage.output_tokens, self.price)
             yield usage
 
     @abstractmethod
@@ -389,6 +414,8 @@ class TextToSpeech(Provider):
             async for chunk in chunks:
                 if chunk.pcm.size == 0:
                     continue
+                if not seconds:
+                    count_characters(self.name, len(text), self.price)
                 seconds += chunk.pcm.size / chunk.sample_rate
                 if seconds > MAX_SPEECH_S:
                     raise ProviderBadAnswer(self.name, "the speech does not end")

@@ -2,12 +2,13 @@
 
 Only a request of which nothing was passed on moves to the next provider, except for speech to text, whose
 audio is kept and asked about again. A provider that keeps failing is rested: it is asked last, not never.
+With hedging, the next one is also asked when one is slow to begin; never are two heard.
 """
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,12 +17,7 @@ from typing import Generic, TypeVar
 from prometheus_client import Counter
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.errors import (
-    ProviderError,
-    ProviderNotConfigured,
-    ProviderRateLimited,
-    ProviderUnavailable,
-)
+from mimi_mqtt.errors import ProviderError, ProviderNotConfigured, ProviderUnavailable
 from mimi_mqtt.providers.base import (
     MAX_SPEECH_S,
     ChatMessage,
@@ -42,6 +38,8 @@ from mimi_mqtt.providers.base import (
     speakable,
     speaks,
 )
+from mimi_mqtt.providers.breaker import Breaker, Health
+from mimi_mqtt.providers.hedging import Hedge, race
 from mimi_mqtt.providers.resilience import error_kind, provider_border
 from mimi_mqtt.providers.transcription import Recording
 
@@ -56,38 +54,47 @@ _fallbacks = Counter(
     ["role", "name"],
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Breaker:
-    """When a failing provider is rested: after `failures` in a row, for `rest_s` seconds of `clock`.
-
-    A provider that is not configured is rested at once; one that names its own time (Retry-After) for that
-    long, up to `longest_rest_s`.
-    """
-
-    failures: int = 3
-    rest_s: float = 30.0
-    longest_rest_s: float = 300.0
-    clock: Callable[[], float] = time.monotonic
+_hedges = Counter(
+    "mimi_provider_hedges",
+    "Requests in which this provider was slow to begin and the next one was asked too.",
+    ["role", "name"],
+)
+_hedges_won = Counter(
+    "mimi_provider_hedges_won",
+    "Requests in which this provider was asked second and began first.",
+    ["role", "name"],
+)
 
 
 @dataclass(slots=True)
 class _Member(Generic[P]):
     provider: P
+    health: Health
     started: bool = False
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
-    failures: int = 0
-    rests_until: float = float("-inf")
+
+
+@dataclass(slots=True)
+class _Question(Generic[P, T]):
+    """One request on its way through a chain: who has not been asked yet, how many are, who failed."""
+
+    request: Callable[[P], AsyncGenerator[T, None]]
+    waiting: "deque[_Member[P]]"
+    asked: int = 0
+    errors: list[ProviderError] = field(default_factory=list)
 
 
 class _Members(Generic[P]):
     """The providers of a chain, in order of preference, with their health."""
 
-    def __init__(self, providers: Sequence[P], breaker: Breaker) -> None:
+    def __init__(self, providers: Sequence[P], breaker: Breaker | None, hedge_s: float) -> None:
         self.name = "+".join(provider.name for provider in providers)
         self._role = providers[0].role
-        self._members = [_Member(provider) for provider in providers]
-        self._breaker = breaker
+        self._hedge_s = hedge_s
+        rule = breaker or Breaker()
+        self._members = [
+            _Member(provider, Health(provider.role, provider.name, rule)) for provider in providers
+        ]
 
     async def start(self) -> None:
         """Starts all; who can't is tried again later. Raises ProviderNotConfigured when nobody can."""
@@ -148,39 +155,89 @@ class _Members(Generic[P]):
         *,
         knows: Callable[[P], bool] = lambda provider: True,
         repeatable: bool = False,
+        asked_all: Callable[[], Awaitable[None]] | None = None,
+        begins: Callable[[T], bool] = lambda part: True,
     ) -> AsyncGenerator[T, None]:
-        """The parts of the first `request` that works, among the providers that `knows` picks, if any."""
-        errors: list[ProviderError] = []
-        members = self._in_order(knows)
-        for member in members:
+        """The answer of the first that gives one; those of whom `knows` holds are asked, if there are any.
+
+        `repeatable`: parts that were passed on do not keep the next one from being asked. For hedging:
+        `asked_all` returns when the request is complete, as speech is at its end; `begins` tells the part by
+        which the answer has begun. Raises ProviderError when nobody could answer.
+        """
+        question = _Question(request, deque(self._in_order(knows)))
+        while question.waiting:
             delivered = False
             try:
+                async with aclosing(self._attempt(question, asked_all, begins)) as parts:
+                    async for part in parts:
+                        delivered = True
+                        yield part
+                return
+            except ProviderError:
+                if delivered and not repeatable:
+                    raise
+        raise self._nobody(question.errors) from question.errors[0]
+
+    def _attempt(
+        self,
+        question: _Question[P, T],
+        asked_all: Callable[[], Awaitable[None]] | None,
+        begins: Callable[[T], bool],
+    ) -> AsyncGenerator[T, None]:
+        """The next one's answer, or a race of the next two."""
+        member = question.waiting.popleft()
+        answer = self._ask_one(member, question)
+        rival = question.waiting[0] if question.waiting else None
+        if not self._hedge_s or rival is None or not rival.health.ready:
+            return answer
+        if member.provider.acts or rival.provider.acts:
+            return answer
+
+        async def due() -> None:
+            if asked_all is not None:
+                await asked_all()
+            await asyncio.sleep(self._hedge_s)
+
+        def ask_rival() -> AsyncGenerator[T, None]:
+            question.waiting.remove(rival)
+            _hedges.labels(self._role, member.provider.name).inc()
+            return self._ask_one(rival, question)
+
+        def rescued() -> None:
+            _hedges_won.labels(self._role, rival.provider.name).inc()
+
+        return race(answer, ask_rival, Hedge(due, begins, rescued))
+
+    async def _ask_one(self, member: _Member[P], question: _Question[P, T]) -> AsyncGenerator[T, None]:
+        """The answer of `member`, whose health is kept by it. Raises ProviderError."""
+        delivered = False
+        question.asked += 1
+        with member.health.trying():
+            try:
                 await self._ensure_started(member, member.provider.limits.timeout_s)
-                async with aclosing(request(member.provider)) as parts:
+                async with aclosing(question.request(member.provider)) as parts:
                     async for part in parts:
                         delivered = True
                         yield part
             except ProviderError as error:
                 self._failed(member, error)
-                if delivered and not repeatable:
-                    raise
-                errors.append(error)
-                if member is not members[-1]:
+                question.errors.append(error)
+                if question.waiting or question.asked > 1:
                     _fallbacks.labels(self._role, member.provider.name).inc()
                     logger.info("%s %s gave way: %s", self._role, member.provider.name, error_kind(error))
-            except GeneratorExit:
+                raise
+            except (GeneratorExit, asyncio.CancelledError):
                 if delivered:
                     self._worked(member)
                 raise
             else:
                 self._worked(member)
-                return
-        raise self._nobody(errors) from errors[0]
+            finally:
+                question.asked -= 1
 
     def _in_order(self, knows: Callable[[P], bool]) -> list[_Member[P]]:
         able = [member for member in self._members if knows(member.provider)] or self._members
-        now = self._breaker.clock()
-        return sorted(able, key=lambda member: member.rests_until > now)
+        return sorted(able, key=lambda member: not member.health.ready)
 
     def _nobody(self, errors: Sequence[ProviderError]) -> ProviderError:
         if len(errors) == 1:
@@ -188,29 +245,23 @@ class _Members(Generic[P]):
         return ProviderUnavailable(self.name, "nobody could answer: " + "; ".join(map(str, errors)))
 
     def _worked(self, member: _Member[P]) -> None:
-        if member.failures >= self._breaker.failures:
+        if member.health.worked():
             logger.info("%s %s works again", self._role, member.provider.name)
-        member.failures = 0
-        member.rests_until = float("-inf")
 
     def _failed(self, member: _Member[P], error: ProviderError) -> None:
-        member.failures += 1
-        rest_s = self._breaker.rest_s if member.failures >= self._breaker.failures else 0.0
-        if isinstance(error, ProviderNotConfigured):
-            rest_s = self._breaker.rest_s
-        elif isinstance(error, ProviderRateLimited) and error.retry_after_s is not None:
-            rest_s = max(rest_s, min(error.retry_after_s, self._breaker.longest_rest_s))
-        if rest_s:
-            member.rests_until = self._breaker.clock() + rest_s
+        if rest_s := member.health.failed(error):
             logger.warning("%s: resting for %.0f s after %s", self._role, rest_s, error)
 
 
 class SttChain(SpeechToText):
     """Speech to text by the first of `members` that works; those that know the language are preferred."""
 
-    def __init__(self, members: Sequence[SpeechToText], breaker: Breaker | None = None) -> None:
-        self._members = _Members(members, breaker or Breaker())
+    def __init__(
+        self, members: Sequence[SpeechToText], breaker: Breaker | None = None, hedge_s: float = 0.0
+    ) -> None:
+        self._members = _Members(members, breaker, hedge_s)
         super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.acts = any(member.acts for member in members)
         first = members[0].capabilities
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
@@ -233,6 +284,8 @@ class SttChain(SpeechToText):
             lambda member: member.listen(recording, language),
             knows=lambda member: speaks(member.capabilities.languages, language),
             repeatable=True,
+            asked_all=recording.until_ended,
+            begins=lambda transcript: transcript.final,
         )
 
     async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
@@ -248,9 +301,12 @@ class SttChain(SpeechToText):
 class LlmChain(LanguageModel):
     """The first of `members` that begins to answer."""
 
-    def __init__(self, members: Sequence[LanguageModel], breaker: Breaker | None = None) -> None:
-        self._members = _Members(members, breaker or Breaker())
+    def __init__(
+        self, members: Sequence[LanguageModel], breaker: Breaker | None = None, hedge_s: float = 0.0
+    ) -> None:
+        self._members = _Members(members, breaker, hedge_s)
         super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.acts = any(member.acts for member in members)
 
     async def start(self) -> None:
         """Starts all. Raises ProviderNotConfigured when none starts."""
@@ -282,10 +338,13 @@ class LlmChain(LanguageModel):
 class TtsChain(TextToSpeech):
     """The first of `members` that begins to speak; those that know the language are preferred."""
 
-    def __init__(self, members: Sequence[TextToSpeech], breaker: Breaker | None = None) -> None:
-        self._members = _Members(members, breaker or Breaker())
+    def __init__(
+        self, members: Sequence[TextToSpeech], breaker: Breaker | None = None, hedge_s: float = 0.0
+    ) -> None:
+        self._members = _Members(members, breaker, hedge_s)
         self._first = members[0]
         super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.acts = any(member.acts for member in members)
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = TtsCapabilities(members[0].capabilities.streaming, languages)
 

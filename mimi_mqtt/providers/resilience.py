@@ -8,8 +8,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -41,6 +42,8 @@ _first_result = Histogram(
     ["role", "name"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0),
 )
+
+_watched: ContextVar[list[float] | None] = ContextVar("first results", default=None)
 
 _KINDS: dict[type[ProviderError], str] = {
     ProviderNotConfigured: "not_configured",
@@ -109,6 +112,17 @@ class RequestWait(Generic[T]):
         return time.perf_counter() - self._began
 
 
+@contextmanager
+def first_results() -> Iterator[list[float]]:
+    """Collects the seconds to the first result of each request made inside, also by tasks begun there."""
+    seconds: list[float] = []
+    token = _watched.set(seconds)
+    try:
+        yield seconds
+    finally:
+        _watched.reset(token)
+
+
 @asynccontextmanager
 async def provider_border(name: str, limits: Limits) -> AsyncIterator[None]:
     """Inside, a vendor's code runs; outside, there are only ProviderErrors (and cancellation)."""
@@ -154,6 +168,8 @@ async def _one_try(
             if not measured and (seconds := wait.seconds_to(part)) is not None:
                 measured = True
                 _first_result.labels(role, name).observe(seconds)
+                if (watched := _watched.get()) is not None:
+                    watched.append(seconds)
             yield part
 
 

@@ -81,6 +81,11 @@ class Recording:
         """Whether all audio is there."""
         return self.ended_at is not None
 
+    @property
+    def seconds(self) -> float:
+        """Length of what has been recorded, in seconds."""
+        return sum(chunk.size for chunk in self._chunks) / self.sample_rate
+
     def push(self, pcm: Pcm) -> None:
         """Adds a copy of `pcm`; what does not fit, or comes after the end, is dropped."""
         kept = pcm[: self._room].copy()
@@ -114,9 +119,13 @@ class Recording:
 
     async def whole(self) -> Pcm:
         """All of the audio, once it has ended."""
+        await self.until_ended()
+        return np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.int16)
+
+    async def until_ended(self) -> None:
+        """Waits for the end of the audio."""
         while not self.ended:
             await self._change()
-        return np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.int16)
 
     async def _change(self) -> None:
         self._changed.clear()

@@ -24,7 +24,8 @@ from mimi_mqtt.providers.base import (
     Transcript,
     VoiceOptions,
 )
-from mimi_mqtt.providers.fallback import Breaker, LlmChain, SttChain, TtsChain
+from mimi_mqtt.providers.breaker import Breaker
+from mimi_mqtt.providers.fallback import LlmChain, SttChain, TtsChain
 from tests.unit.providers.fakes import IMPATIENT, FakeLlm, FakeStt, FakeTts, chunk, collect, metric, pcm
 
 ONE_TRY = Limits(timeout_s=5.0, retries=0, backoff_s=0.0)

@@ -1,0 +1,88 @@
+"""The circuit breaker of a provider: when one that keeps failing is rested, and how it comes back.
+
+Closed, it is asked as ever. After failures in a row it rests. When the rest is over it is half open: one
+request at a time tries it; success closes the breaker, failure rests it again.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client import Gauge
+
+from mimi_mqtt.errors import ProviderError, ProviderNotConfigured, ProviderRateLimited
+
+_resting = Gauge(
+    "mimi_provider_resting",
+    "1 from when a provider is rested for its failures until it works again.",
+    ["role", "name"],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a failing provider is rested: after `failures` in a row, for `rest_s` seconds of `clock`.
+
+    A provider that is not configured is rested at once; one that names its own time (Retry-After) for that
+    long, up to `longest_rest_s`.
+    """
+
+    failures: int = 3
+    rest_s: float = 30.0
+    longest_rest_s: float = 300.0
+    clock: Callable[[], float] = time.monotonic
+
+
+class Health:
+    """One provider's place in the breaker."""
+
+    def __init__(self, role: str, name: str, breaker: Breaker) -> None:
+        self._breaker = breaker
+        self._failures = 0
+        self._rests_until: float | None = None
+        self._probing = False
+        self._gauge = _resting.labels(role, name)
+        self._gauge.set(0)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is to be asked in its turn: it works, or its rest is over and nobody is trying it."""
+        if self._rests_until is None:
+            return True
+        return not self._probing and self._breaker.clock() >= self._rests_until
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Surrounds a request, so that only one at a time tries a provider whose rest is over."""
+        tries = self._rests_until is not None and not self._probing
+        self._probing |= tries
+        try:
+            yield
+        finally:
+            if tries:
+                self._probing = False
+
+    def worked(self) -> bool:
+        """A request succeeded; whether the provider had been resting."""
+        recovered = self._rests_until is not None
+        self._failures = 0
+        self._rests_until = None
+        self._gauge.set(0)
+        return recovered
+
+    def failed(self, error: ProviderError) -> float:
+        """A request failed; for how long the provider rests, in seconds, 0 when it does not."""
+        self._failures += 1
+        rest_s = self._breaker.rest_s if self._failures >= self._breaker.failures else 0.0
+        if isinstance(error, ProviderNotConfigured):
+            rest_s = self._breaker.rest_s
+        elif isinstance(error, ProviderRateLimited) and error.retry_after_s is not None:
+            rest_s = max(rest_s, min(error.retry_after_s, self._breaker.longest_rest_s))
+        if self._rests_until is not None:
+            # Its trial failed, or it was asked while it rested because nobody else was left.
+            rest_s = max(rest_s, self._breaker.rest_s)
+        if rest_s:
+            self._rests_until = self._breaker.clock() + rest_s
+            self._gauge.set(1)
+        return rest_s

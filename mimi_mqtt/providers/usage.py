@@ -1,0 +1,43 @@
+"""What was used of each provider, and what that costs by `providers.prices`.
+
+Counted when the vendor has done it: tokens as it says, audio at its final transcript, characters at the first
+sound of their speech. A request that was given up before is not counted, though some vendors bill it.
+"""
+
+from prometheus_client import Counter
+
+from mimi_mqtt.config.settings import PriceSettings
+
+_tokens = Counter("mimi_provider_tokens", "Tokens that language models counted.", ["name", "direction"])
+_audio = Counter("mimi_provider_audio_seconds", "Seconds of audio that were transcribed.", ["name"])
+_characters = Counter("mimi_provider_characters", "Characters that were spoken.", ["name"])
+_cost = Counter(
+    "mimi_provider_cost",
+    "What requests cost by the price table, in its currency; providers without a price are absent.",
+    ["role", "name"],
+)
+
+_MILLION = 1_000_000
+
+
+def count_tokens(name: str, input_tokens: int, output_tokens: int, price: PriceSettings | None) -> None:
+    """An answer of the language model `name`."""
+    _tokens.labels(name, "input").inc(input_tokens)
+    _tokens.labels(name, "output").inc(output_tokens)
+    if price is not None:
+        read, written = input_tokens * price.input_per_million, output_tokens * price.output_per_million
+        _cost.labels("llm", name).inc((read + written) / _MILLION)
+
+
+def count_audio(name: str, seconds: float, price: PriceSettings | None) -> None:
+    """An utterance that `name` has transcribed."""
+    _audio.labels(name).inc(seconds)
+    if price is not None:
+        _cost.labels("stt", name).inc(seconds / 60 * price.per_minute)
+
+
+def count_characters(name: str, characters: int, price: PriceSettings | None) -> None:
+    """A sentence that `name` speaks."""
+    _characters.labels(name).inc(characters)
+    if price is not None:
+        _cost.labels("tts", name).inc(characters * price.per_million_characters / _MILLION)
