@@ -1,7 +1,8 @@
 """The sentences of the offline assistant as a JSGF grammar, in American English spelling.
 
 Every word is in the dictionary of pocketsphinx's English model. What the assistant is to hear reliably is a
-sentence here; anything else is left to the general model. Numbers end at 999 and at thousands, since a large
+sentence here; anything else is left to the general model. Levels are mostly round, and weighted so: without
+that a noisy "forty" is heard as "forty eight". Numbers end at 999 and at thousands, since a large
 grammar is slow: this one takes 50 ms to compile and a twelfth of real time to search.
 """
 
@@ -38,7 +39,8 @@ grammar commands;
   | what day is it [today] | what day is today | tell me the date | what year is it | what month is it;
 
 <level> = volume | brightness;
-<percent> = <small> | a hundred | one hundred;
+<round> = zero | five | ten | fifteen | <tens> [five] | a hundred | one hundred;
+<percent> = /0.999/ <round> | /0.001/ <small>;
 <set_level> = (set | turn) the <level> to <percent> [percent] | set <level> to <percent> [percent]
   | (maximum | minimum | full) <level> | mute | mute the (sound | volume);
 <change_level> = turn (the <level> | it) (up | down) | turn (up | down) the <level>
