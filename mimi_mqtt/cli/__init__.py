@@ -16,6 +16,7 @@ _COMMANDS = {
     "serve": "run the server",
     "device": "talk to a server as a simulated device",
     "devices": "list, allow and revoke devices",
+    "providers": "list speech and language providers, what they need, and test one",
     "doctor": "check this machine, the network and the providers",
     "config": "print a commented broker.yaml with every setting and its default",
     "bench": "measure speed and memory",

@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import stat
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,7 @@ from typing import Literal
 import httpx
 
 from mimi_mqtt.config import BindAddress, Settings, load_settings
-from mimi_mqtt.errors import MimiError, ProviderError, StartupError
+from mimi_mqtt.errors import MimiError, ProviderError, ProviderTimeout, StartupError
 from mimi_mqtt.log import setup_logging
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 
@@ -220,28 +219,19 @@ async def _conversation(settings: Settings, address: str) -> Finding:
 
 async def _provider(settings: Settings, role: Literal["vad", "stt", "llm", "tts"]) -> Finding:
     """Starts the provider of `role` and really asks it for something small."""
+    from mimi_mqtt.cli.providers import timings
+    from mimi_mqtt.providers.overview import attempt
     from mimi_mqtt.providers.registry import build, resolve
 
     names = ", ".join(resolve(role, settings.providers, os.environ))
     what = f"{role} ({names})"
-    provider = None
     try:
-        began = time.monotonic()
-        provider = build(role, settings.providers, os.environ)
-        await provider.start()
-        started = time.monotonic()
-        async with asyncio.timeout(_PROVIDER_TIMEOUT_S):
-            answer = await provider.check()
-        start_ms, answer_ms = (started - began) * 1000, (time.monotonic() - started) * 1000
-        return Finding("ok", what, f"{answer}; started in {start_ms:.0f} ms, answered in {answer_ms:.0f} ms")
-    except TimeoutError:
-        return Finding(
-            "fail", what, f"no answer in {_PROVIDER_TIMEOUT_S:.0f} s", "is its server running and reachable?"
-        )
+        trial = await attempt(build(role, settings.providers, os.environ), _PROVIDER_TIMEOUT_S)
+        return Finding("ok", what, f"{trial.said}; {timings(trial)}")
+    except ProviderTimeout as error:
+        return Finding("fail", what, str(error), "is its server running and reachable?")
     except ProviderError as error:
-        return Finding("fail", what, str(error), f"see providers.{role} and providers.options in broker.yaml")
+        cure = f"see providers.{role} in broker.yaml, and `mimi-mqtt providers`"
+        return Finding("fail", what, str(error), cure)
     except MimiError as error:
         return Finding("fail", what, str(error))
-    finally:
-        if provider is not None:
-            await provider.aclose()

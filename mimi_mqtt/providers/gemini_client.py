@@ -38,8 +38,6 @@ class GeminiOptions(ProviderOptions):
     }
     required: ClassVar[tuple[str, ...]] = ("api_key",)
 
-    required: ClassVar[tuple[str, ...]] = ("api_key",)
-
     api_key: SecretStr | None = None
     """The key. Empty: the variable GEMINI_API_KEY or GOOGLE_API_KEY."""
 

@@ -63,6 +63,7 @@ class AzureSttOptions(ProviderOptions):
         "speech_key": "AZURE_SPEECH_KEY",
         "speech_region": "AZURE_SPEECH_REGION",
     }
+    required: ClassVar[tuple[str, ...]] = ("speech_key", "speech_region")
 
     speech_key: SecretStr | None = None
     """Key of the Speech resource. Empty: the variable AZURE_SPEECH_KEY."""

@@ -61,6 +61,8 @@ class FasterWhisper(SpeechToText):
     """Decodes whole utterances in threads of its own; the library lets go of the interpreter meanwhile."""
 
     Options = FasterWhisperOptions
+    packages = ("faster_whisper",)
+    extra = "faster-whisper"
     capabilities = SttCapabilities(streaming=False)
 
     def __init__(self, name: str, options: FasterWhisperOptions, limits: Limits) -> None:
@@ -98,7 +100,7 @@ class FasterWhisper(SpeechToText):
                 f"{folder} has no {' and no '.join(lacking)}: set {where} to the folder of a model, such as "
                 "a copy of huggingface.co/Systran/faster-whisper-base",
             )
-        package = load_package("faster_whisper", self.name, "faster-whisper")
+        package = load_package("faster_whisper", self.name, self.extra)
         options = self._options
         try:
             return package.WhisperModel(

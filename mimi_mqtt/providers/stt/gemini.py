@@ -47,6 +47,8 @@ class GeminiSpeechToText(SpeechToText):
     """`POST /v1beta/models/{model}:streamGenerateContent` with a WAV file inline."""
 
     Options = GeminiSttOptions
+    packages = ("google.genai",)
+    extra = "gemini"
     # The file is sent when the speaker is done; only the text is streamed.
     capabilities = SttCapabilities(streaming=False)
 

@@ -30,6 +30,8 @@ class OpenAiSpeechToText(SpeechToText):
     """`POST /audio/transcriptions`, with server-sent events where the model streams."""
 
     Options = OpenAiSttOptions
+    packages = ("openai",)
+    extra = "openai"
     # The file is sent when the speaker is done; only the text is streamed.
     capabilities = SttCapabilities(streaming=False)
 

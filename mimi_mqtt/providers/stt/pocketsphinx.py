@@ -42,6 +42,8 @@ class PocketSphinx(SpeechToText):
     """
 
     Options = PocketSphinxOptions
+    packages = ("pocketsphinx",)
+    extra = "offline"
     capabilities = SttCapabilities(streaming=True, languages=frozenset({_LANGUAGE}))
 
     def __init__(self, name: str, options: PocketSphinxOptions, limits: Limits) -> None:

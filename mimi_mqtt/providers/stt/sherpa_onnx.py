@@ -83,6 +83,8 @@ class SherpaOnnx(SpeechToText):
     """Decodes in threads of its own; the library lets go of the interpreter while it does."""
 
     Options = SherpaOnnxOptions
+    packages = ("sherpa_onnx",)
+    extra = "sherpa-onnx"
     _proven: ClassVar[set[tuple[object, ...]]] = set()
     """What this process may load, as it was loaded before."""
 
@@ -104,7 +106,7 @@ class SherpaOnnx(SpeechToText):
         demand(self.name, self._options)
         async with self._loading:
             if self._recognizer is None and self._options.stt_model is not None:
-                package = await asyncio.to_thread(load_package, "sherpa_onnx", self.name, "sherpa-onnx")
+                package = await asyncio.to_thread(load_package, "sherpa_onnx", self.name, self.extra)
                 model = self._find(self._options.stt_model)
                 if (state := _state(model, self._options.stt_language)) not in self._proven:
                     await self._probe(str(self._options.stt_model))

@@ -49,6 +49,8 @@ class WyomingSpeechToText(SpeechToText):
     """Audio goes up while the speaker speaks; servers that stream their transcript are shown as they do."""
 
     Options = WyomingSttOptions
+    packages = ("wyoming",)
+    extra = "wyoming"
     capabilities = SttCapabilities(streaming=True)
 
     def __init__(self, name: str, options: WyomingSttOptions, limits: Limits) -> None:
@@ -61,7 +63,7 @@ class WyomingSpeechToText(SpeechToText):
 
     def _load(self) -> None:
         for module in ("wyoming.asr", "wyoming.audio", "wyoming.error", "wyoming.event"):
-            load_package(module, self.name, "wyoming")
+            load_package(module, self.name, self.extra)
 
     async def _transcribe(
         self, audio: AsyncIterator[Pcm], language: str | None

@@ -38,7 +38,7 @@ class AzureTtsOptions(ProviderOptions):
         "speech_region": "AZURE_SPEECH_REGION",
     }
 
-    required: ClassVar[tuple[str, ...]] = ("speech_key",)
+    required: ClassVar[tuple[str, ...]] = ("speech_key", "speech_region")
 
     speech_key: SecretStr | None = None
     """Key of the Speech resource. Empty: the variable AZURE_SPEECH_KEY."""

@@ -26,8 +26,6 @@ from mimi_mqtt.providers.http_status import status_error
 from mimi_mqtt.providers.tts.microsoft import LANGUAGES, rate_for, voice_for
 from mimi_mqtt.providers.tts.mp3 import Mp3Decoder, load_av
 
-_EXTRA = "edge"
-
 
 class EdgeOptions(ProviderOptions):
     """Options of `providers.options.edge`."""
@@ -46,6 +44,8 @@ class EdgeTextToSpeech(TextToSpeech):
     """One WebSocket a sentence, made and driven by `edge_tts.Communicate`."""
 
     Options = EdgeOptions
+    packages = ("edge_tts", "av")
+    extra = "edge"
     capabilities = TtsCapabilities(streaming=True, languages=LANGUAGES)
 
     def __init__(self, name: str, options: EdgeOptions, limits: Limits) -> None:
@@ -63,7 +63,7 @@ class EdgeTextToSpeech(TextToSpeech):
         return self._packages
 
     def _load(self) -> tuple[ModuleType, ModuleType]:
-        return load_package("edge_tts", self.name, _EXTRA), load_av(self.name, _EXTRA)
+        return load_package("edge_tts", self.name, self.extra), load_av(self.name, self.extra)
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         edge_tts, av = await self._loaded()

@@ -70,6 +70,8 @@ class Espeak(TextToSpeech):
     """espeak-ng in a thread of its own; every sentence is made whole and passed on in chunks of 200 ms."""
 
     Options = EspeakOptions
+    packages = ("espeakng_loader",)
+    extra = "offline"
     capabilities = TtsCapabilities(
         streaming=False,
         languages=frozenset(_LANGUAGES.split()),
@@ -101,7 +103,7 @@ class Espeak(TextToSpeech):
 
     def _load(self) -> Engine:
         try:
-            return shared_engine(load_package("espeakng_loader", self.name, "offline"))
+            return shared_engine(load_package("espeakng_loader", self.name, self.extra))
         except EspeakFailure as error:
             raise ProviderNotConfigured(
                 self.name, f"{error}: reinstall it with pip install --force-reinstall espeakng-loader"

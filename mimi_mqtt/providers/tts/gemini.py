@@ -43,6 +43,8 @@ class GeminiTextToSpeech(TextToSpeech):
     """`streamGenerateContent` that answers with audio; the languages are the model's to hear."""
 
     Options = GeminiTtsOptions
+    packages = ("google.genai",)
+    extra = "gemini"
     capabilities = TtsCapabilities(streaming=True)
 
     def __init__(self, name: str, options: GeminiTtsOptions, limits: Limits) -> None:

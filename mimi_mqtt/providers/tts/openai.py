@@ -44,6 +44,8 @@ class OpenAiTextToSpeech(TextToSpeech):
     """`POST /audio/speech` with a streamed answer."""
 
     Options = OpenAiTtsOptions
+    packages = ("openai",)
+    extra = "openai"
     capabilities = TtsCapabilities(streaming=True)
 
     def __init__(self, name: str, options: OpenAiTtsOptions, limits: Limits) -> None:

