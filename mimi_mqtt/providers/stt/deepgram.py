@@ -127,7 +127,7 @@ class DeepgramSpeechToText(SpeechToText):
         }
         await self.start()
         key = self._options.api_key
-        heard = _Heard(self.name, hint)
+        heard = Heard(self.name, hint)
         async with (
             open_socket(
                 self.name,
@@ -149,7 +149,7 @@ class DeepgramSpeechToText(SpeechToText):
             yield heard.final()
 
 
-async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: "_Heard") -> None:
+async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: "Heard") -> None:
     async for chunk in or_idle(byte_chunks(audio), _IDLE_S):
         await connection.send(_KEEP_ALIVE if chunk is None else chunk)
     heard.all_sent = True
@@ -157,7 +157,7 @@ async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: 
         await connection.send(message)
 
 
-class _Heard:
+class Heard:
     """What was understood so far: pieces that stay, and one that may still change."""
 
     def __init__(self, name: str, hint: str) -> None:

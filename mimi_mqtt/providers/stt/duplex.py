@@ -31,6 +31,7 @@ async def sending(send: Coroutine[object, object, None], hang_up: Callable[[], N
         if not task.done():
             task.cancel()
             await asyncio.wait([task])
+        send.close()  # it may not even have begun
         if not task.cancelled():
             task.exception()  # seen: the body has its answer, or the same error
 

@@ -75,7 +75,7 @@ class FunAsr(SpeechToText):
     ) -> AsyncGenerator[Transcript, None]:
         await self.start()
         hint = language.replace("_", "-").partition("-")[0].lower() if language else None
-        heard = _Heard(self.name, self._options.stt_mode)
+        heard = Heard(self.name, self._options.stt_mode)
         wait = _Wait(self._options.stt_quiet_ms / 1000)
         async with (
             open_socket(self.name, self._options.url, subprotocols=["binary"], tls=self._tls) as connection,
@@ -97,7 +97,7 @@ class FunAsr(SpeechToText):
         connection: ClientConnection,
         audio: AsyncIterator[Pcm],
         hint: str | None,
-        heard: "_Heard",
+        heard: "Heard",
         wait: "_Wait",
     ) -> None:
         rate, frames = self.capabilities.sample_rate, self._options.stt_chunk_frames
@@ -160,7 +160,7 @@ class _Message(BaseModel):
     error: str = ""
 
 
-class _Heard:
+class Heard:
     """What was understood so far: the second pass's pieces, and what the first has beyond them."""
 
     def __init__(self, name: str, mode: str) -> None:
@@ -212,11 +212,14 @@ class _Heard:
     def _judge(self, message: _Message) -> None:
         """Whether that was the last one. `is_final` means the end with servers in C++, and with those in
         Python that the speaker still speaks; with both it changes at the end."""
-        if not self.ended:
-            self._usual = message.is_final if self._usual is None else self._usual
-        elif self._mode == "offline":
+        quick = message.mode == "2pass-online"  # which is never the last
+        if self._usual is None and (quick or not self.ended):
+            self._usual = message.is_final
+        if not self.ended or quick:
+            return
+        if self._mode == "offline":
             self.complete = True
-        elif self._mode == "online" or not message.mode.endswith("online"):
+        else:
             self.complete = message.is_final != (self._usual or False)
 
     def _unmarked(self, text: str) -> str:

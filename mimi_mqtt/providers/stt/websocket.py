@@ -58,7 +58,7 @@ async def open_socket(
             connection.transport.close()
     except InvalidStatus as error:
         response = error.response
-        message = readable(response.body or b"", secrets)
+        message = readable(bytes(response.body or b""), secrets)
         if response.status_code < 400:
             raise ProviderBadAnswer(
                 name, f"{_place(url)} is no WebSocket service (HTTP {response.status_code})"
