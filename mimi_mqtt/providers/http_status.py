@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from mimi_mqtt.errors import ProviderError, ProviderRateLimited, ProviderRefused, ProviderUnavailable
 
 _MESSAGE_CHARS = 200
-_MESSAGE_KEYS = ("message", "detail", "err_msg", "error_description", "error", "reason", "description")
+_MESSAGE_KEYS = ("message", "msg", "detail", "err_msg", "error_description", "error", "reason", "description")
 
 
 def status_error(

@@ -1,11 +1,10 @@
-"""What the three OpenAI providers share: options, the lazily made client, and errors in our own terms.
+"""What the providers over OpenAI's protocol share: options, the lazily made client, errors in our own terms.
 
 The `openai` package is imported by `OpenAiClient.get`, in a thread, and nowhere before.
 """
 
 import asyncio
 import json
-import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar
@@ -15,13 +14,15 @@ from pydantic import Field, SecretStr
 from mimi_mqtt.errors import (
     ProviderBadAnswer,
     ProviderError,
-    ProviderNotConfigured,
     ProviderRateLimited,
     ProviderRefused,
     ProviderTimeout,
     ProviderUnavailable,
 )
 from mimi_mqtt.providers.base import Limits, ProviderOptions, load_package
+from mimi_mqtt.providers.http_status import readable, status_error
+from mimi_mqtt.providers.presets import preset
+from mimi_mqtt.providers.requirements import demand, variables
 
 if TYPE_CHECKING:
     from openai import APIError, APIStatusError, AsyncOpenAI
@@ -31,30 +32,28 @@ OFFICIAL_URL = "https://api.openai.com/v1"
 # Servers in the house want no key, but the client wants one.
 _PLACEHOLDER_KEY = "none"
 
-_MESSAGE_CHARS = 200
+_AZURE_V1 = "/openai/v1"
 
 
 class OpenAiOptions(ProviderOptions):
     """Where the service is and how to be let in; shared by the roles."""
 
-    environment: ClassVar[Mapping[str, str]] = {
-        "api_key": "OPENAI_API_KEY",
-        "base_url": "OPENAI_BASE_URL",
-        "organization": "OPENAI_ORG_ID",
-        "project": "OPENAI_PROJECT_ID",
-    }
+    by_preset: ClassVar[bool] = True
 
     base_url: str | None = Field(None, pattern=r"^https?://[^/]")
-    """Address of a compatible server, such as http://localhost:1234/v1. Empty: OpenAI itself."""
+    """Address of the service, such as http://localhost:1234/v1. Empty: the vendor's own."""
 
     api_key: SecretStr | None = None
-    """The key. Empty: the variable OPENAI_API_KEY; a server of your own may need none."""
+    """The key. Empty: the vendor's variable, such as OPENAI_API_KEY; a server of your own may need none."""
 
     organization: str | None = None
     """Organization to bill."""
 
     project: str | None = None
     """Project to bill."""
+
+    api_version: str | None = None
+    """Version of Azure's API; no other service has one."""
 
     @property
     def official(self) -> bool:
@@ -87,28 +86,42 @@ class OpenAiClient:
             await client.close()
 
     def _make(self) -> "AsyncOpenAI":
-        if self._options.api_key is not None:
-            key = self._options.api_key.get_secret_value()
-        elif not self._options.official:
-            key = _PLACEHOLDER_KEY
-        else:
-            raise ProviderNotConfigured(
-                self._name, f"no key: set OPENAI_API_KEY or providers.options.{self._name}.api_key"
-            )
+        demand(self._name, self._options)
         load_package("openai", self._name, "openai")
-        from openai import AsyncOpenAI
-
-        client = AsyncOpenAI(
-            api_key=key,
-            base_url=self._options.base_url or OFFICIAL_URL,
-            organization=self._options.organization,
-            project=self._options.project,
-            timeout=self._limits.timeout_s,
-            max_retries=0,
-        )
+        client = self._azure() if self._speaks_azure() else self._plain()
+        # The SDK falls back to OpenAI's variables, which are no other vendor's business.
+        client.organization, client.project = self._options.organization, self._options.project
         # The SDK imports these when they are first touched, which would hold up the event loop.
         _ = (client.chat.completions, client.audio.speech, client.audio.transcriptions)
         return client
+
+    def _speaks_azure(self) -> bool:
+        """Whether the address is Azure's by deployment; its newer one (…/openai/v1) is like OpenAI's."""
+        path = (self._options.base_url or "").rstrip("/")
+        return preset(self._name).client == "azure" and not path.endswith(_AZURE_V1)
+
+    def _plain(self) -> "AsyncOpenAI":
+        from openai import AsyncOpenAI
+
+        key = self._options.api_key
+        return AsyncOpenAI(
+            api_key=_PLACEHOLDER_KEY if key is None else key.get_secret_value(),
+            base_url=self._options.base_url or OFFICIAL_URL,
+            timeout=self._limits.timeout_s,
+            max_retries=0,
+        )
+
+    def _azure(self) -> "AsyncOpenAI":
+        from openai import AsyncAzureOpenAI
+
+        key = self._options.api_key
+        return AsyncAzureOpenAI(
+            api_key=_PLACEHOLDER_KEY if key is None else key.get_secret_value(),
+            azure_endpoint=self._options.base_url or "",
+            api_version=self._options.api_version,
+            timeout=self._limits.timeout_s,
+            max_retries=0,
+        )
 
     @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
@@ -142,25 +155,26 @@ class OpenAiClient:
 
     def _status_error(self, error: "APIStatusError") -> ProviderError:
         status, message = error.status_code, self._message(error)
-        if status == 429 and error.code != "insufficient_quota":
-            retry_after_s = _retry_after_s(error.response.headers)
-            return ProviderRateLimited(self._name, f"too many requests: {message}", retry_after_s)
-        if status in (408, 409, 425) or status >= 500:
-            return ProviderUnavailable(self._name, f"answered {status}: {message}")
+        if status == 429 and error.code == "insufficient_quota":
+            return ProviderRefused(self._name, f"refused with 429: {message}")
+        where = f"providers.options.{self._name}"
+        named = variables(self._name, type(self._options)).get("api_key", ())
         cures = {
-            401: f"; set OPENAI_API_KEY or providers.options.{self._name}.api_key",
-            403: "; the key may not do this",
-            404: f"; see the model names and base_url in providers.options.{self._name}",
+            401: f"set {' or '.join((*named, f'{where}.api_key'))}",
+            403: "the key may not do this",
+            404: f"see the model names and base_url in {where}",
         }
-        return ProviderRefused(self._name, f"refused with {status}: {message}{cures.get(status, '')}")
+        return status_error(self._name, status, message, error.response.headers, cures)
 
     def _stream_error(self, error: "APIError") -> ProviderError:
-        """An error event within a stream that had begun well."""
-        kind = f"{error.type or ''} {error.code or ''}"
+        """An error event within a stream that had begun well; OpenRouter's code is an HTTP status."""
+        code = str(error.code or "")
+        status = int(code) if code.isdecimal() else 0
+        kind = f"{error.type or ''} {code}"
         message = self._message(error)
-        if "rate_limit" in kind:
+        if "rate_limit" in kind or status == 429:
             return ProviderRateLimited(self._name, message)
-        if "invalid_request" in kind:
+        if "invalid_request" in kind or (400 <= status < 500 and status != 408):
             return ProviderRefused(self._name, message)
         return ProviderUnavailable(self._name, message)
 
@@ -168,22 +182,7 @@ class OpenAiClient:
         message = error.message
         if isinstance(error.body, dict) and isinstance(error.body.get("message"), str):
             message = error.body["message"]
-        if self._options.api_key is not None:
-            message = message.replace(self._options.api_key.get_secret_value(), "***")
-        message = " ".join(message.split())
-        return message if len(message) <= _MESSAGE_CHARS else message[:_MESSAGE_CHARS] + "…"
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `retry-after-ms` or `Retry-After` (RFC 9110, section 10.2.3; dates are left out)."""
-    for header, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(header, "")) / divisor
-        except ValueError:
-            continue
-        if math.isfinite(seconds) and seconds >= 0:
-            return seconds
-    return None
+        return readable(message, (self._options.api_key,))
 
 
 def parse_arguments(name: str, text: str) -> Mapping[str, object]:

