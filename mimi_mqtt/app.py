@@ -20,18 +20,21 @@ from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
-from mimi_mqtt.providers.base import Provider
+from mimi_mqtt.providers.base import Provider, TextToSpeech
 from mimi_mqtt.providers.registry import build, resolve
+from mimi_mqtt.providers.speech_cache import SpeechCache
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
+from mimi_mqtt.voice.apologies import sentences as apology_sentences
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.hearing import Hearing
 from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.speech import SpeechEncoders
+from mimi_mqtt.voice.spoken_apologies import SpokenApologies
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +161,7 @@ class App:
         vad = build("vad", settings.providers, self._environ)
         stt = build("stt", settings.providers, self._environ)
         llm = build("llm", settings.providers, self._environ)
-        tts = build("tts", settings.providers, self._environ)
+        tts = build("tts", settings.providers, self._environ, await self._open_speech_cache())
         started: tuple[Provider, ...] = (vad, stt, llm, tts)
         for provider in started:
             stack.push_async_callback(provider.aclose)
@@ -169,6 +172,8 @@ class App:
         except ExceptionGroup as failures:
             # The first tells enough: a person mends one thing at a time.
             raise failures.exceptions[0] from None
+        apologies = self._apologies(tts)
+        stack.push_async_callback(apologies.aclose)
         hearing = Hearing(vad, settings.voice.audio_threads)
         stack.push_async_callback(hearing.aclose)
         encoders = SpeechEncoders(
@@ -186,7 +191,29 @@ class App:
             assistant=settings.assistant,
             session=settings.session,
             timezone=settings.server.timezone,
+            spoken_apologies=apologies,
         )
+
+    async def _open_speech_cache(self) -> SpeechCache | None:
+        settings = self.settings
+        if not settings.providers.cache_mb:
+            return None
+        cache = SpeechCache(settings.server.data_dir / "cache" / "speech", settings.providers.cache_mb << 20)
+        self._stack.push_async_callback(cache.aclose)
+        await cache.start()
+        cache.always((settings.assistant.greeting, *apology_sentences()))
+        return cache
+
+    def _apologies(self, tts: TextToSpeech) -> SpokenApologies:
+        """Those of the server's language are made now, in the background; others when they are needed."""
+        providers = self.settings.providers
+        spare: TextToSpeech | None = None
+        if "offline" not in self.providers["tts"]:
+            spare = build("tts", providers.model_copy(update={"tts": ("offline",)}), self._environ)
+            self._stack.push_async_callback(spare.aclose)
+        apologies = SpokenApologies(tts, spare, self.settings.assistant)
+        apologies.prepare(self.settings.server.language)
+        return apologies
 
     async def stop(self) -> None:
         """Stops everything in order, bounded in time; what fails to stop does not keep the rest running."""

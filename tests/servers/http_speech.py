@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.servers.vendor import Asked, ErrorBody, Status, VendorServer, read_json
+from tests.servers.vendor import Asked, ErrorBody, HungUp, Status, VendorServer, read_json
 
 AZURE_KEY = "azure-right"
 ELEVENLABS_KEY = "el-right"
@@ -67,7 +67,12 @@ class ElevenLabsErrorBody(ErrorBody):
 
 
 class ElevenLabsServer(VendorServer):
-    """Streamed text to speech, version 1."""
+    """Streamed text to speech, version 1. `dies_after`: from that request on it hangs up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speech = SPEECH
+        self.dies_after: int | None = None
 
     def routes(self) -> Sequence[Route]:
         return [Route("/v1/text-to-speech/{voice}/stream", self._speak, methods=["POST"])]
@@ -76,6 +81,8 @@ class ElevenLabsServer(VendorServer):
         asked = await read_json(request)
         asked.fields |= {"voice": request.path_params["voice"], **request.query_params}
         self.asked.append(asked)
+        if self.dies_after is not None and len(self.asked) > self.dies_after:
+            raise HungUp
         given = asked.headers.get("xi-api-key", "")
         if given != ELEVENLABS_KEY:
             wrong = Status(401, f"Invalid API key {given}")
@@ -84,7 +91,7 @@ class ElevenLabsServer(VendorServer):
             return JSONResponse({"detail": [{"loc": ["body"], "msg": "field required"}]}, 422)
         if response := await self.before_answer(ElevenLabsErrorBody):
             return response
-        return self.stream(SPEECH, "audio/pcm")
+        return self.stream(self.speech, "audio/pcm")
 
 
 class GeminiErrorBody(ErrorBody):

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from wyoming.tts import SynthesizeVoice
 
 
-
 class WyomingTtsOptions(ProviderOptions):
     """Options of `providers.options.wyoming` for speaking."""
 
