@@ -79,7 +79,9 @@ class GeminiClient:
         from google.genai import Client
         from google.genai.types import HttpOptions
 
-        self._http = httpx.AsyncClient(timeout=self._limits.timeout_s)
+        # Between two requests lies what somebody says: httpx alone would hang up after 5 s.
+        kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
+        self._http = httpx.AsyncClient(timeout=self._limits.timeout_s, limits=kept)
         options = HttpOptions(
             base_url=self._options.base_url,
             api_version="v1beta",  # where Google's guides have speech

@@ -43,7 +43,9 @@ class HttpAudio:
             await client.aclose()
 
     def _make(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(timeout=self._limits.timeout_s)
+        # Between two sentences lies a question: by itself httpx hangs up after 5 s, and a handshake is heard.
+        kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
+        return httpx.AsyncClient(timeout=self._limits.timeout_s, limits=kept)
 
     async def speech(
         self,

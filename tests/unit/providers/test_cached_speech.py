@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from mimi_mqtt.config.settings import ProviderSettings
 from mimi_mqtt.errors import ProviderUnavailable
+from mimi_mqtt.providers import registry
 from mimi_mqtt.providers.base import Limits, TextToSpeech, VoiceOptions
 from mimi_mqtt.providers.cached_speech import CachedSpeech
+from mimi_mqtt.providers.fallback import TtsChain
 from mimi_mqtt.providers.speech_cache import SpeechCache
+from mimi_mqtt.providers.tts.edge import EdgeTextToSpeech
 from mimi_mqtt.providers.tts.elevenlabs import ElevenLabs, ElevenLabsOptions
+from mimi_mqtt.providers.tts.espeak import Espeak
 from tests.unit.providers.fakes import FakeTts, chunk, collect
 
 DOWN = ProviderUnavailable("fake", "down")
@@ -130,3 +135,12 @@ async def test_it_starts_checks_and_closes_its_provider(cache: SpeechCache) -> N
     assert (inner.started, inner.closed) == (1, 1)
     assert (tts.name, tts.capabilities.languages) == ("one", frozenset({"vi"}))
     assert await collect(tts._synthesize("Okay.", VoiceOptions()))
+
+
+async def test_the_registry_puts_it_before_all_but_the_offline_voice(cache: SpeechCache) -> None:
+    key = {"ELEVENLABS_API_KEY": "x"}
+    chain = registry.build("tts", ProviderSettings(), key, cache)
+    assert isinstance(chain, TtsChain)
+    assert isinstance(registry.build("tts", ProviderSettings(tts=("edge",)), {}, cache), CachedSpeech)
+    assert isinstance(registry.build("tts", ProviderSettings(tts=("edge",)), {}), EdgeTextToSpeech)
+    assert isinstance(registry.build("tts", ProviderSettings(), {}, cache), Espeak)
