@@ -1,0 +1,49 @@
+"""The set-ups under examples, each asked for real in every role; only the addresses are fake vendors."""
+
+from pathlib import Path
+
+import pytest
+
+from mimi_mqtt.config import load_settings
+from mimi_mqtt.providers import registry
+from mimi_mqtt.providers.base import Role
+from mimi_mqtt.providers.overview import attempt
+from tests.integration.providers.row import Vendor
+from tests.integration.providers.vendors import VENDORS
+from tests.servers.openai_server import KEY, OpenAiServer
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+PROVIDERS: dict[tuple[str, Role], str] = {
+    ("openai", "stt"): "openai",
+    ("openai", "llm"): "openai",
+    ("openai", "tts"): "openai",
+    ("gemini", "stt"): "gemini",
+    ("gemini", "llm"): "gemini",
+    ("gemini", "tts"): "gemini",
+    ("ollama-wyoming", "stt"): "wyoming",
+    ("ollama-wyoming", "llm"): "ollama",
+    ("ollama-wyoming", "tts"): "wyoming",
+}
+OLLAMA = Vendor("ollama", OpenAiServer, lambda url: {"base_url": f"{url}/v1", "api_key": KEY}, {})
+
+
+def row(role: Role, name: str) -> Vendor:
+    return next(vendor for vendor in (*VENDORS[role], OLLAMA) if vendor.name == name)
+
+
+@pytest.mark.parametrize(("example", "role"), PROVIDERS, ids="-".join)
+async def test_an_example_is_answered_by_its_provider(example: str, role: Role) -> None:
+    name = PROVIDERS[example, role]
+    vendor = row(role, name)
+    settings = load_settings(EXAMPLES / f"{example}.yaml", {}).providers
+    assert name in registry.resolve(role, settings, {})
+    server = vendor.server()
+    await server.start()
+    try:
+        options = {**settings.options[name], **vendor.options(server.url)}
+        led_astray = {"options": {**settings.options, name: options}, role: (name,)}
+        trial = await attempt(registry.build(role, settings.model_copy(update=led_astray), {}), 30)
+    finally:
+        await server.aclose()
+    assert trial.said
+    assert trial.first_result_s is not None
