@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from pydantic import Field
 
-from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured, ProviderUnavailable
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured, ProviderUnavailable
 from mimi_mqtt.providers.base import (
     Limits,
     ProviderOptions,
@@ -150,7 +150,7 @@ class WyomingTextToSpeech(TextToSpeech):
             reader, writer = await asyncio.open_connection(address.hostname, address.port)
         try:
             yield _Line(self.name, reader, writer)
-        except BaseException:
+        except (ProviderError, OSError):
             self._program = None  # another server may answer next time
             raise
         finally:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -298,9 +298,15 @@ async def test_wyoming_is_asked_what_it_can_once_and_again_after_a_failure(
     server.faults.append(Status(500, "out of memory"))
     with pytest.raises(ProviderUnavailable, match="out of memory"):
         await say(tts)
+    async with aclosing(tts.speak("left early")) as chunks:
+        await anext(chunks)
     server.voices = [voice("vi-mai", "vi")]
     await say(tts)
     assert server.described == 2
+    server.faults.append(Status(500, "out of memory"))
+    with pytest.raises(ProviderUnavailable):
+        await say(tts)
+    await say(tts)
     assert tts.capabilities.languages == frozenset({"vi"})
 
 
