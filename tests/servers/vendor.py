@@ -75,10 +75,31 @@ class Asked:
 
 
 class _Server(uvicorn.Server):
+    """uvicorn's server, without its tenths of a second of waiting: there is one per test."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leaves the test runner's signal handlers alone."""
         yield
+
+    async def main_loop(self) -> None:
+        await self.stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listening in sockets or ():
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        # Answers that had begun, then the connections themselves.
+        await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
+        while self.server_state.connections:  # noqa: ASYNC110 - they close in the next rounds of the loop
+            await asyncio.sleep(0)
 
 
 class FakeVendor(ABC):
@@ -140,7 +161,7 @@ class VendorServer(FakeVendor):
 
     async def aclose(self) -> None:
         self._closing.set()
-        self._server.should_exit = True
+        self._server.stopping.set()
         if self._serving is not None:
             await self._serving
         self._socket.close()

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 OFFICIAL_URL = "https://api.anthropic.com"
 
+# A dialogue must begin with the user, also when the assistant spoke first.
+_OPENING = "(The user has just woken you.)"
+
 
 class AnthropicOptions(ProviderOptions):
     """Options of `providers.options.anthropic`."""
@@ -252,6 +255,8 @@ class AnthropicLanguageModel(LanguageModel):
                 if role == "assistant":
                     turn = {"role": "assistant", "content": blocks}
                 dialogue.append(turn)
+        if dialogue and dialogue[0]["role"] == "assistant":
+            dialogue.insert(0, {"role": "user", "content": _OPENING})
         return dialogue
 
     def _blocks(self, message: ChatMessage) -> "Iterable[ContentBlockParam]":

@@ -91,15 +91,15 @@ class DifyApp(LanguageModel):
         if not _earlier(messages):
             known = None
         if known is not None:
-            # Forgotten until it has answered well: whatever went wrong, the next try doesn't depend on it.
-            self._conversations.forget(options.device_id)
             try:
                 async with aclosing(self._ask(known, messages, options)) as events:
                     async for event in events:
                         yield event
                 return
-            except ProviderRefused as error:
-                if "conversation" not in str(error).lower():
+            except ProviderError as error:
+                # Whatever went wrong, the next try doesn't depend on it.
+                self._conversations.forget(options.device_id)
+                if not isinstance(error, ProviderRefused) or "conversation" not in str(error).lower():
                     raise
         async with aclosing(self._ask(None, messages, options)) as events:
             async for event in events:
@@ -127,6 +127,7 @@ class DifyApp(LanguageModel):
                     continue
                 data = json_object(self.name, event.data)
                 kind = text_at(data, "event")
+                self._remember(options.device_id, text_at(data, "conversation_id"))
                 if kind in _ANSWERS and (text := text_at(data, "answer")):
                     yield TextDelta(text)
                 elif kind == "message_replace":
@@ -138,14 +139,16 @@ class DifyApp(LanguageModel):
                     raise ProviderUnavailable(self.name, f"the app's workflow failed: {reason}")
                 elif kind == "message_end":
                     ended = True
-                    conversation_id = text_at(data, "conversation_id")
-                    if options.device_id and conversation_id:
-                        self._conversations.keep(options.device_id, conversation_id)
                     used = child(data, "metadata", "usage")
                     if isinstance(used, dict):
                         yield Usage(count_at(used, "prompt_tokens"), count_at(used, "completion_tokens"))
         if not ended:
             raise ProviderBadAnswer(self.name, "the answer has no end")
+
+    def _remember(self, device_id: str, conversation_id: str) -> None:
+        """From the first event on: an answer that is interrupted is part of the conversation too."""
+        if device_id and conversation_id:
+            self._conversations.keep(device_id, conversation_id)
 
     def _stream_error(self, data: Mapping[str, object]) -> ProviderError:
         """An error event within a stream that had begun well."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Google's word for a call that it did not make itself, such as another vendor's earlier in the dialogue.
 _FOREIGN_CALL = b"skip_thought_signature_validator"
+# A dialogue begins with the user, also when the assistant spoke first.
+_OPENING = "(The user has just woken you.)"
 _WITHOUT_SIGNATURES = ("gemini-1", "gemini-2")
 
 # Why an answer ended, when it was not the model's own wish (FinishReason of the API).
@@ -136,6 +138,8 @@ class GeminiLanguageModel(LanguageModel):
                 contents[-1].parts.extend(parts)
             else:
                 contents.append(types.Content(role=role, parts=parts))
+        if contents and contents[0].role == "model":
+            contents.insert(0, types.Content(role="user", parts=[types.Part(text=_OPENING)]))
         return contents
 
     def _parts(self, message: ChatMessage, names: dict[str, str]) -> "Iterable[Part]":

@@ -118,16 +118,15 @@ class OpenAiLanguageModel(LanguageModel):
     async def _open(
         self, client: "AsyncOpenAI", messages: Sequence[ChatMessage], tools: Sequence[ToolSpec]
     ) -> "AsyncStream[ChatCompletionChunk]":
-        if self._ask_usage:
-            try:
-                async with self._client.errors():
-                    return await self._request(client, messages, tools)
-            except ProviderRefused as error:
-                self._found_model = ""
-                if "stream_options" not in str(error):
-                    raise
-                logger.info("%s does not count tokens in streams; not asked again", self.name)
-                self._ask_usage = False
+        try:
+            async with self._client.errors():
+                return await self._request(client, messages, tools)
+        except ProviderRefused as error:
+            self._found_model = ""  # another one may be served by now
+            if not self._ask_usage or "stream_options" not in str(error):
+                raise
+        logger.info("%s does not count tokens in streams; not asked again", self.name)
+        self._ask_usage = False
         return await self._request(client, messages, tools)
 
     async def _request(

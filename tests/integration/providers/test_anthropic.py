@@ -154,3 +154,11 @@ async def test_a_delta_of_no_block_is_a_bad_answer(server: AnthropicServer) -> N
     async with model("anthropic", options(server)) as llm:
         with pytest.raises(ProviderBadAnswer):
             await text(llm)
+
+
+async def test_a_dialogue_that_the_assistant_began_begins_with_the_user(server: AnthropicServer) -> None:
+    greeted = (ChatMessage("assistant", "Hello!"), ChatMessage("user", "hello"))
+    async with model("anthropic", options(server)) as llm:
+        await text(llm, greeted)
+    roles = [message["role"] for message in server.asked[0].fields["messages"]]
+    assert roles == ["user", "assistant", "user"]

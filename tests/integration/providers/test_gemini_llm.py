@@ -148,3 +148,11 @@ async def test_either_variable_is_the_key(server: GeminiServer) -> None:
     with pytest.raises(ProviderNotConfigured, match="GEMINI_API_KEY or GOOGLE_API_KEY"):
         async with model("gemini", {}):
             pass
+
+
+async def test_a_dialogue_that_the_assistant_began_begins_with_the_user(server: GeminiServer) -> None:
+    greeted = (ChatMessage("assistant", "Hello!"), ChatMessage("user", "hello"))
+    async with model("gemini", options(server)) as llm:
+        await text(llm, greeted)
+    roles = [message["role"] for message in server.asked[0].fields["contents"]]
+    assert roles == ["user", "model", "user"]

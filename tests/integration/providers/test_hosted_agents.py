@@ -1,6 +1,7 @@
 """Dify, Coze and Home Assistant: whose conversation it is, and what their own words for failure mean."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.base import ChatMessage
+from mimi_mqtt.providers.base import ChatMessage, ChatOptions
 from tests.integration.providers.asking import QUESTION, events, model, text
 from tests.servers import coze_server, dify_server, home_assistant_server
 from tests.servers.coze_server import CozeServer
@@ -101,6 +102,14 @@ async def test_dify_forgets_a_conversation_that_failed(dify: DifyServer) -> None
             await text(llm, LATER, device_id="a")
         await text(llm, LATER, device_id="a")
     assert [request.fields["conversation_id"] for request in dify.asked] == ["", "conversation-1", ""]
+
+
+async def test_dify_keeps_a_conversation_that_was_interrupted(dify: DifyServer) -> None:
+    async with model("dify", dify_options(dify)) as llm:
+        async with aclosing(llm.chat(QUESTION, (), ChatOptions(device_id="a"))) as answer:
+            await anext(answer)
+        await text(llm, LATER, device_id="a")
+    assert [request.fields["conversation_id"] for request in dify.asked] == ["", "conversation-1"]
 
 
 @pytest.mark.parametrize(

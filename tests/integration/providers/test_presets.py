@@ -12,7 +12,7 @@ from mimi_mqtt.providers.base import ChatMessage, ToolCall, ToolSpec, Usage
 from tests.integration.providers.asking import JPEG, QUESTION, events, model, text
 from tests.servers.azure_openai_server import AzureOpenAiServer
 from tests.servers.openai_server import KEY, OpenAiServer
-from tests.servers.vendor import Call
+from tests.servers.vendor import Call, Status
 
 NAMES = [name for name, preset in presets.PRESETS.items() if "llm" in preset.roles and name != "azure"]
 
@@ -88,6 +88,17 @@ async def test_without_a_model_the_servers_first_is_taken(name: str, server: Ope
     chats = [asked.fields["model"] for asked in server.asked if asked.path.endswith("/completions")]
     assert chats == ["qwen3-8b", "qwen3-8b"]
     assert len(server.asked) == 3
+
+
+async def test_after_a_refusal_the_server_is_asked_again_what_it_serves(server: OpenAiServer) -> None:
+    async with model("vllm", {"base_url": server.base_url, "api_key": KEY, "llm_usage": False}) as llm:
+        await text(llm)
+        server.models = ["second-model"]
+        server.faults.append(Status(404, "The model `first-model` does not exist."))
+        with pytest.raises(ProviderRefused):
+            await text(llm)
+        await text(llm)
+    assert server.asked[-1].fields["model"] == "second-model"
 
 
 async def test_a_server_without_a_model_says_so(server: OpenAiServer) -> None:
