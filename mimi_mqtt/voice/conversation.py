@@ -398,9 +398,7 @@ class Conversation:
             self._utterance_over(turn, listening)
         self._start(turn, lambda: self._hear(turn, listening))
 
-    def _listening(
-        self, on_event: Callable[[EndpointEvent], None], min_speech_ms: float | None = None
-    ) -> Listening:
+    def _listening(self, on_event: Callable[[EndpointEvent], None], *, barge_in: bool = False) -> Listening:
         services = self._services
         return Listening(
             services.stt,
@@ -409,7 +407,7 @@ class Conversation:
             language=self.language,
             frame_ms=self._uplink.frame_ms,
             manual=self._mode == "manual",
-            min_speech_ms=min_speech_ms,
+            barge_in=barge_in,
             on_event=on_event,
         )
 
@@ -466,7 +464,7 @@ class Conversation:
         if self._mode != "realtime" or not voice.barge_in_ms or self._deaf or turn.barge_in is not None:
             return
         turn.barge_in = BargeIn(
-            lambda on_event: self._listening(on_event, voice.barge_in_ms),
+            lambda on_event: self._listening(on_event, barge_in=True),
             output=turn,
             said=lambda: turn.reply.text if turn.reply is not None else "",
             interrupt=lambda listening: self._interrupted(turn, listening),

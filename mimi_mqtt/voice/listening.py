@@ -22,13 +22,17 @@ from mimi_mqtt.voice.endpointing import (
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.utterance import Utterance
 
+BARGE_IN_THRESHOLD: Final = 0.8
+"""Voice probability that counts as speech during a reply: what is left of an echo sounds like a faint voice
+(measured by `bench turns`)."""
+
 _TICK_S: Final = 0.25
 
 
 class Listening:
     """Hand it heard frames; `on_event` is told what they mean, `over` why listening ended.
 
-    `min_speech_ms` None: as configured. Nobody speaking for long only begins it anew, unless `manual`.
+    `barge_in`: it is heard over a reply. Nobody speaking for long only begins it anew, unless `manual`.
     """
 
     def __init__(
@@ -40,7 +44,7 @@ class Listening:
         language: str,
         frame_ms: int,
         manual: bool = False,
-        min_speech_ms: float | None = None,
+        barge_in: bool = False,
         on_event: Callable[[EndpointEvent], None],
     ) -> None:
         self._stt = stt
@@ -50,8 +54,8 @@ class Listening:
         self._language = language
         self._frame_ms = float(frame_ms)
         self._settings = EndpointSettings(
-            speech_threshold=voice.speech_threshold,
-            min_speech_ms=voice.min_speech_ms if min_speech_ms is None else min_speech_ms,
+            speech_threshold=BARGE_IN_THRESHOLD if barge_in else voice.speech_threshold,
+            min_speech_ms=voice.barge_in_ms if barge_in else voice.min_speech_ms,
             preroll_ms=voice.preroll_ms,
             max_utterance_s=voice.max_utterance_s,
             no_speech_timeout_s=voice.no_speech_timeout_s,

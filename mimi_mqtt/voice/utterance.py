@@ -21,6 +21,7 @@ class Utterance:
         self._recorded: list[Pcm] | None = [] if recorded else None
         self._failure: ProviderError | None = None
         self._transcription: Transcription | None = None
+        self._streams = stt.capabilities.streaming
         rate = stt.capabilities.sample_rate
         self._resampler = Resampler(HEARING_RATE, rate) if rate != HEARING_RATE else None
         try:
@@ -44,10 +45,13 @@ class Utterance:
         return Spoken(transcription.interim, transcription.endpoint)
 
     async def guess(self) -> Transcript:
-        """What was said so far, while more may come: the provider's interim text, or else (when `recorded`)
-        a second transcription of the same audio, which is `final`. Raises ProviderError."""
-        if interim := self.spoken.text.strip():
-            return Transcript(interim, final=False)
+        """What was said so far, while more may come. Raises ProviderError.
+
+        A provider that streams has interim text, or nothing; of one that takes audio in one piece a second
+        transcription is made (when `recorded`), which is `final`.
+        """
+        if self._streams:
+            return Transcript(self.spoken.text, final=False)
         again = self._again()
         try:
             for pcm in self._recorded or ():

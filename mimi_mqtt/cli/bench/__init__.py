@@ -12,6 +12,7 @@ _BENCHES = {
     "gate": "MQTT connects a second, memory per idle device, hellos at once",
     "udp": "CPU per datagram, and many devices talking at once",
     "turn": "what the server itself adds to a turn, and the downlink's pace",
+    "turns": "how soon, and how often too soon, speech is taken for over; barge-in and echo",
     "start": "time from `serve` to ready",
 }
 

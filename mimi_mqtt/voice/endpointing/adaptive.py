@@ -7,14 +7,15 @@ from mimi_mqtt.voice.endpointing.strategy import Spoken
 SHORTEST_PAUSE_MS: Final = 120.0
 """Less is a consonant, not a pause."""
 _PAUSES_TO_TRUST: Final = 3
+_MARGIN: Final = 1.25
+_SPREADS: Final = 2
 
 
 class Pauses:
     """What is known of one speaker's pauses; kept for the whole session."""
 
     def __init__(self, end_silence_ms: float) -> None:
-        self.normal_ms = end_silence_ms
-        """The configured silence, from which the speaker's own differs by at most half."""
+        self._normal_ms = end_silence_ms
         self._typical = 0.0
         self._spread = 0.0
         self._seen = 0
@@ -34,11 +35,15 @@ class Pauses:
     def end_silence_ms(self) -> float:
         """Silence that ends this speaker's utterances: half to one and a half times the configured one."""
         if self._seen < _PAUSES_TO_TRUST:
-            return self.normal_ms
-        # Smoothed mean and mean deviation as in TCP's retransmission timer (RFC 6298), and half as much
-        # again.
-        wanted = 1.5 * (self._typical + 4 * self._spread)
-        return min(max(wanted, 0.5 * self.normal_ms), 1.5 * self.normal_ms)
+            return self._normal_ms
+        # Smoothed mean and mean deviation as in TCP's retransmission timer (RFC 6298).
+        wanted = _MARGIN * self._typical + _SPREADS * self._spread
+        return min(max(wanted, 0.5 * self._normal_ms), self.longest_ms)
+
+    @property
+    def longest_ms(self) -> float:
+        """Silence that ends anybody's utterance."""
+        return 1.5 * self._normal_ms
 
 
 class AdaptiveSilence:

@@ -46,12 +46,11 @@ _RULES: Final = {
     "en": _Rules(
         _words("""
                 a an the and or but so because if when while although that which who whose than as of to
-                in on at by for from with without about into over under between my your his her its our
-                their this these those is are was were am be been will would can could should may might
-                must shall do does did have has had not very really um uh er hmm like just please some
-                any every each another more i you we they he she there's it's i'm let's what's where's
-                who's how's tell want need gonna wanna called named until after before during near per
-                plus minus times
+                in at by for from with without about into between my your his her its our their this
+                these those is are was were am be been will would can could should may might must shall
+                does did have has had not very really um uh er hmm like just some any every each another
+                more i we he she there's it's i'm let's what's where's who's how's tell want need gonna
+                wanna called named until after before during near per plus minus times say
             """),
         _words("""
                 what what's who who's whose when when's where where's why how how's which is are was
@@ -60,9 +59,8 @@ _RULES: Final = {
     ),
     "vi": _Rules(
         _words("""
-                và hoặc hay nhưng vì nếu khi thì mà là của cho với ở trong trên dưới từ đến tại về những
-                các một hai mấy cái con rất đang sẽ đã sắp muốn cần phải hãy giúp bằng theo để do bởi ừm
-                à ờ tôi
+                và hoặc hay nhưng vì nếu khi thì mà là của cho với ở trong trên từ đến tại những các một
+                cái con rất đang sẽ đã sắp muốn cần phải hãy giúp bằng theo để do bởi ừm à ờ lúc vào
             """),
         _words("ai tại vì sao bao làm mấy có"),
         _words("không gì đâu nào sao chưa à hả nhỉ ai mấy nhiêu thế vậy giờ"),
@@ -71,7 +69,7 @@ _RULES: Final = {
         _words("""
                 и или но а что чтобы если когда потому который которая которые как в во на с со к ко по
                 из от до для без у о об про под над перед между через не мой моя мое твой ваш этот эта
-                эти очень ну ээ эм хочу надо нужно можешь пожалуйста я мы ты вы самый
+                эти очень ну ээ эм хочу надо нужно можешь я мы ты вы самый
             """),
         _words("""
                 что кто где когда почему зачем как какой какая какое какие сколько куда откуда чей можно
@@ -82,8 +80,8 @@ _RULES: Final = {
     "es": _Rules(
         _words("""
                 y o u pero porque si cuando que el la los las un una unos unas de del a al en con sin
-                por para sobre entre hasta desde mi tu su nuestro este esta esos muy es son está quiero
-                puedes necesito eh pues como más me te se lo no
+                por para sobre entre hasta desde mi tu su nuestro este esta esos muy son quiero puedes
+                necesito eh pues como más me te se
             """),
         _words("""
                 qué quién dónde cuándo cuánto cuánta cuántos cuántas cómo cuál por puedes es está hay
@@ -94,16 +92,16 @@ _RULES: Final = {
         _words("""
                 et ou mais parce car si quand que qui le la les un une des du de d à au aux en dans avec
                 sans pour sur sous entre chez vers mon ma mes ton ta tes son sa ses ce cette ces très
-                est sont je tu il veux peux euh plus ne me te se l j
+                est sont je tu il veux peux euh plus ne me te se
             """),
         _words("quel quelle quels quelles qui où quand pourquoi comment combien est-ce que quoi peux-tu"),
     ),
     "de": _Rules(
         _words("""
-                und oder aber weil wenn dass ob als der die das den dem des ein eine einen einem einer
-                in im an am auf aus bei mit nach seit von vom zu zum zur für durch ohne um gegen über
-                unter zwischen mein meine meinen dein deine sein ihre sehr ist sind ich du wir möchte
-                will kannst äh ähm mir noch nicht bitte
+                und oder aber weil wenn dass ob als der die das den dem des eine einen einem einer in im
+                am bei mit nach seit von vom zum zur für durch ohne gegen unter zwischen mein meine
+                meinen dein deine sein ihre sehr ist sind ich du wir möchte will kannst äh ähm mir noch
+                auf sage
             """),
         _words("""
                 was wer wie wo wann warum weshalb wieso wieviel welche welcher welches wohin woher ist
@@ -113,15 +111,15 @@ _RULES: Final = {
     "pt": _Rules(
         _words("""
                 e ou mas porque se quando que o a os as um uma uns umas de do da dos das em no na nos
-                nas com sem por para sobre entre até meu minha seu sua este esta esse muito é são está
-                quero pode preciso eh então como mais me te não eu
+                nas com sem por para sobre entre até meu minha seu sua este esta esse muito quero pode
+                preciso eh então como me te eu
             """),
         _words("qual quais quem onde quando quanto quantos como por o que pode é está tem você"),
     ),
     "zh": _Rules(
         _words("""
-                的 和 跟 与 或 或者 但 但是 因为 如果 把 被 在 从 到 给 对 为 想 要 想要 我 我要 我想 请
-                帮我 一个 这个 那个 这 那 是 很 就 还 然后 嗯 呃 关于 比
+                的 和 跟 与 或 或者 但 但是 因为 如果 把 被 在 到 给 想要 我要 我想 请 帮我 一个 这个
+                那个 这 那 很 就 还 然后 嗯 呃 关于
             """),
         _words("什么 谁 哪 怎么 为什么 几 多少 能不能 可不可以 是不是"),
         _words("吗 呢 吧 什么 谁 哪里 哪儿 怎么样 多少 几点 几度 怎么办 没有 不"),
@@ -188,7 +186,7 @@ def _spaced(said: str, words: list[str], rules: _Rules) -> Clause:
     if said.endswith(_QUESTION_MARKS):
         return Clause.QUESTION
     if words[0] in rules.asking:
-        return Clause.QUESTION if len(words) > rules.least else Clause.OPEN
+        return Clause.QUESTION if len(words) >= rules.least else Clause.OPEN
     if len(words) >= rules.least or said.endswith(_END_MARKS):
         return Clause.COMPLETE
     return Clause.OPEN

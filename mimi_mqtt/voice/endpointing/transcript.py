@@ -6,13 +6,8 @@ from mimi_mqtt.voice.endpointing.adaptive import Pauses
 from mimi_mqtt.voice.endpointing.clauses import Clause, clause
 from mimi_mqtt.voice.endpointing.strategy import Spoken
 
-# Parts of the speaker's own silence.
-_PATIENCE: Final = {
-    Clause.QUESTION: 0.4,
-    Clause.COMPLETE: 0.5,
-    Clause.OPEN: 1.0,
-    Clause.UNFINISHED: 2.0,
-}
+# Parts of the speaker's own silence; an unfinished clause gets the longest silence there is.
+_PATIENCE: Final = {Clause.QUESTION: 0.5, Clause.COMPLETE: 0.9, Clause.OPEN: 1.0}
 _LEAST_MS: Final = 240.0
 """Less would end utterances at a stop consonant or a lost packet."""
 
@@ -30,5 +25,7 @@ class TranscriptSilence:
 
     def end_silence_ms(self, spoken: Spoken) -> float:
         """The speaker's silence, times the patience that the words call for."""
-        patience = _PATIENCE[clause(spoken.text, self._language)]
-        return max(self._pauses.end_silence_ms * patience, _LEAST_MS)
+        said = clause(spoken.text, self._language)
+        if said is Clause.UNFINISHED:
+            return self._pauses.longest_ms
+        return max(self._pauses.end_silence_ms * _PATIENCE[said], _LEAST_MS)

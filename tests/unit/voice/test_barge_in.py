@@ -68,7 +68,7 @@ async def test_noise_pauses_the_reply_and_lets_it_go_on_from_where_it_stopped(
 async def test_a_cough_that_is_too_short_changes_nothing() -> None:
     async with scene(with_stt("weather")) as s:
         await speaking(s)
-        await s.send(SPEECH, 2)
+        await s.send(SPEECH, 1)
         await s.send(SILENCE, 10)
         assert s.device.count("pause") == 0
 
@@ -85,7 +85,8 @@ async def test_the_assistants_own_words_do_not_interrupt_it() -> None:
 
 async def test_interim_words_interrupt_before_the_utterance_is_over() -> None:
     stt = InterimStt({4: "no", 20: "no I mean tomorrow"}, "No, I mean tomorrow.")
-    async with scene(services(stt=stt, llm=ScriptedLlm([WORDS], ["Rain."]))) as s:
+    made = services(stt=stt, llm=ScriptedLlm([WORDS], ["Rain."]), voice=VoiceSettings(eager_silence_ms=0))
+    async with scene(made) as s:
         await speaking(s)
         await s.send(SPEECH, 22)
         assert not s.device.speaking

@@ -78,7 +78,7 @@ async def test_a_right_guess_is_answered_in_the_moment_of_the_decision() -> None
 
 async def test_without_eager_turns_the_same_answer_comes_later() -> None:
     stt, llm = WholeStt(Wait(0.2), "how is it"), ScriptedLlm([Wait(0.2), "It is fine."])
-    async with scene(services(stt=stt, llm=llm)) as s:
+    async with scene(services(stt=stt, llm=llm, voice=VoiceSettings(eager_silence_ms=0))) as s:
         s.conversation.listen("auto")
         await s.send(SPEECH, 10)
         decided = s.loop.time() + 0.06 * 11
