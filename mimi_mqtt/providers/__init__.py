@@ -1,6 +1,8 @@
 """Who hears, thinks and speaks: the contracts, the registry, fallback chains, and one file a vendor.
 
 `base` holds the contracts and all that vendors share (time-outs, retries, metrics); `registry` loads a vendor
-by name ("module:Class"), so nobody imports a vendor module and no SDK is loaded before it is used. Imports
-`audio`, `config` and below; voice, tools and the composition root import it.
+by name ("module:Class"), so nobody imports a vendor module and no SDK is loaded before it is used. `fallback`
+makes a chain of several, with a `breaker` for each and, if wanted, `hedging`; `usage` counts what they cost;
+`overview` lists them all. Imports `audio`, `config` and below; voice, tools and the composition root import
+it.
 """

@@ -43,7 +43,6 @@ class Health:
         self._rests_until: float | None = None
         self._probing = False
         self._gauge = _resting.labels(role, name)
-        self._gauge.set(0)
 
     @property
     def ready(self) -> bool:

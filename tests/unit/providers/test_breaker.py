@@ -23,12 +23,12 @@ class Clock:
 
 
 def resting() -> float:
-    return metric("mimi_provider_resting", role="llm", name="shaky")
+    return metric("mimi_provider_resting", role="llm", name="weak")
 
 
 def test_a_provider_rests_after_failures_in_a_row_and_metrics_show_it() -> None:
     clock = Clock()
-    health = Health("llm", "shaky", Breaker(failures=2, rest_s=30, clock=clock))
+    health = Health("llm", "weak", Breaker(failures=2, rest_s=30, clock=clock))
     assert health.failed(DOWN) == 0
     assert (health.ready, resting()) == (True, 0)
     assert health.failed(DOWN) == 30

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mimi_mqtt.errors import ProviderError, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.base import (
@@ -20,6 +22,7 @@ from mimi_mqtt.providers.base import (
 )
 from mimi_mqtt.providers.breaker import Breaker
 from mimi_mqtt.providers.fallback import LlmChain, SttChain, TtsChain
+from tests import virtual_time
 from tests.unit.providers.fakes import HANG, FakeLlm, FakeStt, FakeTts, Hang, chunk, collect, metric, pcm
 
 pytestmark = pytest.mark.virtual_time
@@ -204,6 +207,36 @@ async def test_a_resting_provider_is_not_asked_as_the_second() -> None:
 async def test_a_bug_in_a_provider_is_an_error_like_any_other() -> None:
     broken = FakeLlm([RuntimeError("a bug")], name="first", limits=LIMITS)
     assert await answer(hedged(broken, Late("second", 0.0, "b"))) == "b"
+
+
+_times = st.sampled_from([0.0, 0.1, 0.4, 0.5, 0.6, 1.0, 1.5, 4.0, 9.0])
+_plans = st.lists(st.tuples(_times, st.integers(0, 3), st.booleans()), min_size=2, max_size=4)
+
+
+@given(_plans)
+def test_whatever_happens_one_whole_answer_is_heard_or_an_error_and_all_are_closed(
+    plans: list[tuple[float, int, bool]],
+) -> None:
+    members = [
+        Late(f"m{index}", delay_s, *(f"{index}" for _ in range(words)), fails=fails)
+        for index, (delay_s, words, fails) in enumerate(plans)
+    ]
+
+    async def ask() -> None:
+        heard = ""
+        try:
+            async with aclosing(hedged(*members).chat(QUESTION)) as events:
+                async for event in events:
+                    heard += event.text if isinstance(event, TextDelta) else ""
+        except ProviderError:
+            assert not any(words and delay_s < 5 and not fails for delay_s, words, fails in plans) or heard
+        else:
+            assert heard
+        assert len(set(heard)) <= 1  # never two answers
+        for member in members:
+            assert len(member.asked_at) == len(member.closed_at) <= 1
+
+    virtual_time.run(ask())
 
 
 # ── the other roles ──────────────────────────────────────────────────────────────────────────────────────
