@@ -55,6 +55,22 @@ async def test_a_vendor_that_does_not_stream_hears_all_audio_at_once() -> None:
     assert [list(piece) for piece in stt.heard[0]] == [[1, 2, 3]]
 
 
+@pytest.mark.parametrize("judgement", [True, False])
+async def test_the_vendors_judgement_of_the_end_is_shown(judgement: bool) -> None:
+    stt = FakeStt(
+        [Transcript("hel", final=False, endpoint=True), Transcript("hello", False, endpoint=judgement), HANG]
+    )
+    utterance = stt.open()
+    assert not utterance.endpoint
+    utterance.push(pcm(1))
+    finish = asyncio.create_task(utterance.finish())
+    await stt.script.hanging.wait()
+    assert utterance.endpoint is judgement
+    await utterance.aclose()
+    with pytest.raises(ProviderUnavailable):
+        await finish
+
+
 async def test_the_interim_text_follows_the_vendor() -> None:
     stt = FakeStt([Transcript("hel", final=False), HANG])
     utterance = stt.open()
