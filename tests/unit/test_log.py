@@ -4,22 +4,8 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
-
-import pytest
 
 from mimi_mqtt.log import bind_log_context, log_context, setup_logging
-
-
-@pytest.fixture(autouse=True)
-def _restore() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    own = logging.getLogger("mimi_mqtt").level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("mimi_mqtt").setLevel(own)
 
 
 def test_json_line_has_level_message_and_ids() -> None:
