@@ -394,6 +394,7 @@ class Conversation:
         turn = self._new_turn("utterance")
         turn.listening = listening
         listening.on_event = lambda event: self._listened(turn, event)
+        listening.reply_is_over()
         if listening.over.done():
             self._utterance_over(turn, listening)
         self._start(turn, lambda: self._hear(turn, listening))

@@ -53,6 +53,7 @@ class Listening:
         self._strategy = strategy
         self._language = language
         self._frame_ms = float(frame_ms)
+        self._alone = voice.speech_threshold, voice.min_speech_ms
         self._settings = EndpointSettings(
             speech_threshold=BARGE_IN_THRESHOLD if barge_in else voice.speech_threshold,
             min_speech_ms=voice.barge_in_ms if barge_in else voice.min_speech_ms,
@@ -93,6 +94,12 @@ class Listening:
         if not self._closed and not self._endpointer.ended:
             now = self._loop.time()
             self._follow(self._endpointer.frame(frame.pcm, self._frame_ms, frame.speech_probability, now))
+
+    def reply_is_over(self) -> None:
+        """What was heard over a reply is now heard without: a fainter voice counts again."""
+        threshold, min_speech_ms = self._alone
+        self._settings = replace(self._settings, speech_threshold=threshold, min_speech_ms=min_speech_ms)
+        self._endpointer.apply(self._settings)
 
     def stop(self) -> None:
         """The device says that it is over. Frames on their way still count, until `close`."""

@@ -131,6 +131,10 @@ class Endpointer:
             return self._further_frame(pcm, duration_ms, probability >= threshold * _LOWEST_PROBABILITY)
         return self._early_frame(pcm, duration_ms, probability >= threshold)
 
+    def apply(self, settings: EndpointSettings) -> None:
+        """Other bounds from now on."""
+        self._settings = settings
+
     def tick(self, now: float) -> list[EndpointEvent]:
         """Time passed; ends an utterance whose uplink has gone quiet. Call a few times a second."""
         stalled_s = now - self._heard_at

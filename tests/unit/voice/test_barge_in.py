@@ -214,3 +214,20 @@ async def test_abort_while_paused_listens_again() -> None:
         assert s.conversation.state is TurnState.LISTENING
         await s.say()
         await s.device.until("stop", 2)
+
+
+async def test_after_the_reply_a_faint_voice_is_heard_again() -> None:
+    stt = ScriptedStt("weather", "and tomorrow")
+    async with scene(services(stt=stt, llm=ScriptedLlm(["It is fine."], ["Rain."]))) as s:
+        s.conversation.listen("realtime")
+        await s.say()
+        await s.device.until("audio")
+        faint = bytes([60])
+        await s.send(faint, 5)
+        assert s.device.count("pause") == 0
+        while s.conversation.state is not TurnState.LISTENING:
+            await s.send(SILENCE, 1)
+        await s.send(faint, 10)
+        await s.send(SILENCE, 13)
+        await s.device.until("stop", 2)
+        assert s.device.texts("stt") == ["weather", "and tomorrow"]
