@@ -82,6 +82,7 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
 }
 
 AUTO_ORDER: Sequence[str] = (
+    "deepgram",
     "elevenlabs",
     "openai",
     "gemini",
@@ -96,6 +97,8 @@ AUTO_ORDER: Sequence[str] = (
     "dify",
     "coze",
     "home_assistant",
+    "sherpa_onnx",
+    "faster_whisper",
     "piper",
     "ollama",
     "lmstudio",
