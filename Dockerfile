@@ -4,7 +4,7 @@ WORKDIR /src
 RUN python -m venv /opt/mimi
 COPY pyproject.toml README.md LICENSE ./
 COPY mimi_mqtt ./mimi_mqtt
-RUN /opt/mimi/bin/pip install --no-cache-dir ".[offline,openai,postgres]"
+RUN /opt/mimi/bin/pip install --no-cache-dir ".[offline,openai,gemini,anthropic,wyoming,edge,aec,postgres]"
 
 FROM python:3.13-slim
 RUN apt-get update \
