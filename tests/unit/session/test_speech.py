@@ -154,6 +154,28 @@ async def test_timestamps_increase_over_turns(house: House) -> None:
     assert timestamps[0] > 0
 
 
+async def test_the_conversation_is_told_what_has_left_for_the_device(house: House) -> None:
+    _, output = begin(house)
+    await reply(output, frames=4)
+    await output.finish_speech()
+    assert house.conversations[0].echoes == [timestamp for _, _, timestamp in house.last_audio.sent]
+
+
+async def test_a_paused_reply_goes_on_without_another_start(house: House) -> None:
+    channel, output = begin(house)
+    await reply(output, frames=10)
+    await asyncio.sleep(0.5)
+    output.pause_speech()
+    sent = len(house.last_audio.sent)
+    assert 0 < sent < 20
+    await asyncio.sleep(3)
+    assert len(house.last_audio.sent) == sent
+    output.resume_speech()
+    await output.finish_speech()
+    assert len(house.last_audio.sent) == 20
+    assert channel.story().count("tts start") == channel.story().count("tts stop") == 1
+
+
 async def test_tts_start_waits_for_the_devices_first_packet(house: House) -> None:
     house.audio.ready = False
     channel, output = begin(house)
