@@ -280,9 +280,9 @@ class VoiceSettings(Section):
     times this to the speaker's own pauses."""
 
     eager_silence_ms: int = Field(180, ge=0, le=5000)
-    """Eager turns: after so much silence, in ms, the answer is begun on a guess, unheard and without tools. It
-    is dropped when the speaker goes on, which costs a request to speech to text and one to the language
-    model. 0: off."""
+    """Eager turns: after so much silence, in ms, the answer is begun on a guess, unheard and without tools.
+    It is dropped when the speaker goes on, which costs a request to speech to text and one to the
+    language model; set 0 to spare them."""
 
     barge_in_ms: int = Field(120, ge=0, le=5000)
     """Speech during the reply, in ms, that interrupts it in realtime mode. 0: only the wake word or a button

@@ -311,6 +311,7 @@ class LanguageModel(Provider):
             role=self.role,
             name=self.name,
             limits=self.limits,
+            acts=self.acts,
         )
 
     async def _one_chat(

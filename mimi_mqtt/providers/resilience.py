@@ -181,11 +181,13 @@ async def resilient(
     limits: Limits,
     wait: Callable[[], Wait[T]] = RequestWait,
     repeatable: bool = False,
+    acts: bool = False,
 ) -> AsyncGenerator[T, None]:
     """The parts of `attempt()`, each bounded in time; a failed attempt is repeated if that may help.
 
     `wait` makes the clock of one attempt. `repeatable`: also repeat when parts were already passed on, as
-    interim transcripts replace each other. Raises ProviderError, and nothing else.
+    interim transcripts replace each other. `acts`: asking has effects, so a request that timed out, and may
+    have had its effect, is not repeated. Raises ProviderError, and nothing else.
     """
     tries = 0
     while True:
@@ -200,7 +202,8 @@ async def resilient(
             tries += 1
             _errors.labels(role, name, error_kind(error)).inc()
             delay = retry_delay(error, tries, limits)
-            if delay is None or (delivered and not repeatable):
+            may_have_acted = acts and isinstance(error, ProviderTimeout)
+            if delay is None or may_have_acted or (delivered and not repeatable):
                 raise
             logger.info("%s %s: trying again in %.1f s: %s", role, name, delay, error_kind(error))
         finally:

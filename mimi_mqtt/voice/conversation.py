@@ -407,6 +407,7 @@ class Conversation:
             self._endpointing,
             language=self.language,
             frame_ms=self._uplink.frame_ms,
+            eager=not services.llm.acts,
             manual=self._mode == "manual",
             barge_in=barge_in,
             on_event=on_event,

@@ -22,7 +22,7 @@ class SpokenSentence:
     complete: bool = False
 
     def break_off(self, frame_ms: int) -> None:
-        """Its speech failed: no frame follows. Of the text stays about what the frames until now have said."""
+        """Its speech failed: no frame follows. Of the text stays about what the frames so far have said."""
         part = self.text[: (self.end - self.begin) * frame_ms // _MS_PER_CHAR]
         words, space, _ = part.rpartition(" ")
         self.text = words + space if space else part

@@ -43,12 +43,13 @@ class Listening:
         *,
         language: str,
         frame_ms: int,
+        eager: bool = True,
         manual: bool = False,
         barge_in: bool = False,
         on_event: Callable[[EndpointEvent], None],
     ) -> None:
         self._stt = stt
-        self._eager = voice.eager_silence_ms > 0 and not manual
+        self._eager = eager and voice.eager_silence_ms > 0 and not manual
         self._max_s = voice.max_utterance_s + voice.preroll_ms / 1000 + 1
         self._strategy = strategy
         self._language = language
@@ -60,7 +61,7 @@ class Listening:
             preroll_ms=voice.preroll_ms,
             max_utterance_s=voice.max_utterance_s,
             no_speech_timeout_s=voice.no_speech_timeout_s,
-            eager_silence_ms=voice.eager_silence_ms,
+            eager_silence_ms=voice.eager_silence_ms if eager else 0,
             manual=manual,
         )
         self.on_event = on_event

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderTimeout
 from mimi_mqtt.providers.base import (
     MAX_ANSWER_CHARS,
     MAX_TOOL_CALLS,
@@ -59,3 +59,12 @@ async def test_tokens_are_counted() -> None:
 
 async def test_check_shows_what_was_answered() -> None:
     assert "pong" in await FakeLlm([TextDelta("po"), TextDelta("ng")]).check()
+
+
+async def test_a_service_that_acts_by_itself_is_not_asked_again_when_it_may_have_acted() -> None:
+    late, answer = ProviderTimeout("fake", "no answer"), TextDelta("done")
+    assert await collect(FakeLlm([late], [answer]).chat(QUESTION)) == [answer]
+    acting = FakeLlm([late], [answer])
+    acting.acts = True
+    with pytest.raises(ProviderTimeout):
+        await collect(acting.chat(QUESTION))

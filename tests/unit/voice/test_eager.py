@@ -231,3 +231,17 @@ async def test_closing_in_the_middle_of_a_guess_leaves_nothing_behind(silence: i
         await s.send(SILENCE, silence)
         await s.conversation.aclose()
         assert not s.device.speaking
+
+
+async def test_a_service_that_acts_by_itself_is_never_asked_on_a_guess() -> None:
+    stt, llm = WholeStt("turn on", "turn on the light"), ScriptedLlm(["The light is on."])
+    llm.acts = True
+    async with scene(services(stt=stt, llm=llm, voice=EAGER)) as s:
+        s.conversation.listen("auto")
+        await s.send(SPEECH, 10)
+        await s.send(SILENCE, 7)
+        assert llm.requests == []
+        assert stt.heard_samples == []
+        await s.send(SILENCE, 9)
+        await s.device.until("stop")
+        assert len(llm.requests) == 1
