@@ -322,9 +322,6 @@ class VoiceSettings(Section):
 class AssistantSettings(Section):
     """Who is speaking."""
 
-    name: str = "MiMi"
-    """The assistant's name."""
-
     prompt: str = (
         "You are MiMi, a friendly voice assistant in a small device. Answer in the user's language, in one "
         "to three short spoken sentences, without lists, markup or links. Begin with one emoji that shows "
