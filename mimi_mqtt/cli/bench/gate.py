@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limit
 from mimi_mqtt.cli.serve import spare_collections
 from mimi_mqtt.config.settings import MqttSettings, SessionSettings, Settings, UdpSettings
@@ -72,16 +73,10 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     sessions_log = logging.getLogger("mimi_mqtt.session")
     level_before, collections_before = sessions_log.level, gc.get_threshold()
     sessions_log.setLevel(logging.ERROR)
-    before = os.sched_getaffinity(0)
-    cores = sorted(before)
-    load_core: int | None = None
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[0]})
-        load_core = cores[1]
     try:
-        return asyncio.run(_measure(args, load_core))
+        with server_on_one_core() as load_core:
+            return asyncio.run(_measure(args, load_core))
     finally:
-        os.sched_setaffinity(0, before)
         sessions_log.setLevel(level_before)
         gc.set_threshold(*collections_before)
         gc.unfreeze()

@@ -25,6 +25,7 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.playout_clock import LEAD_GAIN
+from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._turn_load import FRAME_MS, Heard, Order
 from mimi_mqtt.config.settings import SessionSettings, Settings, VoiceSettings
 from mimi_mqtt.errors import StartupError
@@ -95,16 +96,10 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     log = logging.getLogger("mimi_mqtt")
     level_before = log.level
     log.setLevel(logging.ERROR)
-    before = os.sched_getaffinity(0)
-    cores = sorted(before)
-    load_core: int | None = None
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[0]})
-        load_core = cores[1]
     try:
-        return asyncio.run(_measure(args, load_core))
+        with server_on_one_core() as load_core:
+            return asyncio.run(_measure(args, load_core))
     finally:
-        os.sched_setaffinity(0, before)
         log.setLevel(level_before)
 
 

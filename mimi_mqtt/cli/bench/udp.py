@@ -7,7 +7,6 @@ asyncio DatagramProtocol that only counts, under the same load in the same run: 
 import argparse
 import asyncio
 import json
-import os
 import secrets
 import socket
 import statistics
@@ -16,6 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from mimi_mqtt.audio.jitter_buffer import JitterBuffer
+from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._udp_load import Load, Sent, speechlike
 from mimi_mqtt.config.settings import ProviderSettings, UdpSettings, VoiceSettings
 from mimi_mqtt.errors import StartupError
@@ -57,16 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
     """Runs all parts; CPU is this process's own, in µs, all threads counted."""
-    before = os.sched_getaffinity(0)
-    cores = sorted(before)
-    load_core: int | None = None
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[0]})
-        load_core = cores[1]
-    try:
+    with server_on_one_core() as load_core:
         return asyncio.run(_measure(args, load_core))
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str, object]:
