@@ -1,12 +1,17 @@
-"""What all tests share: which event loop a test runs on, and logging as it was before."""
+"""What all tests share: which event loop a test runs on, patience, and logging as it was before."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.virtual_time import VirtualTimeLoop
+
+# How long an example takes says something of the machine and of what else runs on it, nothing of the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -52,7 +52,7 @@ class DeviceTools:
     `received` is to be called with every `mcp` payload from the device, whenever it comes.
     """
 
-    __slots__ = ("_closed", "_discovered", "_next_id", "_pending", "_send", "_timeout_s", "_tools")
+    __slots__ = ("_closed", "_discovered", "_lane", "_next_id", "_pending", "_send", "_timeout_s", "_tools")
 
     def __init__(self, send: Callable[[Payload], None], *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self._send = send
@@ -62,6 +62,8 @@ class DeviceTools:
         self._tools: tuple[Tool, ...] = ()
         self._discovered = False
         self._closed = False
+        # A device works on one call at a time; a call that waited behind a photo would seem unanswered.
+        self._lane = asyncio.Lock()
 
     @property
     def discovered(self) -> bool:
@@ -102,7 +104,8 @@ class DeviceTools:
         for name, tool in listed.items():
             function = _free_name(mcp.function_name(name), taken)
             taken.add(function)
-            tools.append(Tool(ToolSpec(function, tool.description, tool.input_schema), _Caller(self, name)))
+            spec = ToolSpec(function, tool.description, tool.input_schema)
+            tools.append(Tool(spec, _Caller(self, name), self._lane))
         return tools
 
     async def call(self, name: str, arguments: Payload) -> str:

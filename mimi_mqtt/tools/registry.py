@@ -7,6 +7,7 @@ after hello), so `specs` is asked anew for every answer.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -33,10 +34,14 @@ _succeeded, _failed, _timed_out, _unknown = (
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One thing that can be done. `run` gets checked arguments and returns what happened, in words."""
+    """One thing that can be done. `run` gets checked arguments and returns what happened, in words.
+
+    Tools that share a `lane` run one after another, in the order of the calls.
+    """
 
     spec: ToolSpec
     run: Callable[[Mapping[str, Any]], Awaitable[str]]
+    lane: asyncio.Lock | None = None
 
 
 class ToolSource(Protocol):
@@ -67,7 +72,7 @@ class ToolBox:
         return tuple(tool.spec for tool in self._tools().values())
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
-        """Calls a tool and awaits its real result, of bounded length, in bounded time.
+        """Calls a tool and awaits its real result, of bounded length, in bounded time once its turn has come.
 
         Raises ToolError, whose message is for the model: no such tool, a wrong argument, no answer.
         """
@@ -78,7 +83,7 @@ class ToolBox:
             raise ToolError(f"there is no tool {name[:64]!r}; there are: {', '.join(tools) or 'none'}")
         try:
             checked = check_arguments(name, tool.spec.parameters, arguments)
-            async with asyncio.timeout(self._timeout_s):
+            async with tool.lane or nullcontext(), asyncio.timeout(self._timeout_s):
                 result = await tool.run(checked)
         except ToolError as error:
             _failed.inc()

@@ -11,7 +11,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Final
 
-from mimi_mqtt.errors import AudioError, ProviderError, ToolError
+from mimi_mqtt.errors import AudioError, ProviderError
 from mimi_mqtt.providers.base import ChatMessage, ChatOptions, SpeechChunk, TextDelta, ToolCall, VoiceOptions
 from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.dialogue import SpokenSentence
@@ -21,6 +21,7 @@ from mimi_mqtt.voice.sentences import Sentence, SentenceCutter, prepare
 from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.speech import ReplyEncoder
 from mimi_mqtt.voice.timings import Stage
+from mimi_mqtt.voice.tool_round import run_calls
 from mimi_mqtt.voice.turn_output import TurnOutput
 
 _log = logging.getLogger(__name__)
@@ -142,8 +143,8 @@ class Reply:
             begun = len(self.rounds)
             self.rounds.append(ChatMessage("assistant", self.text, tuple(calls)))
             self.text = ""
-            for call in calls:
-                self.rounds.append(ChatMessage("tool", await self._call(call), tool_call_id=call.id))
+            self.tools_called += [call.name for call in calls]
+            self.rounds += await run_calls(self._context.tools, calls, self._context.progress)
             messages += self.rounds[begun:]
 
     async def _ask(self, messages: Sequence[ChatMessage], *, offer_tools: bool) -> list[ToolCall]:
@@ -164,15 +165,6 @@ class Reply:
                     return []
         await self._offer(cutter.flush())
         return calls
-
-    async def _call(self, call: ToolCall) -> str:
-        self.tools_called.append(call.name)
-        try:
-            return await self._context.tools.call(call.name, call.arguments)
-        except ToolError as error:
-            return f"error: {error}"
-        finally:
-            self._context.progress()
 
     @property
     def _done(self) -> bool:

@@ -279,7 +279,7 @@ async def test_no_secret_is_ever_logged(start: Start, caplog: pytest.LogCaptureF
 _HEADER_TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=300)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     headers=st.dictionaries(
         st.sampled_from(["Device-Id", "Client-Id", "User-Agent", "Accept-Language", "Activation-Version",

@@ -239,7 +239,7 @@ async def test_a_revoked_device_is_not_answered_from_memory(fleet: Fleet) -> Non
     assert (await provisioner.provision(asking(), "10.0.0.1")).mqtt is None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     headers=st.dictionaries(
         st.sampled_from(

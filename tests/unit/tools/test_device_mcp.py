@@ -18,6 +18,7 @@ from mimi_mqtt.tools.device_mcp import (
     REPLY_TIMEOUT_S,
     DeviceTools,
 )
+from mimi_mqtt.tools.registry import ToolBox
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.virtual_time
@@ -238,6 +239,21 @@ async def test_lost_connection_fails_what_waits_and_what_comes() -> None:
         await call
     with pytest.raises(ToolError, match="not connected"):
         await device.client.call("self.a", {})
+
+
+async def test_a_device_is_asked_for_one_thing_at_a_time() -> None:
+    device = Device([tool("self.a"), tool("self.b")])
+    await device.client.discover()
+    device.asked.clear()
+    device.silent = True
+    box = ToolBox(device.client)
+    both = asyncio.gather(box.call("self__a", {}), box.call("self__b", {}), return_exceptions=True)
+    await asyncio.sleep(REPLY_TIMEOUT_S - 1)
+    assert len(device.asked) == 1
+    device.silent = False
+    first, second = await both
+    assert isinstance(first, ToolError)
+    assert second == "done"
 
 
 async def test_calls_at_once_are_bounded() -> None:

@@ -90,3 +90,28 @@ async def test_slow_tool_is_given_up() -> None:
 async def test_long_result_is_cut() -> None:
     result = await ToolBox(Source(one="x" * 100_000)).call("one", {})
     assert len(result) < MAX_RESULT_CHARS + 20
+
+
+async def test_tools_of_one_lane_run_one_after_another_each_with_its_whole_time() -> None:
+    lane = asyncio.Lock()
+    running: list[str] = []
+    done: list[str] = []
+
+    def of_lane(name: str) -> Tool:
+        async def run(arguments: Mapping[str, Any]) -> str:
+            running.append(name)
+            assert len(running) == 1
+            await asyncio.sleep(CALL_TIMEOUT_S - 1)
+            running.remove(name)
+            done.append(name)
+            return name
+
+        return Tool(ToolSpec(name, "", {"type": "object"}), run, lane)
+
+    class Lane:
+        def tools(self) -> Sequence[Tool]:
+            return [of_lane(name) for name in "abc"]
+
+    box = ToolBox(Lane())
+    assert await asyncio.gather(*(box.call(name, {}) for name in "cab")) == ["c", "a", "b"]
+    assert done == ["c", "a", "b"]

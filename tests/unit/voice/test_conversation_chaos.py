@@ -112,7 +112,7 @@ async def _play(steps: list[Step], llm: ScriptedLlm, heard: list[Any], tts: Tone
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(_STEPS, max_size=14),
     _ANSWERS,

@@ -28,7 +28,7 @@ def test_the_tones_come_out_in_order_and_at_their_length() -> None:
     assert 0.9 <= len(WHOLE) / 24_000 <= 1.0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, len(tones())), max_size=30))
 def test_it_may_be_cut_anywhere(places: list[int]) -> None:
     edges = [0, *sorted(places), len(tones())]
@@ -40,7 +40,7 @@ def test_speech_comes_out_before_the_end() -> None:
     assert sum(chunk.pcm.size for chunk in decoder.feed(tones()[:720])) >= 3 * 576
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(junk=st.binary(max_size=2_000), place=st.integers(0, len(tones())))
 def test_any_bytes_are_speech_or_a_bad_answer(junk: bytes, place: int) -> None:
     try:
