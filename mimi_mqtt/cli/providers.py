@@ -84,7 +84,7 @@ async def _test(settings: Settings, name: str, role: Role | None, as_json: bool)
         raise ConfigError(f"there is no provider {name!r}{of_role}: see `mimi-mqtt providers`")
     results: list[dict[str, object]] = []
     for one in plays:
-        alone = settings.providers.model_copy(update={one: name if one == "vad" else (name,)})
+        alone = settings.providers.model_copy(update={one: name if one in ("vad", "s2s") else (name,)})
         result: dict[str, object] = {"role": one, "name": name}
         try:
             trial = await attempt(build(one, alone, os.environ), _TIMEOUT_S)

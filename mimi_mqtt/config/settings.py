@@ -378,6 +378,10 @@ class ProviderSettings(Section):
     tts: Chain = ("auto",)
     """Text to speech: a name, or a list tried in order."""
 
+    s2s: str | None = None
+    """Speech to speech: one service that hears, thinks and speaks in place of the three above, which answer
+    when it fails. Never chosen by auto. Empty: none."""
+
     timeout_s: float = Field(15.0, gt=0)
     """Longest wait for a provider's first result, and between two parts of it, in seconds."""
 

@@ -1,4 +1,4 @@
-"""The contracts of the four provider roles.
+"""The contracts of four of the five provider roles; `speech_to_speech` has the fifth.
 
 A vendor subclasses one role and implements its one private method; time-outs, retries and metrics
 (`resilience`), the audio of an utterance (`transcription`) and bounds are here, once. PCM is mono `int16[n]`;
@@ -28,7 +28,7 @@ from mimi_mqtt.providers.transcription import Transcript as Transcript
 from mimi_mqtt.providers.transcription import Transcription as Transcription
 from mimi_mqtt.providers.usage import count_audio, count_characters, count_tokens
 
-Role = Literal["vad", "stt", "llm", "tts"]
+Role = Literal["vad", "stt", "llm", "tts", "s2s"]
 
 MAX_SPEECH_S = 600.0
 """Longest speech taken for one sentence, in seconds; more is a broken answer."""
@@ -271,10 +271,12 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a request cost, in tokens."""
+    """What a request cost, in tokens; those of audio are among the others."""
 
     input_tokens: int
     output_tokens: int
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
 
 
 LlmEvent = TextDelta | ToolCall | Usage

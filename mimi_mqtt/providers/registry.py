@@ -29,6 +29,7 @@ from mimi_mqtt.providers.fallback import LlmChain, SttChain, TtsChain
 from mimi_mqtt.providers.presets import PRESETS
 from mimi_mqtt.providers.requirements import environment, missing, preset_of, required
 from mimi_mqtt.providers.speech_cache import SpeechCache
+from mimi_mqtt.providers.speech_to_speech import SpeechToSpeech
 
 AUTO = "auto"
 
@@ -79,6 +80,7 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "wyoming": "mimi_mqtt.providers.tts.wyoming:WyomingTextToSpeech",
         "offline": "mimi_mqtt.providers.tts.espeak:Espeak",
     },
+    "s2s": {},
 }
 
 AUTO_ORDER: Sequence[str] = (
@@ -112,6 +114,7 @@ _BASES: Mapping[Role, type] = {
     "stt": SpeechToText,
     "llm": LanguageModel,
     "tts": TextToSpeech,
+    "s2s": SpeechToSpeech,
 }
 
 
@@ -139,7 +142,8 @@ def resolve(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) 
     """
     names: list[str] = []
     for name in _configured(role, settings):
-        names += _automatic(role, settings, environ) if name == AUTO else [name]
+        automatic = name == AUTO and role != "s2s"
+        names += _automatic(role, settings, environ) if automatic else [name]
     for name in names:
         _check_name(role, name)
     return tuple(dict.fromkeys(names))
@@ -155,6 +159,8 @@ def _configured(role: Role, settings: ProviderSettings) -> tuple[str, ...]:
             return settings.llm
         case "tts":
             return settings.tts
+        case "s2s":
+            return () if settings.s2s is None else (settings.s2s,)
 
 
 def _automatic(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) -> list[str]:
@@ -194,6 +200,8 @@ def build(
     speech_cache: SpeechCache | None = None,
 ) -> TextToSpeech: ...
 @overload
+def build(role: Literal["s2s"], settings: ProviderSettings, environ: Mapping[str, str]) -> SpeechToSpeech: ...
+@overload
 def build(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider: ...
 def build(
     role: Role,
@@ -208,6 +216,8 @@ def build(
     """
     _check_option_names(settings)
     names = resolve(role, settings, environ)
+    if not names:
+        raise ConfigError(f"providers.{role}: no provider is set; known are {', '.join(known(role))}")
     members = [_build_one(role, name, settings, environ) for name in names]
     if speech_cache is not None:
         members = [_cached(member, speech_cache) for member in members]
@@ -223,7 +233,7 @@ def build(
             case "tts":
                 voices = [member for member in members if isinstance(member, TextToSpeech)]
                 return TtsChain(voices, hedge_s=hedge_s)
-            case "vad":
+            case "vad" | "s2s":
                 pass
     return members[0]
 
@@ -302,7 +312,7 @@ def _check_name(role: Role, name: str) -> str:
     """The provider's name without its label. Raises ConfigError with the known names."""
     vendor, separator, label = name.partition(":")
     if vendor not in _PROVIDERS[role] or (separator and not label):
-        hint = _hint(vendor, [*known(role), AUTO])
+        hint = _hint(vendor, [*known(role), *([] if role == "s2s" else [AUTO])])
         raise ConfigError(f"providers.{role}: there is no provider {name!r}; {hint}")
     return vendor
 

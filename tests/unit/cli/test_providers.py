@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.cli import main
+from mimi_mqtt.providers.overview import ROLES
 from mimi_mqtt.providers.presets import PRESETS
 
 
@@ -24,7 +25,7 @@ def test_the_list_shows_what_is_needed_and_who_is_asked(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     assert main(["providers"]) == 0
     shown = capsys.readouterr().out
-    assert [line for line in shown.splitlines() if not line.startswith(" ")] == ["vad", "stt", "llm", "tts"]
+    assert [line for line in shown.splitlines() if not line.startswith(" ")] == [*ROLES]
     openai = next(line for line in shown.splitlines() if line.split()[:1] == ["openai"])
     assert "ready" in openai
     assert "asked 1st" in openai
