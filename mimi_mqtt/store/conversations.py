@@ -29,7 +29,8 @@ _MAX_TOOLS = 64
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """One finished turn. `started_at` is in UTC; `timings_ms` counts from the turn's begin; `number` from 1.
+    """One finished turn. `started_at` is in UTC; `timings_ms` is from the end of the user's speech
+    (see `voice.timings`), `number` from 1.
 
     Longer texts than the tables hold are cut.
     """

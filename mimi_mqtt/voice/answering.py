@@ -99,7 +99,12 @@ class Answering:
             tools=self.tools,
             reply=lambda guess: Reply(
                 replace(
-                    context, output=guess.output, tools=guess.tools, mark=guess.mark, progress=guess.progress
+                    context,
+                    output=guess.output,
+                    tools=guess.tools,
+                    mark=guess.mark,
+                    tools_ran=guess.tools_ran,
+                    progress=guess.progress,
                 )
             ),
             messages=self.dialogue.messages,
@@ -120,5 +125,6 @@ class Answering:
             device_id=self.device_id,
             language=self.language,
             mark=turn.mark,
+            tools_ran=turn.tools_ran,
             progress=lambda: self.progress(turn),
         )

@@ -79,12 +79,17 @@ class Guess:
         """What was understood; not `final` when it may yet become more."""
         self._understood = asyncio.Event()
         self._confirmed = False
+        self._confirmed_at = 0.0
         self._task = spawn(self._run(), "guess")
         self._task.add_done_callback(_report)
 
     def mark(self, stage: Stage) -> None:
         """A stage of the answer was reached."""
         self.timings.mark(stage, self._loop.time())
+
+    def tools_ran(self, began: float) -> None:
+        """A round of tool calls is over; what they waited for the decision does not count."""
+        self.timings.tools_ran(max(began, self._confirmed_at), self._loop.time())
 
     def progress(self) -> None:
         """Something moved; the turn's watchdog cares only once the guess is the turn's answer."""
@@ -111,6 +116,7 @@ class Guess:
         """It was right: lets it be heard, unless `quiet`, and waits for its end."""
         _guesses.labels("right").inc()
         self._confirmed = True
+        self._confirmed_at = self._loop.time()
         self.tools.release()
         if not quiet:
             self.output.release()

@@ -37,7 +37,8 @@ _MAX_SHOWN_CHARS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class ReplyContext:
-    """What a reply needs of its conversation. `progress` is called whenever something moved."""
+    """What a reply needs of its conversation. `progress` is called whenever something moved, `tools_ran` with
+    the beginning (loop time, s) of a round of tool calls at its end."""
 
     services: VoiceServices
     tools: Tools
@@ -46,6 +47,7 @@ class ReplyContext:
     device_id: str
     language: str
     mark: Callable[[Stage], None]
+    tools_ran: Callable[[float], None]
     progress: Callable[[], None]
 
 
@@ -144,7 +146,7 @@ class Reply:
             self.rounds.append(ChatMessage("assistant", self.text, tuple(calls)))
             self.text = ""
             self.tools_called += [call.name for call in calls]
-            self.rounds += await run_calls(self._context.tools, calls, self._context.progress)
+            self.rounds += await self._run_tools(calls)
             messages += self.rounds[begun:]
 
     async def _ask(self, messages: Sequence[ChatMessage], *, offer_tools: bool) -> list[ToolCall]:
@@ -165,6 +167,14 @@ class Reply:
                     return []
         await self._offer(cutter.flush())
         return calls
+
+    async def _run_tools(self, calls: Sequence[ToolCall]) -> Sequence[ChatMessage]:
+        context = self._context
+        began = asyncio.get_running_loop().time()
+        try:
+            return await run_calls(context.tools, calls, context.progress)
+        finally:
+            context.tools_ran(began)
 
     @property
     def _done(self) -> bool:

@@ -25,10 +25,11 @@ Outcome = Literal[
 ]
 
 _turns: Final = Counter("mimi_turns_total", "Turns in which something was said.", ("kind", "outcome"))
-_first_audio: Final = Histogram(
-    "mimi_turn_first_audio_seconds",
-    "From the end of the user's speech to the first frame of the reply.",
-    buckets=(0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0),
+_stages: Final = Histogram(
+    "mimi_turn_stage_seconds",
+    "From the end of the user's speech to each stage of the turn; for tools how long they took.",
+    ("stage",),
+    buckets=(0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
 )
 
 
@@ -69,6 +70,10 @@ class RunningTurn:
     def mark(self, stage: Stage) -> None:
         """`stage` is reached now."""
         self.timings.mark(stage, self._loop.time())
+
+    def tools_ran(self, began: float) -> None:
+        """A round of tool calls, begun at `began` (loop time, s), is over now."""
+        self.timings.tools_ran(began, self._loop.time())
 
     def progress(self) -> None:
         """Something moved: the watchdog starts anew. For the turn's own task and its children."""
@@ -118,8 +123,9 @@ class RunningTurn:
             _log.debug("turn %d: %s", self.number, self.outcome)
             return None
         _turns.labels(self.kind, self.outcome).inc()
-        if self.kind == "utterance" and "first_audio" in timings:
-            _first_audio.observe(timings["first_audio"] / 1000)
+        if self.kind == "utterance":
+            for stage, ms in timings.items():
+                _stages.labels(stage).observe(max(ms, 0.0) / 1000)
         stages = " ".join(f"{stage}={ms:.0f}" for stage, ms in timings.items())
         _log.info("turn %d, %s: %s; ms after speech: %s", self.number, self.kind, self.outcome, stages)
         return TurnRecord(

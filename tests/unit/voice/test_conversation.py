@@ -1,8 +1,11 @@
 """A whole conversation, on virtual time, with scripted providers and a device that plays."""
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from mimi_mqtt.config.settings import AssistantSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
@@ -23,7 +26,14 @@ from tests.fakes.voice import (
 
 pytestmark = pytest.mark.virtual_time
 
+STAGES = (
+    "endpoint", "transcript", "first_token", "first_sentence", "speech", "first_audio", "stop", "tools",
+)  # fmt: skip
 WORDS = "The weather is fine today. It will rain tomorrow, they say."
+
+
+def stage_count(stage: str) -> float:
+    return REGISTRY.get_sample_value("mimi_turn_stage_seconds_count", {"stage": stage}) or 0.0
 
 
 # ── a turn ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,6 +117,27 @@ async def test_timings_of_a_turn_count_from_the_end_of_speech() -> None:
         assert timings["first_token"] - timings["transcript"] == pytest.approx(300, abs=1)
         assert timings["first_audio"] >= timings["speech"] >= timings["first_token"]
         assert timings["stop"] > timings["first_audio"]
+        assert "tools" not in timings
+
+
+async def test_every_stage_of_a_turn_is_counted_and_the_time_of_its_tools() -> None:
+    class SlowTools(FakeTools):
+        async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+            await asyncio.sleep(0.4)
+            return await super().call(name, arguments)
+
+    llm = ScriptedLlm([ToolCall("1", "lamp", {})], [ToolCall("2", "lamp", {})], ["It is on."])
+    async with scene(services(llm=llm), SlowTools(lamp="on")) as s:
+        s.conversation.listen("auto")
+        before = {stage: stage_count(stage) for stage in STAGES}
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+        assert isinstance(s.services.log, MemoryLog)
+        timings = s.services.log.records[0].timings_ms
+        assert set(timings) == set(STAGES)
+        assert timings["tools"] == pytest.approx(800)
+        assert {stage: stage_count(stage) - before[stage] for stage in STAGES} == dict.fromkeys(STAGES, 1)
 
 
 async def test_the_dialogue_goes_on_from_turn_to_turn() -> None:

@@ -222,6 +222,17 @@ async def test_the_timings_of_a_right_guess_are_the_turns() -> None:
         assert timings["first_token"] < timings["endpoint"] <= timings["speech"] <= timings["first_audio"]
 
 
+async def test_what_a_tool_waited_for_the_decision_is_not_the_tools_time() -> None:
+    stt, llm = WholeStt("lamp on"), ScriptedLlm([ToolCall("1", "lamp", {})], ["It is on."])
+    async with scene(services(stt=stt, llm=llm, voice=EAGER), FakeTools(lamp="on")) as s:
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+        assert isinstance(s.services.log, MemoryLog)
+        assert s.services.log.records[0].timings_ms["tools"] == 0
+
+
 @pytest.mark.parametrize("silence", [5, 8, 12])
 async def test_closing_in_the_middle_of_a_guess_leaves_nothing_behind(silence: int) -> None:
     llm = ScriptedLlm([Wait(0.2), "It is fine.", Wait(60), "never"])
