@@ -12,7 +12,10 @@ MAX_LOST_RUN: Final = 16
 """Losses reported for one gap; a longer one is an outage, whose length nobody needs to hear."""
 
 _RESTART_AFTER: Final = 8
-"""Late packets in a row after which the sender is taken to have started over."""
+"""Late packets in a row after which the sender is taken to have started over: none of them is lost then.
+
+So what a forger got believed before the device was heard costs the device no audio.
+"""
 
 
 Packet = TypeVar("Packet")
@@ -35,7 +38,7 @@ class JitterBuffer(Generic[Packet]):
         self._ready: list[Packet | None] = []
         self._held: dict[int, tuple[float, Packet]] = {}
         self._gap_since = 0.0
-        self._late_run = 0
+        self._late_run: list[tuple[int, Packet]] = []  # rising sequences, all of them past
         self.lost = 0
         """Packets given up, in all."""
         self.late = 0
@@ -47,11 +50,11 @@ class JitterBuffer(Generic[Packet]):
             self._ready.append(packet)
             self._next = sequence + 1
             self._began = True
-            self._late_run = 0
+            self._late_run.clear()
             if self._held:
                 self._take_held()
         elif sequence > self._next:
-            self._late_run = 0
+            self._late_run.clear()
             if not self._held:
                 self._gap_since = now
             self._held.setdefault(sequence, (now, packet))
@@ -59,12 +62,11 @@ class JitterBuffer(Generic[Packet]):
                 self._give_up_gap()
         else:
             self.late += 1
-            self._late_run += 1
-            if self._late_run >= _RESTART_AFTER:
-                self.flush()
-                self._late_run = 0
-                self._ready.append(packet)
-                self._next = sequence + 1
+            if self._late_run and sequence <= self._late_run[-1][0]:
+                self._late_run.clear()
+            self._late_run.append((sequence, packet))
+            if len(self._late_run) >= _RESTART_AFTER:
+                self._restart()
 
     def pop(self, now: float) -> list[Packet | None]:
         """What can be decoded now, in order; None stands for a lost packet, to be concealed."""
@@ -92,7 +94,15 @@ class JitterBuffer(Generic[Packet]):
         self._held.clear()
         self._ready.clear()
         self._began = False
-        self._late_run = 0
+        self._late_run.clear()
+
+    def _restart(self) -> None:
+        run = self._late_run.copy()
+        self.reset()
+        self._next = run[0][0]
+        self.late -= len(run)
+        for sequence, packet in run:
+            self.push(sequence, packet, self._gap_since)  # what is missing in between was waited for
 
     def _give_up_gap(self) -> None:
         first = min(self._held)

@@ -7,8 +7,15 @@ Callers see StoreError and nothing else.
 import asyncio
 import os
 import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+)
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, event, make_url
@@ -135,17 +142,40 @@ def _async_url(url: str) -> URL:
 
 
 def _prepare_file(url: URL, *, create: bool) -> None:
-    """Makes the file, for its owner's eyes only, before SQLite would with the umask's mode."""
+    """Makes the file, for its owner's eyes only, before SQLite would with the umask's mode.
+
+    A file that is there is not opened: closing it would drop the locks that this process holds on it
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
     path = Path(url.database or "")
-    if not create and not path.is_file():
-        raise StoreError(f"there is no database at {path}: start the server once, or check server.data_dir")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not path.is_file():
+        if not create:
+            raise StoreError(
+                f"there is no database at {path}: start the server once, or check server.data_dir"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_file(path)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def _make_file(path: Path) -> None:
+    """An empty database, in its place at once and whole: two that start together can't both change the
+    journal's mode, for which SQLite does not wait."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
+    os.close(descriptor)
+    draft = Path(name)
     try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
+        with closing(sqlite3.connect(draft)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            return  # somebody else was first
+        except OSError:  # a file system without hard links
+            draft.replace(path)
     finally:
-        os.close(descriptor)
+        draft.unlink(missing_ok=True)
 
 
 def _make_engine(url: URL, *, sqlite: bool) -> AsyncEngine:

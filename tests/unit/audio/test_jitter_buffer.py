@@ -110,12 +110,32 @@ def test_what_was_sent_unheard_between_two_turns_is_no_loss() -> None:
     assert buffer.lost == 0
 
 
-def test_a_sender_that_starts_over_is_followed_after_a_few_packets() -> None:
+def test_a_sender_that_starts_over_is_followed_from_its_first_packet() -> None:
     buffer = JitterBuffer[bytes](0.12)
     push(buffer, *range(1, 100))
     buffer.pop(0.0)
-    push(buffer, *range(1, 20), now=1.0)
-    assert buffer.pop(1.0) == [packet(sequence) for sequence in range(8, 20)]
+    push(buffer, *range(1, 8), now=1.0)
+    assert (buffer.pop(1.0), buffer.late) == ([], 7)
+    push(buffer, *range(8, 20), now=1.1)
+    assert buffer.pop(1.1) == [packet(sequence) for sequence in range(1, 20)]
+    assert (buffer.late, buffer.lost) == (0, 0)
+
+
+def test_gaps_of_a_sender_that_started_over_are_not_waited_for_again() -> None:
+    buffer = JitterBuffer[bytes](0.12)
+    push(buffer, *range(1, 100))
+    buffer.pop(0.0)
+    push(buffer, 1, 2, 3, 5, 6, 7, 8, 9, now=1.0)
+    heard = buffer.pop(1.0)
+    assert heard == [*map(packet, (1, 2, 3)), None, *map(packet, range(5, 10))]
+
+
+def test_a_forgery_believed_before_the_first_packet_costs_nothing_of_what_follows() -> None:
+    buffer = JitterBuffer[bytes](0.12)
+    push(buffer, 40, now=0.0)
+    assert buffer.pop(0.3) == [packet(40)]
+    push(buffer, *range(1, 30), now=0.3)
+    assert buffer.pop(0.3) == [packet(sequence) for sequence in range(1, 30)]
 
 
 @given(

@@ -136,13 +136,15 @@ async def test_two_processes_write_at_once_without_losing_anything(store: Store,
     assert revisions == list(range(1, 41))
 
 
-async def test_two_first_starts_at_once_make_one_schema(url: str) -> None:
+@pytest.mark.parametrize("attempt", range(8))
+async def test_two_first_starts_at_once_make_one_schema(url: str, tmp_path: Path, attempt: int) -> None:
     stores = [Store(url) for _ in range(3)]
     await asyncio.gather(*(store.open() for store in stores))
     async with stores[0].read() as session:
         assert await devices.count(session) == 0
     for store in stores:
         await store.aclose()
+    assert [path.name for path in tmp_path.iterdir()] == ["mimi.db"]
 
 
 @pytest.mark.parametrize(
