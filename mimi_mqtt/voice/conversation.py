@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 from mimi_mqtt.log import log_context
-from mimi_mqtt.voice.answering import Answering
 from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.barge_in import BargeIn
 from mimi_mqtt.voice.dialogue import Dialogue
+from mimi_mqtt.voice.early_audio import EarlyAudio
 from mimi_mqtt.voice.echo_guard import EchoGuard
 from mimi_mqtt.voice.endpointing import (
     End,
@@ -25,9 +25,11 @@ from mimi_mqtt.voice.endpointing import (
     UtteranceEnded,
     endpointing,
 )
+from mimi_mqtt.voice.engine import Engine, Surroundings
 from mimi_mqtt.voice.events import AudioFormat, Output
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.listening import Listening
+from mimi_mqtt.voice.pipeline_engine import PipelineEngine
 from mimi_mqtt.voice.running_turn import Kind, Outcome, RunningTurn
 from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
@@ -36,9 +38,6 @@ from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)
 
-_EARLY_S: Final = 1.0
-"""Audio may overtake the message that announces it; what came so shortly before still belongs to it."""
-_EARLY_PACKETS: Final = 50
 _CROSSING_S: Final = 2.0
 """After `detect`, and after `tts stop` in auto mode, the device says `listen start` by itself."""
 _MAX_ANNOUNCEMENTS: Final = 16
@@ -83,14 +82,14 @@ class Conversation:
         self._turns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._early: deque[tuple[bytes, int, float]] = deque(maxlen=_EARLY_PACKETS)
+        self._early = EarlyAudio()
         self._announcements: deque[str] = deque()
         self._listen_expected_until = 0.0
         voice = services.voice
         self._dialogue = Dialogue(services.assistant.prompt, voice.history_turns)
         self._endpointing = endpointing(voice, language)
         self._echo_guard = EchoGuard()
-        self._answering = Answering(
+        around = Surroundings(
             services=services,
             tools=tools,
             output=output,
@@ -103,6 +102,7 @@ class Conversation:
             speech_began=self._speech_began,
             spawn=self._spawn,
         )
+        self._engine: Engine = PipelineEngine(around)
         self._deaf = False  # while speaking: the device's echo can't be told from its user
         self._carried: Listening | None = None
         self._ear = services.hearing.open(uplink, voice.jitter_ms, self._heard)
@@ -172,9 +172,9 @@ class Conversation:
             turn.heard = text
             turn.output.show_transcript(text)
             if choice == "greet":
-                self._start(turn, lambda: self._answering.say(turn, services.assistant.greeting))
+                self._start(turn, lambda: self._engine.say(turn, services.assistant.greeting))
             else:
-                self._start(turn, lambda: self._answering.answer(turn))
+                self._start(turn, lambda: self._engine.answer(turn))
         self._listen_expected_until = now + _CROSSING_S
 
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
@@ -190,7 +190,7 @@ class Conversation:
         if self._state is TurnState.LISTENING or (self._turn is not None and self._turn.barge_in is not None):
             self._ear.push(opus, sequence, now, timestamp)
         else:
-            self._early.append((opus, sequence, now))
+            self._early.keep(opus, sequence, now)
 
     def played(self, opus: bytes, timestamp: int) -> None:
         """A downlink frame has left; in realtime mode its echo may come back."""
@@ -241,6 +241,7 @@ class Conversation:
         # A tool of the running turn may be what ends the session.
         if tasks := self._tasks - {asyncio.current_task()}:
             await asyncio.wait(tasks, timeout=_CLOSE_S)
+        await asyncio.wait({self._spawn(self._engine.aclose(), "engine")}, timeout=_CLOSE_S)
 
     # ── turns begin and end ──────────────────────────────────────────────────────────────────────────────
 
@@ -297,6 +298,7 @@ class Conversation:
             self._carried = turn.barge_in.close()
         turn.output.close()
         turn.remember(self._dialogue, self._downlink.frame_ms)
+        self._engine.concluded(turn)
         if turn.output.begun:
             self._echo_guard.said(turn.said, self._loop.time())
         if turn.output.begun and self._mode != "manual":
@@ -312,7 +314,7 @@ class Conversation:
             if self._fire(TurnEvent.ANNOUNCE):
                 turn = self._new_turn("announcement")
                 text = self._announcements.popleft()
-                self._start(turn, lambda: self._answering.say(turn, text))
+                self._start(turn, lambda: self._engine.say(turn, text))
         elif resumes(self._mode):
             self._resume()
 
@@ -374,6 +376,7 @@ class Conversation:
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin_listening(self) -> None:
+        self._engine.prepare()
         carried, self._carried = self._carried, None
         if carried is not None and self._mode == "realtime":
             self._early.clear()
@@ -383,11 +386,8 @@ class Conversation:
         listening = turn.listening = self._listening(lambda event: self._listened(turn, event))
         self._ear.reset()
         self._start(turn, lambda: self._hear(turn, listening))
-        since = self._loop.time() - _EARLY_S
-        for opus, sequence, now in self._early:
-            if now >= since:
-                self._ear.push(opus, sequence, now)
-        self._early.clear()
+        for opus, sequence, now in self._early.take(self._loop.time()):
+            self._ear.push(opus, sequence, now)
 
     def _go_on_listening(self, listening: Listening) -> None:
         """A turn out of what was being heard already."""
@@ -402,12 +402,11 @@ class Conversation:
     def _listening(self, on_event: Callable[[EndpointEvent], None], *, barge_in: bool = False) -> Listening:
         services = self._services
         return Listening(
-            services.stt,
+            lambda again: self._engine.hear(again=again),
             services.voice,
             self._endpointing,
-            language=self.language,
             frame_ms=self._uplink.frame_ms,
-            eager=not services.llm.acts,
+            eager=self._engine.guesses,
             manual=self._mode == "manual",
             barge_in=barge_in,
             on_event=on_event,
@@ -423,7 +422,7 @@ class Conversation:
             turn.listening.hear(frame)
             if turn.guess is not None and turn.guess.stale(turn.listening.spoken.text):
                 turn.drop_guess()
-                self._answering.begin_guess(turn, turn.listening)
+                self._engine.begin_guess(turn, turn.listening)
 
     def _listened(self, turn: RunningTurn, event: EndpointEvent) -> None:
         listening = turn.listening
@@ -433,7 +432,7 @@ class Conversation:
             case SpeechBegan():
                 self.last_activity = self._loop.time()
             case SpeechPaused():
-                self._answering.begin_guess(turn, listening)
+                self._engine.begin_guess(turn, listening)
             case SpeechWentOn():
                 turn.drop_guess()
             case UtteranceEnded():
@@ -456,7 +455,7 @@ class Conversation:
             turn.drop_guess()
             self._utterance_over(turn, listening)
         listening.close()
-        await self._answering.understand(turn, listening)
+        await self._engine.understand(turn, listening)
 
     # ── barge-in ─────────────────────────────────────────────────────────────────────────────────────────
 

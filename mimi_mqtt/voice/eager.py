@@ -15,7 +15,7 @@ from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.base import ChatMessage, ToolSpec, Transcript
 from mimi_mqtt.voice.echo_guard import tokens
 from mimi_mqtt.voice.listening import Listening
-from mimi_mqtt.voice.pipeline import Reply
+from mimi_mqtt.voice.pipeline import PipelineReply
 from mimi_mqtt.voice.services import Tools
 from mimi_mqtt.voice.timings import Stage, TurnTimings
 from mimi_mqtt.voice.turn_output import TurnOutput
@@ -58,7 +58,7 @@ class Guess:
         *,
         output: TurnOutput,
         tools: Tools,
-        reply: Callable[["Guess"], Reply],
+        reply: Callable[["Guess"], PipelineReply],
         messages: Callable[[str], list[ChatMessage]],
         progress: Callable[[], None],
         spawn: Callable[[Coroutine[None, None, None], str], asyncio.Task[None]],
@@ -73,7 +73,7 @@ class Guess:
         self._loop = asyncio.get_running_loop()
         self.timings = TurnTimings(self._loop.time())
         """When its own stages were reached."""
-        self.reply: Reply | None = None
+        self.reply: PipelineReply | None = None
         """The answer, once there is something to answer."""
         self.transcript: Transcript | None = None
         """What was understood; not `final` when it may yet become more."""

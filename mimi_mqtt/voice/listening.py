@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from mimi_mqtt.config.settings import VoiceSettings
-from mimi_mqtt.providers.base import SpeechToText, Transcript
+from mimi_mqtt.providers.base import Transcript
 from mimi_mqtt.voice.endpointing import (
     End,
     Endpointer,
@@ -32,27 +32,25 @@ _TICK_S: Final = 0.25
 class Listening:
     """Hand it heard frames; `on_event` is told what they mean, `over` why listening ended.
 
+    `hear` begins the utterance once someone speaks, given whether it may be guessed at before its end.
     `barge_in`: it is heard over a reply. Nobody speaking for long only begins it anew, unless `manual`.
     """
 
     def __init__(
         self,
-        stt: SpeechToText,
+        hear: Callable[[bool], Utterance],
         voice: VoiceSettings,
         strategy: Endpointing,
         *,
-        language: str,
         frame_ms: int,
         eager: bool = True,
         manual: bool = False,
         barge_in: bool = False,
         on_event: Callable[[EndpointEvent], None],
     ) -> None:
-        self._stt = stt
+        self._hear = hear
         self._eager = eager and voice.eager_silence_ms > 0 and not manual
-        self._max_s = voice.max_utterance_s + voice.preroll_ms / 1000 + 1
         self._strategy = strategy
-        self._language = language
         self._frame_ms = float(frame_ms)
         self._alone = voice.speech_threshold, voice.min_speech_ms
         self._settings = EndpointSettings(
@@ -148,7 +146,7 @@ class Listening:
             match event:
                 case SpeechBegan(audio):
                     self.began_at = self._loop.time()
-                    self.utterance = Utterance(self._stt, self._language, self._max_s, recorded=self._eager)
+                    self.utterance = self._hear(self._eager)
                     for pcm in audio:
                         self.utterance.push(pcm)
                 case SpeechWent(pcm):

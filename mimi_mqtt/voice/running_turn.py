@@ -12,7 +12,7 @@ from mimi_mqtt.voice.barge_in import BargeIn
 from mimi_mqtt.voice.dialogue import Dialogue, heard_part
 from mimi_mqtt.voice.eager import Guess
 from mimi_mqtt.voice.listening import Listening
-from mimi_mqtt.voice.pipeline import Reply
+from mimi_mqtt.voice.reply import Reply
 from mimi_mqtt.voice.timings import Stage, TurnTimings
 from mimi_mqtt.voice.turn_output import TurnOutput
 from mimi_mqtt.wire.messages import ListenMode
@@ -91,6 +91,10 @@ class RunningTurn:
         self.reply, self.output = guess.reply, guess.output
         self.timings.take(guess.timings)
         guess.timings = self.timings
+
+    def judge(self) -> None:
+        """The reply is over: whether it went well."""
+        self.outcome = "failed" if self.reply is None or self.reply.failure else "answered"
 
     def pause(self) -> None:
         """Somebody speaks: silence for the time being, also of what has not begun."""

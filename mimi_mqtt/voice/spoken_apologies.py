@@ -1,6 +1,6 @@
 """Apologies that are heard although nobody can speak any more: made while text to speech still works.
 
-`pipeline` plays them when every provider failed. The speech cache keeps them over a restart.
+`reply` plays them when every provider failed. The speech cache keeps them over a restart.
 """
 
 import asyncio

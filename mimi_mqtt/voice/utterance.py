@@ -1,4 +1,4 @@
-"""One utterance on its way to the speech-to-text provider, at the provider's rate."""
+"""One utterance on its way to who hears it, at the rate wanted there."""
 
 from functools import partial
 

@@ -418,14 +418,13 @@ async def test_the_model_is_shown_only_what_was_heard_of_an_interrupted_reply() 
 
 
 async def test_a_tool_that_ends_the_conversation_does_not_wait_for_itself() -> None:
-    async with scene(services(llm=ScriptedLlm([ToolCall("1", "hang_up", {})]))) as s:
+    class HangUp(FakeTools):
+        async def call(self, name: str, arguments: object) -> str:
+            await s.conversation.aclose()
+            return "never seen"
 
-        class HangUp(FakeTools):
-            async def call(self, name: str, arguments: object) -> str:
-                await s.conversation.aclose()
-                return "never seen"
-
-        s.conversation._answering.tools = HangUp(hang_up="")
+    llm = ScriptedLlm([ToolCall("1", "hang_up", {})])
+    async with scene(services(llm=llm), HangUp(hang_up="")) as s:
         s.conversation.listen("auto")
         await s.say()
         assert s.conversation.state is TurnState.IDLE

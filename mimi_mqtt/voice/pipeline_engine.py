@@ -1,0 +1,115 @@
+"""The pipeline as an engine: speech to text, language model, text to speech, each by its own provider.
+
+It understands what was said and answers it, perhaps begins to before it is over.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+from mimi_mqtt.errors import ProviderError
+from mimi_mqtt.providers.base import Transcript
+from mimi_mqtt.voice.eager import MAX_GUESSES, Guess
+from mimi_mqtt.voice.engine import Surroundings
+from mimi_mqtt.voice.listening import Listening
+from mimi_mqtt.voice.pipeline import PipelineReply
+from mimi_mqtt.voice.running_turn import RunningTurn
+from mimi_mqtt.voice.turn_output import TurnOutput
+from mimi_mqtt.voice.utterance import Utterance
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineEngine:
+    """See `engine.Engine`."""
+
+    around: Surroundings
+
+    @property
+    def guesses(self) -> bool:
+        """Not with a model that acts."""
+        return not self.around.services.llm.acts
+
+    def prepare(self) -> None:
+        """Nothing: each provider is asked when it is needed."""
+
+    def hear(self, *, again: bool) -> Utterance:
+        """By speech to text."""
+        around = self.around
+        return Utterance(around.services.stt, around.language, around.max_utterance_s, recorded=again)
+
+    async def understand(self, turn: RunningTurn, listening: Listening) -> None:
+        """Answers what was said, once that is over."""
+        around = self.around
+        try:
+            transcript = await self._transcript(listening, turn.guess)
+        except ProviderError as error:
+            turn.outcome = "failed"
+            await PipelineReply(around.reply_context(turn)).apologize(error)
+            return
+        if around.take_words(turn, transcript.text, listening.began_at):
+            await self.answer(turn)
+        else:
+            around.end_unanswered(turn)
+
+    async def _transcript(self, listening: Listening, guess: Guess | None) -> Transcript:
+        """What was said: a whole guess has heard all of it already, as only silence has come since."""
+        if guess is not None and not self.around.services.stt.capabilities.streaming:
+            guessed = await guess.understood()
+            if guessed is not None and guessed.final:
+                return guessed
+        return await listening.transcript()
+
+    async def answer(self, turn: RunningTurn) -> None:
+        """Answers `turn.heard`, with the guess if it was right."""
+        around = self.around
+        around.progress(turn)
+        guess, turn.guess = turn.guess, None
+        if guess is not None and guess.answers(turn.heard):
+            turn.adopt(guess)
+            await guess.confirm(quiet=turn.paused)
+        else:
+            if guess is not None:
+                guess.drop()
+            reply = turn.reply = PipelineReply(around.reply_context(turn))
+            await reply.answer(around.dialogue.messages(turn.heard))
+        turn.judge()
+
+    async def say(self, turn: RunningTurn, text: str) -> None:
+        """Speaks `text`."""
+        self.around.progress(turn)
+        reply = turn.reply = PipelineReply(self.around.reply_context(turn))
+        await reply.say(text)
+        turn.judge()
+
+    def begin_guess(self, turn: RunningTurn, listening: Listening) -> None:
+        """Begins an answer to what was said so far, unheard."""
+        if turn.guesses >= MAX_GUESSES:
+            return
+        turn.guesses += 1
+        around = self.around
+        context = around.reply_context(turn)
+        turn.guess = Guess(
+            listening,
+            output=TurnOutput(around.output, lambda: around.speech_began(turn), held=True),
+            tools=around.tools,
+            reply=lambda guess: PipelineReply(
+                replace(
+                    context,
+                    output=guess.output,
+                    tools=guess.tools,
+                    mark=guess.mark,
+                    tools_ran=guess.tools_ran,
+                    progress=guess.progress,
+                )
+            ),
+            messages=around.dialogue.messages,
+            progress=lambda: around.progress(turn),
+            spawn=around.spawn,
+        )
+
+    def concluded(self, turn: RunningTurn) -> None:
+        """Nothing: nobody else remembers the turn."""
+
+    async def aclose(self) -> None:
+        """Nothing is kept."""
