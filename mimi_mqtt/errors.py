@@ -62,13 +62,15 @@ class AudioError(MimiError):
 
 
 class ProviderError(MimiError):
-    """A provider failed. `provider` is its name, `retryable` whether the same request may succeed later."""
+    """A provider failed. `provider` is its name, `retryable` whether the same request may succeed later,
+    `unheard` whether the request surely never reached the vendor, so that it can't have had an effect."""
 
     retryable = False
 
-    def __init__(self, provider: str, message: str) -> None:
+    def __init__(self, provider: str, message: str, *, unheard: bool = False) -> None:
         super().__init__(f"{provider}: {message}")
         self.provider = provider
+        self.unheard = unheard
 
 
 class ProviderNotConfigured(ProviderError):

@@ -54,6 +54,9 @@ class ProviderOptions(BaseModel):
     required: ClassVar[tuple[str, ...]] = ()
     """Options without which the provider can't be used; `requirements` tells which are missing."""
 
+    instead: ClassVar[Mapping[str, str]] = {}
+    """For a required option, another one that makes it needless, as an address does a region."""
+
     by_preset: ClassVar[bool] = False
     """Whether `presets` says all this for each name, as these options are many services'."""
 

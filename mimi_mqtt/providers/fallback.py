@@ -40,7 +40,7 @@ from mimi_mqtt.providers.base import (
 )
 from mimi_mqtt.providers.breaker import Breaker, Health
 from mimi_mqtt.providers.hedging import Hedge, race
-from mimi_mqtt.providers.resilience import error_kind, provider_border
+from mimi_mqtt.providers.resilience import error_kind, may_have_acted, provider_border
 from mimi_mqtt.providers.transcription import Recording
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,8 @@ class _Question(Generic[P, T]):
     waiting: "deque[_Member[P]]"
     asked: int = 0
     errors: list[ProviderError] = field(default_factory=list)
+    acted: bool = False
+    """Whether somebody may have done what was wanted: another who acts would do it twice."""
 
 
 class _Members(Generic[P]):
@@ -176,6 +178,8 @@ class _Members(Generic[P]):
             except ProviderError:
                 if delivered and not repeatable:
                     raise
+                if question.acted:
+                    question.waiting = deque(m for m in question.waiting if not m.provider.acts)
         raise self._nobody(question.errors) from question.errors[0]
 
     def _attempt(
@@ -222,6 +226,7 @@ class _Members(Generic[P]):
             except ProviderError as error:
                 self._failed(member, error)
                 question.errors.append(error)
+                question.acted |= member.provider.acts and may_have_acted(error)
                 if question.waiting or question.asked > 1:
                     _fallbacks.labels(self._role, member.provider.name).inc()
                     logger.info("%s %s gave way: %s", self._role, member.provider.name, error_kind(error))

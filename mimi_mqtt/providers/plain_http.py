@@ -31,10 +31,12 @@ async def http_errors(name: str, limits: Limits, where: str) -> AsyncIterator[No
     try:
         yield
     except httpx.TimeoutException as error:
-        raise ProviderTimeout(name, f"no answer within {limits.timeout_s:g} s") from error
+        unheard = isinstance(error, httpx.ConnectTimeout)
+        raise ProviderTimeout(name, f"no answer within {limits.timeout_s:g} s", unheard=unheard) from error
+    except httpx.ConnectError as error:
+        raise ProviderUnavailable(name, f"can't reach {where}", unheard=True) from error
     except httpx.TransportError as error:
-        cause = type(error).__name__
-        raise ProviderUnavailable(name, f"can't reach {where}, or it hung up ({cause})") from error
+        raise ProviderUnavailable(name, f"{where} hung up ({type(error).__name__})") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProviderBadAnswer(
             name, f"{where} answered in an unknown way ({type(error).__name__})"

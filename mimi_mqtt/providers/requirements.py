@@ -42,7 +42,11 @@ def missing(name: str, options: ProviderOptions) -> list[str]:
 
     A server of one's own in place of the preset's service decides itself whether it wants a key.
     """
-    lacking = [option for option in required(name, type(options)) if not getattr(options, option)]
+    lacking = [
+        option
+        for option in required(name, type(options))
+        if not getattr(options, option) and not getattr(options, options.instead.get(option, option))
+    ]
     found = preset_of(name, type(options))
     address: object = getattr(options, "base_url", None)
     if found is not None and found.client == "openai" and address not in (None, found.base_url):

@@ -73,6 +73,16 @@ def error_kind(error: ProviderError) -> str:
     return next((kind for known, kind in _KINDS.items() if isinstance(error, known)), "other")
 
 
+def may_have_acted(error: ProviderError) -> bool:
+    """Whether a request that failed by `error` may have had its effect all the same.
+
+    Not one that never arrived, nor one that was refused: all else is uncertain, also a connection cut in the
+    middle and an answer of 500.
+    """
+    refused = isinstance(error, ProviderNotConfigured | ProviderRefused | ProviderRateLimited)
+    return not error.unheard and not refused
+
+
 def retry_delay(error: ProviderError, tries: int, limits: Limits) -> float | None:
     """How long to wait before trying again after `tries` failed tries, in s; None: trying again is no use.
 
@@ -186,8 +196,8 @@ async def resilient(
     """The parts of `attempt()`, each bounded in time; a failed attempt is repeated if that may help.
 
     `wait` makes the clock of one attempt. `repeatable`: also repeat when parts were already passed on, as
-    interim transcripts replace each other. `acts`: asking has effects, so a request that timed out, and may
-    have had its effect, is not repeated. Raises ProviderError, and nothing else.
+    interim transcripts replace each other. `acts`: asking has effects, so a request that may have had its
+    effect is not repeated. Raises ProviderError, and nothing else.
     """
     tries = 0
     while True:
@@ -202,8 +212,8 @@ async def resilient(
             tries += 1
             _errors.labels(role, name, error_kind(error)).inc()
             delay = retry_delay(error, tries, limits)
-            may_have_acted = acts and isinstance(error, ProviderTimeout)
-            if delay is None or may_have_acted or (delivered and not repeatable):
+            twice = acts and may_have_acted(error)
+            if delay is None or twice or (delivered and not repeatable):
                 raise
             logger.info("%s %s: trying again in %.1f s: %s", role, name, delay, error_kind(error))
         finally:

@@ -10,7 +10,6 @@ import asyncio
 import functools
 import gc
 import json
-import logging
 import os
 import secrets
 import socket
@@ -69,15 +68,11 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
         raise StartupError(
             f"{args.devices} devices need more open files than `ulimit -Hn` allows: --devices less"
         )
-    # Who leaves while it is asked for its tools would be told of, thousands of times.
-    sessions_log = logging.getLogger("mimi_mqtt.session")
-    level_before, collections_before = sessions_log.level, gc.get_threshold()
-    sessions_log.setLevel(logging.ERROR)
+    collections_before = gc.get_threshold()
     try:
         with server_on_one_core() as load_core:
             return asyncio.run(_measure(args, load_core))
     finally:
-        sessions_log.setLevel(level_before)
         gc.set_threshold(*collections_before)
         gc.unfreeze()
 

@@ -64,6 +64,7 @@ class AzureSttOptions(ProviderOptions):
         "speech_region": "AZURE_SPEECH_REGION",
     }
     required: ClassVar[tuple[str, ...]] = ("speech_key", "speech_region")
+    instead: ClassVar[Mapping[str, str]] = {"speech_region": "stt_url"}
 
     speech_key: SecretStr | None = None
     """Key of the Speech resource. Empty: the variable AZURE_SPEECH_KEY."""

@@ -39,6 +39,7 @@ class AzureTtsOptions(ProviderOptions):
     }
 
     required: ClassVar[tuple[str, ...]] = ("speech_key", "speech_region")
+    instead: ClassVar[Mapping[str, str]] = {"speech_region": "tts_url"}
 
     speech_key: SecretStr | None = None
     """Key of the Speech resource. Empty: the variable AZURE_SPEECH_KEY."""

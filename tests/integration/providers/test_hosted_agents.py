@@ -19,7 +19,8 @@ from tests.servers import coze_server, dify_server, home_assistant_server
 from tests.servers.coze_server import CozeServer
 from tests.servers.dify_server import DifyServer
 from tests.servers.home_assistant_server import HomeAssistantServer
-from tests.servers.vendor import Cut
+from tests.servers.vendor import Cut, Fault, Status
+from tests.unit.providers.fakes import metric
 
 LATER = (
     *QUESTION,
@@ -250,3 +251,26 @@ async def test_an_answer_without_words_is_bad(house: HomeAssistantServer, kind: 
         with pytest.raises(ProviderBadAnswer):
             await events(llm)
         assert llm.acts
+
+
+@pytest.mark.parametrize("fault", [Cut(), Status(500), Status(503)])
+async def test_a_sentence_that_may_have_been_carried_out_is_not_said_to_home_assistant_twice(
+    house: HomeAssistantServer, fault: Fault
+) -> None:
+    house.faults.append(fault)
+    async with model("home_assistant", house_options(house)) as llm:
+        with pytest.raises(ProviderUnavailable) as failure:
+            await events(llm)
+    assert len(house.asked) == 1
+    assert not failure.value.unheard
+
+
+async def test_home_assistant_is_asked_again_where_nobody_heard(house: HomeAssistantServer) -> None:
+    options = house_options(house, base_url="http://127.0.0.1:9")
+    before = metric("mimi_provider_requests_total", role="llm", name="home_assistant")
+    async with model("home_assistant", options) as llm:
+        with pytest.raises(ProviderUnavailable) as failure:
+            await events(llm)
+        assert failure.value.unheard
+        tried = metric("mimi_provider_requests_total", role="llm", name="home_assistant") - before
+        assert tried == 1 + llm.limits.retries

@@ -2,7 +2,13 @@
 
 import pytest
 
-from mimi_mqtt.errors import ProviderBadAnswer, ProviderTimeout
+from mimi_mqtt.errors import (
+    ProviderBadAnswer,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
 from mimi_mqtt.providers.base import (
     MAX_ANSWER_CHARS,
     MAX_TOOL_CALLS,
@@ -61,10 +67,25 @@ async def test_check_shows_what_was_answered() -> None:
     assert "pong" in await FakeLlm([TextDelta("po"), TextDelta("ng")]).check()
 
 
-async def test_a_service_that_acts_by_itself_is_not_asked_again_when_it_may_have_acted() -> None:
-    late, answer = ProviderTimeout("fake", "no answer"), TextDelta("done")
-    assert await collect(FakeLlm([late], [answer]).chat(QUESTION)) == [answer]
-    acting = FakeLlm([late], [answer])
+@pytest.mark.parametrize(
+    "error", [ProviderTimeout("fake", "no answer"), ProviderUnavailable("fake", "hung up, or said 500")]
+)
+async def test_a_service_that_acts_by_itself_is_not_asked_again_when_it_may_have_acted(
+    error: ProviderError,
+) -> None:
+    answer = TextDelta("done")
+    assert await collect(FakeLlm([error], [answer]).chat(QUESTION)) == [answer]
+    acting = FakeLlm([error], [answer])
     acting.acts = True
-    with pytest.raises(ProviderTimeout):
+    with pytest.raises(type(error)):
         await collect(acting.chat(QUESTION))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ProviderUnavailable("fake", "nobody is there", unheard=True), ProviderRateLimited("fake", "slower", 0)],
+)
+async def test_a_service_that_acts_is_asked_again_when_it_surely_did_nothing(error: ProviderError) -> None:
+    acting = FakeLlm([error], [TextDelta("done")])
+    acting.acts = True
+    assert await collect(acting.chat(QUESTION)) == [TextDelta("done")]

@@ -336,3 +336,22 @@ async def test_the_vendor_side_of_a_chain_is_the_chain() -> None:
     assert await collect(chain._chat(QUESTION, (), options)) == [TextDelta("second")]
     voices = TtsChain([FakeTts([chunk(1)])])
     assert len(await collect(voices._synthesize("hello", VoiceOptions()))) == 1
+
+
+@pytest.mark.parametrize("unheard", [True, False])
+async def test_whoever_acts_is_not_asked_after_another_who_may_have_acted(unheard: bool) -> None:
+    cut = ProviderUnavailable("house", "hung up", unheard=unheard)
+    house, other_house = llm("house", [cut]), llm("other house", [TextDelta("done twice")])
+    house.acts = other_house.acts = True
+    talker = llm("talker", [TextDelta("who knows")])
+    expected = "done twice" if unheard else "who knows"
+    assert await answer(LlmChain([house, other_house, talker])) == expected
+    assert other_house.script.played == int(unheard)
+
+
+async def test_nobody_is_left_when_all_others_act() -> None:
+    house, other_house = llm("house", [DOWN]), llm("other house", [TextDelta("done twice")])
+    house.acts = other_house.acts = True
+    with pytest.raises(ProviderUnavailable, match="down"):
+        await answer(LlmChain([house, other_house]))
+    assert other_house.script.played == 0

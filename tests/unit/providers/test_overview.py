@@ -45,6 +45,13 @@ async def test_a_provider_starts_without_settings_when_it_lacks_nothing(role: Ro
     assert listing.place == 1
 
 
+@pytest.mark.parametrize(("role", "address"), [("stt", "stt_url"), ("tts", "tts_url")])
+def test_a_region_is_not_missed_where_an_address_is_given(role: Role, address: str) -> None:
+    options: dict[str, object] = {"speech_key": "k", address: "http://localhost/speech"}
+    listing = find(listings(only(role, "azure", {"azure": options}), {}), role, "azure")
+    assert listing.configured
+
+
 @pytest.mark.parametrize(("role", "name"), WITH_PACKAGES)
 def test_a_missing_package_is_told_with_the_extra_that_has_it(
     role: Role, name: str, monkeypatch: pytest.MonkeyPatch
