@@ -4,15 +4,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.fleet.identity import Identity, Role
@@ -20,6 +15,7 @@ from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.wire.mqtt import Will
 from tests.integration.mqtt.raw import PATIENCE_S, RawClient
+from tests.servers.tls import write_certificates
 
 DEVICE = "aa-bb-cc-00-11-22"
 OTHER = "aa-bb-cc-00-11-33"
@@ -156,46 +152,11 @@ async def start_server() -> AsyncIterator[StartServer]:
         await item.server.aclose()
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
-
-
-def _certificate(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    is_ca: bool,
-) -> bytes:
-    now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name(issuer))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-        .add_extension(names, critical=False)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `ca.crt`, `server.crt` and `server.key` for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("certificates")
-    ca, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    (folder / "ca.crt").write_bytes(_certificate("test CA", ca, "test CA", ca, True))
-    (folder / "server.crt").write_bytes(_certificate("localhost", server, "test CA", ca, False))
-    (folder / "server.key").write_bytes(
-        server.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+    write_certificates(folder)
     return folder
 
 
