@@ -356,6 +356,12 @@ class PriceSettings(Section):
     output_per_million: float = Field(0.0, ge=0, allow_inf_nan=False)
     """A million tokens that a language model writes."""
 
+    audio_input_per_million: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """A million tokens of audio that speech to speech hears. Empty: as other tokens."""
+
+    audio_output_per_million: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """A million tokens of audio that speech to speech says. Empty: as other tokens."""
+
     per_minute: float = Field(0.0, ge=0, allow_inf_nan=False)
     """A minute of audio that is transcribed."""
 
@@ -397,7 +403,8 @@ class ProviderSettings(Section):
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     """What providers cost, by name or name:label, for mimi_provider_cost_total in /metrics, in any one
     currency: {openai: {input_per_million: 0.4, output_per_million: 1.6}}. Also per_minute of audio for speech
-    to text and per_million_characters for text to speech."""
+    to text, per_million_characters for text to speech, and audio_input_per_million and
+    audio_output_per_million for speech to speech."""
 
     cache_mb: int = Field(64, ge=0, le=100_000)
     """Disk space for short phrases that are said often, in MB, under data_dir/cache: they cost no request and

@@ -192,12 +192,13 @@ async def resilient(
     wait: Callable[[], Wait[T]] = RequestWait,
     repeatable: bool = False,
     acts: bool = False,
+    binds: Callable[[T], bool] = lambda part: True,
 ) -> AsyncGenerator[T, None]:
     """The parts of `attempt()`, each bounded in time; a failed attempt is repeated if that may help.
 
     `wait` makes the clock of one attempt. `repeatable`: also repeat when parts were already passed on, as
-    interim transcripts replace each other. `acts`: asking has effects, so a request that may have had its
-    effect is not repeated. Raises ProviderError, and nothing else.
+    interim transcripts replace each other; `binds`: which parts rule that out. `acts`: asking has effects, so
+    a request that may have had its effect is not repeated. Raises ProviderError, and nothing else.
     """
     tries = 0
     while True:
@@ -205,7 +206,7 @@ async def resilient(
         parts = _one_try(attempt, role, name, limits, wait())
         try:
             async for part in parts:
-                delivered = True
+                delivered = delivered or binds(part)
                 yield part
             return
         except ProviderError as error:

@@ -8,7 +8,11 @@ from prometheus_client import Counter
 
 from mimi_mqtt.config.settings import PriceSettings
 
-_tokens = Counter("mimi_provider_tokens", "Tokens that language models counted.", ["name", "direction"])
+_tokens = Counter(
+    "mimi_provider_tokens",
+    "Tokens that models counted, by direction; those of audio are apart (input_audio, output_audio).",
+    ["name", "direction"],
+)
 _audio = Counter("mimi_provider_audio_seconds", "Seconds of audio that were transcribed.", ["name"])
 _characters = Counter("mimi_provider_characters", "Characters that were spoken.", ["name"])
 _cost = Counter(
@@ -27,6 +31,21 @@ def count_tokens(name: str, input_tokens: int, output_tokens: int, price: PriceS
     if price is not None:
         read, written = input_tokens * price.input_per_million, output_tokens * price.output_per_million
         _cost.labels("llm", name).inc((read + written) / _MILLION)
+
+
+def count_speech_tokens(
+    name: str, heard: tuple[int, int], said: tuple[int, int], price: PriceSettings | None
+) -> None:
+    """An answer of the speech-to-speech service `name`; tokens as (text, audio)."""
+    for direction, (text, audio) in (("input", heard), ("output", said)):
+        _tokens.labels(name, direction).inc(text)
+        _tokens.labels(name, f"{direction}_audio").inc(audio)
+    if price is not None:
+        hearing, saying = price.audio_input_per_million, price.audio_output_per_million
+        cost = heard[0] * price.input_per_million + said[0] * price.output_per_million
+        cost += heard[1] * (price.input_per_million if hearing is None else hearing)
+        cost += said[1] * (price.output_per_million if saying is None else saying)
+        _cost.labels("s2s", name).inc(cost / _MILLION)
 
 
 def count_audio(name: str, seconds: float, price: PriceSettings | None) -> None:

@@ -104,6 +104,7 @@ def test_a_named_provider_stands_alone() -> None:
         ("llm", ProviderSettings(llm=("openai:",))),
         ("vad", ProviderSettings(vad="openai")),
         ("tts", ProviderSettings(tts=("",))),
+        ("s2s", ProviderSettings(s2s="auto")),
     ],
 )
 def test_an_unknown_name_is_explained(role: Role, settings: ProviderSettings) -> None:
@@ -116,6 +117,12 @@ def test_an_unknown_name_is_explained(role: Role, settings: ProviderSettings) ->
 def test_a_close_name_is_suggested() -> None:
     with pytest.raises(ConfigError, match=r"did you mean openai\?"):
         registry.build("llm", ProviderSettings(llm=("opanai",)), NO_KEYS)
+
+
+def test_speech_to_speech_is_only_what_somebody_names() -> None:
+    assert registry.resolve("s2s", ProviderSettings(), KEY) == ()
+    with pytest.raises(ConfigError, match=r"providers\.s2s: no provider is set"):
+        registry.build("s2s", ProviderSettings(), KEY)
 
 
 def test_several_names_build_a_chain() -> None:

@@ -7,6 +7,7 @@ from mimi_mqtt.config.settings import PriceSettings, ProviderSettings
 from mimi_mqtt.errors import ConfigError, ProviderError, ProviderUnavailable
 from mimi_mqtt.providers import registry
 from mimi_mqtt.providers.base import ChatMessage, TextDelta, Transcript, Usage
+from mimi_mqtt.providers.usage import count_speech_tokens
 from tests.unit.providers.fakes import IMPATIENT, FakeLlm, FakeStt, FakeTts, chunk, collect, metric
 
 QUESTION = (ChatMessage("user", "hello"),)
@@ -49,6 +50,14 @@ async def test_a_request_that_fails_costs_nothing() -> None:
     with pytest.raises(ProviderError):
         await collect(tts.speak("hello"))
     assert cost("tts", "failing-tts") == 0
+
+
+def test_audio_tokens_without_a_price_of_their_own_cost_as_others() -> None:
+    price = PriceSettings(input_per_million=1, output_per_million=2)
+    count_speech_tokens("paid-s2s", heard=(10, 30), said=(20, 40), price=price)
+    assert cost("s2s", "paid-s2s") == pytest.approx((40 * 1 + 60 * 2) / 1e6)
+    for direction, tokens in {"input": 10, "input_audio": 30, "output": 20, "output_audio": 40}.items():
+        assert metric("mimi_provider_tokens_total", name="paid-s2s", direction=direction) == tokens
 
 
 def test_a_price_is_a_providers_or_of_one_label() -> None:
