@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.config.settings import PriceSettings
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
+from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.resilience import Limits as Limits
 from mimi_mqtt.providers.resilience import closing_parts, resilient
 from mimi_mqtt.providers.transcription import RecordedTranscription, Recording, TranscriptionWait
@@ -117,8 +118,8 @@ def speaks(languages: frozenset[str] | None, language: str | None) -> bool:
     """Whether `language` (such as `pt-BR`) is among `languages` by its primary subtag; None is any."""
     if languages is None or language is None:
         return True
-    primary = language.lower().replace("_", "-").partition("-")[0]
-    return any(known.lower().replace("_", "-").partition("-")[0] == primary for known in languages)
+    spoken = primary(language)
+    return any(primary(known) == spoken for known in languages)
 
 
 # ── voice activity ───────────────────────────────────────────────────────────────────────────────────────
@@ -160,11 +161,15 @@ class VoiceActivityDetector(Provider):
 
 @dataclass(frozen=True, slots=True)
 class SttCapabilities:
-    """`streaming`: works while the speaker speaks. `languages` None: any. `sample_rate` it wants, in Hz."""
+    """`streaming`: works while the speaker speaks. `languages` None: any. `sample_rate` it wants, in Hz.
+
+    `detects`: among these languages it finds out which is spoken; None: among all that it knows.
+    """
 
     streaming: bool
     languages: frozenset[str] | None = None
     sample_rate: int = 16_000
+    detects: frozenset[str] | None = frozenset()
 
 
 class SpeechToText(Provider):
@@ -173,21 +178,26 @@ class SpeechToText(Provider):
     role = "stt"
     capabilities: SttCapabilities
 
-    def open(self, *, language: str | None = None, max_s: float = 30.0) -> Transcription:
+    def open(
+        self, *, language: str | None = None, certain: bool = True, max_s: float = 30.0
+    ) -> Transcription:
         """Begins an utterance of at most `max_s` seconds; `language` is a hint such as `en`.
 
-        Nothing is asked of the vendor before the first audio. Whoever opens it closes it.
+        Not `certain`: another may be spoken, and who can finds that out. Nothing is asked of the vendor
+        before the first audio. Whoever opens it closes it.
         """
         recording = Recording(self.capabilities.sample_rate, max_s)
-        return RecordedTranscription(self.name, recording, partial(self.listen, recording, language))
+        return RecordedTranscription(self.name, recording, partial(self.listen, recording, language, certain))
 
-    async def listen(self, recording: Recording, language: str | None) -> AsyncGenerator[Transcript, None]:
+    async def listen(
+        self, recording: Recording, language: str | None, certain: bool = True
+    ) -> AsyncGenerator[Transcript, None]:
         """The transcripts of `recording`, which may still grow; the final one is last. Raises ProviderError.
 
         A failed request is repeated with the same audio; time-outs count from the end of the audio.
         """
         attempts = resilient(
-            partial(self._one_listen, recording, language),
+            partial(self._one_listen, recording, language, certain),
             role=self.role,
             name=self.name,
             limits=self.limits,
@@ -198,9 +208,15 @@ class SpeechToText(Provider):
             async for transcript in transcripts:
                 yield transcript
 
-    async def _one_listen(self, recording: Recording, language: str | None) -> AsyncIterator[Transcript]:
+    async def _one_listen(
+        self, recording: Recording, language: str | None, certain: bool
+    ) -> AsyncIterator[Transcript]:
         audio = recording.play(self.capabilities.sample_rate, whole=not self.capabilities.streaming)
-        async with closing_parts(self._transcribe(audio, language)) as transcripts:
+        if language is None or certain or not speaks(self.capabilities.detects, language):
+            heard = self._transcribe(audio, language)
+        else:
+            heard = self._detect(audio, language)
+        async with closing_parts(heard) as transcripts:
             async for transcript in transcripts:
                 if transcript.final:
                     count_audio(self.name, recording.seconds, self.price)
@@ -215,7 +231,15 @@ class SpeechToText(Provider):
 
         `audio` comes as it is spoken when the capabilities say `streaming`, else in one piece after the end;
         it is never empty. Raises ProviderError kinds; anything else is a bug that ends the request.
+
+        The transcript's language is what the vendor says, or was made to listen for; None where neither is
+        known.
         """
+
+    def _detect(self, audio: AsyncIterator[Pcm], likely: str) -> AsyncIterator[Transcript]:
+        """As `_transcribe`, finding out the language, which is most likely `likely`: for vendors that take a
+        hint that doesn't bind them."""
+        return self._transcribe(audio, None)
 
     async def check(self) -> str:
         """Transcribes half a second of a quiet tone."""
@@ -267,9 +291,10 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A further piece of the answer's text."""
+    """A further piece of the answer's text; `language` where it is not the one that was asked for."""
 
     text: str
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

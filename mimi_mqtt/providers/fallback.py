@@ -283,10 +283,12 @@ class SttChain(SpeechToText):
         """Asks each."""
         return await self._members.check()
 
-    def listen(self, recording: Recording, language: str | None) -> AsyncGenerator[Transcript, None]:
+    def listen(
+        self, recording: Recording, language: str | None, certain: bool = True
+    ) -> AsyncGenerator[Transcript, None]:
         """The transcripts of `recording`, which each provider hears from its beginning."""
         return self._members.ask(
-            lambda member: member.listen(recording, language),
+            lambda member: member.listen(recording, language, certain),
             knows=lambda member: speaks(member.capabilities.languages, language),
             repeatable=True,
             asked_all=recording.until_ended,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mimi_mqtt.errors import OtaError, ProtocolError
 from mimi_mqtt.wire import strict_json
+from mimi_mqtt.wire.accept_language import preferred
 from mimi_mqtt.wire.topics import device_id_from_mac
 
 _MAX_TEXT = 64
@@ -66,7 +67,7 @@ class OtaRequest(_Frozen):
     board: str = ""
     firmware_version: str = ""
     language: str = ""
-    """The first language of Accept-Language, such as `zh-CN`; empty when unknown."""
+    """What Accept-Language wants most, such as `zh-CN`; empty when unknown."""
     activation_version: int = 1
     serial_number: str = Field("", repr=False)
     report: dict[str, Any] = Field(default_factory=dict, repr=False)
@@ -88,7 +89,7 @@ class OtaRequest(_Frozen):
         if isinstance(client_id, str) and len(client_id) > _MAX_CLIENT_ID:
             raise OtaError(f"Client-Id is longer than {_MAX_CLIENT_ID} characters")
         agent_board, _, agent_version = _clean(head.get("user-agent")).partition("/")
-        language = head.get("accept-language") or report.get("language")
+        language = preferred(head.get("accept-language", "")) or preferred(_clean(report.get("language")))
         serial_number = _clean(head.get("serial-number"))
         version = head.get("activation-version", "").strip()
         return cls(
@@ -96,7 +97,7 @@ class OtaRequest(_Frozen):
             client_id=_clean(client_id, _MAX_CLIENT_ID),
             board=_clean(_part(report, "board", "type")) or agent_board,
             firmware_version=_clean(_part(report, "application", "version")) or agent_version,
-            language=re.split("[,;]", _clean(language))[0].strip(),
+            language=_clean(language),
             activation_version=2 if version == "2" and serial_number else 1,
             serial_number=serial_number,
             report=report,

@@ -26,6 +26,8 @@ class OpenAiServer(VendorServer):
     def __init__(self) -> None:
         super().__init__()
         self.words: Sequence[str] = ("hello", " world")
+        self.language, self.code = "english", "en"
+        """Of the words, as Whisper and as gpt-transcribe call it."""
         self.deltas: Sequence[Mapping[str, Any]] = ({"content": "good "}, {"content": "day"})
         self.usage: Mapping[str, int] | None = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
         self.raw_chunks: Sequence[Mapping[str, Any]] | None = None
@@ -77,12 +79,18 @@ class OpenAiServer(VendorServer):
             return response
         text = "".join(self.words)
         if asked.fields.get("stream") != "true":
-            answer = json.dumps({"text": text}).encode()
+            told: dict[str, object] = {"text": text}
+            if asked.fields.get("response_format") == "verbose_json":
+                told |= {"task": "transcribe", "language": self.language, "duration": 1.0, "segments": []}
+            answer = json.dumps(told).encode()
             return self.stream([answer[:9], answer[9:]], "application/json")
         events: list[Mapping[str, Any]] = [
             {"type": "transcript.text.delta", "delta": word} for word in self.words
         ]
-        events.append({"type": "transcript.text.done", "text": text})
+        done: dict[str, Any] = {"type": "transcript.text.done", "text": text}
+        if asked.fields.get("model", "").startswith("gpt-transcribe"):
+            done["languages"] = [{"code": self.code}]
+        events.append(done)
         return self.stream([_event(event) for event in events], "text/event-stream")
 
     async def _chat(self, request: Request) -> Response:

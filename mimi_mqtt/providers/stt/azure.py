@@ -17,6 +17,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured, ProviderUnavailable
 from mimi_mqtt.providers.base import Limits, ProviderOptions, SpeechToText, SttCapabilities, Transcript
 from mimi_mqtt.providers.http_status import readable, status_error
+from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.plain_http import http_errors
 from mimi_mqtt.providers.stt.pcm import byte_chunks
 
@@ -166,7 +167,7 @@ class AzureSpeechToText(SpeechToText):
             answer = _Answer.model_validate_json(body)
         except ValidationError as error:
             raise ProviderBadAnswer(self.name, "the answer has an unknown shape") from error
-        language = locale.partition("-")[0]
+        language = primary(locale)
         if answer.RecognitionStatus in _NOTHING_SAID:
             return Transcript("", final=True, language=language)
         if answer.RecognitionStatus == "Error":

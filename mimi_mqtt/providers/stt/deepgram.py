@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
 from mimi_mqtt.providers.base import Limits, ProviderOptions, SpeechToText, SttCapabilities, Transcript
+from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.plain_http import json_object
 from mimi_mqtt.providers.requirements import demand
 from mimi_mqtt.providers.stt.duplex import or_idle, sending
@@ -28,6 +29,12 @@ _IDLE_S = 4.0
 _KEEP_ALIVE = '{"type": "KeepAlive"}'
 # `Finalize` is answered soonest, but only when there is audio left; `CloseStream` is always answered.
 _END = ('{"type": "Finalize"}', '{"type": "CloseStream"}')
+
+# What nova-3 tells apart (https://developers.deepgram.com/docs/nova-3-language-prompting).
+_MULTILINGUAL = """
+    af ar be bg bn bs ca cs da de el en es et fa fi fr gl gu he hi hr hu id it ja kn ko lt lv mk mr ms nl no
+    pl pt ro ru sk sl sr sv ta te th tl tr uk vi xh zh zu
+"""
 
 
 class DeepgramSttOptions(ProviderOptions):
@@ -46,7 +53,8 @@ class DeepgramSttOptions(ProviderOptions):
     """Transcription model."""
 
     stt_language: str = ""
-    """Language of all utterances, such as de or multi. Empty: the speaker's; multi where none is known."""
+    """Language of all utterances, such as de or multi. Empty: the speaker's; multi, which finds it out, where
+    another may be spoken (nova-3)."""
 
     stt_endpointing_ms: int = Field(300, ge=0, le=10_000)
     """Silence after which Deepgram holds the speaker to be done, in ms; 0: it doesn't judge it."""
@@ -84,6 +92,10 @@ class DeepgramSpeechToText(SpeechToText):
     def __init__(self, name: str, options: DeepgramSttOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
+        self._finds_out = options.stt_language in ("", "multi") and options.stt_model.startswith("nova-3")
+        self.capabilities = SttCapabilities(
+            streaming=True, detects=frozenset(_MULTILINGUAL.split()) if self._finds_out else frozenset()
+        )
         self._base = re.sub("^http", "ws", options.base_url.rstrip("/"))
         self._tls: ssl.SSLContext | None = None
 
@@ -93,7 +105,7 @@ class DeepgramSpeechToText(SpeechToText):
         if self._tls is None:
             self._tls = await tls_for(self._base)
 
-    def _url(self, language: str) -> str:
+    def _url(self, language: str, likely: str = "") -> str:
         options = self._options
         query: dict[str, object] = {
             "model": options.stt_model,
@@ -106,6 +118,8 @@ class DeepgramSpeechToText(SpeechToText):
         }
         if language:
             query["language"] = language
+        if likely:
+            query["language_hint"] = likely
         if options.stt_utterance_end_ms:
             query["utterance_end_ms"] = options.stt_utterance_end_ms
         if options.stt_keyterms:
@@ -115,23 +129,31 @@ class DeepgramSpeechToText(SpeechToText):
     def _language(self, hint: str) -> str:
         if self._options.stt_language:
             return self._options.stt_language
-        return hint or ("multi" if self._options.stt_model.startswith("nova-3") else "")
+        return hint or ("multi" if self._finds_out else "")
 
-    async def _transcribe(
+    def _transcribe(
         self, audio: AsyncIterator[Pcm], language: str | None
     ) -> AsyncGenerator[Transcript, None]:
-        hint = language.replace("_", "-").partition("-")[0].lower() if language else ""
+        spoken = self._language(primary(language) if language else "")
+        return self._listen(audio, self._url(spoken), "" if spoken == "multi" else spoken)
+
+    def _detect(self, audio: AsyncIterator[Pcm], likely: str) -> AsyncGenerator[Transcript, None]:
+        return self._listen(audio, self._url("multi", primary(likely)), "")
+
+    async def _listen(
+        self, audio: AsyncIterator[Pcm], url: str, spoken: str
+    ) -> AsyncGenerator[Transcript, None]:
         cures = {
             401: f"set DEEPGRAM_API_KEY or providers.options.{self.name}.api_key",
             400: f"see stt_model and stt_language in providers.options.{self.name}",
         }
         await self.start()
         key = self._options.api_key
-        heard = Heard(self.name, hint)
+        heard = Heard(self.name, spoken)
         async with (
             open_socket(
                 self.name,
-                self._url(self._language(hint)),
+                url,
                 headers={"Authorization": f"Token {key.get_secret_value() if key else ''}"},
                 secrets=[key],
                 cures=cures,
@@ -160,9 +182,9 @@ async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: 
 class Heard:
     """What was understood so far: pieces that stay, and one that may still change."""
 
-    def __init__(self, name: str, hint: str) -> None:
+    def __init__(self, name: str, spoken: str) -> None:
         self._name = name
-        self._hint = hint
+        self._spoken = spoken
         self._pieces: list[str] = []
         self._confidences: list[float] = []
         self._changing = ""
@@ -201,7 +223,7 @@ class Heard:
             if self._changing or results.speech_final:
                 self._endpoint = results.speech_final
             if best.languages:
-                self._language = best.languages[0]
+                self._language = language_named(best.languages[0])
             if results.is_final and self._changing:
                 self._pieces.append(self._changing)
                 self._changing = ""
@@ -221,4 +243,4 @@ class Heard:
     def final(self) -> Transcript:
         """All that was understood."""
         confidence = sum(self._confidences) / len(self._confidences) if self._confidences else None
-        return Transcript(self._text(), True, self._language or self._hint or None, confidence)
+        return Transcript(self._text(), True, self._language or self._spoken or None, confidence)

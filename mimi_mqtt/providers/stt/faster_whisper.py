@@ -24,10 +24,14 @@ from mimi_mqtt.providers.base import (
     Transcript,
     load_package,
 )
+from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.requirements import demand
 
 # The tokenizer would be fetched from the internet if it weren't there.
 _FILES = ("model.bin", "config.json", "tokenizer.json")
+
+_SURE = 0.5
+"""A language that is less probable than this is a guess, and not told."""
 
 
 class FasterWhisperOptions(ProviderOptions):
@@ -63,7 +67,7 @@ class FasterWhisper(SpeechToText):
     Options = FasterWhisperOptions
     packages = ("faster_whisper",)
     extra = "faster-whisper"
-    capabilities = SttCapabilities(streaming=False)
+    capabilities = SttCapabilities(streaming=False, detects=None)
 
     def __init__(self, name: str, options: FasterWhisperOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -87,6 +91,8 @@ class FasterWhisper(SpeechToText):
             if self._model is None or self._threads is None:
                 self._model = await asyncio.to_thread(self._load)
                 self._threads = ThreadPoolExecutor(self._options.stt_workers, f"{self.name} decoding")
+                if self._model.supported_languages == ["en"]:
+                    self.capabilities = SttCapabilities(streaming=False, languages=frozenset({"en"}))
             return self._model, self._threads
 
     def _load(self) -> Any:
@@ -122,7 +128,7 @@ class FasterWhisper(SpeechToText):
         self, audio: AsyncIterator[Pcm], language: str | None
     ) -> AsyncGenerator[Transcript, None]:
         model, threads = await self._get()
-        hint = language.replace("_", "-").partition("-")[0].lower() if language else None
+        hint = primary(language) if language else None
         async for pcm in audio:
             work = partial(self._decode, model, pcm, hint)
             yield await asyncio.get_running_loop().run_in_executor(threads, work)
@@ -141,4 +147,5 @@ class FasterWhisper(SpeechToText):
         heard = list(segments)
         text = "".join(segment.text for segment in heard).strip()
         sure = math.exp(sum(segment.avg_logprob for segment in heard) / len(heard)) if heard else None
-        return Transcript(text, final=True, language=about.language, confidence=sure)
+        told = about.language if about.language_probability >= _SURE else None
+        return Transcript(text, final=True, language=told, confidence=sure)

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
 from mimi_mqtt.providers.base import Limits, ProviderOptions, SpeechToText, SttCapabilities, Transcript
+from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.plain_http import json_object
 from mimi_mqtt.providers.stt.duplex import sending
 from mimi_mqtt.providers.stt.pcm import blocks
@@ -58,7 +59,8 @@ class FunAsr(SpeechToText):
     """Texts of the first pass are interim; those of the second replace them."""
 
     Options = FunAsrOptions
-    capabilities = SttCapabilities(streaming=True)
+    # Servers with other models take no notice of a language, so that nothing is lost with them.
+    capabilities = SttCapabilities(streaming=True, detects=_SENSE_VOICE_LANGUAGES)
 
     def __init__(self, name: str, options: FunAsrOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -74,7 +76,7 @@ class FunAsr(SpeechToText):
         self, audio: AsyncIterator[Pcm], language: str | None
     ) -> AsyncGenerator[Transcript, None]:
         await self.start()
-        hint = language.replace("_", "-").partition("-")[0].lower() if language else None
+        hint = primary(language) if language else None
         heard = Heard(self.name, self._options.stt_mode)
         wait = _Wait(self._options.stt_quiet_ms / 1000)
         async with (
@@ -90,7 +92,7 @@ class FunAsr(SpeechToText):
                 if heard.text != shown and not heard.complete:
                     shown = heard.text
                     yield Transcript(shown, final=False)
-            yield Transcript(heard.text, final=True, language=heard.language or hint)
+            yield Transcript(heard.text, final=True, language=heard.language)
 
     async def _send(
         self,

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.base import Limits, SpeechToText, SttCapabilities, Transcript
+from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.openai_compatible import OpenAiClient, OpenAiOptions
 from mimi_mqtt.providers.stt.pcm import wav_file
 
@@ -25,6 +27,10 @@ class OpenAiSttOptions(OpenAiOptions):
     stt_prompt: str = ""
     """Words to expect: names of people, rooms and things."""
 
+    stt_verbose: bool | None = None
+    """Whether the server is asked for verbose_json, which says the language that was spoken. Empty: for
+    models with whisper in their name."""
+
 
 class OpenAiSpeechToText(SpeechToText):
     """`POST /audio/transcriptions`, with server-sent events where the model streams."""
@@ -33,7 +39,7 @@ class OpenAiSpeechToText(SpeechToText):
     packages = ("openai",)
     extra = "openai"
     # The file is sent when the speaker is done; only the text is streamed.
-    capabilities = SttCapabilities(streaming=False)
+    capabilities = SttCapabilities(streaming=False, detects=None)
 
     def __init__(self, name: str, options: OpenAiSttOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -42,6 +48,9 @@ class OpenAiSpeechToText(SpeechToText):
         self._stream = (
             options.stt_model.startswith("gpt-") if options.stt_stream is None else options.stt_stream
         )
+        # Of the others none can, so that the language has to be found in the text.
+        verbose = "whisper" in options.stt_model if options.stt_verbose is None else options.stt_verbose
+        self._format: Literal["json", "verbose_json"] = "verbose_json" if verbose else "json"
         # This model takes a list of languages where the others take one.
         self._many = options.stt_model.startswith("gpt-transcribe")
 
@@ -55,7 +64,7 @@ class OpenAiSpeechToText(SpeechToText):
 
     async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
         client = await self._client.get()
-        hint = language.replace("_", "-").partition("-")[0].lower() if language else ""
+        hint = primary(language) if language else ""
         async for pcm in audio:
             wav = wav_file(pcm, self.capabilities.sample_rate)
             async with self._client.errors():
@@ -73,9 +82,13 @@ class OpenAiSpeechToText(SpeechToText):
             language=omit if self._many else hint or omit,
             languages=[hint] if self._many and hint else omit,
             prompt=self._options.stt_prompt or omit,
-            response_format="json",
+            response_format=self._format,
         )
-        yield Transcript(answer.text.strip(), final=True, language=hint or None)
+        if isinstance(answer, str):
+            raise ProviderBadAnswer(self.name, "the answer is not JSON")
+        # Some servers tell it whatever the format, and the SDK keeps fields that it doesn't expect.
+        told = language_named(getattr(answer, "language", None))
+        yield Transcript(answer.text.strip(), final=True, language=hint or told)
 
     async def _streamed(
         self, client: "AsyncOpenAI", wav: bytes, hint: str
@@ -97,5 +110,5 @@ class OpenAiSpeechToText(SpeechToText):
                     text += event.delta
                     yield Transcript(text.strip(), final=False)
                 elif event.type == "transcript.text.done":
-                    heard = event.languages[0].code if event.languages else hint
-                    yield Transcript(event.text.strip(), final=True, language=heard or None)
+                    told = language_named(event.languages[0].code) if event.languages else None
+                    yield Transcript(event.text.strip(), final=True, language=told or hint or None)

@@ -26,6 +26,7 @@ from mimi_mqtt.providers.base import (
     Transcript,
     load_package,
 )
+from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.requirements import demand
 from mimi_mqtt.providers.stt.sherpa.models import Model, ModelError, find, recognizer
 
@@ -96,10 +97,14 @@ class SherpaOnnx(SpeechToText):
         self._loading = asyncio.Lock()
         languages = frozenset(options.stt_languages) or None
         try:
-            streaming = options.stt_model is not None and self._find(options.stt_model).kind.streaming
+            kind = self._find(options.stt_model).kind if options.stt_model is not None else None
         except ProviderNotConfigured:  # which `start` says again
-            streaming = False
-        self.capabilities = SttCapabilities(streaming, languages, _RATE)
+            kind = None
+        # Such models are told the language when they are loaded, or find it out with each utterance.
+        finds_out = kind is not None and kind.takes_language and not options.stt_language
+        self.capabilities = SttCapabilities(
+            kind is not None and kind.streaming, languages, _RATE, None if finds_out else frozenset()
+        )
 
     async def start(self) -> None:
         """Loads the model, in another process first. Raises ProviderNotConfigured."""
@@ -171,20 +176,20 @@ class SherpaOnnx(SpeechToText):
     ) -> AsyncGenerator[Transcript, None]:
         await self.start()
         known = self._options.stt_languages
-        spoken = known[0] if len(known) == 1 else self._options.stt_language or language
-        hint = spoken.replace("_", "-").partition("-")[0].lower() if spoken else None
+        only = known[0] if len(known) == 1 else self._options.stt_language
+        spoken = primary(only) if only else None
         stream = await self._in_thread(self._recognizer.create_stream)
         if not self.capabilities.streaming:
             async for pcm in audio:
                 text, heard = await self._in_thread(partial(_decode_whole, self._recognizer, stream, pcm))
-                yield Transcript(text, final=True, language=heard or hint)
+                yield Transcript(text, final=True, language=language_named(heard) or spoken)
             return
         shown = Transcript("", final=False)
         async for transcript in self._decoded(stream, audio):
             if transcript != shown:
                 shown = transcript
                 yield shown
-        yield Transcript(shown.text, final=True, language=hint)
+        yield Transcript(shown.text, final=True, language=spoken)
 
     async def _decoded(self, stream: Any, audio: AsyncIterator[Pcm]) -> AsyncGenerator[Transcript, None]:
         """What a streaming model has understood after each of its steps."""

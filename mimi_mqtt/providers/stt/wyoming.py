@@ -22,6 +22,7 @@ from mimi_mqtt.providers.base import (
     Transcript,
     load_package,
 )
+from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.stt.duplex import sending
 from mimi_mqtt.providers.stt.pcm import byte_chunks
 
@@ -44,6 +45,10 @@ class WyomingSttOptions(ProviderOptions):
     stt_words: tuple[str, ...] = ()
     """Words to expect: names of people, rooms and things; servers that can't use them ignore them."""
 
+    stt_detects_language: bool = False
+    """Whether the server finds out which language is spoken when it isn't told, as wyoming-faster-whisper
+    does with --language auto. false: it is told the conversation's language."""
+
 
 class WyomingSpeechToText(SpeechToText):
     """Audio goes up while the speaker speaks; servers that stream their transcript are shown as they do."""
@@ -56,6 +61,9 @@ class WyomingSpeechToText(SpeechToText):
     def __init__(self, name: str, options: WyomingSttOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
+        self.capabilities = SttCapabilities(
+            streaming=True, detects=None if options.stt_detects_language else frozenset()
+        )
 
     async def start(self) -> None:
         """Loads the package. Raises ProviderNotConfigured without it."""
@@ -69,7 +77,7 @@ class WyomingSpeechToText(SpeechToText):
         self, audio: AsyncIterator[Pcm], language: str | None
     ) -> AsyncGenerator[Transcript, None]:
         await self.start()
-        hint = language.replace("_", "-").partition("-")[0].lower() if language else None
+        hint = primary(language) if language else None
         text = ""
         async with (
             self._connected() as (reader, writer),
@@ -84,11 +92,10 @@ class WyomingSpeechToText(SpeechToText):
                         text += self._text(event)
                         yield Transcript(text.strip(), final=False)
                     case "transcript":
-                        spoken = event.data.get("language")
-                        heard = spoken if isinstance(spoken, str) and spoken else hint
+                        heard = language_named(event.data.get("language"))
                         yield Transcript(self._text(event).strip(), final=True, language=heard)
                     case "transcript-stop":
-                        yield Transcript(text.strip(), final=True, language=hint)
+                        yield Transcript(text.strip(), final=True)
                     case "error":
                         raise ProviderUnavailable(self.name, f"failed: {self._text(event)[:200]}")
 

@@ -18,7 +18,8 @@ class Vendor:
     `options` makes its configuration from its server's URL; `wrong_key` is what to change in it, nothing for
     services without keys. `speaks_http`: its errors are HTTP's, with status codes and Retry-After.
     `says_why`: its client passes on the words of an error. `remote`: it is a service, with a connection that
-    can be cut. `streams_answers`: its language model answers in pieces and counts tokens;
+    can be cut. `tells_language`: the one that was spoken, or that it was made to listen for.
+    `streams_answers`: its language model answers in pieces and counts tokens;
     `calls_tools`: ours and not its own. `arrange` leads a client that takes no address to its server's URL.
     """
 
@@ -30,6 +31,7 @@ class Vendor:
     streams_answers: bool = True
     calls_tools: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
+    tells_language: bool = True
     speaks_http: bool = True
     says_why: bool = True
     remote: bool = True

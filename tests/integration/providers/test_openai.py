@@ -31,6 +31,7 @@ from mimi_mqtt.providers.base import (
     VoiceOptions,
 )
 from mimi_mqtt.providers.openai_compatible import OFFICIAL_URL, OpenAiOptions
+from tests.integration.providers.stt.hearing import final
 from tests.servers.openai_server import KEY, OpenAiServer
 from tests.servers.vendor import Status
 
@@ -101,6 +102,28 @@ async def test_the_language_is_a_hint_of_two_letters(server: OpenAiServer) -> No
     without = await hear(server, language=None)
     assert "language" not in without
     assert "languages[]" not in without
+
+
+async def heard_language(server: OpenAiServer, language: str | None, **options: Any) -> str | None:
+    stt = registry.build("stt", settings(server, **options), {})
+    return (await final(stt, language=language, certain=False)).language
+
+
+@pytest.mark.parametrize(
+    ("model", "language"),
+    [("whisper-1", "de"), ("gpt-transcribe", "de"), ("gpt-4o-transcribe", None)],
+)
+async def test_a_language_that_is_not_certain_is_found_out(
+    server: OpenAiServer, model: str, language: str | None
+) -> None:
+    server.language, server.code = "german", "de"
+    assert await heard_language(server, "en", stt_model=model) == language
+    assert not {"language", "languages[]"} & {*server.asked[0].fields}
+
+
+async def test_a_server_that_has_no_verbose_answers_is_not_asked_for_them(server: OpenAiServer) -> None:
+    assert await heard_language(server, None, stt_model="whisper-small", stt_verbose=False) is None
+    assert server.asked[0].fields["response_format"] == "json"
 
 
 async def test_text_is_streamed_by_models_that_can(server: OpenAiServer) -> None:

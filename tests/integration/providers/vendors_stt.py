@@ -45,7 +45,12 @@ def _gemini(url: str) -> Mapping[str, Any]:
 
 
 def _local(
-    name: str, make: Callable[[Path], Path], extra: Mapping[str, Any], *, streams: bool = True
+    name: str,
+    make: Callable[[Path], Path],
+    extra: Mapping[str, Any],
+    *,
+    streams: bool = True,
+    tells: bool = True,
 ) -> Vendor:
     """A provider that computes here."""
     return Vendor(
@@ -54,6 +59,7 @@ def _local(
         lambda folder: {"stt_model": folder},
         {},
         streams_transcripts=streams,
+        tells_language=tells,
         extra=extra,
         speaks_http=False,
         remote=False,
@@ -65,17 +71,18 @@ STT = (
     Vendor("groq", OpenAiServer, _groq, {"api_key": "gsk-wrong-secret"}, streams_transcripts=False),
     Vendor("gemini", GeminiAsrServer, _gemini, {"api_key": "gm-wrong-secret"}),
     Vendor("deepgram", DeepgramServer, _deepgram, {"api_key": "dg-wrong-secret"}),
-    Vendor("funasr", FunAsrServer, _funasr, {}),
-    Vendor("wyoming", WyomingAsrServer, _wyoming, {}, speaks_http=False),
+    Vendor("funasr", FunAsrServer, _funasr, {}, tells_language=False),
+    Vendor("wyoming", WyomingAsrServer, _wyoming, {}, tells_language=False, speaks_http=False),
     Vendor(
         "wyoming:whole",
         partial(WyomingAsrServer, streams=False),
         _wyoming,
         {},
         streams_transcripts=False,
+        tells_language=False,
         speaks_http=False,
     ),
-    _local("sherpa_onnx", sherpa.streaming, {"stt_kind": "streaming_nemo_ctc"}),
-    _local("sherpa_onnx:whole", sherpa.offline, {"stt_kind": "nemo_ctc"}, streams=False),
+    _local("sherpa_onnx", sherpa.streaming, {"stt_kind": "streaming_nemo_ctc"}, tells=False),
+    _local("sherpa_onnx:whole", sherpa.offline, {"stt_kind": "nemo_ctc"}, streams=False, tells=False),
     _local("faster_whisper", whisper.english, {"stt_device": "cpu"}, streams=False),
 )

@@ -91,9 +91,10 @@ class FakeStt(Startable, SpeechToText):
         streaming: bool = True,
         languages: frozenset[str] | None = None,
         sample_rate: int = 16_000,
+        detects: frozenset[str] | None = frozenset(),
     ) -> None:
         super().__init__(name, ProviderOptions(), limits)
-        self.capabilities = SttCapabilities(streaming, languages, sample_rate)
+        self.capabilities = SttCapabilities(streaming, languages, sample_rate, detects)
         self.script = Script(*tries)
         self.heard: list[list[Pcm]] = []
         self.heard_something = asyncio.Event()

@@ -195,3 +195,25 @@ async def test_no_retries_means_one_try() -> None:
     with pytest.raises(ProviderUnavailable):
         await transcribe(stt)
     assert stt.script.played == 1
+
+
+@pytest.mark.parametrize(
+    ("detects", "language", "certain", "hint"),
+    [
+        (None, "en", True, "en"),
+        (None, "en", False, None),
+        (frozenset({"en", "de"}), "en-GB", False, None),
+        (frozenset({"en", "de"}), "vi", False, "vi"),
+        (frozenset(), "en", False, "en"),
+        (None, None, False, None),
+    ],
+)
+async def test_a_language_that_is_not_certain_is_not_told_to_who_finds_it_out(
+    detects: frozenset[str] | None, language: str | None, certain: bool, hint: str | None
+) -> None:
+    stt = FakeStt([DONE], detects=detects)
+    utterance = stt.open(language=language, certain=certain)
+    utterance.push(pcm(1))
+    await utterance.finish()
+    await utterance.aclose()
+    assert stt.language == hint

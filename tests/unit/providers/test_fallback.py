@@ -355,3 +355,14 @@ async def test_nobody_is_left_when_all_others_act() -> None:
     with pytest.raises(ProviderUnavailable, match="down"):
         await answer(LlmChain([house, other_house]))
     assert other_house.script.played == 0
+
+
+async def test_each_member_is_told_the_language_as_far_as_it_needs_it() -> None:
+    finder = FakeStt([ProviderUnavailable("finder", "down")], name="finder", detects=None)
+    other = FakeStt([Transcript("hallo", final=True)], name="other")
+    chain = SttChain([finder, other])
+    utterance = chain.open(language="en", certain=False)
+    utterance.push(pcm(1))
+    await utterance.finish()
+    await utterance.aclose()
+    assert (finder.language, other.language) == (None, "en")

@@ -221,3 +221,8 @@ def test_any_poll_is_read_or_refused(body: bytes) -> None:
         ActivationRequest.from_body(body)
     except OtaError:
         return
+
+
+def test_without_a_wish_in_the_header_the_body_counts() -> None:
+    headers = {**HEADERS, "Accept-Language": "*"}
+    assert OtaRequest.from_http(headers, b'{"language": "vi-VN"}').language == "vi-VN"

@@ -35,21 +35,23 @@ def begun(samples: int = 1600) -> Recording:
 
 
 async def transcripts(
-    stt: SpeechToText, *, language: str | None = "en", samples: int = 1600
+    stt: SpeechToText, *, language: str | None = "en", certain: bool = True, samples: int = 1600
 ) -> list[Transcript]:
     """All that becomes of an utterance; the provider is closed."""
     recording = begun(samples)
     recording.end()
     try:
-        async with aclosing(stt.listen(recording, language)) as heard:
+        async with aclosing(stt.listen(recording, language, certain)) as heard:
             return [transcript async for transcript in heard]
     finally:
         await stt.aclose()
 
 
-async def final(stt: SpeechToText, *, language: str | None = "en", samples: int = 1600) -> Transcript:
+async def final(
+    stt: SpeechToText, *, language: str | None = "en", certain: bool = True, samples: int = 1600
+) -> Transcript:
     """The last of them."""
-    return (await transcripts(stt, language=language, samples=samples))[-1]
+    return (await transcripts(stt, language=language, certain=certain, samples=samples))[-1]
 
 
 def query(path: str) -> Mapping[str, list[str]]:

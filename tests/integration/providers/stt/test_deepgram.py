@@ -126,6 +126,28 @@ async def test_the_spoken_language_is_deepgrams_word(server: DeepgramServer) -> 
     assert (await final(deepgram(server), language=None)).language == "fr"
 
 
+@pytest.mark.parametrize(
+    ("likely", "options", "language", "hint"),
+    [
+        ("vi-VN", {}, ["multi"], ["vi"]),
+        ("vi", {"stt_language": "multi"}, ["multi"], ["vi"]),
+        ("cy", {}, ["cy"], None),
+        ("vi", {"stt_language": "de"}, ["de"], None),
+        ("vi", {"stt_model": "nova-2"}, ["vi"], None),
+    ],
+)
+async def test_a_language_that_is_not_certain_is_a_hint_where_deepgram_finds_it_out(
+    server: DeepgramServer,
+    likely: str,
+    options: Mapping[str, str],
+    language: list[str],
+    hint: list[str] | None,
+) -> None:
+    await final(deepgram(server, **options), language=likely, certain=False)
+    wanted = query(server.asked[-1].path)
+    assert (wanted["language"], wanted.get("language_hint")) == (language, hint)
+
+
 @pytest.mark.virtual_time
 async def test_a_speaker_who_pauses_does_not_lose_the_line(server: DeepgramServer) -> None:
     stt, recording = deepgram(server), begun()

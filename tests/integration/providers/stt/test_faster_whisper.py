@@ -1,10 +1,14 @@
 """faster-whisper: real loading and decoding of a tiny model, and models that can't be used."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured
+from mimi_mqtt.providers.base import SttCapabilities
+from mimi_mqtt.providers.stt.faster_whisper import FasterWhisper
 from tests.integration.providers.stt.hearing import final, provider
 from tests.models import whisper
 
@@ -15,6 +19,43 @@ async def test_it_hears_in_the_languages_of_its_model(tmp_path: Path, language: 
     transcript = await final(stt, language=language)
     assert (transcript.text, transcript.language) == ("hello world", "en")
     assert transcript.confidence == pytest.approx(1.0, abs=0.1)
+
+
+async def test_a_model_of_english_alone_says_so(tmp_path: Path) -> None:
+    stt = provider("faster_whisper", stt_model=whisper.english(tmp_path), stt_device="cpu")
+    assert stt.capabilities.detects is None
+    await stt.start()
+    assert stt.capabilities == SttCapabilities(streaming=False, languages=frozenset({"en"}))
+    await stt.aclose()
+
+
+@dataclass
+class ManyLanguages:
+    """The library's model, as far as it tells a language."""
+
+    probability: float
+    supported_languages: tuple[str, ...] = ("en", "de")
+    hint: str | None = None
+
+    def transcribe(
+        self, audio: object, language: str | None, **options: object
+    ) -> tuple[list[object], object]:
+        self.hint = language
+        about = SimpleNamespace(language=language or "de", language_probability=self.probability)
+        return [SimpleNamespace(text=" Guten Tag", avg_logprob=0.0)], about
+
+
+@pytest.mark.parametrize(
+    ("probability", "certain", "hint", "told"),
+    [(0.9, False, None, "de"), (0.3, False, None, None), (1.0, True, "en", "en")],
+)
+async def test_a_language_is_told_when_the_model_is_sure_of_it(
+    monkeypatch: pytest.MonkeyPatch, probability: float, certain: bool, hint: str | None, told: str | None
+) -> None:
+    model = ManyLanguages(probability)
+    monkeypatch.setattr(FasterWhisper, "_load", lambda _: model)
+    transcript = await final(provider("faster_whisper"), language="en", certain=certain)
+    assert (model.hint, transcript.language) == (hint, told)
 
 
 async def test_a_model_folder_is_needed(tmp_path: Path) -> None:

@@ -56,9 +56,26 @@ async def test_thinking_can_be_limited(
     assert [*server.asked[0].fields["generationConfig"]["thinkingConfig"].values()] == [told]
 
 
-async def test_silence_is_no_text_and_never_shown(server: GeminiAsrServer) -> None:
+async def test_a_language_that_is_not_certain_is_asked_for(server: GeminiAsrServer) -> None:
+    server.words = ("[d", "e] guten", " Tag")
+    heard = await transcripts(gemini(server), language="en", certain=False)
+    assert [transcript.text for transcript in heard] == ["guten", "guten Tag", "guten Tag"]
+    assert heard[-1].language == "de"
+    assert "most likely en" in instruction(server)
+    assert "such as [en]" in instruction(server)
+
+
+async def test_a_model_that_forgets_to_tell_the_language_is_believed_in_the_rest(
+    server: GeminiAsrServer,
+) -> None:
+    transcript = await final(gemini(server), language="en", certain=False)
+    assert (transcript.text, transcript.language) == ("hello world", None)
+
+
+@pytest.mark.parametrize("certain", [True, False])
+async def test_silence_is_no_text_and_never_shown(server: GeminiAsrServer, certain: bool) -> None:
     server.words = ("[sil", "ence]")
-    heard = await transcripts(gemini(server))
+    heard = await transcripts(gemini(server), certain=certain)
     assert [(transcript.text, transcript.final) for transcript in heard] == [("", True)]
 
 

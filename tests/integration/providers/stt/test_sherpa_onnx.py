@@ -1,6 +1,7 @@
 """sherpa-onnx: real loading and decoding of tiny models, and models that can't be used."""
 
 import inspect
+from collections.abc import Mapping
 from contextlib import aclosing
 from importlib import import_module
 from pathlib import Path
@@ -48,6 +49,21 @@ async def test_a_model_of_one_language_says_so(tmp_path: Path) -> None:
     )
     assert stt.capabilities.languages == frozenset({"de"})
     assert (await final(stt, language="en")).language == "de"
+
+
+@pytest.mark.parametrize(
+    ("options", "detects"),
+    [
+        ({"stt_kind": "sense_voice"}, None),
+        ({"stt_kind": "sense_voice", "stt_language": "ja"}, frozenset()),
+        ({"stt_kind": "nemo_ctc"}, frozenset()),
+    ],
+)
+async def test_models_that_find_out_the_language_say_so(
+    tmp_path: Path, options: Mapping[str, str], detects: frozenset[str] | None
+) -> None:
+    stt = provider("sherpa_onnx", stt_model=sherpa.offline(tmp_path), **options)
+    assert stt.capabilities.detects == detects
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

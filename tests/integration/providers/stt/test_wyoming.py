@@ -55,6 +55,15 @@ async def test_the_servers_word_on_the_language_counts(server: WyomingAsrServer)
     assert (await transcripts(wyoming(server)))[-1].language == "fr"
 
 
+@pytest.mark.parametrize(("detects", "told"), [(True, {}), (False, {"language": "en"})])
+async def test_a_server_that_finds_out_the_language_is_not_told(
+    server: WyomingAsrServer, detects: bool, told: dict[str, str]
+) -> None:
+    stt = wyoming(server, stt_detects_language=detects)
+    assert (await final(stt, language="en", certain=False)).language is None
+    assert server.asked[0].fields == told
+
+
 async def test_an_error_event_is_unavailability_in_its_own_words(server: WyomingAsrServer) -> None:
     server.faults.append(Status(500, "no model is loaded"))
     with pytest.raises(ProviderUnavailable, match="no model is loaded"):
