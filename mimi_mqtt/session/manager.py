@@ -27,7 +27,7 @@ from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
 from mimi_mqtt.session.playout import Playout
 from mimi_mqtt.session.session import ConversationFactory, Session
 from mimi_mqtt.tools.builtin.timers import Timers
-from mimi_mqtt.tools.registry import ToolBox
+from mimi_mqtt.tools.registry import ToolBox, ToolSource
 from mimi_mqtt.voice.events import AudioFormat
 from mimi_mqtt.wire.messages import (
     Abort,
@@ -278,11 +278,11 @@ class SessionManager:
         """Makes conversations."""
         return self._converse
 
-    def toolbox(self, device_id: str) -> ToolBox:
-        """The server's tools, and the device's own."""
-        builtin = self._timers.for_device(device_id)
+    def toolbox(self, device_id: str, farewell: ToolSource) -> ToolBox:
+        """The server's tools, the session's `farewell`, and the device's own."""
+        builtin = self._timers.for_device(device_id), farewell
         connection = self._of_device.get(device_id)
-        return ToolBox(builtin, connection.tools) if connection is not None else ToolBox(builtin)
+        return ToolBox(*builtin, connection.tools) if connection is not None else ToolBox(*builtin)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs what a session leaves behind to its end."""

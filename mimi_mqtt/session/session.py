@@ -16,6 +16,8 @@ from mimi_mqtt.config import SessionSettings
 from mimi_mqtt.log import bind_log_context
 from mimi_mqtt.session.link import AudioChannel, ControlChannel
 from mimi_mqtt.session.playout import Playout, PlayoutStream
+from mimi_mqtt.tools.builtin.farewell import Farewell
+from mimi_mqtt.tools.registry import ToolSource
 from mimi_mqtt.voice.events import AudioFormat, Output
 from mimi_mqtt.voice.services import Tools
 from mimi_mqtt.wire.messages import (
@@ -64,6 +66,7 @@ class VoiceConversation(Protocol):
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None: ...  # noqa: D102
     def abort(self, reason: str) -> None: ...  # noqa: D102
     def announce(self, text: str) -> None: ...  # noqa: D102
+    def end_after_turn(self) -> None: ...  # noqa: D102
     async def drain(self, within_s: float) -> None: ...  # noqa: D102
     async def aclose(self) -> None: ...  # noqa: D102
 
@@ -100,8 +103,8 @@ class SessionOwner(Protocol):
     def converse(self) -> ConversationFactory:
         """Makes conversations."""
 
-    def toolbox(self, device_id: str) -> Tools:
-        """What an answer can do for this device."""
+    def toolbox(self, device_id: str, farewell: ToolSource) -> Tools:
+        """What an answer can do for this device; `farewell` is the session's own."""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs something to its end, and waits for it when the server stops."""
@@ -203,7 +206,7 @@ class Session:
                 uplink=self._uplink,
                 downlink=self._downlink,
                 output=self,
-                tools=owner.toolbox(self.device_id),
+                tools=owner.toolbox(self.device_id, Farewell(self._end_after_turn)),
                 language=self._language,
             )
         return self._conversation
@@ -212,6 +215,10 @@ class Session:
         # Whatever the conversation starts from here carries the ids of this session on its log lines.
         if self._context is not None:
             self._context.run(call, *arguments)
+
+    def _end_after_turn(self) -> None:
+        if self._conversation is not None:
+            self._conversation.end_after_turn()
 
     def announce(self, text: str) -> None:
         """Says `text` when the running turn is over."""

@@ -82,6 +82,7 @@ class Conversation:
         self._turns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._farewell = False
         self._early = EarlyAudio()
         self._announcements: deque[str] = deque()
         self._listen_expected_until = 0.0
@@ -220,6 +221,11 @@ class Conversation:
             self._end_turn("interrupted")
             self._go_on()
 
+    def end_after_turn(self) -> None:
+        """The running turn is to be the last: when it was heard to its end, the session ends. Whoever
+        interrupts it wants to go on."""
+        self._farewell = True
+
     async def drain(self, within_s: float) -> None:
         """Lets the sentence being spoken end, for at most `within_s`; no new turn begins any more."""
         self._closed = True
@@ -267,6 +273,7 @@ class Conversation:
 
     def _new_turn(self, kind: Kind) -> RunningTurn:
         self._turns += 1
+        self._farewell = self._farewell and kind == "announcement"
         output = TurnOutput(self._output, lambda: self._speech_began(turn))
         turn = RunningTurn(self._turns, kind, self._mode, output, self._services.session.watchdog_s)
         self._turn = turn
@@ -315,6 +322,8 @@ class Conversation:
                 turn = self._new_turn("announcement")
                 text = self._announcements.popleft()
                 self._start(turn, lambda: self._engine.say(turn, text))
+        elif self._farewell:
+            self._output.end_session("the assistant said goodbye")
         elif resumes(self._mode):
             self._resume()
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.base import ChatMessage, ChatOptions, TextDelta, ToolCall
+from mimi_mqtt.tools.builtin.farewell import END_CONVERSATION
 from mimi_mqtt.voice.reply import Reply, ReplyContext
 from mimi_mqtt.voice.sentences import Sentence, SentenceCutter
 
@@ -75,6 +76,8 @@ class PipelineReply(Reply):
             rounds_left -= 1
             begun = len(self.rounds)
             await self._run_tools(calls)
+            if self._chars and {call.name for call in calls} == {END_CONVERSATION}:
+                return  # goodbye was said before: a model that is asked for more repeats it, or says nothing
             messages += self.rounds[begun:]
 
     async def _ask(self, messages: Sequence[ChatMessage], *, offer_tools: bool) -> list[ToolCall]:

@@ -53,3 +53,13 @@ async def test_device_goes_on_after_a_restart_of_the_server(server: Server) -> N
     second = await server.run("device", "--ota", server.ota, "--say", "what time is it", "--json")
     assert second.code == 0, second.out + second.err + server.log
     assert second.summary["heard"] == "what time is it"
+
+
+async def test_whoever_says_goodbye_is_said_goodbye_to_and_the_server_ends_the_session(
+    server: Server,
+) -> None:
+    done = await server.run("device", "--ota", server.ota, "--say", "goodbye", "--json")
+    assert done.code == 0, done.out + done.err + server.log
+    assert "Goodbye" in done.summary["reply"]
+    assert done.summary["clipped_end_ms"] == 0
+    assert "closed    the server said goodbye" in done.out

@@ -152,6 +152,9 @@ class FakeConversation:
     def announce(self, text: str) -> None:
         self._called("announce", text)
 
+    def end_after_turn(self) -> None:
+        self._called("end_after_turn")
+
     async def drain(self, within_s: float) -> None:
         self._called("drain")
         await asyncio.wait({asyncio.ensure_future(self.output.finish_speech())}, timeout=within_s)

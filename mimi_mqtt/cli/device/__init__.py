@@ -120,6 +120,8 @@ def _tell(action: "Action") -> None:
             line = f"tool      {name}"
         case actions.AlertShown(status, message):
             line = f"alert     {status}: {message}"
+        case actions.ChannelClosed(reason):
+            line = f"closed    {reason}"
         case _:
             return
     print(line, flush=True)

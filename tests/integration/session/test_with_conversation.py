@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from mimi_mqtt.config import Settings
 from mimi_mqtt.fleet.directory import DeviceInfo
-from mimi_mqtt.providers.base import ToolCall
+from mimi_mqtt.providers.base import LlmEvent, ToolCall
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.voice.conversation import Conversation
 from tests.fakes.session import DEVICE, FakeAudioChannel, FakeAudioTransport, FakeControlChannel
@@ -71,7 +71,7 @@ class Room:
 
 @pytest.fixture
 async def room(request: pytest.FixtureRequest) -> AsyncIterator[Room]:
-    room = Room(getattr(request, "param", None) or ScriptedLlm(["Here you are. ", "Anything else?"]))
+    room = Room(ScriptedLlm(*getattr(request, "param", [["Here you are. ", "Anything else?"]])))
     yield room
     await room.manager.aclose()
     room.services.encoders.close()
@@ -95,7 +95,9 @@ async def test_question_is_answered_in_the_order_devices_need(room: Room) -> Non
     assert all(later[2] > sooner[2] for sooner, later in pairwise(frames))
 
 
-TIMER = ScriptedLlm([ToolCall("1", "set_timer", {"seconds": 5, "label": "tea"})], ["Done."])
+Script = Sequence[Sequence[str | LlmEvent]]
+
+TIMER: Script = [[ToolCall("1", "set_timer", {"seconds": 5, "label": "tea"})], ["Done."]]
 
 
 @pytest.mark.parametrize("room", [TIMER], indirect=True)
@@ -172,3 +174,56 @@ async def test_silence_ends_the_session(room: Room) -> None:
     await room.listen()
     await room.told("goodbye")
     assert room.manager.count == 0
+
+
+END = ToolCall("1", "end_conversation", {})
+GOODBYE_FIRST: Script = [["Goodbye! See you soon.", END], ["never asked for"]]
+GOODBYE_LAST: Script = [[END], ["Goodbye! See you soon."]]
+
+
+@pytest.mark.parametrize("room", [GOODBYE_FIRST, GOODBYE_LAST], indirect=True)
+@pytest.mark.parametrize("mode", ["auto", "realtime"])
+async def test_a_goodbye_is_heard_to_its_end_and_ends_the_session(room: Room, mode: str) -> None:
+    await room.listen(mode)
+    session_id = room.channel.messages[0]["session_id"]
+    await room.ask()
+    await room.told("goodbye")
+    story = room.channel.story()
+    assert [line for line in story if "sentence" in line] == [
+        "tts sentence_start Goodbye!",
+        "tts sentence_start See you soon.",
+    ]
+    assert story[-2:] == ["tts stop", "goodbye"]
+    assert room.channel.messages[-1]["session_id"] == session_id
+    assert room.uplink.closed
+    assert room.manager.count == 0
+    # All of it was played: as many frames as the time to the stop has.
+    (first, _, _) = room.uplink.sent[0]
+    stopped = room.channel.sent[-2][0]
+    assert len(room.uplink.sent) == round((stopped - 0.12 - first) / FRAME_S)
+
+
+@pytest.mark.parametrize("room", [GOODBYE_LAST], indirect=True)
+async def test_whoever_interrupts_a_goodbye_goes_on_talking(room: Room) -> None:
+    await room.listen()
+    await room.ask()
+    await room.told("tts sentence_start Goodbye!")
+    room.say({"type": "abort", "session_id": ""})
+    room.say({"type": "listen", "session_id": "", "state": "start", "mode": "auto"})
+    await room.ask()
+    await room.told("tts stop", 2)
+    await asyncio.sleep(1)
+    assert "goodbye" not in room.channel.story()
+    assert room.manager.count == 1
+
+
+@pytest.mark.parametrize("room", [GOODBYE_LAST], indirect=True)
+async def test_what_waits_to_be_said_is_said_before_the_session_ends(room: Room) -> None:
+    await room.listen()
+    await room.ask()
+    await room.told("tts sentence_start Goodbye!")
+    assert room.manager.announce(DEVICE, "Your tea timer is done.")
+    await room.told("goodbye")
+    assert room.channel.story()[-3:] == [
+        "tts sentence_start Your tea timer is done.", "tts stop", "goodbye",
+    ]  # fmt: skip

@@ -91,6 +91,12 @@ _HELP_WORDS = (
 )
 _MUTE_WORDS = r"^(?:\w+ ){0,3}(?:mute|be quiet|shut up|silence)(?: the (?:sound|volume))?$"
 _HOW_ARE_YOU = r"\bhow (?:are you(?: doing)?(?: today)?|do you do)$"
+_BEFORE_BYE = r"(?:okay|ok|well|all right|alright|thanks|thank you|that is all|that is it|no|and)"
+_BYE = (
+    r"goodbye|good bye|bye|see you|that is all|that is it"
+    r"|(?:please )?stop (?:talking|listening)|(?:please )?(?:go to sleep|end (?:the|this) conversation)"
+)
+_AFTER_BYE = r"later|soon|tomorrow|then|now|for now|for today|thanks|thank you|everyone|please|mimi"
 _TIMER_QUESTIONS = (
     r"\bhow (?:much time|much longer|long)\b.*\bleft\b|\btimers?\b.*\b(?:running|left)\b"
     r"|\b(?:list|show|what|which|any|how many)\b.*\btimers?\b"
@@ -123,13 +129,15 @@ INTENTS: Sequence[Intent] = (
     ),
     _intent("help", _HELP_WORDS, talk.fixed_reply("help")),
     _intent("name", r"\bwho are you\b|\bwhat are you$|\byour name\b|\babout yourself\b", talk.introduce),
-    _intent("thanks", r"\bthank(?:s| you)\b|^cheers$", talk.fixed_reply("thanks", "en")),
     _intent("night", r"^good night\b", talk.small_talk("night")),
     _intent(
         "goodbye",
-        r"\b(?:good)?bye\b|\bsee you\b|^(?:that is all|stop listening|go to sleep)$",
-        talk.fixed_reply("goodbye", "en"),
+        rf"^(?:{_BEFORE_BYE} )*(?:{_BYE})(?: (?:{_BYE}|{_AFTER_BYE}))*$",
+        talk.goodbye("en"),
     ),
+    _intent("thanks", r"\bthank(?:s| you)\b|^cheers$", talk.fixed_reply("thanks", "en")),
+    # In a longer sentence they may be about something else: the conversation goes on.
+    _intent("mention of goodbye", r"\b(?:good)?bye\b|\bsee you\b", talk.fixed_reply("goodbye", "en")),
     _intent("how are you", _HOW_ARE_YOU, talk.small_talk("how are you")),
     _intent("morning", r"\bgood morning\b", talk.small_talk("morning")),
     _intent("afternoon", r"\bgood afternoon\b", talk.small_talk("afternoon")),
@@ -155,16 +163,16 @@ INTENTS: Sequence[Intent] = (
     # The few words understood in other languages.
     _intent("chào", r"^(?:xin )?chào\b", talk.fixed_reply("greeting", "vi")),
     _intent("cảm ơn", r"\bc[ảá]m ơn\b", talk.fixed_reply("thanks", "vi")),
-    _intent("tạm biệt", r"\btạm biệt\b", talk.fixed_reply("goodbye", "vi")),
+    _intent("tạm biệt", r"\btạm biệt\b", talk.goodbye("vi")),
     _intent("привет", r"^(?:привет|здравствуй(?:те)?|добрый день)\b", talk.fixed_reply("greeting", "ru")),
     _intent("спасибо", r"\bспасибо\b", talk.fixed_reply("thanks", "ru")),
-    _intent("пока", r"^пока\b|\bдо свидания\b", talk.fixed_reply("goodbye", "ru")),
+    _intent("пока", r"^пока\b|\bдо свидания\b", talk.goodbye("ru")),
     _intent("こんにちは", r"こんにち[はわ]|こんばん[はわ]|おはよう", talk.fixed_reply("greeting", "ja")),
     _intent("ありがとう", r"ありがとう", talk.fixed_reply("thanks", "ja")),
-    _intent("さようなら", r"さよ(?:う)?なら|またね", talk.fixed_reply("goodbye", "ja")),
+    _intent("さようなら", r"さよ(?:う)?なら|またね", talk.goodbye("ja")),
     _intent("你好", r"[你您]好|早上好|晚上好", talk.fixed_reply("greeting", "zh")),
     _intent("谢谢", r"谢谢|多谢", talk.fixed_reply("thanks", "zh")),
-    _intent("再见", r"再见|拜拜", talk.fixed_reply("goodbye", "zh")),
+    _intent("再见", r"再见|拜拜", talk.goodbye("zh")),
     # Of the words to say after "say", any other meaning wins.
     _intent("say", r"^(?:please |can you |could you )*say .", talk.repeat),
 )  # fmt: skip

@@ -8,13 +8,14 @@ from mimi_mqtt.providers.llm.offline import phrases
 from mimi_mqtt.providers.llm.offline.clock import spoken_date, spoken_time
 from mimi_mqtt.providers.llm.offline.numbers import shown
 from mimi_mqtt.providers.llm.offline.sums import TooLarge, calculate
-from mimi_mqtt.providers.llm.offline.turn import Action, Say, Turn
+from mimi_mqtt.providers.llm.offline.turn import Action, Say, Turn, Use
 
 _REPEAT = re.compile(
     r"\b(?:repeat|say)\b(?:\s+after\s+me)?[\s:,;\"“”'-]*(?P<words>.*)", re.IGNORECASE | re.DOTALL
 )
 _ELSEWHERE = re.compile(r"\b(?:in|at) (?!the (?:morning|afternoon|evening)\b|this\b|my\b)\w+")
 _LONGEST_REPEAT = 300
+_END = "end_conversation"
 
 
 def tell_time(turn: Turn, match: Match[str]) -> Action:
@@ -80,6 +81,18 @@ def small_talk(key: str) -> Callable[[Turn, Match[str]], Action]:
 
     def act(turn: Turn, _: Match[str]) -> Action:
         return Say(turn.random.choice(phrases.TALK[key]))
+
+    return act
+
+
+def goodbye(language: str | None = None) -> Callable[[Turn, Match[str]], Action]:
+    """An intent that ends the conversation, where that can be done, and says goodbye."""
+
+    def act(turn: Turn, _: Match[str]) -> Action:
+        tool = turn.tool(_END)
+        if tool is not None and turn.result(_END) is None:
+            return Use(tool, {})
+        return Say(phrases.fixed("goodbye", language or turn.language))
 
     return act
 

@@ -56,7 +56,7 @@ grammar commands;
   | how are you [doing] [today] | nice to meet you | can you hear me | i love you
   | you are (great | nice | funny | smart) | well done | are you a robot | how old are you
   | where are you from | who made you | never mind | yes | no;
-<bye> = goodbye | bye bye | see you later | see you tomorrow | that's all;
+<bye> = goodbye | bye bye | see you later | see you tomorrow | that's all | stop talking;
 <thanks> = thank you [very much | so much] | thanks [a lot];
 <who> = who are you | what are you | what's your name | what is your name | tell me about yourself;
 

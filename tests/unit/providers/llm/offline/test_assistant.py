@@ -416,3 +416,30 @@ async def test_no_question_breaks_it(question: str) -> None:
 
 def test_the_clock_of_these_tests_is_a_saturday() -> None:
     assert clock(None).strftime("%A") == "Saturday"
+
+
+END = ToolSpec("end_conversation", "", {"type": "object", "properties": {}})
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("goodbye", "en"), ("Bye!", "en"), ("okay, thank you, bye bye", "en"), ("see you tomorrow", "en"),
+        ("that's all, thanks", "en"), ("stop talking", "en"), ("stop listening, please", "en"),
+        ("tạm biệt", "vi"), ("до свидания", "ru"), ("さようなら", "ja"), ("再见", "zh"),
+    ],
+)  # fmt: skip
+async def test_whoever_says_goodbye_ends_the_conversation(question: str, language: str) -> None:
+    answer = await ask(question, tools=[*TOOLS, END], results={END.name: "The conversation ends."})
+    assert answer.calls == [(END.name, {})]
+    assert answer.text == FIXED["goodbye"][language]
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["how do you say goodbye in french", "i will see you at the station", "thank you", "good night"],
+)
+async def test_whoever_only_talks_of_goodbyes_does_not(question: str) -> None:
+    answer = await ask(question, tools=[*TOOLS, END], results={})
+    assert answer.calls == []
+    assert answer.text
