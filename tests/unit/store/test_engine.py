@@ -144,7 +144,7 @@ async def test_two_first_starts_at_once_make_one_schema(url: str, tmp_path: Path
         assert await devices.count(session) == 0
     for store in stores:
         await store.aclose()
-    assert [path.name for path in tmp_path.iterdir()] == ["mimi.db"]
+    assert list(modes_in(tmp_path)) == ["mimi.db"]
 
 
 @pytest.mark.parametrize(
