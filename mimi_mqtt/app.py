@@ -4,7 +4,6 @@ Read `App.start` for what the server consists of. It goes away in the opposite o
 the current sentences end, say goodbye to every session, flush the store, close.
 """
 
-import asyncio
 import functools
 import logging
 import socket
@@ -15,26 +14,21 @@ from dataclasses import dataclass
 from mimi_mqtt.audio.opus import libopus_version
 from mimi_mqtt.config import Settings
 from mimi_mqtt.errors import StartupError
+from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
-from mimi_mqtt.providers.base import Provider, TextToSpeech
-from mimi_mqtt.providers.registry import build, resolve
-from mimi_mqtt.providers.speech_cache import SpeechCache
+from mimi_mqtt.providers.chains import Chains, chains
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
-from mimi_mqtt.voice.apologies import sentences as apology_sentences
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.hearing import Hearing
-from mimi_mqtt.voice.services import VoiceServices
-from mimi_mqtt.voice.speech import SpeechEncoders
-from mimi_mqtt.voice.spoken_apologies import SpokenApologies
+from mimi_mqtt.voice.ensemble import Ensemble
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +107,9 @@ class App:
         stack.push_async_callback(self._directory.aclose)
         await self._directory.start()
 
-        services = await self._start_voice()
+        ensemble = Ensemble(settings, self._environ, self._turn_log)
+        stack.push_async_callback(ensemble.aclose)
+        services = await ensemble.start()
         self._udp = UdpServer(settings.udp)
         stack.push_async_callback(self._udp.aclose)
         await self._udp.start(sockets.udp)
@@ -121,7 +117,8 @@ class App:
             settings,
             devices=self._directory,
             audio_transports={"udp": self._udp},
-            converse=functools.partial(Conversation, services=services),
+            agents=AgentDirectory(settings.every_agent),
+            converse={key: functools.partial(Conversation, services=each) for key, each in services.items()},
         )
         self._mqtt = MqttServer(settings.mqtt, self._directory, self._sessions)
         self._directory.on_revoked = lambda device_id: self._mqtt.disconnect(device_id, "revoked")
@@ -156,65 +153,6 @@ class App:
         stack.push_async_callback(self._http.aclose)
         await self._http.start(sockets.http)
 
-    async def _start_voice(self) -> VoiceServices:
-        settings, stack = self.settings, self._stack
-        vad = build("vad", settings.providers, self._environ)
-        stt = build("stt", settings.providers, self._environ)
-        llm = build("llm", settings.providers, self._environ)
-        tts = build("tts", settings.providers, self._environ, await self._open_speech_cache())
-        started: tuple[Provider, ...] = (vad, stt, llm, tts)
-        for provider in started:
-            stack.push_async_callback(provider.aclose)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for provider in started:
-                    group.create_task(provider.start(), name=f"start {provider.name}")
-        except ExceptionGroup as failures:
-            # The first tells enough: a person mends one thing at a time.
-            raise failures.exceptions[0] from None
-        apologies = self._apologies(tts)
-        stack.push_async_callback(apologies.aclose)
-        hearing = Hearing(vad, settings.voice.audio_threads)
-        stack.push_async_callback(hearing.aclose)
-        encoders = SpeechEncoders(
-            settings.voice.opus_bitrate, settings.voice.opus_complexity, settings.voice.audio_threads
-        )
-        stack.callback(encoders.close)
-        return VoiceServices(
-            stt=stt,
-            llm=llm,
-            tts=tts,
-            hearing=hearing,
-            encoders=encoders,
-            log=self._turn_log,
-            voice=settings.voice,
-            assistant=settings.assistant,
-            session=settings.session,
-            timezone=settings.server.timezone,
-            spoken_apologies=apologies,
-        )
-
-    async def _open_speech_cache(self) -> SpeechCache | None:
-        settings = self.settings
-        if not settings.providers.cache_mb:
-            return None
-        cache = SpeechCache(settings.server.data_dir / "cache" / "speech", settings.providers.cache_mb << 20)
-        self._stack.push_async_callback(cache.aclose)
-        await cache.start()
-        cache.always((settings.assistant.greeting, *apology_sentences()))
-        return cache
-
-    def _apologies(self, tts: TextToSpeech) -> SpokenApologies:
-        """Those of the server's language are made now, in the background; others when they are needed."""
-        providers = self.settings.providers
-        spare: TextToSpeech | None = None
-        if "offline" not in self.providers["tts"]:
-            spare = build("tts", providers.model_copy(update={"tts": ("offline",)}), self._environ)
-            self._stack.push_async_callback(spare.aclose)
-        apologies = SpokenApologies(tts, spare, self.settings.assistant)
-        apologies.prepare(self.settings.server.language)
-        return apologies
-
     async def stop(self) -> None:
         """Stops everything in order, bounded in time; what fails to stop does not keep the rest running."""
         await self._stack.aclose()
@@ -239,15 +177,9 @@ class App:
         }
 
     @property
-    def providers(self) -> Mapping[str, tuple[str, ...]]:
-        """Who hears, thinks and speaks: names by role, in the order in which they are asked."""
-        settings, environ = self.settings.providers, self._environ
-        return {
-            "vad": resolve("vad", settings, environ),
-            "stt": resolve("stt", settings, environ),
-            "llm": resolve("llm", settings, environ),
-            "tts": resolve("tts", settings, environ),
-        }
+    def providers(self) -> Mapping[str, Chains]:
+        """Who hears, thinks and speaks: by agent, the default one first."""
+        return chains(self.settings, self._environ)
 
     @property
     def udp_port(self) -> int:

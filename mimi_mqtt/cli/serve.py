@@ -7,15 +7,18 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimi_mqtt import __version__
 from mimi_mqtt.config import load_settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.log import setup_logging
 
 if TYPE_CHECKING:
     from mimi_mqtt.app import App
+    from mimi_mqtt.providers.chains import Chains
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +58,6 @@ def _welcome(app: "App", seconds: float) -> str:
     shown = os.path.relpath(command) if command.name == "mimi-mqtt" and command.exists() else "mimi-mqtt"
     local = f"http://{app.local_host}:{app.http_port}/xiaozhi/ota/"
     tls = f", TLS {app.mqtt_tls_port}" if app.mqtt_tls_port else ", TLS off"
-    voice = ", ".join(f"{role} {'+'.join(names)}" for role, names in app.providers.items())
     return "\n".join(
         (
             f"mimi_mqtt {__version__} is ready ({seconds:.1f} s)",
@@ -63,10 +65,24 @@ def _welcome(app: "App", seconds: float) -> str:
             f"  Web              http://{app.device_host}:{app.http_port}/",
             f"  MQTT             {app.mqtt_port}{tls}",
             f"  UDP              {app.udp_port}",
-            f"  Voice            {voice}",
+            *_voices(app.providers),
             f'  Talk to it       {shown} device --ota {local} --say "what time is it"',
         )
     )
+
+
+def _voices(providers: "Mapping[str, Chains]") -> Iterator[str]:
+    """A line for the default agent, and one for each other with what it asks differently."""
+    default = providers[DEFAULT_AGENT]
+    yield f"  Voice            {_told({role: names for role, names in default.items() if names})}"
+    for agent, asked in providers.items():
+        if agent != DEFAULT_AGENT:
+            own = {role: names for role, names in asked.items() if names != default[role]}
+            yield f"  Agent            {agent}: {_told(own) or 'the same'}"
+
+
+def _told(asked: "Chains") -> str:
+    return ", ".join(f"{role} {'+'.join(names) or 'off'}" for role, names in asked.items())
 
 
 def spare_collections() -> None:

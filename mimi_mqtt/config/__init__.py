@@ -1,15 +1,16 @@
 """broker.yaml and MIMI_* variables become typed settings, validated once at start.
 
-`settings` declares every key with its default and documentation, `loading` reads and validates,
-`rendering` writes the commented broker.yaml from the declarations. Imports only `errors`; everything above
-takes its own section of `Settings` as an argument and never reads the environment itself.
+`settings` and `agents` declare every key with its default and documentation, `prompt` checks and fills in the
+agents' templates, `loading` reads and validates, `rendering` writes the commented broker.yaml from the
+declarations. Imports only `errors`; everything above takes its own section of `Settings` as an argument and
+never reads the environment itself.
 """
 
+from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.loading import load_settings
 from mimi_mqtt.config.rendering import render_default_yaml
 from mimi_mqtt.config.settings import (
     AccountSettings,
-    AssistantSettings,
     BindAddress,
     HttpSettings,
     LogSettings,
@@ -26,7 +27,7 @@ from mimi_mqtt.config.settings import (
 
 __all__ = [
     "AccountSettings",
-    "AssistantSettings",
+    "AgentSettings",
     "BindAddress",
     "HttpSettings",
     "LogSettings",

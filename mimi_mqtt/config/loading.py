@@ -8,7 +8,7 @@ import difflib
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -24,6 +24,9 @@ DEFAULT_FILE = Path("broker.yaml")
 _NOT_SETTINGS = frozenset({"MIMI_CONFIG", "MIMI_VENV"})
 
 _Path = tuple[str, ...]
+
+_MOVED: Mapping[_Path, str] = {("session", "wake_word"): "assistant.wake_word"}
+"""Keys that are somewhere else now."""
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -120,15 +123,27 @@ def _wants_text(where: _Path) -> bool:
 
 
 def _field_at(where: _Path) -> object | None:
-    model: type[BaseModel] = Settings
-    annotation: object | None = None
+    """The type of the setting at `where`; None when there is none."""
+    annotation: object | None = Settings
     for part in where:
-        if part not in model.model_fields:
+        if (inner := _values_of(annotation)) is not None:
+            annotation = inner
+        elif (model := _section(annotation)) is not None and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+        else:
             return None
-        annotation = model.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
     return annotation
+
+
+def _section(annotation: object | None) -> type[BaseModel] | None:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _values_of(annotation: object | None) -> object | None:
+    """What a section with names of one's own, such as `agents`, holds."""
+    return get_args(annotation)[1] if get_origin(annotation) is dict else None
 
 
 def _explain(problem: ErrorDetails, sources: Mapping[_Path, str]) -> str:
@@ -137,6 +152,8 @@ def _explain(problem: ErrorDetails, sources: Mapping[_Path, str]) -> str:
     key = ".".join(where) or "broker.yaml"
     place = f" ({source})" if source else ""
     if problem["type"] == "extra_forbidden":
+        if where in _MOVED:
+            return f"{key}{place}: is now {_MOVED[where]}"
         known = _known_keys(where[:-1])
         close = difflib.get_close_matches(where[-1], known, n=1)
         hint = f"did you mean {close[0]}?" if close else "known keys here: " + ", ".join(known)
@@ -155,11 +172,5 @@ def _is_secret(where: _Path) -> bool:
 
 
 def _known_keys(where: _Path) -> list[str]:
-    model: type[BaseModel] = Settings
-    for part in where:
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+    model = _section(_field_at(where))
+    return list(model.model_fields) if model is not None else []

@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from mimi_mqtt.config.settings import Section, Settings
+from mimi_mqtt.config.section import Section
+from mimi_mqtt.config.settings import Settings
 
 _HEAD = """\
 # Settings of mimi_mqtt. Every key has a default that works; to change one remove its "#".
@@ -20,9 +21,13 @@ def render_default_yaml() -> str:
     parts = [_HEAD]
     for name, field in Settings.model_fields.items():
         section = field.annotation
-        if not (isinstance(section, type) and issubclass(section, Section)):
-            raise TypeError(f"settings.{name} is not a section")
-        parts.append(f"\n# {_first_line(section.__doc__)}\n{name}:\n" + _render_section(section))
+        if isinstance(section, type) and issubclass(section, Section):
+            parts.append(f"\n# {_first_line(section.__doc__)}\n{name}:\n" + _render_section(section))
+        elif field.description and field.examples:
+            meaning = "\n".join(_comment(field.description))
+            parts.append(f"\n{meaning}\n{name}:\n" + _render_example(field.examples[0]))
+        else:
+            raise TypeError(f"settings.{name} is neither a section nor does it show an example")
     return "".join(parts)
 
 
@@ -34,10 +39,19 @@ def _render_section(section: type[Section]) -> str:
     values: dict[str, Any] = section().model_dump(mode="json")
     lines: list[str] = []
     for name, field in section.model_fields.items():
-        meaning = " ".join((field.description or "").split())
-        lines += [f"  # {line}" for line in textwrap.wrap(meaning, _WIDTH - 4)]
+        lines += [f"  {line}" for line in _comment(field.description or "")]
         lines.append(f"  #{name}: {_render_value(values[name])}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), _WIDTH - 4)]
+
+
+def _render_example(example: object) -> str:
+    """As a comment that stays one: it is nobody's default."""
+    text = yaml.safe_dump(example, allow_unicode=True, sort_keys=False, default_flow_style=None)
+    return "".join(f"  # {line}\n" for line in text.splitlines())
 
 
 def _render_value(value: object) -> str:

@@ -4,19 +4,25 @@
 Each limit on something from outside is a field here.
 """
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import (
-    BaseModel,
+    AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     SecretStr,
     field_validator,
     model_validator,
 )
+
+from mimi_mqtt.config.agents import DEFAULT_AGENT, AgentSettings
+from mimi_mqtt.config.section import Section
+
+_AGENT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 class BindAddress(NamedTuple):
@@ -46,12 +52,6 @@ def _parse_bind(value: object) -> BindAddress:
 Bind = Annotated[
     BindAddress, BeforeValidator(_parse_bind), PlainSerializer(lambda bind: str(bind), return_type=str)
 ]
-
-
-class Section(BaseModel):
-    """A section of broker.yaml: read-only, and a key it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ServerSettings(Section):
@@ -239,10 +239,6 @@ class SessionSettings(Section):
     max_sessions: int = Field(2_000, ge=1)
     """Live sessions at once; a hello beyond is answered with an alert."""
 
-    wake_word: Literal["greet", "answer", "listen"] = "greet"
-    """What the wake word does: greet says the greeting, answer treats it as the first question,
-    listen stays silent."""
-
     guard_gap_ms: int = Field(100, ge=60, le=500)
     """Between `tts start` and the first audio, in ms: UDP may overtake MQTT, and a device discards audio
     until it is in the speaking state."""
@@ -317,26 +313,6 @@ class VoiceSettings(Section):
 
     history_turns: int = Field(20, ge=0)
     """Turns of the conversation the language model is shown."""
-
-
-class AssistantSettings(Section):
-    """Who is speaking."""
-
-    prompt: str = (
-        "You are MiMi, a friendly voice assistant in a small device. Answer in the user's language, in one "
-        "to three short spoken sentences, without lists, markup or links. Begin with one emoji that shows "
-        "your mood. Use the tools when the user wants something done."
-    )
-    """System prompt for language models."""
-
-    greeting: str = "Hello! How can I help you?"
-    """Said when the wake word is heard and session.wake_word is greet."""
-
-    voice: str | None = None
-    """Voice name at the text-to-speech provider. Empty: its default for the language."""
-
-    speed: float = Field(1.0, ge=0.5, le=2.0)
-    """Speaking speed."""
 
 
 Chain = Annotated[
@@ -415,6 +391,18 @@ class ProviderSettings(Section):
     {openai: {base_url: "http://localhost:1234/v1"}}."""
 
 
+Agent = Annotated[AgentSettings, BeforeValidator(lambda value: {} if value is None else value)]
+
+
+def _check_agent_names(agents: dict[str, AgentSettings]) -> dict[str, AgentSettings]:
+    for name in agents:
+        if not _AGENT_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no agent's name: small letters, digits, - and _, at most 32")
+        if name == DEFAULT_AGENT:
+            raise ValueError(f"{DEFAULT_AGENT!r} is the agent of the section assistant")
+    return agents
+
+
 class Settings(Section):
     """All of broker.yaml."""
 
@@ -428,8 +416,20 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     session: SessionSettings = SessionSettings()
     voice: VoiceSettings = VoiceSettings()
-    assistant: AssistantSettings = AssistantSettings()
+    assistant: AgentSettings = AgentSettings()
+    agents: Annotated[dict[str, Agent], AfterValidator(_check_agent_names)] = Field(
+        default_factory=dict,
+        examples=[{"teacher": {"name": "Linh", "language": "vi", "tts": "edge", "tools": ["set_timer"]}}],
+    )
+    """Further agents by name: what a key is left out is the section assistant's, the default agent's. A
+    device gets one with `mimi-mqtt devices set ID --agent NAME`."""
     providers: ProviderSettings = ProviderSettings()
+
+    @property
+    def every_agent(self) -> Mapping[str, AgentSettings]:
+        """All agents, complete, the default one first: a key that one was not given is the default's."""
+        others = {name: self.assistant.changed_by(agent) for name, agent in self.agents.items()}
+        return {DEFAULT_AGENT: self.assistant, **others}
 
     @property
     def database_url(self) -> str:

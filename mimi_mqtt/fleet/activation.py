@@ -240,12 +240,14 @@ async def forget_unseen(store: Store, before: datetime, now: datetime) -> list[s
 
 @dataclass(frozen=True, slots=True)
 class DeviceChange:
-    """What a person wants of a device; None leaves it, "" goes back to the server's setting or the device's
-    word."""
+    """What a person wants of a device; None leaves it, "" goes back to the server's setting, the device's
+    word or the default agent."""
 
     transport: str | None = None
     name: str | None = None
     language: str | None = None
+    agent: str | None = None
+    user_name: str | None = None
 
 
 async def change(store: Store, device_id: str, wanted: DeviceChange, now: datetime) -> Device:
@@ -258,6 +260,10 @@ async def change(store: Store, device_id: str, wanted: DeviceChange, now: dateti
             device.name = bounded(wanted.name.strip(), tables.NAME_CHARS)
         if wanted.language is not None:
             device.language = bounded(wanted.language.strip(), tables.LANGUAGE_CHARS)
+        if wanted.agent is not None:
+            device.agent = bounded(wanted.agent, tables.AGENT_CHARS)
+        if wanted.user_name is not None:
+            device.user_name = bounded(wanted.user_name.strip(), tables.USER_NAME_CHARS)
         await devices.save_changed(session, device, now)
         return device
 

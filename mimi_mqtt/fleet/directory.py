@@ -9,19 +9,21 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge
 
 from mimi_mqtt.config import AccountSettings
+from mimi_mqtt.config.prompt import DeviceFacts
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.identity import Identity, Role
-from mimi_mqtt.store import devices
+from mimi_mqtt.store import devices, tables
 from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device
+from mimi_mqtt.store.values import bounded
 from mimi_mqtt.store.write_behind import WriteBehind
 
 _logger = logging.getLogger(__name__)
@@ -41,14 +43,23 @@ _CLOSE_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """A device that may connect. `host` is the address of ours it last reached; `language` "" when
-    unknown."""
+    """A device that may connect. `host` is the address of ours it last reached; a text is "" when
+    unknown, `agent` for the default one."""
 
     device_id: str
     udp_key: bytes = field(repr=False)
     host: str | None = None
     language: str = ""
     name: str = ""
+    board: str = ""
+    firmware_version: str = ""
+    agent: str = ""
+    user_name: str = field(default="", repr=False)
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """What a prompt may tell of it."""
+        return DeviceFacts(self.device_id, self.name, self.board, self.language, self.firmware_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,13 @@ class DeviceDirectory:
     def booted(self, boot: Boot) -> None:
         """Keeps what a device said of itself when the database has time; never blocks, never raises."""
         self._boots.add(boot)
+        entry = self._entries.get(boot.device_id)
+        if entry is not None and entry.info is not None:
+            # Not a change that other processes would notice, nor one that they need at once.
+            board = bounded(boot.board, tables.BOARD_CHARS)
+            version = bounded(boot.firmware_version, tables.VERSION_CHARS)
+            told = replace(entry.info, board=board, firmware_version=version)
+            self._entries[boot.device_id] = replace(entry, info=told)
 
     def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
         """Checks a CONNECT. An unknown user costs what a wrong password costs; only the current epoch is
@@ -193,6 +211,10 @@ class DeviceDirectory:
             device.host or None,
             device.language or device.reported_language,
             device.name,
+            device.board,
+            device.firmware_version,
+            device.agent,
+            device.user_name,
         )
         self._put(device.id, _Entry(device.epoch, device.revision, info, Registration.of(device)))
 

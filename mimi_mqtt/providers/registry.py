@@ -133,19 +133,21 @@ def load(role: Role, name: str) -> type[Provider]:
     return found
 
 
-def resolve(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) -> tuple[str, ...]:
+def resolve(
+    role: Role, settings: ProviderSettings, environ: Mapping[str, str], key: str = ""
+) -> tuple[str, ...]:
     """The providers of `role` in the order they are asked, `auto` replaced by what can be used.
 
     `auto` is every provider of AUTO_ORDER whose key or address is set (in `environ` or `providers.options`)
     and then `offline`, so that a dead vendor or a lost line is still answered with speech.
-    Raises ConfigError.
+    Raises ConfigError, which names `key` as the place to mend: providers.<role> without one.
     """
     names: list[str] = []
     for name in _configured(role, settings):
         automatic = name == AUTO and role != "s2s"
         names += _automatic(role, settings, environ) if automatic else [name]
     for name in names:
-        _check_name(role, name)
+        _check_name(role, name, key)
     return tuple(dict.fromkeys(names))
 
 
@@ -308,12 +310,12 @@ def _check_option_names(settings: ProviderSettings) -> None:
                 raise ConfigError(f"providers.{section}.{name}: there is no such provider; {hint}")
 
 
-def _check_name(role: Role, name: str) -> str:
+def _check_name(role: Role, name: str, key: str = "") -> str:
     """The provider's name without its label. Raises ConfigError with the known names."""
     vendor, separator, label = name.partition(":")
     if vendor not in _PROVIDERS[role] or (separator and not label):
         hint = _hint(vendor, [*known(role), *([] if role == "s2s" else [AUTO])])
-        raise ConfigError(f"providers.{role}: there is no provider {name!r}; {hint}")
+        raise ConfigError(f"{key or f'providers.{role}'}: there is no provider {name!r}; {hint}")
     return vendor
 
 

@@ -18,14 +18,16 @@ from typing import Any, Final, Protocol
 from prometheus_client import Counter, Gauge
 
 from mimi_mqtt.config import SessionSettings, Settings
+from mimi_mqtt.config.prompt import UserFacts
 from mimi_mqtt.errors import MessageError
+from mimi_mqtt.fleet.agents import Agent, AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import log_context
 from mimi_mqtt.session.background import Background, Discovery
 from mimi_mqtt.session.connection import Connection
 from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
 from mimi_mqtt.session.playout import Playout
-from mimi_mqtt.session.session import ConversationFactory, Session
+from mimi_mqtt.session.session import ConversationFactory, Party, Session
 from mimi_mqtt.tools.builtin.timers import Timers
 from mimi_mqtt.tools.registry import ToolBox, ToolSource
 from mimi_mqtt.voice.events import AudioFormat
@@ -85,8 +87,8 @@ class KnownDevices(Protocol):
 class SessionManager:
     """All sessions of this process. Implements `link.ControlSink` and `session.SessionOwner`.
 
-    `audio_transports` by the hello's `transport`; `converse` makes conversations, being
-    `voice.conversation.Conversation` with its `services` filled in. Make it on the running loop;
+    `audio_transports` by the hello's `transport`; `converse` makes an agent's conversations, by the agent's
+    key, being `voice.conversation.Conversation` with its `services` filled in. Make it on the running loop;
     `await aclose()` before the transports close.
     """
 
@@ -95,11 +97,13 @@ class SessionManager:
         settings: Settings,
         devices: KnownDevices,
         audio_transports: Mapping[str, AudioTransport],
-        converse: ConversationFactory,
+        agents: AgentDirectory,
+        converse: Mapping[str, ConversationFactory],
     ) -> None:
         self._settings = settings
         self._devices = devices
         self._audio_transports = audio_transports
+        self._agents = agents
         self._converse = converse
         self._connections: dict[ControlChannel, Connection] = {}
         self._of_device: dict[str, Connection] = {}
@@ -222,9 +226,11 @@ class SessionManager:
         session_id = secrets.token_hex(16)
         rate, frame_ms = hello.audio.sample_rate, hello.audio.frame_duration
         downlink = AudioFormat(self._settings.voice.downlink_sample_rate, frame_ms)
-        language = device.language or server.language
-        now = self._loop.time()
-        session = Session(self, channel, session_id, AudioFormat(rate, frame_ms), downlink, language, now)
+        agent = self._agents.of(device)
+        user = UserFacts(device.user_name, device.language or server.language)
+        party = Party(device.facts, user, agent, agent.settings.language or user.language)
+        uplink = AudioFormat(rate, frame_ms)
+        session = Session(self, channel, session_id, uplink, downlink, party, self._loop.time())
         audio = self._audio_transports[hello.transport].open(
             AudioRequest(device_id, session_id, device.udp_key, host, rate, frame_ms), session
         )
@@ -273,16 +279,18 @@ class SessionManager:
         """The section `session` of the configuration."""
         return self._settings.session
 
-    @property
-    def converse(self) -> ConversationFactory:
-        """Makes conversations."""
-        return self._converse
+    def converse(self, agent: Agent) -> ConversationFactory:
+        """Makes conversations with `agent`."""
+        return self._converse[agent.key]
 
-    def toolbox(self, device_id: str, farewell: ToolSource) -> ToolBox:
-        """The server's tools, the session's `farewell`, and the device's own."""
-        builtin = self._timers.for_device(device_id), farewell
+    def toolbox(self, device_id: str, agent: Agent, farewell: ToolSource) -> ToolBox:
+        """The server's tools, the session's `farewell`, and the device's own, as far as `agent` may use
+        them."""
+        sources: list[ToolSource] = [self._timers.for_device(device_id), farewell]
         connection = self._of_device.get(device_id)
-        return ToolBox(*builtin, connection.tools) if connection is not None else ToolBox(*builtin)
+        if connection is not None:
+            sources.append(connection.tools)
+        return ToolBox(*sources, allowed=agent.settings.tools)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs what a session leaves behind to its end."""

@@ -8,11 +8,14 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter
 
 from mimi_mqtt.config import SessionSettings
+from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
+from mimi_mqtt.fleet.agents import Agent
 from mimi_mqtt.log import bind_log_context
 from mimi_mqtt.session.link import AudioChannel, ControlChannel
 from mimi_mqtt.session.playout import Playout, PlayoutStream
@@ -77,7 +80,8 @@ class ConversationFactory(Protocol):
     def __call__(
         self,
         *,
-        device_id: str,
+        device: DeviceFacts,
+        user: UserFacts,
         session_id: str,
         uplink: AudioFormat,
         downlink: AudioFormat,
@@ -86,6 +90,16 @@ class ConversationFactory(Protocol):
         language: str,
     ) -> VoiceConversation:
         """A conversation that nobody has said anything in yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who talks to whom, as it was at hello. `language` is the one to begin with."""
+
+    device: DeviceFacts
+    user: UserFacts
+    agent: Agent
+    language: str
 
 
 class SessionOwner(Protocol):
@@ -99,12 +113,11 @@ class SessionOwner(Protocol):
     def limits(self) -> SessionSettings:
         """The section `session` of the configuration."""
 
-    @property
-    def converse(self) -> ConversationFactory:
-        """Makes conversations."""
+    def converse(self, agent: Agent) -> ConversationFactory:
+        """Makes conversations with `agent`."""
 
-    def toolbox(self, device_id: str, farewell: ToolSource) -> Tools:
-        """What an answer can do for this device; `farewell` is the session's own."""
+    def toolbox(self, device_id: str, agent: Agent, farewell: ToolSource) -> Tools:
+        """What an answer of `agent` can do for this device; `farewell` is the session's own."""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs something to its end, and waits for it when the server stops."""
@@ -117,7 +130,7 @@ class Session:
     """Hello to goodbye. Implements `link.AudioSink`, `voice.events.Output` and `playout.PlayoutSink`."""
 
     __slots__ = (
-        "_audio", "_context", "_conversation", "_downlink", "_language", "_last_message", "_opened", "_owner",
+        "_audio", "_context", "_conversation", "_downlink", "_last_message", "_opened", "_owner", "_party",
         "_ready_timer", "_speaking", "_stream", "_uplink", "channel", "device_id", "ended", "session_id",
     )  # fmt: skip
 
@@ -128,7 +141,7 @@ class Session:
         session_id: str,
         uplink: AudioFormat,
         downlink: AudioFormat,
-        language: str,
+        party: Party,
         now: float,
     ) -> None:
         self.device_id = channel.device_id
@@ -138,7 +151,7 @@ class Session:
         self.channel = channel
         self._uplink = uplink
         self._downlink = downlink
-        self._language = language
+        self._party = party
         self._opened = self._last_message = now
         self._audio: AudioChannel | None = None
         self._conversation: VoiceConversation | None = None
@@ -198,16 +211,17 @@ class Session:
         if self._conversation is None:
             self._context = contextvars.copy_context()
             self._context.run(bind_log_context, device=self.device_id, session=self.session_id)
-            owner = self._owner
+            party = self._party
             self._conversation = self._context.run(
-                owner.converse,
-                device_id=self.device_id,
+                self._owner.converse(party.agent),
+                device=party.device,
+                user=party.user,
                 session_id=self.session_id,
                 uplink=self._uplink,
                 downlink=self._downlink,
                 output=self,
-                tools=owner.toolbox(self.device_id, Farewell(self._end_after_turn)),
-                language=self._language,
+                tools=self._owner.toolbox(self.device_id, party.agent, Farewell(self._end_after_turn)),
+                language=party.language,
             )
         return self._conversation
 

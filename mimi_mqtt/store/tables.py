@@ -14,6 +14,8 @@ from mimi_mqtt.store.values import UtcDateTime
 DEVICE_ID_CHARS = 17
 CLIENT_ID_CHARS = 128
 NAME_CHARS = 64
+AGENT_CHARS = 32
+USER_NAME_CHARS = 64
 LANGUAGE_CHARS = 35
 BOARD_CHARS = 64
 VERSION_CHARS = 64
@@ -31,6 +33,11 @@ _SERIAL = BigInteger().with_variant(Integer(), "sqlite")
 
 def _time(*, index: bool = False) -> Column[datetime]:
     return Column(UtcDateTime(), nullable=False, index=index)
+
+
+def _added(chars: int) -> Column[str]:
+    """A text that came to a table which had rows."""
+    return Column(String(chars), nullable=False, server_default="")
 
 
 class Device(SQLModel, table=True):
@@ -54,6 +61,10 @@ class Device(SQLModel, table=True):
     firmware_version: str = Field(default="", sa_column=Column(String(VERSION_CHARS), nullable=False))
     host: str = Field(default="", sa_column=Column(String(HOST_CHARS), nullable=False))
     """The address of ours that the device last used to reach OTA."""
+    agent: str = Field(default="", sa_column=_added(AGENT_CHARS))
+    """The agent that a person gave it, by its name in the configuration; empty: the default."""
+    user_name: str = Field(default="", sa_column=_added(USER_NAME_CHARS))
+    """Who talks to it."""
     revision: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
     """Greater than every other row's at the last change that credentials or sessions depend on."""
     created_at: datetime = Field(sa_column=_time())

@@ -105,7 +105,7 @@ class DeviceTools:
             function = _free_name(mcp.function_name(name), taken)
             taken.add(function)
             spec = ToolSpec(function, tool.description, tool.input_schema)
-            tools.append(Tool(spec, _Caller(self, name), self._lane))
+            tools.append(Tool(spec, _Caller(self, name), self._lane, own_name=name))
         return tools
 
     async def call(self, name: str, arguments: Payload) -> str:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter
@@ -42,6 +43,8 @@ class Tool:
     spec: ToolSpec
     run: Callable[[Mapping[str, Any]], Awaitable[str]]
     lane: asyncio.Lock | None = None
+    own_name: str = ""
+    """What its source calls it, where that is another name than the model's."""
 
 
 class ToolSource(Protocol):
@@ -52,20 +55,31 @@ class ToolSource(Protocol):
 
 
 class ToolBox:
-    """The tools of one device. An earlier source wins where two tools have the same name."""
+    """The tools of one device. An earlier source wins where two tools have the same name.
 
-    __slots__ = ("_sources", "_timeout_s")
+    Those that no pattern of `allowed` fits, by either of their names, are not there: neither told nor called.
+    """
 
-    def __init__(self, *sources: ToolSource, timeout_s: float = CALL_TIMEOUT_S) -> None:
+    __slots__ = ("_allowed", "_sources", "_timeout_s")
+
+    def __init__(
+        self, *sources: ToolSource, allowed: Sequence[str] = ("*",), timeout_s: float = CALL_TIMEOUT_S
+    ) -> None:
         self._sources = sources
+        self._allowed = allowed
         self._timeout_s = timeout_s
 
     def _tools(self) -> dict[str, Tool]:
         found: dict[str, Tool] = {}
         for source in self._sources:
             for tool in source.tools():
-                found.setdefault(tool.spec.name, tool)
+                if self._may_use(tool):
+                    found.setdefault(tool.spec.name, tool)
         return found
+
+    def _may_use(self, tool: Tool) -> bool:
+        names = (tool.spec.name, tool.own_name or tool.spec.name)
+        return any(fnmatchcase(name, pattern) for pattern in self._allowed for name in names)
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """What a model is told of the tools there are now."""

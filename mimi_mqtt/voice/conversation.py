@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
+from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.log import log_context
 from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.barge_in import BargeIn
@@ -54,7 +55,8 @@ class Conversation:
     def __init__(
         self,
         *,
-        device_id: str,
+        device: DeviceFacts,
+        user: UserFacts,
         session_id: str,
         uplink: AudioFormat,
         downlink: AudioFormat,
@@ -63,7 +65,7 @@ class Conversation:
         services: VoiceServices,
         language: str,
     ) -> None:
-        self._device_id = device_id
+        self._device_id = device.id
         self._session_id = session_id
         self._uplink = uplink
         self._downlink = downlink
@@ -87,7 +89,7 @@ class Conversation:
         self._announcements: deque[str] = deque()
         self._listen_expected_until = 0.0
         voice = services.voice
-        self._dialogue = Dialogue(services.assistant.prompt, voice.history_turns)
+        self._dialogue = Dialogue(voice.history_turns)
         self._endpointing = endpointing(voice, language)
         self._echo_guard = EchoGuard()
         around = Surroundings(
@@ -95,9 +97,10 @@ class Conversation:
             tools=tools,
             output=output,
             downlink=downlink,
-            device_id=device_id,
+            device_id=device.id,
             language=language,
             dialogue=self._dialogue,
+            prompt=services.introduce(device, user),
             echo_guard=self._echo_guard,
             progress=self._progress,
             speech_began=self._speech_began,
@@ -156,15 +159,15 @@ class Conversation:
         turn.listening.stop()
 
     def wake_word(self, text: str) -> None:
-        """The device heard its wake word (`listen detect`); what follows is `session.wake_word`'s choice."""
+        """The device heard its wake word (`listen detect`); what follows is the agent's `wake_word`."""
         if self._closed:
             return
         now = self._loop.time()
         self.last_activity = now
         self._early.clear()  # it was the wake word
-        services = self._services
-        choice = services.session.wake_word
-        if choice == "listen" or (choice == "greet" and not services.assistant.greeting.strip()):
+        agent = self._services.agent
+        choice = agent.wake_word
+        if choice == "listen" or (choice == "greet" and not agent.greeting.strip()):
             if self._state in (TurnState.THINKING, TurnState.SPEAKING):
                 self.abort("wake word")
         elif self._fire(TurnEvent.WAKE_WORD):
@@ -173,7 +176,7 @@ class Conversation:
             turn.heard = text
             turn.output.show_transcript(text)
             if choice == "greet":
-                self._start(turn, lambda: self._engine.say(turn, services.assistant.greeting))
+                self._start(turn, lambda: self._engine.say(turn, agent.greeting))
             else:
                 self._start(turn, lambda: self._engine.answer(turn))
         self._listen_expected_until = now + _CROSSING_S

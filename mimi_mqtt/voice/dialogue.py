@@ -30,16 +30,15 @@ class SpokenSentence:
 
 
 class Dialogue:
-    """One session's memory: the `prompt`, and the last `history_turns` turns."""
+    """One session's memory: the last `history_turns` turns."""
 
-    def __init__(self, prompt: str, history_turns: int) -> None:
-        self._system = ChatMessage("system", prompt)
+    def __init__(self, history_turns: int) -> None:
         self._turns: deque[tuple[ChatMessage, ...]] = deque(maxlen=history_turns)
 
-    def messages(self, question: str) -> list[ChatMessage]:
-        """What to ask the model about `question`."""
+    def messages(self, prompt: str, question: str) -> list[ChatMessage]:
+        """What to ask the model about `question`, with the system prompt `prompt`."""
         said = [message for turn in self._turns for message in turn]
-        return [self._system, *said, ChatMessage("user", question)]
+        return [ChatMessage("system", prompt), *said, ChatMessage("user", question)]
 
     def add(self, question: str, rounds: Sequence[ChatMessage], spoken: str, complete: bool) -> None:
         """Keeps a turn: the `rounds` of tool calls and results, and the reply.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Protocol
 
+from mimi_mqtt.providers.base import ChatMessage
 from mimi_mqtt.voice.dialogue import Dialogue
 from mimi_mqtt.voice.echo_guard import EchoGuard
 from mimi_mqtt.voice.events import AudioFormat, Output
@@ -13,6 +14,7 @@ from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.reply import ReplyContext
 from mimi_mqtt.voice.running_turn import RunningTurn
 from mimi_mqtt.voice.services import Tools, VoiceServices
+from mimi_mqtt.voice.system_prompt import SystemPrompt
 from mimi_mqtt.voice.utterance import Utterance
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Surroundings:
     device_id: str
     language: str
     dialogue: Dialogue
+    prompt: SystemPrompt
     echo_guard: EchoGuard
     progress: Callable[[RunningTurn], None]
     speech_began: Callable[[RunningTurn], None]
@@ -73,6 +76,10 @@ class Surroundings:
         """How much audio an utterance may have, in seconds."""
         voice = self.services.voice
         return voice.max_utterance_s + voice.preroll_ms / 1000 + 1
+
+    def messages(self, question: str) -> list[ChatMessage]:
+        """What to ask a language model about `question`, now."""
+        return self.dialogue.messages(self.prompt.text(self.language), question)
 
     def reply_context(self, turn: RunningTurn) -> ReplyContext:
         """What a reply of `turn` needs."""

@@ -72,7 +72,7 @@ class PipelineEngine:
             if guess is not None:
                 guess.drop()
             reply = turn.reply = PipelineReply(around.reply_context(turn))
-            await reply.answer(around.dialogue.messages(turn.heard))
+            await reply.answer(around.messages(turn.heard))
         turn.judge()
 
     async def say(self, turn: RunningTurn, text: str) -> None:
@@ -103,7 +103,7 @@ class PipelineEngine:
                     progress=guess.progress,
                 )
             ),
-            messages=around.dialogue.messages,
+            messages=around.messages,
             progress=lambda: around.progress(turn),
             spawn=around.spawn,
         )

@@ -155,8 +155,8 @@ class Reply:
 
     async def _synthesize(self, encoder: ReplyEncoder, sentence: Sentence) -> None:
         """Speaks a sentence by text to speech; when that fails the reply is mute from then on."""
-        assistant = self._services.assistant
-        voice = VoiceOptions(self._context.language, assistant.voice, assistant.speed)
+        agent, language = self._services.agent, self._context.language
+        voice = VoiceOptions(language, agent.voice_for(language), agent.speed)
         begin = self.spoken[-1].end if self.spoken else 0
         spoken = SpokenSentence(sentence.piece, begin, begin)
         self.spoken.append(spoken)

@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mimi_mqtt.config.settings import AssistantSettings, SessionSettings, VoiceSettings
+from mimi_mqtt.config.agents import AgentSettings
+from mimi_mqtt.config.prompt import DeviceFacts, PromptTemplate, UserFacts
+from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.providers.base import LanguageModel, SpeechToText, TextToSpeech, ToolSpec
 from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.voice.events import AudioFormat
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.speech import SpeechEncoders
 from mimi_mqtt.voice.spoken_apologies import SpokenApologies
+from mimi_mqtt.voice.system_prompt import SystemPrompt
 
 
 class Hears(Protocol):
@@ -65,7 +68,7 @@ class TurnLog(Protocol):
 
 @dataclass(slots=True)
 class VoiceServices:
-    """One for all sessions; `app` builds it and owns the lifetimes of what is in it."""
+    """One for all sessions with an agent. `voice.ensemble` builds it, and owns what is in it."""
 
     stt: SpeechToText
     llm: LanguageModel
@@ -74,7 +77,14 @@ class VoiceServices:
     encoders: SpeechEncoders
     log: TurnLog
     voice: VoiceSettings
-    assistant: AssistantSettings
+    agent: AgentSettings
+    prompt: PromptTemplate
     session: SessionSettings
     timezone: str | None = None
     spoken_apologies: SpokenApologies | None = None
+
+    def introduce(self, device: DeviceFacts, user: UserFacts) -> SystemPrompt:
+        """The agent's prompt for a conversation of `user` at `device`."""
+        return SystemPrompt(
+            self.prompt, agent=self.agent.name, device=device, user=user, timezone=self.timezone
+        )

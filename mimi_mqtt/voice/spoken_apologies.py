@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Final
 
-from mimi_mqtt.config.settings import AssistantSettings
+from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.base import SpeechChunk, TextToSpeech, VoiceOptions
 from mimi_mqtt.voice.apologies import apologies, language_of
@@ -29,10 +29,10 @@ class SpokenApologies:
     when it is needed first, and its owner closes it. Make it on the running loop.
     """
 
-    def __init__(self, tts: TextToSpeech, spare: TextToSpeech | None, assistant: AssistantSettings) -> None:
+    def __init__(self, tts: TextToSpeech, spare: TextToSpeech | None, agent: AgentSettings) -> None:
         self._tts = tts
         self._spare = spare
-        self._assistant = assistant
+        self._agent = agent
         self._loop = asyncio.get_running_loop()
         self._made: dict[str, Sequence[SpeechChunk]] = {}
         self._not_before: dict[str, float] = {}
@@ -71,7 +71,7 @@ class SpokenApologies:
         self._not_before[language] = self._loop.time() + _AGAIN_AFTER_S
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                self._made[language] = await self._speak(self._tts, language, self._assistant.voice)
+                self._made[language] = await self._speak(self._tts, language, self._agent.voice_for(language))
                 return
         except (ProviderError, TimeoutError) as error:
             _log.info("no apology in %s by %s: %s", language, self._tts.name, error)
@@ -84,6 +84,6 @@ class SpokenApologies:
             _log.warning("if text to speech fails, nothing will be heard (%s): %s", language, error)
 
     async def _speak(self, tts: TextToSpeech, language: str, voice: str | None) -> Sequence[SpeechChunk]:
-        options = VoiceOptions(language, voice, self._assistant.speed)
+        options = VoiceOptions(language, voice, self._agent.speed)
         async with aclosing(tts.speak(apologies(language).failed, options)) as chunks:
             return [chunk async for chunk in chunks]

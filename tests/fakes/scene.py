@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.services import VoiceServices
 from tests.fakes.voice import (
@@ -29,7 +30,8 @@ class Scene:
         self.tools = tools or FakeTools()
         self.loop = asyncio.get_running_loop()
         self.conversation = Conversation(
-            device_id="aa-bb-cc-00-11-22",
+            device=DeviceFacts("aa-bb-cc-00-11-22"),
+            user=UserFacts(),
             session_id="s1",
             uplink=UPLINK,
             downlink=DOWNLINK,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats
 from mimi_mqtt.voice.events import AudioFormat, Output
 from mimi_mqtt.voice.services import Tools
@@ -104,7 +105,8 @@ class FakeConversation:
     def __init__(
         self,
         *,
-        device_id: str,
+        device: DeviceFacts,
+        user: UserFacts,
         session_id: str,
         uplink: AudioFormat,
         downlink: AudioFormat,
@@ -112,13 +114,16 @@ class FakeConversation:
         tools: Tools,
         language: str,
     ) -> None:
-        self.device_id = device_id
+        self.device_id = device.id
+        self.device = device
+        self.user = user
         self.session_id = session_id
         self.uplink = uplink
         self.downlink = downlink
         self.output = output
         self.tools = tools
         self.language = language
+        self.agent = ""
         self.last_activity = asyncio.get_running_loop().time()
         self.busy = False
         self.calls: list[tuple[str, ...]] = []

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.config.settings import AssistantSettings, SessionSettings, VoiceSettings
+from mimi_mqtt.config.agents import AgentSettings
+from mimi_mqtt.config.prompt import PromptTemplate
+from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.providers.base import (
     ChatMessage,
@@ -378,10 +380,11 @@ def services(
     llm: LanguageModel | None = None,
     tts: TextToSpeech | None = None,
     voice: VoiceSettings | None = None,
-    assistant: AssistantSettings | None = None,
+    agent: AgentSettings | None = None,
     session: SessionSettings | None = None,
 ) -> VoiceServices:
     """Services of fakes; `hearing` is a FakeHearing and `log` a MemoryLog. Close `encoders` afterwards."""
+    agent = agent or AgentSettings()
     return VoiceServices(
         stt=stt or ScriptedStt("hello"),
         llm=llm or ScriptedLlm(["Hi there."]),
@@ -390,6 +393,7 @@ def services(
         encoders=SpeechEncoders(24_000, 0, 1),
         log=MemoryLog(),
         voice=voice or VoiceSettings(),
-        assistant=assistant or AssistantSettings(),
+        agent=agent,
+        prompt=PromptTemplate(agent.prompt),
         session=session or SessionSettings(),
     )

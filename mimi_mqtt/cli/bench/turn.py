@@ -27,8 +27,11 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.playout_clock import LEAD_GAIN
 from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._turn_load import FRAME_MS, Heard, Order
+from mimi_mqtt.config.agents import DEFAULT_AGENT
+from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.config.settings import SessionSettings, Settings, VoiceSettings
 from mimi_mqtt.errors import StartupError
+from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.providers.base import (
@@ -291,13 +294,15 @@ async def _server(
         encoders=SpeechEncoders(voice.opus_bitrate, voice.opus_complexity, voice.audio_threads),
         log=log,
         voice=voice,
-        assistant=settings.assistant,
+        agent=settings.assistant,
+        prompt=PromptTemplate(settings.assistant.prompt),
         session=settings.session,
     )
     udp = UdpServer(settings.udp)
     await udp.start(_bound(socket.SOCK_DGRAM))
     converse = functools.partial(Conversation, services=services)
-    sessions = SessionManager(settings, directory, {"udp": udp}, converse)
+    agents = AgentDirectory(settings.every_agent)
+    sessions = SessionManager(settings, directory, {"udp": udp}, agents, {DEFAULT_AGENT: converse})
     mqtt = MqttServer(settings.mqtt, directory, sessions)
     listening = _bound(socket.SOCK_STREAM)
     listening.listen(1024)

@@ -12,6 +12,8 @@ import pytest
 
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config import Settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
+from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.udp import UdpServer
@@ -43,7 +45,11 @@ class House:
         self.heard: asyncio.Queue[Listener] = asyncio.Queue()
         devices = {DEVICE: DeviceInfo(DEVICE, b"0123456789abcdef", "127.0.0.1")}
         self.manager = SessionManager(
-            Settings(), devices=devices, audio_transports={"udp": udp}, converse=self._converse
+            Settings(),
+            devices=devices,
+            audio_transports={"udp": udp},
+            agents=AgentDirectory(Settings().every_agent),
+            converse={DEFAULT_AGENT: self._converse},
         )
         self.channel = FakeControlChannel()
         self.manager.control_opened(self.channel)

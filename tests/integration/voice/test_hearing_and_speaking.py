@@ -12,6 +12,7 @@ import pytest
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder
 from mimi_mqtt.audio.resample import Resampler
+from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.config.settings import ProviderSettings
 from mimi_mqtt.providers.registry import build
 from mimi_mqtt.voice.conversation import Conversation
@@ -59,7 +60,8 @@ class Scene:
         self.services = services(stt=self.stt, llm=ScriptedLlm(["Ten."]), tts=ToneTts())
         self.services.hearing = hearing
         self.conversation = Conversation(
-            device_id="aa-bb-cc-00-11-22",
+            device=DeviceFacts("aa-bb-cc-00-11-22"),
+            user=UserFacts(),
             session_id="s1",
             uplink=UPLINK,
             downlink=DOWNLINK,

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.config import AccountSettings
+from mimi_mqtt.config.prompt import DeviceFacts
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet import activation
 from mimi_mqtt.fleet import directory as directory_module
@@ -181,11 +182,37 @@ async def test_changed_settings_reach_the_directory_without_ending_connections(f
 
 async def test_devices_are_known_after_a_restart(fleet: Fleet) -> None:
     password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    await fleet.directory.aclose()
     again = with_accounts(fleet, AccountSettings())
     await again.start()
     assert again.authenticate(DEVICE, DEVICE, password) is not None
     assert again.get(DEVICE) == fleet.directory.get(DEVICE)
     await again.aclose()
+
+
+async def test_what_a_device_said_of_itself_is_known_at_once(fleet: Fleet) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    await fleet.provisioner().provision(asking(User_Agent="bread-compact-wifi/2.1.0"), "10.0.0.1")
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert known.facts == DeviceFacts(DEVICE, "", "bread-compact-wifi", "en-US", "2.1.0")
+
+
+async def test_an_agent_and_a_user_given_elsewhere_are_noticed(fleet: Fleet) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    wanted = DeviceChange(agent="chef", user_name=" Anna ")
+    await activation.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await fleet.directory.refresh()
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert (known.agent, known.user_name) == ("chef", "Anna")
+    wanted = DeviceChange(agent="", user_name="")
+    await activation.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await fleet.directory.refresh()
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert (known.agent, known.user_name) == ("", "")
+    assert fleet.revoked == []
 
 
 async def test_when_a_device_connected_is_written_at_the_end(fleet: Fleet) -> None:

@@ -1,5 +1,6 @@
 """A session manager among fakes, in virtual time."""
 
+import functools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.config import SessionSettings, Settings
+from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
+from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.session.session import Session
@@ -54,13 +57,19 @@ class House:
     def start(self) -> SessionManager:
         """A server, or the same one after a restart."""
         return SessionManager(
-            self.settings, devices=self.devices, audio_transports={"udp": self.audio}, converse=self._converse
+            self.settings,
+            devices=self.devices,
+            audio_transports={"udp": self.audio},
+            agents=AgentDirectory(self.settings.every_agent),
+            converse={key: functools.partial(self._converse, key) for key in self.settings.every_agent},
         )
 
     def _converse(
         self,
+        agent: str,
         *,
-        device_id: str,
+        device: DeviceFacts,
+        user: UserFacts,
         session_id: str,
         uplink: AudioFormat,
         downlink: AudioFormat,
@@ -69,7 +78,8 @@ class House:
         language: str,
     ) -> FakeConversation:
         conversation = FakeConversation(
-            device_id=device_id,
+            device=device,
+            user=user,
             session_id=session_id,
             uplink=uplink,
             downlink=downlink,
@@ -77,6 +87,7 @@ class House:
             tools=tools,
             language=language,
         )
+        conversation.agent = agent
         self.conversations.append(conversation)
         return conversation
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,3 +116,38 @@ async def test_tools_of_one_lane_run_one_after_another_each_with_its_whole_time(
     box = ToolBox(Lane())
     assert await asyncio.gather(*(box.call(name, {}) for name in "cab")) == ["c", "a", "b"]
     assert done == ["c", "a", "b"]
+
+
+NAMED = {"set_timer": "set_timer", "self_audio_speaker_set_volume": "self.audio_speaker.set_volume"}
+
+
+class Named(Source):
+    """Tools whose source calls them something else."""
+
+    def tools(self) -> Sequence[Tool]:
+        return [replace(tool, own_name=NAMED[tool.spec.name]) for tool in super().tools()]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "there"),
+    [
+        (("*",), list(NAMED)),
+        ((), []),
+        (("set_timer",), ["set_timer"]),
+        (("SET_TIMER",), []),
+        (("self.*",), ["self_audio_speaker_set_volume"]),
+        (("self.audio_speaker.set_*", "set_[st]*"), list(NAMED)),
+        (("self_audio_*",), ["self_audio_speaker_set_volume"]),
+        (("timer",), []),
+    ],
+)
+async def test_only_allowed_tools_are_there(allowed: tuple[str, ...], there: list[str]) -> None:
+    source = Named(**dict.fromkeys(NAMED, "done"))
+    box = ToolBox(source, allowed=allowed)
+    assert [spec.name for spec in box.specs()] == there
+    for name in NAMED:
+        if name in there:
+            assert await box.call(name, {}) == "done"
+        else:
+            with pytest.raises(ToolError, match="there is no tool"):
+                await box.call(name, {})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from mimi_mqtt.config.settings import AssistantSettings, SessionSettings, VoiceSettings
+from mimi_mqtt.config import AgentSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.base import ToolCall
 from mimi_mqtt.voice.turn import TurnState
@@ -297,14 +297,12 @@ async def test_a_provider_gets_its_own_sample_rate() -> None:
 # ── the wake word ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def waking(choice: str) -> SessionSettings:
-    return SessionSettings.model_validate({"wake_word": choice})
+def waking(choice: str) -> AgentSettings:
+    return AgentSettings.model_validate({"wake_word": choice, "greeting": "Yes please?"})
 
 
 async def test_the_wake_word_is_greeted_and_then_listened_to() -> None:
-    async with scene(
-        services(session=waking("greet"), assistant=AssistantSettings(greeting="Yes please?"))
-    ) as s:
+    async with scene(services(agent=waking("greet"))) as s:
         await s.send(SPEECH, 10)  # the wake word itself
         s.conversation.wake_word("hi mimi")
         s.conversation.listen("auto")  # as devices do, at once
@@ -321,7 +319,7 @@ async def test_the_wake_word_is_greeted_and_then_listened_to() -> None:
 
 async def test_the_wake_word_can_be_the_first_question() -> None:
     llm = ScriptedLlm(["Ten past ten."])
-    async with scene(services(session=waking("answer"), llm=llm)) as s:
+    async with scene(services(agent=waking("answer"), llm=llm)) as s:
         s.conversation.wake_word("what time is it")
         s.conversation.listen("auto")
         await s.device.until("stop")
@@ -330,7 +328,7 @@ async def test_the_wake_word_can_be_the_first_question() -> None:
 
 
 async def test_the_wake_word_can_be_silent() -> None:
-    async with scene(services(session=waking("listen"))) as s:
+    async with scene(services(agent=waking("listen"))) as s:
         await s.send(SPEECH, 10)
         s.conversation.wake_word("hi mimi")
         s.conversation.listen("auto")
@@ -340,7 +338,7 @@ async def test_the_wake_word_can_be_silent() -> None:
 
 
 async def test_the_wake_word_interrupts_a_reply() -> None:
-    async with scene(services(session=waking("answer"), llm=ScriptedLlm([WORDS], ["Stopped."]))) as s:
+    async with scene(services(agent=waking("answer"), llm=ScriptedLlm([WORDS], ["Stopped."]))) as s:
         s.conversation.wake_word("tell me")
         await s.device.until("audio", 5)
         s.conversation.wake_word("stop it")

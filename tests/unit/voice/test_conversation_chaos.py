@@ -6,6 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mimi_mqtt.config import AgentSettings
+from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.base import ToolCall
@@ -65,11 +67,13 @@ async def _play(steps: list[Step], llm: ScriptedLlm, heard: list[Any], tts: Tone
         stt=ScriptedStt(*heard),
         llm=llm,
         tts=tts,
-        session=SessionSettings.model_validate({"wake_word": wake, "watchdog_s": 20}),
+        session=SessionSettings(watchdog_s=20),
+        agent=AgentSettings.model_validate({"wake_word": wake}),
         voice=VoiceSettings(no_speech_timeout_s=4, max_utterance_s=5),
     )
     conversation = Conversation(
-        device_id="aa-bb-cc-00-11-22",
+        device=DeviceFacts("aa-bb-cc-00-11-22"),
+        user=UserFacts(),
         session_id="s1",
         uplink=UPLINK,
         downlink=DOWNLINK,

@@ -9,11 +9,11 @@ RESULT = ChatMessage("tool", "done", tool_call_id="1")
 
 
 def shown(dialogue: Dialogue) -> list[tuple[str, str]]:
-    return [(message.role, message.content) for message in dialogue.messages("next")]
+    return [(message.role, message.content) for message in dialogue.messages("be kind", "next")]
 
 
 def test_the_model_sees_the_prompt_the_turns_and_the_question() -> None:
-    dialogue = Dialogue("be kind", 20)
+    dialogue = Dialogue(20)
     dialogue.add("hello", (), "hi", complete=True)
     dialogue.add("louder", (ASKED, RESULT), "it is louder", complete=True)
     assert shown(dialogue) == [
@@ -29,39 +29,39 @@ def test_the_model_sees_the_prompt_the_turns_and_the_question() -> None:
 
 
 def test_history_is_bounded_in_turns() -> None:
-    dialogue = Dialogue("p", 2)
+    dialogue = Dialogue(2)
     for number in range(5):
         dialogue.add(f"q{number}", (ASKED, RESULT), f"a{number}", complete=True)
     assert [content for role, content in shown(dialogue) if role == "user"] == ["q3", "q4", "next"]
 
 
 def test_no_history_can_be_wanted() -> None:
-    dialogue = Dialogue("p", 0)
+    dialogue = Dialogue(0)
     dialogue.add("q", (), "a", complete=True)
-    assert shown(dialogue) == [("system", "p"), ("user", "next")]
+    assert shown(dialogue) == [("system", "be kind"), ("user", "next")]
 
 
 def test_an_interrupted_reply_is_kept_as_far_as_it_was_heard() -> None:
-    dialogue = Dialogue("p", 5)
+    dialogue = Dialogue(5)
     dialogue.add("q", (ASKED, RESULT), "it was", complete=False)
     assert shown(dialogue)[2:-1] == [("assistant", ""), ("tool", "done"), ("assistant", "it was…")]
 
 
 def test_a_reply_of_which_nothing_was_heard_leaves_only_the_question() -> None:
-    dialogue = Dialogue("p", 5)
+    dialogue = Dialogue(5)
     dialogue.add("q", (), "", complete=False)
-    assert shown(dialogue) == [("system", "p"), ("user", "q"), ("user", "next")]
+    assert shown(dialogue) == [("system", "be kind"), ("user", "q"), ("user", "next")]
 
 
 def test_a_call_without_its_result_is_not_shown() -> None:
-    dialogue = Dialogue("p", 5)
+    dialogue = Dialogue(5)
     second = ChatMessage("assistant", "", (ToolCall("2", "a", {}), ToolCall("3", "b", {})))
     dialogue.add("q", (ASKED, RESULT, second, ChatMessage("tool", "x", tool_call_id="2")), "", complete=False)
     assert [role for role, _ in shown(dialogue)] == ["system", "user", "assistant", "tool", "user"]
 
 
 def test_an_announcement_has_no_question() -> None:
-    dialogue = Dialogue("p", 5)
+    dialogue = Dialogue(5)
     dialogue.add("", (), "tea is ready", complete=True)
     assert shown(dialogue)[1:-1] == [("assistant", "tea is ready")]
 

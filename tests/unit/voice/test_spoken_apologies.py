@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mimi_mqtt.config.settings import AssistantSettings
+from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderUnavailable
 from mimi_mqtt.voice.apologies import apologies, language_of, sentences
 from mimi_mqtt.voice.services import VoiceServices
@@ -23,7 +23,7 @@ WORDS = "The weather is fine today. It will rain tomorrow, they say. Bye!"
 async def with_apology(broken: ToneTts, *, llm: ScriptedLlm | None = None) -> VoiceServices:
     """Services whose text to speech worked once, and then became `broken`."""
     made = services(llm=llm or ScriptedLlm([WORDS]), tts=broken)
-    made.spoken_apologies = SpokenApologies(ToneTts(), None, AssistantSettings())
+    made.spoken_apologies = SpokenApologies(ToneTts(), None, AgentSettings())
     made.spoken_apologies.prepare("en")
     await made.spoken_apologies.prepared()
     return made
@@ -64,7 +64,7 @@ async def test_the_apology_for_a_dead_model_is_heard_without_a_voice_too() -> No
 
 async def test_the_language_of_a_reply_is_prepared_for_the_next() -> None:
     made = services()
-    made.spoken_apologies = SpokenApologies(tts := ToneTts(), None, AssistantSettings())
+    made.spoken_apologies = SpokenApologies(tts := ToneTts(), None, AgentSettings())
     async with scene(made) as s:
         s.conversation.announce("Good morning!")
         await s.device.until("stop")
@@ -73,7 +73,7 @@ async def test_the_language_of_a_reply_is_prepared_for_the_next() -> None:
 
 
 async def test_each_language_is_made_once() -> None:
-    spoken = SpokenApologies(tts := FakeTts([chunk(1)]), None, AssistantSettings(voice="eva", speed=1.2))
+    spoken = SpokenApologies(tts := FakeTts([chunk(1)]), None, AgentSettings(voice="eva", speed=1.2))
     for tag in ("vi", "vi-VN", "vi_VN", "de"):
         spoken.prepare(tag)
     await spoken.prepared()
@@ -87,7 +87,7 @@ async def test_each_language_is_made_once() -> None:
 
 
 async def test_another_language_is_better_than_silence() -> None:
-    spoken = SpokenApologies(FakeTts([chunk(1)], [DOWN]), None, AssistantSettings())
+    spoken = SpokenApologies(FakeTts([chunk(1)], [DOWN]), None, AgentSettings())
     assert spoken.speech("de") == ()
     spoken.prepare("ru")
     await spoken.prepared()
@@ -96,7 +96,7 @@ async def test_another_language_is_better_than_silence() -> None:
 
 async def test_the_spare_voice_makes_what_nobody_else_can() -> None:
     spare = FakeTts([chunk(7)], name="spare")
-    spoken = SpokenApologies(FakeTts([DOWN]), spare, AssistantSettings(voice="eva"))
+    spoken = SpokenApologies(FakeTts([DOWN]), spare, AgentSettings(voice="eva"))
     spoken.prepare("en")
     await spoken.prepared()
     assert [list(part.pcm) for part in spoken.speech("en")] == [[7]]
@@ -108,7 +108,7 @@ async def test_when_nobody_can_speak_it_is_tried_again_after_a_while() -> None:
     spare = FakeTts([chunk(7)], name="spare")
     spare.start_errors = [ProviderNotConfigured("spare", "no package")] * 2
     tts = FakeTts([DOWN], [DOWN], [chunk(1)])
-    spoken = SpokenApologies(tts, spare, AssistantSettings())
+    spoken = SpokenApologies(tts, spare, AgentSettings())
     for _ in range(3):
         spoken.prepare("en")
         await spoken.prepared()
@@ -122,7 +122,7 @@ async def test_when_nobody_can_speak_it_is_tried_again_after_a_while() -> None:
 
 async def test_closing_ends_what_is_being_made() -> None:
     tts = FakeTts([HANG])
-    spoken = SpokenApologies(tts, None, AssistantSettings())
+    spoken = SpokenApologies(tts, None, AgentSettings())
     spoken.prepare("en")
     await tts.script.hanging.wait()
     await spoken.aclose()

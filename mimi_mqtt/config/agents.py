@@ -1,0 +1,123 @@
+"""Agents: who is speaking, and how. One is the default; the others name only what they do differently."""
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+
+from mimi_mqtt.config.prompt import DEFAULT_PROMPT, PromptTemplate
+from mimi_mqtt.config.section import Section
+
+DEFAULT_AGENT: Final = "default"
+"""The name of the agent that the section `assistant` describes."""
+
+LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3}")
+"""A language such as en or zh-CN."""
+
+
+def _listed(value: object) -> object:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
+
+
+def _check_voice(value: object) -> object:
+    if value is None or value == "":
+        return None
+    by_language = value if isinstance(value, dict) else {"en": value}
+    for language, voice in by_language.items():
+        if not isinstance(language, str) or not LANGUAGE_TAG.fullmatch(language):
+            raise ValueError(f"{language!r} is not a language such as en or zh-CN")
+        if not isinstance(voice, str) or not voice.strip():
+            raise ValueError("must be a voice's name, or names by language such as {en: Ava, vi: Linh}")
+    return value
+
+
+AgentChain = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    PlainSerializer(lambda names: names[0] if len(names) == 1 else list(names) or None),
+]
+"""Providers in the order in which they are asked; empty: those of the section `providers`."""
+
+ToolPattern = Annotated[str, Field(min_length=1)]
+
+
+class AgentSettings(Section):
+    """Who is speaking: the default agent."""
+
+    name: str = Field("MiMi", min_length=1, max_length=64)
+    """What it calls itself: {{ agent.name }} in the prompt."""
+
+    prompt: str = DEFAULT_PROMPT
+    """System prompt for language models: a Jinja2 template (if, for and set), filled in for every answer.
+    Variables: agent.name; device.id, .name, .board, .language, .firmware_version; user.name, .language (set
+    with `mimi-mqtt devices set`); language (of the answer); time (a datetime, for
+    {{ time.strftime('%H:%M') }}), date, weekday; memory (the last turns of earlier conversations with this
+    device, empty when there are none)."""
+
+    language: str | None = None
+    """Language heard, answered and spoken in, such as en or zh-CN. Empty: the person's, which is the
+    device's."""
+
+    voice: Annotated[str | dict[str, str] | None, BeforeValidator(_check_voice)] = None
+    """Voice name at the text-to-speech provider, or names by language: {en: Ava, zh: Xiaoxiao}. Empty, or a
+    language that is not among them: the provider's default for the language."""
+
+    speed: float = Field(1.0, ge=0.5, le=2.0)
+    """Speaking speed."""
+
+    greeting: str = "Hello! How can I help you?"
+    """Said at the wake word when wake_word is greet: plain text, as it is kept in the speech cache."""
+
+    wake_word: Literal["greet", "answer", "listen"] = "greet"
+    """What the wake word does: greet says the greeting, answer treats it as the first question,
+    listen stays silent."""
+
+    stt: AgentChain = ()
+    """Speech to text, as in providers.stt. Empty: providers.stt."""
+
+    llm: AgentChain = ()
+    """Language model, as in providers.llm. Empty: providers.llm."""
+
+    tts: AgentChain = ()
+    """Text to speech, as in providers.tts. Empty: providers.tts."""
+
+    s2s: str | Literal[False] | None = None
+    """Speech to speech, as in providers.s2s. Empty: providers.s2s. off: none, whatever that is."""
+
+    tools: Annotated[tuple[ToolPattern, ...], BeforeValidator(_listed)] = ("*",)
+    """Tools it may use: names or patterns such as self.audio_speaker.* or set_timer, over the names of the
+    device and those that the model sees. [] for none."""
+
+    end_silence_ms: int | None = Field(None, ge=200, le=5000)
+    """Pause length: the silence that ends an utterance, in ms. Empty: voice.end_silence_ms."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_is_a_template(cls, source: str) -> str:
+        PromptTemplate(source)
+        return source
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _language_is_a_tag(cls, language: object) -> object:
+        if language == "":
+            return None
+        if isinstance(language, str) and not LANGUAGE_TAG.fullmatch(language):
+            raise ValueError("must be a language such as en or zh-CN")
+        return language
+
+    def voice_for(self, language: str) -> str | None:
+        """The voice for a tag such as `zh-CN`: its own, its primary language's, or None: the provider's
+        default."""
+        if not isinstance(self.voice, dict):
+            return self.voice
+        wanted = language.replace("_", "-").lower()
+        voices = {tag.lower(): name for tag, name in self.voice.items()}
+        return voices.get(wanted, voices.get(wanted.partition("-")[0]))
+
+    def changed_by(self, other: "AgentSettings") -> "AgentSettings":
+        """This agent with every key that `other` was given, be it a null."""
+        given = {key: getattr(other, key) for key in other.model_fields_set}
+        return self.model_copy(update=given)

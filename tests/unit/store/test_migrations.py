@@ -1,0 +1,40 @@
+"""A database of an older version keeps its devices."""
+
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+from mimi_mqtt.store import devices, migrations
+from mimi_mqtt.store.engine import Store
+
+
+async def _move(store: Store, revision: str) -> None:
+    def move(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+    async with store.write() as session:
+        await (await session.connection()).run_sync(move)
+
+
+async def test_devices_of_before_agents_have_the_default_one(store: Store, tmp_path: Path, url: str) -> None:
+    await _move(store, "0002")
+    await store.aclose()
+    with sqlite3.connect(tmp_path / "mimi.db") as connection:
+        assert "agent" not in {row[1] for row in connection.execute("PRAGMA table_info(devices)")}
+        connection.execute(
+            "INSERT INTO devices VALUES ('aa-bb-cc-00-11-22', 'one', 1, 1, NULL, 'Kitchen', "
+            "'', '', '', '', '', 1, '2026-08-01 12:00:00', '2026-08-01 12:00:00', '2026-08-01 12:00:00')"
+        )
+    connection.close()
+    again = Store(url)
+    await again.open()
+    async with again.read() as session:
+        (found,) = await devices.list_all(session)
+    await again.aclose()
+    assert (found.name, found.agent, found.user_name) == ("Kitchen", "", "")
