@@ -6,15 +6,17 @@ forgotten.
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mimi_mqtt.config import load_settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.errors import MimiError
 from mimi_mqtt.fleet import activation
 from mimi_mqtt.fleet.activation import DeviceChange
@@ -57,24 +59,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     change.add_argument("--name", help="a name for people; empty for none")
     change.add_argument("--language", type=_language, help="such as en or zh-CN; empty: what the device says")
+    change.add_argument("--agent", metavar="NAME", help="who answers, from the next session on; or default")
+    change.add_argument(
+        "--user", metavar="NAME", help="who talks to it, for the agent's prompt; empty: nobody known"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Does one action. Returns 0; raises MimiError with what is wrong."""
-    action: Callable[[Store, argparse.Namespace], Awaitable[None]] = {
+    settings = load_settings(args.config, os.environ)
+    actions: dict[str, Callable[[Store, argparse.Namespace], Awaitable[None]]] = {
         "list": _list,
         "allow": _allow,
         "revoke": _revoke,
         "forget": _forget,
-        "set": _set,
-    }[args.action]
-    url = load_settings(args.config, os.environ).database_url
+        "set": functools.partial(_set, agents=settings.every_agent),
+    }
 
     async def act() -> None:
-        store = Store(url)
+        store = Store(settings.database_url)
         await store.open(create=False)
         try:
-            await action(store, args)
+            await actions[args.action](store, args)
         finally:
             await store.aclose()
 
@@ -114,8 +120,10 @@ async def _list(store: Store, args: argparse.Namespace) -> None:
     for device in known:
         state = "allowed" if device.allowed else "revoked"
         words = [device.id, state, device.transport or "", device.board, device.firmware_version]
-        seen = device.last_seen_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        print("  ".join(_printable(word) for word in (*words, f"seen {seen}", device.name) if word))
+        words.append(f"seen {device.last_seen_at.astimezone():%Y-%m-%d %H:%M}")
+        words += [f"agent {device.agent}" if device.agent else "", device.name]
+        words.append(f"of {device.user_name}" if device.user_name else "")
+        print("  ".join(_printable(word) for word in words if word))
     for asker in waiting:
         known_word = "another Client-Id" if any(device.id == asker.device_id for device in known) else "new"
         print(
@@ -146,13 +154,24 @@ async def _forget(store: Store, args: argparse.Namespace) -> None:
         print(f"every device was seen within {args.unseen_days} days", file=sys.stderr)
 
 
-async def _set(store: Store, args: argparse.Namespace) -> None:
-    if args.transport is None and args.name is None and args.language is None:
-        raise MimiError("nothing to set: give --transport, --name or --language")
-    transport = "" if args.transport == "default" else args.transport
-    wanted = DeviceChange(transport=transport, name=args.name, language=args.language)
+async def _set(store: Store, args: argparse.Namespace, agents: Iterable[str]) -> None:
+    known = list(agents)
+    if args.agent is not None and args.agent not in known:
+        raise MimiError(f"there is no agent {args.agent!r} in broker.yaml; there are: {', '.join(known)}")
+    wanted = DeviceChange(
+        transport="" if args.transport == "default" else args.transport,
+        name=args.name,
+        language=args.language,
+        agent="" if args.agent == DEFAULT_AGENT else args.agent,
+        user_name=args.user,
+    )
+    if wanted == DeviceChange():
+        raise MimiError("nothing to set: give --transport, --name, --language, --agent or --user")
     device = await activation.change(store, args.device, wanted, datetime.now(UTC))
-    print(f"{device.id} is set" + ("; the transport from its next boot on" if transport is not None else ""))
+    when = ["the transport from its next boot on"] if args.transport is not None else []
+    if any(given is not None for given in (args.name, args.language, args.agent, args.user)):
+        when.append("the rest from its next session on" if when else "effective from its next session on")
+    print("; ".join([f"{device.id} is set", *when]))
 
 
 def _as_json(device: Device) -> dict[str, object]:
@@ -162,6 +181,8 @@ def _as_json(device: Device) -> dict[str, object]:
         "allowed": device.allowed,
         "transport": device.transport,
         "language": device.language or device.reported_language,
+        "agent": device.agent or DEFAULT_AGENT,
+        "user": device.user_name,
         "board": device.board,
         "firmware_version": device.firmware_version,
         "host": device.host,

@@ -13,14 +13,18 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import httpx
 
 from mimi_mqtt.config import BindAddress, Settings, load_settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.errors import MimiError, ProviderError, ProviderTimeout, StartupError
 from mimi_mqtt.log import setup_logging
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
+
+if TYPE_CHECKING:
+    from mimi_mqtt.providers.base import Role
 
 _PROVIDER_TIMEOUT_S = 30.0
 _TALK_TIMEOUT_S = 15.0
@@ -85,8 +89,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                       "start ./scripts/serve and run this again to prove MQTT and UDP")  # fmt: skip
     else:
         yield await _conversation(settings, address)
-    for role in ("vad", "stt", "llm", "tts"):
-        yield await _provider(settings, role)
+    async for finding in _providers(settings):
+        yield finding
 
 
 def _libopus() -> Finding:
@@ -217,21 +221,33 @@ async def _conversation(settings: Settings, address: str) -> Finding:
     return Finding("ok", "conversation", detail)
 
 
-async def _provider(settings: Settings, role: Literal["vad", "stt", "llm", "tts"]) -> Finding:
-    """Starts the provider of `role` and really asks it for something small."""
-    from mimi_mqtt.cli.providers import timings
-    from mimi_mqtt.providers.overview import attempt
-    from mimi_mqtt.providers.registry import build, resolve
+async def _providers(settings: Settings) -> AsyncIterator[Finding]:
+    """Whom the agents ask, each once."""
+    from mimi_mqtt.providers.chains import chains, different
+    from mimi_mqtt.providers.overview import ROLES
 
-    names = ", ".join(resolve(role, settings.providers, os.environ))
-    what = f"{role} ({names})"
+    asked = chains(settings, os.environ)
+    for role in ROLES:
+        for names, agents in different(asked, role).items():
+            of_agents = "" if DEFAULT_AGENT in agents else f" of {', '.join(agents)}"
+            yield await _provider(settings, role, names, f"{role} ({', '.join(names)}){of_agents}")
+
+
+async def _provider(settings: Settings, role: "Role", names: tuple[str, ...], what: str) -> Finding:
+    """Starts the providers `names` of `role` and really asks for something small."""
+    from mimi_mqtt.cli.providers import timings
+    from mimi_mqtt.providers.chains import with_chain
+    from mimi_mqtt.providers.overview import attempt
+    from mimi_mqtt.providers.registry import build
+
     try:
-        trial = await attempt(build(role, settings.providers, os.environ), _PROVIDER_TIMEOUT_S)
+        alone = with_chain(settings.providers, role, names)
+        trial = await attempt(build(role, alone, os.environ), _PROVIDER_TIMEOUT_S)
         return Finding("ok", what, f"{trial.said}; {timings(trial)}")
     except ProviderTimeout as error:
         return Finding("fail", what, str(error), "is its server running and reachable?")
     except ProviderError as error:
-        cure = f"see providers.{role} in broker.yaml, and `mimi-mqtt providers`"
+        cure = f"see {role} of providers and agents in broker.yaml, and `mimi-mqtt providers`"
         return Finding("fail", what, str(error), cure)
     except MimiError as error:
         return Finding("fail", what, str(error))

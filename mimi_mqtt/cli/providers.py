@@ -17,6 +17,7 @@ from mimi_mqtt.config import Settings, load_settings
 from mimi_mqtt.errors import ConfigError, ProviderError
 from mimi_mqtt.log import setup_logging
 from mimi_mqtt.providers.base import Role
+from mimi_mqtt.providers.chains import with_chain
 from mimi_mqtt.providers.overview import ROLES, Listing, Trial, attempt, listings
 from mimi_mqtt.providers.registry import build, known
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     setup_logging("error", "text")
     if args.action == "test":
         return asyncio.run(_test(settings, args.name, args.role, args.json))
-    found = listings(settings.providers, os.environ)
+    found = listings(settings, os.environ)
     if args.json:
         print(json.dumps([_as_json(listing) for listing in found], indent=2))
     else:
@@ -60,10 +61,15 @@ def _print_list(found: list[Listing]) -> None:
         print(role)
         for listing in (one for one in found if one.role == role):
             state = "ready" if listing.configured else "lacks"
-            chosen = f"asked {_ordinal(listing.place)}" if listing.place else ""
-            print(f"  {listing.name:<{width}}  {state:<5}  {chosen:<10}  {_needs(listing)}".rstrip())
+            print(f"  {listing.name:<{width}}  {state:<5}  {_asked(listing):<10}  {_needs(listing)}".rstrip())
             for cure in listing.lacking:
                 print(f"  {'':<{width}}    -> {cure}")
+
+
+def _asked(listing: Listing) -> str:
+    usual = [_ordinal(listing.place)] if listing.place else []
+    own = [f"{_ordinal(place)} by {agent}" for agent, place in listing.agents.items()]
+    return "asked " + ", ".join([*usual, *own]) if usual or own else ""
 
 
 def _needs(listing: Listing) -> str:
@@ -84,7 +90,7 @@ async def _test(settings: Settings, name: str, role: Role | None, as_json: bool)
         raise ConfigError(f"there is no provider {name!r}{of_role}: see `mimi-mqtt providers`")
     results: list[dict[str, object]] = []
     for one in plays:
-        alone = settings.providers.model_copy(update={one: name if one in ("vad", "s2s") else (name,)})
+        alone = with_chain(settings.providers, one, [name])
         result: dict[str, object] = {"role": one, "name": name}
         try:
             trial = await attempt(build(one, alone, os.environ), _TIMEOUT_S)

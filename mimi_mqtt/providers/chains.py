@@ -21,6 +21,15 @@ def chains(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, Chain
     }
 
 
+def different(asked: Mapping[str, Chains], role: Role) -> Mapping[tuple[str, ...], Sequence[str]]:
+    """Each chain of `role` once, with the agents that ask it. No chain is none."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for agent, of_agent in asked.items():
+        if of_agent[role]:
+            found.setdefault(of_agent[role], []).append(agent)
+    return found
+
+
 def with_chain(settings: ProviderSettings, role: Role, names: Sequence[str]) -> ProviderSettings:
     """`settings` with other providers for `role`."""
     single = role in ("vad", "s2s")

@@ -6,15 +6,18 @@ All of it comes from what the vendors' classes declare: `packages`, `extra`, and
 
 import asyncio
 import importlib.util
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config import ProviderSettings, Settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.errors import ConfigError, ProviderTimeout
 from mimi_mqtt.providers import registry
 from mimi_mqtt.providers.base import Provider, Role
+from mimi_mqtt.providers.chains import chains
 from mimi_mqtt.providers.requirements import required, variables
 from mimi_mqtt.providers.resilience import first_results
 
@@ -34,7 +37,7 @@ class Listing:
     """One provider of one role.
 
     `lacking` has a cure for each thing without which it can't be used; `place` is its place, from 1, in the
-    list that is asked now.
+    list that is asked now, `agents` those in the lists of agents that ask others than the default one.
     """
 
     role: Role
@@ -43,6 +46,7 @@ class Listing:
     options: tuple[NeededOption, ...]
     lacking: tuple[str, ...]
     place: int | None
+    agents: Mapping[str, int]
 
     @property
     def configured(self) -> bool:
@@ -50,20 +54,25 @@ class Listing:
         return not self.lacking
 
 
-def listings(settings: ProviderSettings, environ: Mapping[str, str]) -> list[Listing]:
+def listings(settings: Settings, environ: Mapping[str, str]) -> list[Listing]:
     """Every provider by role, with those of the configuration's own labels. Raises ConfigError."""
     found: list[Listing] = []
+    asked = chains(settings, environ)
     for role in ROLES:
         vendors = registry.known(role)
-        chosen = registry.resolve(role, settings, environ)
-        labelled = [name for name in settings.options if name.partition(":")[0] in vendors]
-        names = dict.fromkeys((*vendors, *labelled, *chosen))
-        found += [_listing(role, name, chosen, settings, environ) for name in names]
+        labelled = [name for name in settings.providers.options if name.partition(":")[0] in vendors]
+        chosen = {agent: of_agent[role] for agent, of_agent in asked.items()}
+        names = dict.fromkeys((*vendors, *labelled, *itertools.chain(*chosen.values())))
+        found += [_listing(role, name, chosen, settings.providers, environ) for name in names]
     return found
 
 
 def _listing(
-    role: Role, name: str, chosen: tuple[str, ...], settings: ProviderSettings, environ: Mapping[str, str]
+    role: Role,
+    name: str,
+    chosen: Mapping[str, tuple[str, ...]],
+    settings: ProviderSettings,
+    environ: Mapping[str, str],
 ) -> Listing:
     provider = registry.load(role, name)
     named = variables(name, provider.Options)
@@ -77,8 +86,10 @@ def _listing(
     missing = [package for package in provider.packages if not _installed(package)]
     if missing:
         lacking = [f"no {', '.join(missing)}: pip install 'mimi-mqtt[{provider.extra}]'", *lacking]
-    place = chosen.index(name) + 1 if name in chosen else None
-    return Listing(role, name, provider.extra, options, tuple(lacking), place)
+    usual = chosen[DEFAULT_AGENT]
+    place = usual.index(name) + 1 if name in usual else None
+    agents = {agent: own.index(name) + 1 for agent, own in chosen.items() if own != usual and name in own}
+    return Listing(role, name, provider.extra, options, tuple(lacking), place, agents)
 
 
 def _installed(package: str) -> bool:

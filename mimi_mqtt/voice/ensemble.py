@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack
 
 from mimi_mqtt.config import AgentSettings, Settings, VoiceSettings
 from mimi_mqtt.config.prompt import PromptTemplate
-from mimi_mqtt.providers.base import Provider, Role, TextToSpeech
-from mimi_mqtt.providers.chains import Chains, chains, with_chain
+from mimi_mqtt.providers.base import Provider, TextToSpeech
+from mimi_mqtt.providers.chains import chains, different, with_chain
 from mimi_mqtt.providers.registry import build
 from mimi_mqtt.providers.speech_cache import SpeechCache
 from mimi_mqtt.voice.apologies import sentences as apology_sentences
@@ -44,15 +44,15 @@ class Ensemble:
         vad = build("vad", settings.providers, environ)
         stts = {
             names: build("stt", with_chain(settings.providers, "stt", names), environ)
-            for names in _different("stt", asked)
+            for names in different(asked, "stt")
         }
         llms = {
             names: build("llm", with_chain(settings.providers, "llm", names), environ)
-            for names in _different("llm", asked)
+            for names in different(asked, "llm")
         }
         ttses = {
             names: build("tts", with_chain(settings.providers, "tts", names), environ, cache)
-            for names in _different("tts", asked)
+            for names in different(asked, "tts")
         }
         await self._start_all([vad, *stts.values(), *llms.values(), *ttses.values()])
         hearing = Hearing(vad, settings.voice.audio_threads)
@@ -124,10 +124,6 @@ class Ensemble:
             self._spare = build("tts", with_chain(self._settings.providers, "tts", _OFFLINE), self._environ)
             self._stack.push_async_callback(self._spare.aclose)
         return self._spare
-
-
-def _different(role: Role, asked: Mapping[str, Chains]) -> Iterable[tuple[str, ...]]:
-    return dict.fromkeys(of_agent[role] for of_agent in asked.values())
 
 
 def _voice_of(agent: AgentSettings, voice: VoiceSettings) -> VoiceSettings:

@@ -31,8 +31,9 @@ def test_every_example_is_tested() -> None:
 @each_example
 async def test_its_providers_are_ready_with_what_its_head_says(path: Path) -> None:
     environ, first = EXPECTED[path.stem]
-    settings = load_settings(path, environ).providers
-    ready = {(found.role, found.name): found for found in listings(settings, environ)}
+    loaded = load_settings(path, environ)
+    settings = loaded.providers
+    ready = {(found.role, found.name): found for found in listings(loaded, environ)}
     for role in ROLES:
         names = registry.resolve(role, settings, environ)
         assert names == (first[role], "offline")

@@ -140,6 +140,33 @@ def test_settings_are_changed_and_taken_back(folder: Path) -> None:
     assert (device.transport, device.name, device.language) == (None, "", "de")
 
 
+def test_an_agent_and_a_user_are_given_and_taken_back(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (folder / "broker.yaml").open("a") as file:
+        file.write("agents: {chef: {name: Chef}}\n")
+    assert main(["devices", "set", KNOWN, "--agent", "chef", "--user", "Anna"]) == 0
+    assert "next session" in capsys.readouterr().out
+    (device,) = _listed(capsys)["devices"]
+    assert (device["agent"], device["user"]) == ("chef", "Anna")
+    assert main(["devices", "list"]) == 0
+    assert "agent chef  of Anna" in capsys.readouterr().out
+    assert main(["devices", "set", KNOWN, "--agent", "default", "--user", ""]) == 0
+    assert (_device(folder, KNOWN).agent, _device(folder, KNOWN).user_name) == ("", "")
+    (device,) = _listed(capsys)["devices"]
+    assert (device["agent"], device["user"]) == ("default", "")
+
+
+def test_an_unknown_agent_is_told_with_those_there_are(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (folder / "broker.yaml").open("a") as file:
+        file.write("agents: {chef: {name: Chef}}\n")
+    assert main(["devices", "set", KNOWN, "--agent", "cook"]) == 1
+    assert "there are: default, chef" in capsys.readouterr().err
+    assert _device(folder, KNOWN).agent == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -44,6 +44,20 @@ def test_the_list_for_programs_has_a_row_for_each_role_and_name(capsys: pytest.C
     assert anthropic["lacking"]
 
 
+def test_the_list_shows_whom_an_agent_asks_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broker.yaml").write_text("agents: {chef: {llm: [ollama, offline]}}\n")
+    assert main(["providers"]) == 0
+    shown = capsys.readouterr().out
+    assert "asked 1st by chef" in shown
+    assert "asked 1st, 2nd by chef" in shown
+
+
+def test_an_agents_unknown_provider_is_told_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broker.yaml").write_text("agents: {chef: {llm: nobody}}\n")
+    assert main(["providers"]) == 2
+    assert "agents.chef.llm" in capsys.readouterr().err
+
+
 def test_a_test_really_calls_the_provider_and_tells_its_timings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["providers", "test", "offline", "--role", "llm", "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out)

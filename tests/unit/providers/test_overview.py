@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config import ProviderSettings, Settings
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderTimeout
 from mimi_mqtt.providers import registry
 from mimi_mqtt.providers.base import Limits, Role, TextDelta, Transcript
@@ -32,7 +32,7 @@ def find(found: list[Listing], role: Role, name: str) -> Listing:
 @pytest.mark.parametrize(("role", "name"), EVERY)
 async def test_a_provider_starts_without_settings_when_it_lacks_nothing(role: Role, name: str) -> None:
     settings = only(role, name)
-    listing = find(listings(settings, {}), role, name)
+    listing = find(listings(Settings(providers=settings), {}), role, name)
     provider = registry.build(role, settings, {})
     try:
         if listing.configured:
@@ -48,7 +48,7 @@ async def test_a_provider_starts_without_settings_when_it_lacks_nothing(role: Ro
 @pytest.mark.parametrize(("role", "address"), [("stt", "stt_url"), ("tts", "tts_url")])
 def test_a_region_is_not_missed_where_an_address_is_given(role: Role, address: str) -> None:
     options: dict[str, object] = {"speech_key": "k", address: "http://localhost/speech"}
-    listing = find(listings(only(role, "azure", {"azure": options}), {}), role, "azure")
+    listing = find(listings(Settings(providers=only(role, "azure", {"azure": options})), {}), role, "azure")
     assert listing.configured
 
 
@@ -59,7 +59,7 @@ def test_a_missing_package_is_told_with_the_extra_that_has_it(
     provider = registry.load(role, name)
     for package in provider.packages:
         monkeypatch.setitem(sys.modules, package, None)
-    lacking = find(listings(ProviderSettings(), {}), role, name).lacking
+    lacking = find(listings(Settings(), {}), role, name).lacking
     assert f"pip install 'mimi-mqtt[{provider.extra}]'" in lacking[0]
 
 
@@ -75,7 +75,7 @@ async def test_the_package_that_is_declared_is_the_one_that_is_loaded(
         monkeypatch.setitem(sys.modules, module, None)
     for package in kind.packages:
         monkeypatch.setitem(sys.modules, package, None)
-    found = find(listings(ProviderSettings(), {}), role, name)
+    found = find(listings(Settings(), {}), role, name)
     given: dict[str, object] = {
         option.option: DUMMIES.get(option.option, "dummy") for option in found.options
     }
@@ -87,7 +87,7 @@ async def test_the_package_that_is_declared_is_the_one_that_is_loaded(
 
 
 def test_what_is_set_makes_a_provider_ready_and_auto_chooses_it() -> None:
-    found = listings(ProviderSettings(), {"OPENAI_API_KEY": "sk-test"})
+    found = listings(Settings(), {"OPENAI_API_KEY": "sk-test"})
     openai, offline = find(found, "llm", "openai"), find(found, "llm", "offline")
     assert (openai.configured, openai.place, offline.place) == (True, 1, 2)
     assert openai.options[0].variables == ("OPENAI_API_KEY",)
@@ -96,7 +96,7 @@ def test_what_is_set_makes_a_provider_ready_and_auto_chooses_it() -> None:
 
 def test_labelled_providers_are_listed_with_their_own_options() -> None:
     settings = ProviderSettings(options={"openai:house": {"base_url": "http://localhost:1/v1"}})
-    found = listings(settings, {})
+    found = listings(Settings(providers=settings), {})
     assert find(found, "llm", "openai:house").configured
     assert not find(found, "llm", "openai").configured
 
@@ -104,7 +104,7 @@ def test_labelled_providers_are_listed_with_their_own_options() -> None:
 def test_a_wrong_option_is_told_in_the_list() -> None:
     settings = ProviderSettings(options={"openai": {"base_url": "localhost"}})
     assert any("providers.options.openai.base_url" in cure for cure in find(
-        listings(settings, {}), "llm", "openai"
+        listings(Settings(providers=settings), {}), "llm", "openai"
     ).lacking)  # fmt: skip
 
 
@@ -128,3 +128,12 @@ async def test_an_attempt_is_bounded_and_closes_in_any_case() -> None:
     with pytest.raises(ProviderTimeout):
         await attempt(llm, 5)
     assert llm.closed == 1
+
+
+def test_agents_of_their_own_mind_show_whom_they_ask() -> None:
+    agents = {"chef": {"llm": ["ollama", "offline"]}, "guest": {"name": "Guest"}}
+    found = listings(Settings.model_validate({"providers": {"llm": "offline"}, "agents": agents}), {})
+    offline, ollama = find(found, "llm", "offline"), find(found, "llm", "ollama")
+    assert (offline.place, offline.agents) == (1, {"chef": 2})
+    assert (ollama.place, ollama.agents) == (None, {"chef": 1})
+    assert find(found, "tts", "offline").agents == {}
