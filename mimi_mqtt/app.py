@@ -20,6 +20,7 @@ from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
+from mimi_mqtt.memory.recent import RecentTurns
 from mimi_mqtt.providers.chains import Chains, chains
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store.conversations import ConversationLog
@@ -107,7 +108,12 @@ class App:
         stack.push_async_callback(self._directory.aclose)
         await self._directory.start()
 
-        ensemble = Ensemble(settings, self._environ, self._turn_log)
+        memory = RecentTurns(
+            self._store,
+            greetings=[agent.greeting for agent in settings.every_agent.values()],
+            timezone=settings.server.timezone,
+        )
+        ensemble = Ensemble(settings, self._environ, self._turn_log, memory)
         stack.push_async_callback(ensemble.aclose)
         services = await ensemble.start()
         self._udp = UdpServer(settings.udp)

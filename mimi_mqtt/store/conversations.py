@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -57,6 +57,24 @@ async def latest(session: AsyncSession, device_id: str, limit: int = 20) -> Sequ
     """A device's conversations, the latest first."""
     query = select(Conversation).where(Conversation.device_id == device_id)
     return (await session.scalars(query.order_by(col(Conversation.last_turn_at).desc()).limit(limit))).all()
+
+
+async def last_turns(
+    session: AsyncSession, device_id: str, *, before: str, outcomes: Collection[str], limit: int
+) -> Sequence[Turn]:
+    """The last turns in which a device's user said something and was answered, the newest first: at most
+    `limit`, of as many conversations, without the conversation `before` and what ended otherwise."""
+    earlier = select(Conversation.id).where(
+        col(Conversation.device_id) == device_id, col(Conversation.id) != before
+    )
+    recent = earlier.order_by(col(Conversation.last_turn_at).desc()).limit(limit)
+    query = select(Turn).where(
+        col(Turn.conversation_id).in_(recent),
+        col(Turn.outcome).in_(outcomes),
+        col(Turn.heard) != "",
+        col(Turn.reply) != "",
+    )
+    return (await session.scalars(query.order_by(col(Turn.started_at).desc()).limit(limit))).all()
 
 
 async def forget_before(session: AsyncSession, moment: datetime) -> None:

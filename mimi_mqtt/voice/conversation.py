@@ -100,7 +100,7 @@ class Conversation:
             device_id=device.id,
             language=language,
             dialogue=self._dialogue,
-            prompt=services.introduce(device, user),
+            prompt=services.introduce(device, user, session_id, self._spawn),
             echo_guard=self._echo_guard,
             progress=self._progress,
             speech_began=self._speech_began,

@@ -1,8 +1,7 @@
 """Who hears, thinks and speaks in a conversation: what `pipeline_engine` and `speech_engine` offer it."""
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from mimi_mqtt.voice.events import AudioFormat, Output
 from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.reply import ReplyContext
 from mimi_mqtt.voice.running_turn import RunningTurn
-from mimi_mqtt.voice.services import Tools, VoiceServices
+from mimi_mqtt.voice.services import Spawn, Tools, VoiceServices
 from mimi_mqtt.voice.system_prompt import SystemPrompt
 from mimi_mqtt.voice.utterance import Utterance
 
@@ -69,7 +68,7 @@ class Surroundings:
     echo_guard: EchoGuard
     progress: Callable[[RunningTurn], None]
     speech_began: Callable[[RunningTurn], None]
-    spawn: Callable[[Coroutine[None, None, None], str], asyncio.Task[None]]
+    spawn: Spawn
 
     @property
     def max_utterance_s(self) -> float:

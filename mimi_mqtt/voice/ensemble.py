@@ -16,7 +16,7 @@ from mimi_mqtt.providers.registry import build
 from mimi_mqtt.providers.speech_cache import SpeechCache
 from mimi_mqtt.voice.apologies import sentences as apology_sentences
 from mimi_mqtt.voice.hearing import Hearing
-from mimi_mqtt.voice.services import TurnLog, VoiceServices
+from mimi_mqtt.voice.services import Memory, TurnLog, VoiceServices
 from mimi_mqtt.voice.speech import SpeechEncoders
 from mimi_mqtt.voice.spoken_apologies import SpokenApologies
 
@@ -24,12 +24,14 @@ _OFFLINE = ("offline",)
 
 
 class Ensemble:
-    """`await start()` once, then `await aclose()` once. API keys come from `environ`, turns go to `log`."""
+    """`await start()` once, then `await aclose()` once. API keys come from `environ`; turns go to `log`, and
+    `memory` knows the earlier ones."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], log: TurnLog) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], log: TurnLog, memory: Memory) -> None:
         self._settings = settings
         self._environ = environ
         self._log = log
+        self._memory = memory
         self._stack = AsyncExitStack()
         self._spare: TextToSpeech | None = None
         self._apologies: dict[tuple[object, ...], SpokenApologies] = {}
@@ -75,6 +77,7 @@ class Ensemble:
                 session=settings.session,
                 timezone=settings.server.timezone,
                 spoken_apologies=self._apologies_of(agent, asked[key]["tts"], ttses[asked[key]["tts"]]),
+                memory=self._memory,
             )
             for key, agent in agents.items()
         }

@@ -72,6 +72,7 @@ class PipelineEngine:
             if guess is not None:
                 guess.drop()
             reply = turn.reply = PipelineReply(around.reply_context(turn))
+            await around.prompt.complete()
             await reply.answer(around.messages(turn.heard))
         turn.judge()
 

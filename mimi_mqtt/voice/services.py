@@ -1,6 +1,7 @@
 """What every conversation shares, and what a conversation asks of its surroundings."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.speech import SpeechEncoders
 from mimi_mqtt.voice.spoken_apologies import SpokenApologies
 from mimi_mqtt.voice.system_prompt import SystemPrompt
+
+Spawn = Callable[[Coroutine[None, None, None], str], asyncio.Task[None]]
+"""Starts a task under a name; who is asked waits for it at the end of the conversation."""
 
 
 class Hears(Protocol):
@@ -59,6 +63,13 @@ class Tools(Protocol):
         """Calls one, bounded in time. Raises ToolError, whose message is for the model."""
 
 
+class Memory(Protocol):
+    """What is remembered of earlier conversations (`memory.recent.RecentTurns`)."""
+
+    async def recall(self, device_id: str, session_id: str) -> str:
+        """What was said with the device before the session, or ""."""
+
+
 class TurnLog(Protocol):
     """Where finished turns go (`store.conversations.ConversationLog`)."""
 
@@ -82,9 +93,20 @@ class VoiceServices:
     session: SessionSettings
     timezone: str | None = None
     spoken_apologies: SpokenApologies | None = None
+    memory: Memory | None = None
 
-    def introduce(self, device: DeviceFacts, user: UserFacts) -> SystemPrompt:
-        """The agent's prompt for a conversation of `user` at `device`."""
-        return SystemPrompt(
-            self.prompt, agent=self.agent.name, device=device, user=user, timezone=self.timezone
+    def introduce(self, device: DeviceFacts, user: UserFacts, session_id: str, spawn: Spawn) -> SystemPrompt:
+        """The agent's prompt for a conversation of `user` at `device`; what it tells of earlier ones is read
+        in a task of `spawn`."""
+        memory = self.memory if self.prompt.uses_memory else None
+        prompt = SystemPrompt(
+            self.prompt,
+            agent=self.agent.name,
+            device=device,
+            user=user,
+            timezone=self.timezone,
+            remembers=memory is not None,
         )
+        if memory is not None:
+            spawn(prompt.recollect(memory.recall(device.id, session_id)), "memory")
+        return prompt

@@ -1,0 +1,74 @@
+"""The last turns of a device's earlier conversations, as a text for a prompt: few, short, the newest last."""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Collection, Sequence
+from datetime import tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from mimi_mqtt.config.prompt import MAX_MEMORY_CHARS
+from mimi_mqtt.errors import StoreError
+from mimi_mqtt.store import conversations
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.tables import Turn
+
+_log = logging.getLogger(__name__)
+
+MAX_TURNS: Final = 10
+"""Turns that are remembered."""
+MAX_WORDS_CHARS: Final = 200
+"""Of what was asked, and of what was answered, so much is remembered."""
+MAX_QUERIES: Final = 2
+"""Memories that are read at once: after a mass reconnect the database has other things to do."""
+
+_SAID: Final = ("answered", "interrupted", "aborted")
+"""Outcomes of turns in which something was answered."""
+
+
+class RecentTurns:
+    """Reads what earlier conversations were about. `greetings` are no answers; `timezone` None is this
+    machine's."""
+
+    def __init__(self, store: Store, *, greetings: Collection[str] = (), timezone: str | None = None) -> None:
+        self._store = store
+        self._greetings = frozenset(greeting.strip() for greeting in greetings)
+        self._zone: tzinfo | None = ZoneInfo(timezone) if timezone else None
+        self._reading = asyncio.Semaphore(MAX_QUERIES)
+        self._failing = False
+
+    async def recall(self, device_id: str, session_id: str) -> str:
+        """What was said before the session `session_id`; empty when that is nothing, or can't be read."""
+        try:
+            async with self._reading, self._store.read() as session:
+                turns = await conversations.last_turns(
+                    session, device_id, before=session_id, outcomes=_SAID, limit=MAX_TURNS * 2
+                )
+        except StoreError as error:
+            if not self._failing:
+                _log.warning("earlier conversations can't be remembered: %s", error)
+            self._failing = True
+            return ""
+        self._failing = False
+        answered = [turn for turn in turns if turn.reply.strip() not in self._greetings]
+        remembered = answered[:MAX_TURNS][::-1]
+        while len(text := self._tell(remembered)) > MAX_MEMORY_CHARS:
+            remembered = remembered[1:]
+        return text
+
+    def _tell(self, turns: Sequence[Turn]) -> str:
+        """Each conversation under the time of the first turn that is told of it."""
+        lines: list[str] = []
+        for _, of_conversation in itertools.groupby(turns, lambda turn: turn.conversation_id):
+            told = [*of_conversation]
+            lines.append(f"{told[0].started_at.astimezone(self._zone):%A, %d %B %Y, %H:%M}:")
+            for turn in told:
+                lines += [f"User: {_short(turn.heard)}", f"You: {_short(turn.reply)}"]
+        return "\n".join(lines)
+
+
+def _short(text: str) -> str:
+    """On one line."""
+    words = " ".join(text.split())
+    return words if len(words) <= MAX_WORDS_CHARS else words[: MAX_WORDS_CHARS - 1] + "…"
