@@ -72,8 +72,7 @@ class Conversation:
         self._output = output
         self._tools = tools
         self._services = services
-        self.language = language
-        """The language spoken and answered in, as a tag such as `en` or `zh-CN`."""
+        self._language = services.spoken_language(language)
         self._loop = asyncio.get_running_loop()
         self.last_activity = self._loop.time()
         """When the user or the assistant last did something (loop time, s). Silence sent as audio is
@@ -90,7 +89,7 @@ class Conversation:
         self._listen_expected_until = 0.0
         voice = services.voice
         self._dialogue = Dialogue(voice.history_turns)
-        self._endpointing = endpointing(voice, language)
+        self._endpointing = endpointing(voice, lambda: self._language.current)
         self._echo_guard = EchoGuard()
         around = Surroundings(
             services=services,
@@ -98,7 +97,7 @@ class Conversation:
             output=output,
             downlink=downlink,
             device_id=device.id,
-            language=language,
+            language=self._language,
             dialogue=self._dialogue,
             prompt=services.introduce(device, user, session_id, self._spawn),
             echo_guard=self._echo_guard,
@@ -278,7 +277,8 @@ class Conversation:
         self._turns += 1
         self._farewell = self._farewell and kind == "announcement"
         output = TurnOutput(self._output, lambda: self._speech_began(turn))
-        turn = RunningTurn(self._turns, kind, self._mode, output, self._services.session.watchdog_s)
+        watchdog_s, language = self._services.session.watchdog_s, self._language.current
+        turn = RunningTurn(self._turns, kind, self._mode, output, watchdog_s, language)
         self._turn = turn
         return turn
 
@@ -380,7 +380,7 @@ class Conversation:
                     self._services.log.add_turn(record)
 
     def _tell_failure(self, turn: RunningTurn) -> None:
-        phrases = apologies(self.language)
+        phrases = apologies(turn.language)
         turn.output.release()
         turn.output.stop_speech()
         turn.output.show_alert(phrases.status, phrases.failed)

@@ -17,6 +17,7 @@ from mimi_mqtt.voice.echo_guard import tokens
 from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.pipeline import PipelineReply
 from mimi_mqtt.voice.services import Tools
+from mimi_mqtt.voice.spoken_language import SpokenLanguage
 from mimi_mqtt.voice.timings import Stage, TurnTimings
 from mimi_mqtt.voice.turn_output import TurnOutput
 
@@ -59,7 +60,8 @@ class Guess:
         output: TurnOutput,
         tools: Tools,
         reply: Callable[["Guess"], PipelineReply],
-        messages: Callable[[str], list[ChatMessage]],
+        messages: Callable[[str, str], list[ChatMessage]],
+        language: SpokenLanguage,
         progress: Callable[[], None],
         spawn: Callable[[Coroutine[None, None, None], str], asyncio.Task[None]],
     ) -> None:
@@ -69,6 +71,9 @@ class Guess:
         self._listening = listening
         self._new_reply = reply
         self._messages = messages
+        self._spoken = language
+        self.language = language.current
+        """Of what was understood, and of the answer."""
         self._progress = progress
         self._loop = asyncio.get_running_loop()
         self.timings = TurnTimings(self._loop.time())
@@ -101,9 +106,11 @@ class Guess:
         await self._understood.wait()
         return self.transcript
 
-    def answers(self, text: str) -> bool:
-        """Whether it is an answer to `text`, and still a good one."""
+    def answers(self, text: str, language: str) -> bool:
+        """Whether it is an answer to `text` in `language`, and still a good one."""
         if self.transcript is None or self.reply is None or self.reply.failure is not None:
+            return False
+        if self.language != language:
             return False
         return tokens(self.transcript.text) == tokens(text)
 
@@ -139,8 +146,9 @@ class Guess:
             self._understood.set()
         if text := self.transcript.text.strip():
             self.mark("transcript")
+            self.language = await self._spoken.of(text, self.transcript.language)
             self.reply = self._new_reply(self)
-            await self.reply.answer(self._messages(text))
+            await self.reply.answer(self._messages(text, self.language))
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.reply import ReplyContext
 from mimi_mqtt.voice.running_turn import RunningTurn
 from mimi_mqtt.voice.services import Spawn, Tools, VoiceServices
+from mimi_mqtt.voice.spoken_language import SpokenLanguage
 from mimi_mqtt.voice.system_prompt import SystemPrompt
 from mimi_mqtt.voice.utterance import Utterance
 
@@ -62,7 +63,7 @@ class Surroundings:
     output: Output
     downlink: AudioFormat
     device_id: str
-    language: str
+    language: SpokenLanguage
     dialogue: Dialogue
     prompt: SystemPrompt
     echo_guard: EchoGuard
@@ -76,9 +77,9 @@ class Surroundings:
         voice = self.services.voice
         return voice.max_utterance_s + voice.preroll_ms / 1000 + 1
 
-    def messages(self, question: str) -> list[ChatMessage]:
-        """What to ask a language model about `question`, now."""
-        return self.dialogue.messages(self.prompt.text(self.language), question)
+    def messages(self, question: str, language: str) -> list[ChatMessage]:
+        """What to ask a language model about `question`, now, for an answer in `language`."""
+        return self.dialogue.messages(self.prompt.text(language), question)
 
     def reply_context(self, turn: RunningTurn) -> ReplyContext:
         """What a reply of `turn` needs."""
@@ -88,7 +89,7 @@ class Surroundings:
             output=turn.output,
             downlink=self.downlink,
             device_id=self.device_id,
-            language=self.language,
+            language=turn.language,
             mark=turn.mark,
             tools_ran=turn.tools_ran,
             progress=lambda: self.progress(turn),
@@ -108,6 +109,12 @@ class Surroundings:
             return False
         turn.output.show_transcript(turn.heard)
         return True
+
+    async def follow_language(self, turn: RunningTurn, told: str | None) -> None:
+        """`turn.heard` is answered in its own language, and the conversation goes on in it; `told` is what
+        the recogniser says of it."""
+        turn.language = await self.language.of(turn.heard, told)
+        self.language.settle(turn.language)
 
     @staticmethod
     def end_unanswered(turn: RunningTurn) -> None:

@@ -16,6 +16,7 @@ from mimi_mqtt.providers.registry import build
 from mimi_mqtt.providers.speech_cache import SpeechCache
 from mimi_mqtt.voice.apologies import sentences as apology_sentences
 from mimi_mqtt.voice.hearing import Hearing
+from mimi_mqtt.voice.language_detector import LanguageDetector
 from mimi_mqtt.voice.services import Memory, TurnLog, VoiceServices
 from mimi_mqtt.voice.speech import SpeechEncoders
 from mimi_mqtt.voice.spoken_apologies import SpokenApologies
@@ -59,6 +60,8 @@ class Ensemble:
         await self._start_all([vad, *stts.values(), *llms.values(), *ttses.values()])
         hearing = Hearing(vad, settings.voice.audio_threads)
         stack.push_async_callback(hearing.aclose)
+        languages = LanguageDetector()
+        stack.push_async_callback(languages.aclose)
         encoders = SpeechEncoders(
             settings.voice.opus_bitrate, settings.voice.opus_complexity, settings.voice.audio_threads
         )
@@ -78,6 +81,7 @@ class Ensemble:
                 timezone=settings.server.timezone,
                 spoken_apologies=self._apologies_of(agent, asked[key]["tts"], ttses[asked[key]["tts"]]),
                 memory=self._memory,
+                languages=languages,
             )
             for key, agent in agents.items()
         }

@@ -91,6 +91,7 @@ class PipelineReply(Reply):
             async for event in events:
                 context.progress()
                 if isinstance(event, TextDelta):
+                    self._language = event.language or context.language
                     await self._utter(cutter, event.text)
                 elif isinstance(event, ToolCall):
                     calls.append(event)

@@ -36,7 +36,13 @@ class PipelineEngine:
     def hear(self, *, again: bool) -> Utterance:
         """By speech to text."""
         around = self.around
-        return Utterance(around.services.stt, around.language, around.max_utterance_s, recorded=again)
+        return Utterance(
+            around.services.stt,
+            around.language.current,
+            around.max_utterance_s,
+            certain=around.language.certain,
+            recorded=again,
+        )
 
     async def understand(self, turn: RunningTurn, listening: Listening) -> None:
         """Answers what was said, once that is over."""
@@ -48,6 +54,7 @@ class PipelineEngine:
             await PipelineReply(around.reply_context(turn)).apologize(error)
             return
         if around.take_words(turn, transcript.text, listening.began_at):
+            await around.follow_language(turn, transcript.language)
             await self.answer(turn)
         else:
             around.end_unanswered(turn)
@@ -65,7 +72,7 @@ class PipelineEngine:
         around = self.around
         around.progress(turn)
         guess, turn.guess = turn.guess, None
-        if guess is not None and guess.answers(turn.heard):
+        if guess is not None and guess.answers(turn.heard, turn.language):
             turn.adopt(guess)
             await guess.confirm(quiet=turn.paused)
         else:
@@ -73,7 +80,7 @@ class PipelineEngine:
                 guess.drop()
             reply = turn.reply = PipelineReply(around.reply_context(turn))
             await around.prompt.complete()
-            await reply.answer(around.messages(turn.heard))
+            await reply.answer(around.messages(turn.heard, turn.language))
         turn.judge()
 
     async def say(self, turn: RunningTurn, text: str) -> None:
@@ -97,6 +104,7 @@ class PipelineEngine:
             reply=lambda guess: PipelineReply(
                 replace(
                     context,
+                    language=guess.language,
                     output=guess.output,
                     tools=guess.tools,
                     mark=guess.mark,
@@ -105,6 +113,7 @@ class PipelineEngine:
                 )
             ),
             messages=around.messages,
+            language=around.language,
             progress=lambda: around.progress(turn),
             spawn=around.spawn,
         )

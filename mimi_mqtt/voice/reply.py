@@ -8,15 +8,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mimi_mqtt.errors import AudioError, ProviderError
-from mimi_mqtt.providers.base import ChatMessage, SpeechChunk, ToolCall, VoiceOptions
+from mimi_mqtt.providers.base import ChatMessage, SpeechChunk, ToolCall, VoiceOptions, speaks
 from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.dialogue import SpokenSentence
 from mimi_mqtt.voice.emotions import emoji_for, leading_emotion
 from mimi_mqtt.voice.events import AudioFormat
+from mimi_mqtt.voice.languages import of_sentence, voice_for
 from mimi_mqtt.voice.sentences import Sentence, prepare
 from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.speech import ReplyEncoder
@@ -57,6 +58,7 @@ class Reply:
         self._services = context.services
         self._output = context.output
         self._phrases = apologies(context.language)
+        self._language = context.language  # of what the model says
         self._frames: asyncio.Queue[Sentence | bytes | None] = asyncio.Queue(_MAX_FRAMES)
         self._opening = ""  # of the reply, until its mood is known
         self._mood = ""
@@ -135,7 +137,12 @@ class Reply:
             return None
         self._chars += len(piece)
         self._context.mark("first_sentence")
-        return sentence
+        return replace(sentence, language=self._spoken_as(sentence))
+
+    def _spoken_as(self, sentence: Sentence) -> str:
+        """The language to speak it in: its script may tell another than the reply's."""
+        language = of_sentence(sentence.speech, self._language)
+        return language if speaks(self._services.tts.capabilities.languages, language) else self._language
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> Sequence[ChatMessage]:
         """Calls what the words so far end with; a `tool` message for each."""
@@ -155,8 +162,8 @@ class Reply:
 
     async def _synthesize(self, encoder: ReplyEncoder, sentence: Sentence) -> None:
         """Speaks a sentence by text to speech; when that fails the reply is mute from then on."""
-        agent, language = self._services.agent, self._context.language
-        voice = VoiceOptions(language, agent.voice_for(language), agent.speed)
+        agent, language = self._services.agent, sentence.language or self._language
+        voice = VoiceOptions(language, voice_for(agent.voice_for(language), language), agent.speed)
         begin = self.spoken[-1].end if self.spoken else 0
         spoken = SpokenSentence(sentence.piece, begin, begin)
         self.spoken.append(spoken)

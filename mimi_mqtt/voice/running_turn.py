@@ -37,12 +37,20 @@ class RunningTurn:
     """One turn. `now` is the loop's clock (s); without progress for `watchdog_s` the turn is stuck."""
 
     def __init__(
-        self, number: int, kind: Kind, mode: ListenMode | None, output: TurnOutput, watchdog_s: float
+        self,
+        number: int,
+        kind: Kind,
+        mode: ListenMode | None,
+        output: TurnOutput,
+        watchdog_s: float,
+        language: str,
     ) -> None:
         self.number = number
         self.kind: Final = kind
         self.mode: Final = mode
         self.output = output
+        self.language = language
+        """What is said in it is in this language; the user's words may change it."""
         self.outcome: Outcome = "running"
         self.started_at = datetime.now(UTC)
         self._loop = asyncio.get_running_loop()

@@ -160,11 +160,15 @@ class SentenceCutter:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A `piece` of an answer, what to speak of it (empty: nothing), and the mood it shows."""
+    """A `piece` of an answer, what to speak of it (empty: nothing), and the mood it shows.
+
+    `language` is the one to speak it in; empty: the reply's.
+    """
 
     piece: str
     speech: str
     emotion: tuple[str, str] | None = None
+    language: str = ""
 
     @property
     def text(self) -> str:

@@ -14,6 +14,7 @@ from mimi_mqtt.voice.events import AudioFormat
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.speech import SpeechEncoders
 from mimi_mqtt.voice.spoken_apologies import SpokenApologies
+from mimi_mqtt.voice.spoken_language import SpokenLanguage, TellsLanguages
 from mimi_mqtt.voice.system_prompt import SystemPrompt
 
 Spawn = Callable[[Coroutine[None, None, None], str], asyncio.Task[None]]
@@ -94,6 +95,14 @@ class VoiceServices:
     timezone: str | None = None
     spoken_apologies: SpokenApologies | None = None
     memory: Memory | None = None
+    languages: TellsLanguages | None = None
+
+    def spoken_language(self, language: str) -> SpokenLanguage:
+        """That of a conversation which begins in `language`; it stays in an agent's own."""
+        heard = self.stt.capabilities.languages
+        # Where a single language is ever heard, words tell nothing.
+        detector = None if heard is not None and len(heard) == 1 else self.languages
+        return SpokenLanguage(language, detector, certain=self.agent.language is not None)
 
     def introduce(self, device: DeviceFacts, user: UserFacts, session_id: str, spawn: Spawn) -> SystemPrompt:
         """The agent's prompt for a conversation of `user` at `device`; what it tells of earlier ones is read

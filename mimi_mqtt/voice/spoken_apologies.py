@@ -13,6 +13,7 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.base import SpeechChunk, TextToSpeech, VoiceOptions
 from mimi_mqtt.voice.apologies import apologies, language_of
+from mimi_mqtt.voice.languages import voice_for
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +85,6 @@ class SpokenApologies:
             _log.warning("if text to speech fails, nothing will be heard (%s): %s", language, error)
 
     async def _speak(self, tts: TextToSpeech, language: str, voice: str | None) -> Sequence[SpeechChunk]:
-        options = VoiceOptions(language, voice, self._agent.speed)
+        options = VoiceOptions(language, voice_for(voice, language), self._agent.speed)
         async with aclosing(tts.speak(apologies(language).failed, options)) as chunks:
             return [chunk async for chunk in chunks]

@@ -16,8 +16,10 @@ class Utterance:
     """Push heard frames (16 kHz) as they come, then `finish`. A provider that can't begin says so in
     `finish`."""
 
-    def __init__(self, stt: SpeechToText, language: str, max_s: float, *, recorded: bool = False) -> None:
-        self._again = partial(Utterance, stt, language, max_s)
+    def __init__(
+        self, stt: SpeechToText, language: str, max_s: float, *, certain: bool = True, recorded: bool = False
+    ) -> None:
+        self._again = partial(Utterance, stt, language, max_s, certain=certain)
         self._recorded: list[Pcm] | None = [] if recorded else None
         self._failure: ProviderError | None = None
         self._transcription: Transcription | None = None
@@ -25,7 +27,7 @@ class Utterance:
         rate = stt.capabilities.sample_rate
         self._resampler = Resampler(HEARING_RATE, rate) if rate != HEARING_RATE else None
         try:
-            self._transcription = stt.open(language=language, max_s=max_s)
+            self._transcription = stt.open(language=language, certain=certain, max_s=max_s)
         except ProviderError as error:
             self._failure = error
 

@@ -24,7 +24,9 @@ from tests.fakes.voice import (
 class Scene:
     """One conversation with its surroundings."""
 
-    def __init__(self, with_services: VoiceServices, tools: FakeTools | None = None) -> None:
+    def __init__(
+        self, with_services: VoiceServices, tools: FakeTools | None = None, language: str = "en"
+    ) -> None:
         self.services = with_services
         self.device = FakeDevice()
         self.tools = tools or FakeTools()
@@ -38,7 +40,7 @@ class Scene:
             output=self.device,
             tools=self.tools,
             services=with_services,
-            language="en",
+            language=language,
         )
         self._sequence = 0
 
@@ -81,9 +83,9 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    with_services: VoiceServices | None = None, tools: FakeTools | None = None
+    with_services: VoiceServices | None = None, tools: FakeTools | None = None, *, language: str = "en"
 ) -> AsyncIterator[Scene]:
-    made = Scene(with_services or services(), tools)
+    made = Scene(with_services or services(), tools, language)
     try:
         yield made
     finally:

@@ -37,6 +37,7 @@ from mimi_mqtt.voice.events import AudioFormat
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.speech import SpeechEncoders
+from mimi_mqtt.voice.spoken_language import TellsLanguages
 
 _LIMITS = Limits(timeout_s=15.0, retries=0)
 
@@ -63,9 +64,15 @@ class Wait:
 class ScriptedStt(SpeechToText):
     """Each utterance's transcript, or error, or a wait before the next step; the last one is repeated."""
 
-    def __init__(self, *script: str | BaseException | Wait, sample_rate: int = 16_000) -> None:
+    def __init__(
+        self,
+        *script: str | Transcript | BaseException | Wait,
+        sample_rate: int = 16_000,
+        streaming: bool = True,
+        detects: frozenset[str] | None = frozenset(),
+    ) -> None:
         super().__init__("scripted-stt", ProviderOptions(), _LIMITS)
-        self.capabilities = SttCapabilities(streaming=True, sample_rate=sample_rate)
+        self.capabilities = SttCapabilities(streaming, sample_rate=sample_rate, detects=detects)
         self._script = list(script)
         self.heard_samples: list[int] = []
         self.languages: list[str | None] = []
@@ -81,7 +88,9 @@ class ScriptedStt(SpeechToText):
             if isinstance(step, BaseException):
                 raise step
             if isinstance(step, str):
-                yield Transcript(step, final=True)
+                step = Transcript(step, final=True)
+            if isinstance(step, Transcript):
+                yield step
                 return
             await step.over()
 
@@ -94,12 +103,14 @@ class ScriptedLlm(LanguageModel):
         self._answers = list(answers)
         self.requests: list[list[ChatMessage]] = []
         self.offered: list[tuple[str, ...]] = []
+        self.languages: list[str] = []
         self.cancelled = 0
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncIterator[LlmEvent]:
         self.requests.append(list(messages))
+        self.languages.append(options.language)
         self.offered.append(tuple(tool.name for tool in tools))
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         try:
@@ -131,18 +142,21 @@ class ToneTts(TextToSpeech):
         delay_s: float = 0.0,
         error: BaseException | None = None,
         fails_on: str = "",
+        languages: frozenset[str] | None = None,
     ) -> None:
         super().__init__("tone-tts", ProviderOptions(), _LIMITS)
-        self.capabilities = TtsCapabilities(streaming=True)
+        self.capabilities = TtsCapabilities(True, languages)
         self._ms_per_char = ms_per_char
         self._sample_rate = sample_rate
         self._delay_s = delay_s
         self._error = error
         self._fails_on = fails_on
         self.texts: list[str] = []
+        self.voices: list[tuple[str, str | None]] = []
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         self.texts.append(text)
+        self.voices.append((voice.language, voice.voice))
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
         if self._error is not None and self._fails_on in text:
@@ -382,6 +396,7 @@ def services(
     voice: VoiceSettings | None = None,
     agent: AgentSettings | None = None,
     session: SessionSettings | None = None,
+    languages: TellsLanguages | None = None,
 ) -> VoiceServices:
     """Services of fakes; `hearing` is a FakeHearing and `log` a MemoryLog. Close `encoders` afterwards."""
     agent = agent or AgentSettings()
@@ -396,4 +411,5 @@ def services(
         agent=agent,
         prompt=PromptTemplate(agent.prompt),
         session=session or SessionSettings(),
+        languages=languages,
     )

@@ -149,7 +149,7 @@ def _replay(
     recogniser_s: float,
 ) -> list[_Result]:
     """What one strategy, one instance a speaker, makes of the corpus."""
-    strategies = [endpointing(voice, speaker.language) for speaker in speakers]
+    strategies = [endpointing(voice, functools.partial(str, speaker.language)) for speaker in speakers]
     settings = EndpointSettings(
         speech_threshold=voice.speech_threshold,
         min_speech_ms=voice.min_speech_ms,
@@ -284,7 +284,9 @@ def _first_speech(probabilities: Sequence[float], barge_in_ms: float) -> float |
     """When speech counts as a barge-in, in s."""
     voice = VoiceSettings()
     endpointer = Endpointer(
-        EndpointSettings(BARGE_IN_THRESHOLD, barge_in_ms, voice.preroll_ms), endpointing(voice, "en"), 0.0
+        EndpointSettings(BARGE_IN_THRESHOLD, barge_in_ms, voice.preroll_ms),
+        endpointing(voice, lambda: "en"),
+        0.0,
     )
     silence = np.zeros(_FRAME, np.int16)
     for number, probability in enumerate(probabilities):

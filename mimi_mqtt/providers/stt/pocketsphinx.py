@@ -35,7 +35,7 @@ class PocketSphinxOptions(ProviderOptions):
 
 
 class PocketSphinx(SpeechToText):
-    """Understands English whatever the language hint says, and says so in the transcript.
+    """Understands English whatever the language hint says; it says so where it surely understood.
 
     An utterance is decoded in whole, which normalises it best. That begins when the speaker pauses, so that
     the result is usually there when the end of the utterance is decided.
@@ -80,11 +80,13 @@ class PocketSphinx(SpeechToText):
                 utterance.push(pcm)
                 if utterance.guess and utterance.guess != shown:
                     shown = utterance.guess
-                    yield Transcript(shown, final=False, language=_LANGUAGE)
+                    yield Transcript(shown, final=False)
             heard = await utterance.finish()
         finally:
             utterance.close()
-        yield Transcript(heard.text, final=True, language=_LANGUAGE, confidence=heard.confidence)
+        # Other languages are heard as English, too, but hardly ever as a command.
+        language = _LANGUAGE if heard.command else None
+        yield Transcript(heard.text, final=True, language=language, confidence=heard.confidence)
 
 
 class _Utterance:

@@ -24,7 +24,7 @@ from mimi_mqtt.voice.endpointing.strategy import Spoken as Spoken
 from mimi_mqtt.voice.endpointing.transcript import TranscriptSilence
 from mimi_mqtt.voice.endpointing.vendor import VendorEndpoint
 
-_STRATEGIES: dict[str, Callable[[VoiceSettings, str], Endpointing]] = {
+_STRATEGIES: dict[str, Callable[[VoiceSettings, Callable[[], str]], Endpointing]] = {
     "fixed": lambda voice, language: FixedSilence(voice.end_silence_ms),
     "adaptive": lambda voice, language: AdaptiveSilence(Pauses(voice.end_silence_ms)),
     "transcript": lambda voice, language: TranscriptSilence(Pauses(voice.end_silence_ms), language),
@@ -32,6 +32,9 @@ _STRATEGIES: dict[str, Callable[[VoiceSettings, str], Endpointing]] = {
 }
 
 
-def endpointing(voice: VoiceSettings, language: str) -> Endpointing:
-    """One speaker's strategy, as `voice.endpointing` names it; it learns for as long as it is kept."""
+def endpointing(voice: VoiceSettings, language: Callable[[], str]) -> Endpointing:
+    """One speaker's strategy, as `voice.endpointing` names it; it learns for as long as it is kept.
+
+    `language` tells the one that is spoken now.
+    """
     return _STRATEGIES[voice.endpointing](voice, language)

@@ -1,5 +1,6 @@
 """The silence follows the words: an unfinished clause waits longer, a complete question less. Pure."""
 
+from collections.abc import Callable
 from typing import Final
 
 from mimi_mqtt.voice.endpointing.adaptive import Pauses
@@ -15,7 +16,7 @@ _LEAST_MS: Final = 240.0
 class TranscriptSilence:
     """Judges by what was understood so far; by the speaker's pauses alone while nothing is."""
 
-    def __init__(self, pauses: Pauses, language: str) -> None:
+    def __init__(self, pauses: Pauses, language: Callable[[], str]) -> None:
         self._pauses = pauses
         self._language = language
 
@@ -25,7 +26,7 @@ class TranscriptSilence:
 
     def end_silence_ms(self, spoken: Spoken) -> float:
         """The speaker's silence, times the patience that the words call for."""
-        said = clause(spoken.text, self._language)
+        said = clause(spoken.text, self._language())
         if said is Clause.UNFINISHED:
             return self._pauses.longest_ms
         return max(self._pauses.end_silence_ms * _PATIENCE[said], _LEAST_MS)

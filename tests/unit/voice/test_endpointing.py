@@ -273,7 +273,7 @@ def silence_after(strategy: Endpointing, text: str, *, endpoint: bool = False) -
 
 
 def test_an_unfinished_clause_is_waited_for_and_a_question_answered_sooner() -> None:
-    strategy = TranscriptSilence(Pauses(700), "en")
+    strategy = TranscriptSilence(Pauses(700), lambda: "en")
     unknown = silence_after(strategy, "")
     assert silence_after(strategy, "what time is it") < silence_after(strategy, "turn on the light") < unknown
     assert silence_after(strategy, "turn on the light in the") > unknown
@@ -298,7 +298,7 @@ def test_fixed_silence_learns_nothing() -> None:
 @pytest.mark.parametrize("name", ["adaptive", "fixed", "transcript", "vendor"])
 def test_every_strategy_of_the_configuration_is_known(name: str) -> None:
     voice = VoiceSettings.model_validate({"endpointing": name})
-    assert endpointing(voice, "en").end_silence_ms(Spoken()) == voice.end_silence_ms
+    assert endpointing(voice, lambda: "en").end_silence_ms(Spoken()) == voice.end_silence_ms
 
 
 def test_a_first_silence_is_told_once_and_taken_back_when_the_speaker_goes_on() -> None:

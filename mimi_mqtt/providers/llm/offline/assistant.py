@@ -18,6 +18,7 @@ from mimi_mqtt.providers.base import (
     ToolCall,
     ToolSpec,
 )
+from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.llm.offline.intents import INTENTS, plain
 from mimi_mqtt.providers.llm.offline.phrases import LANGUAGES, fixed
 from mimi_mqtt.providers.llm.offline.turn import Action, Result, Say, Turn
@@ -57,9 +58,9 @@ class OfflineAssistant(LanguageModel):
     ) -> AsyncGenerator[LlmEvent, None]:
         turn = self._turn(messages, tools, options)
         match decide(turn):
-            case Say(text):
+            case Say(text, language):
                 for sentence in _sentences(text):
-                    yield TextDelta(sentence)
+                    yield TextDelta(sentence, language)
             case use:
                 yield ToolCall(f"offline_{len(turn.results) + 1}", use.tool, use.arguments)
 
@@ -68,7 +69,7 @@ class OfflineAssistant(LanguageModel):
         spoken = messages[asked].content if asked >= 0 else ""
         system = next((message.content for message in messages if message.role == "system"), "")
         name = _NAME.search(system)
-        language = re.split("[-_]", options.language.lower())[0]
+        language = primary(options.language)
         return Turn(
             spoken=spoken,
             text=plain(spoken),
@@ -85,7 +86,7 @@ class OfflineAssistant(LanguageModel):
 def decide(turn: Turn) -> Action:
     """What to do in `turn`: the first intent that answers, else the honest word that it is not known."""
     if not turn.text:
-        return Say(fixed("nothing", turn.language))
+        return Say(fixed("nothing", turn.language), turn.language)
     for intent in INTENTS:
         match = intent.pattern.search(turn.text)
         action = intent.act(turn, match) if match else None
@@ -93,7 +94,7 @@ def decide(turn: Turn) -> Action:
             return action
     last = turn.earlier[-1] if turn.earlier else ""
     again = any(fixed(key, turn.language)[2:] in last for key in ("unknown", "unknown again"))
-    return Say(fixed("unknown again" if again else "unknown", turn.language))
+    return Say(fixed("unknown again" if again else "unknown", turn.language), turn.language)
 
 
 def _results(messages: Sequence[ChatMessage]) -> Iterator[Result]:

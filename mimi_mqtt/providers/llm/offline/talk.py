@@ -101,6 +101,7 @@ def fixed_reply(key: str, language: str | None = None) -> Callable[[Turn, Match[
     """An intent that answers one of `phrases.FIXED`, in `language` or else that of the turn."""
 
     def act(turn: Turn, _: Match[str]) -> Action:
-        return Say(phrases.fixed(key, language or turn.language))
+        spoken = language or turn.language
+        return Say(phrases.fixed(key, spoken), spoken)
 
     return act

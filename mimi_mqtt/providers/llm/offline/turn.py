@@ -15,9 +15,10 @@ _LONGEST_ERROR = 160
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """The answer: a mood's emoji, then what is spoken."""
+    """The answer: a mood's emoji, then what is spoken, in `language`."""
 
     text: str
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ async def test_silence_is_an_empty_transcript(ears: PocketSphinx) -> None:
     assert (await heard(ears, silence(1000))).text == ""
 
 
-async def test_another_language_is_heard_as_english_and_said_to_be(ears: PocketSphinx) -> None:
+async def test_a_command_is_english_whatever_the_hint(ears: PocketSphinx) -> None:
     transcript = await heard(ears, through_opus(utterance("what time is it")), language="vi")
     assert (transcript.text, transcript.language) == ("what time is it", "en")
     assert PocketSphinx.capabilities.languages == frozenset({"en"})

@@ -68,6 +68,7 @@ class Answer:
 
     calls: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     deltas: list[str] = field(default_factory=list)
+    languages: set[str | None] = field(default_factory=set)
 
     @property
     def text(self) -> str:
@@ -98,6 +99,7 @@ async def ask(
         async for event in model.chat(messages, tools, options):
             if isinstance(event, TextDelta):
                 answer.deltas.append(event.text)
+                answer.languages.add(event.language)
             elif isinstance(event, ToolCall):
                 calls.append(event)
         if not calls:

@@ -297,8 +297,17 @@ async def test_fixed_replies_come_in_the_users_language(language: str) -> None:
     assert (await ask("", options=options)).text == FIXED["nothing"][language]
 
 
-async def test_a_language_without_replies_gets_english() -> None:
-    assert (await ask("blah", options=ChatOptions(language="sw"))).text == UNKNOWN
+async def test_a_language_without_replies_gets_english_and_is_told_so() -> None:
+    answer = await ask("blah", options=ChatOptions(language="sw"))
+    assert (answer.text, answer.languages) == (UNKNOWN, {"en"})
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [("help", "vi"), ("", "vi"), ("blah", "vi"), ("what is two plus two", "en"), ("ありがとう", "ja")],
+)
+async def test_the_answers_language_is_told(question: str, language: str) -> None:
+    assert (await ask(question, options=ChatOptions(language="vi"))).languages == {language}
 
 
 @pytest.mark.parametrize(
