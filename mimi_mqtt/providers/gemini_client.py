@@ -5,9 +5,10 @@ httpx client of ours: with its own it repeats a failed request by itself, second
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import httpx
 from pydantic import Field, SecretStr
@@ -19,13 +20,19 @@ from mimi_mqtt.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.base import Limits, ProviderOptions, load_package
+from mimi_mqtt.providers.base import Limits, ProviderOptions, ToolSpec, load_package
 from mimi_mqtt.providers.http_status import readable, status_error
 from mimi_mqtt.providers.requirements import demand
 
 if TYPE_CHECKING:
     from google.genai.client import AsyncClient
     from google.genai.errors import APIError
+    from google.genai.types import FunctionDeclaration, ThinkingConfig
+
+ThinkingLevel = Literal["minimal", "low", "medium", "high"]
+
+_SAMPLE_RATE = 24_000
+_RATE = re.compile(r"\brate=(\d{4,5})\b")
 
 OFFICIAL_URL = "https://generativelanguage.googleapis.com"
 
@@ -46,12 +53,22 @@ class GeminiOptions(ProviderOptions):
 
 
 class GeminiClient:
-    """The SDK's client, made on first use; one per provider."""
+    """The SDK's client, made on first use; one per provider.
 
-    def __init__(self, name: str, options: GeminiOptions, limits: Limits) -> None:
+    `websocket` are arguments of `websockets.connect`, for those who use the Live API.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: GeminiOptions,
+        limits: Limits,
+        websocket: Mapping[str, object] | None = None,
+    ) -> None:
         self._name = name
         self._options = options
         self._limits = limits
+        self._websocket = websocket
         self._client: AsyncClient | None = None
         self._http: httpx.AsyncClient | None = None
         self._making = asyncio.Lock()
@@ -87,6 +104,7 @@ class GeminiClient:
             api_version="v1beta",  # where Google's guides have speech
             timeout=round(self._limits.timeout_s * 1000),
             httpx_async_client=self._http,
+            async_client_args=None if self._websocket is None else dict(self._websocket),
         )
         key = self._options.api_key
         return Client(
@@ -116,13 +134,61 @@ class GeminiClient:
 
     def _status_error(self, error: "APIError") -> ProviderError:
         message = readable(error.message if isinstance(error.message, str) else "", (self._options.api_key,))
-        key = f"set GEMINI_API_KEY or providers.options.{self._name}.api_key"
-        cures = {400: f"if it is the key: {key}", 401: key, 403: key, 404: "see the model names"}
         headers = error.response.headers if isinstance(error.response, httpx.Response) else {}
-        mapped = status_error(self._name, error.code or 502, message, headers, cures)
+        mapped = status_error(self._name, error.code or 502, message, headers, cures(self._name))
         if isinstance(mapped, ProviderRateLimited) and mapped.retry_after_s is None:
             mapped.retry_after_s = _retry_delay_s(error.details)
         return mapped
+
+
+def cures(name: str) -> Mapping[int, str]:
+    """What to do about an HTTP status."""
+    key = f"set GEMINI_API_KEY or providers.options.{name}.api_key"
+    return {400: f"if it is the key: {key}", 401: key, 403: key, 404: "see the model names"}
+
+
+def thinking(level: ThinkingLevel | None, budget: int | None) -> "ThinkingConfig | None":
+    """How long the model is to think; None: as it likes."""
+    from google.genai import types
+
+    if level is None and budget is None:
+        return None
+    return types.ThinkingConfig(
+        thinking_level=None if level is None else types.ThinkingLevel(level.upper()), thinking_budget=budget
+    )
+
+
+def functions(tools: Sequence[ToolSpec]) -> "list[FunctionDeclaration]":
+    """The tools as Gemini is told of them."""
+    from google.genai.types import FunctionDeclaration
+
+    return [
+        FunctionDeclaration(
+            name=tool.name,
+            description=tool.description,
+            parameters_json_schema=dict(tool.parameters) or None,
+        )
+        for tool in tools
+    ]
+
+
+def pace(speed: float) -> str:
+    """`speed` in words: these models take no number; empty for a normal one."""
+    if speed >= 1.4:
+        return "very fast-paced"
+    if speed >= 1.1:
+        return "fast-paced"
+    if speed <= 0.7:
+        return "very slow-paced"
+    return "slow-paced" if speed <= 0.9 else ""
+
+
+def pcm_rate(name: str, kind: str) -> int:
+    """The rate in Hz in a type such as `audio/L16;codec=pcm;rate=24000`. Raises ProviderBadAnswer."""
+    if not kind.lower().startswith(("audio/l16", "audio/pcm", "audio/wav")):
+        raise ProviderBadAnswer(name, f"sent {kind or 'something'} instead of PCM")
+    found = _RATE.search(kind)
+    return int(found[1]) if found else _SAMPLE_RATE
 
 
 def _retry_delay_s(answer: object) -> float | None:

@@ -6,7 +6,7 @@ thought signature and refuse a dialogue in which it is missing.
 
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ from mimi_mqtt.providers.base import (
     ToolSpec,
     Usage,
 )
-from mimi_mqtt.providers.gemini_client import GeminiClient, GeminiOptions
+from mimi_mqtt.providers.gemini_client import GeminiClient, GeminiOptions, ThinkingLevel, functions, thinking
 from mimi_mqtt.providers.llm.remembered import Remembered
 from mimi_mqtt.providers.resilience import closing_parts
 
@@ -52,7 +52,7 @@ class GeminiLlmOptions(GeminiOptions):
     llm_max_tokens: int | None = Field(None, ge=1)
     """Longest answer with its thoughts, in tokens. Empty: the model's own."""
 
-    llm_thinking_level: Literal["minimal", "low", "medium", "high"] | None = None
+    llm_thinking_level: ThinkingLevel | None = None
     """How long the model thinks before it answers, from Gemini 3 on. Empty: its own default."""
 
     llm_thinking_budget: int | None = Field(None, ge=-1)
@@ -99,27 +99,12 @@ class GeminiLanguageModel(LanguageModel):
         from google.genai import types
 
         options = self._options
-        thinking = None
-        if options.llm_thinking_level is not None or options.llm_thinking_budget is not None:
-            level = options.llm_thinking_level
-            thinking = types.ThinkingConfig(
-                thinking_level=None if level is None else types.ThinkingLevel(level.upper()),
-                thinking_budget=options.llm_thinking_budget,
-            )
-        functions = [
-            types.FunctionDeclaration(
-                name=tool.name,
-                description=tool.description,
-                parameters_json_schema=dict(tool.parameters) or None,
-            )
-            for tool in tools
-        ]
         return types.GenerateContentConfig(
             system_instruction=_instruction(messages),
             temperature=options.llm_temperature,
             max_output_tokens=options.llm_max_tokens,
-            thinking_config=thinking,
-            tools=[types.Tool(function_declarations=functions)] if functions else None,
+            thinking_config=thinking(options.llm_thinking_level, options.llm_thinking_budget),
+            tools=[types.Tool(function_declarations=functions(tools))] if tools else None,
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         )
 

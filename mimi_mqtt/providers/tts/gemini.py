@@ -3,11 +3,9 @@
 Through google-genai, which the other Gemini roles need as well.
 """
 
-import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.base import (
     Limits,
     SpeechChunk,
@@ -15,15 +13,12 @@ from mimi_mqtt.providers.base import (
     TtsCapabilities,
     VoiceOptions,
 )
-from mimi_mqtt.providers.gemini_client import GeminiClient, GeminiOptions
+from mimi_mqtt.providers.gemini_client import GeminiClient, GeminiOptions, pace, pcm_rate
 from mimi_mqtt.providers.resilience import closing_parts
 from mimi_mqtt.providers.tts.samples import SampleReader
 
 if TYPE_CHECKING:
     from google.genai.types import Content, GenerateContentConfig, GenerateContentResponse
-
-_SAMPLE_RATE = 24_000
-_RATE = re.compile(r"\brate=(\d{4,5})\b")
 
 
 class GeminiTtsOptions(GeminiOptions):
@@ -71,7 +66,7 @@ class GeminiTextToSpeech(TextToSpeech):
             async with closing_parts(answer) as parts:
                 async for part in parts:
                     for kind, audio in _audio(part):
-                        samples = samples or SampleReader(self.name, self._rate(kind))
+                        samples = samples or SampleReader(self.name, pcm_rate(self.name, kind))
                         if (chunk := samples.feed(audio)) is not None:
                             yield chunk
             if samples is not None:
@@ -88,7 +83,7 @@ class GeminiTextToSpeech(TextToSpeech):
             VoiceConfig,
         )
 
-        style = ", ".join(filter(None, (self._options.tts_instructions, _pace(voice.speed))))
+        style = ", ".join(filter(None, (self._options.tts_instructions, pace(voice.speed))))
         part = Part(text=text, speech_metadata=SpeechMetadata(style=style) if style else None)
         config = GenerateContentConfig(
             response_modalities=[Modality.AUDIO],
@@ -98,13 +93,6 @@ class GeminiTextToSpeech(TextToSpeech):
         )
         return Content(role="user", parts=[part]), config
 
-    def _rate(self, kind: str) -> int:
-        """The rate in a type such as `audio/L16;codec=pcm;rate=24000`."""
-        if not kind.lower().startswith(("audio/l16", "audio/pcm", "audio/wav")):
-            raise ProviderBadAnswer(self.name, f"sent {kind or 'something'} instead of PCM")
-        found = _RATE.search(kind)
-        return int(found[1]) if found else _SAMPLE_RATE
-
 
 def _audio(answer: "GenerateContentResponse") -> list[tuple[str, bytes]]:
     """The audio of one part of the answer, with its type."""
@@ -112,14 +100,3 @@ def _audio(answer: "GenerateContentResponse") -> list[tuple[str, bytes]]:
     content = candidates[0].content if candidates else None
     blobs = [part.inline_data for part in (content.parts if content is not None else None) or []]
     return [(blob.mime_type or "", blob.data) for blob in blobs if blob is not None and blob.data]
-
-
-def _pace(speed: float) -> str:
-    """`speed` in words: these models take no number."""
-    if speed >= 1.4:
-        return "very fast-paced"
-    if speed >= 1.1:
-        return "fast-paced"
-    if speed <= 0.7:
-        return "very slow-paced"
-    return "slow-paced" if speed <= 0.9 else ""
