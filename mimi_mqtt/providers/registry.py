@@ -80,7 +80,9 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "wyoming": "mimi_mqtt.providers.tts.wyoming:WyomingTextToSpeech",
         "offline": "mimi_mqtt.providers.tts.espeak:Espeak",
     },
-    "s2s": {},
+    "s2s": {
+        "gemini_live": "mimi_mqtt.providers.s2s.gemini_live:GeminiLive",
+    },
 }
 
 AUTO_ORDER: Sequence[str] = (

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Any
@@ -19,6 +20,7 @@ class WebSocketVendor(FakeVendor):
     """Serves `converse` on 127.0.0.1; subclasses say who may in and how an utterance is answered."""
 
     subprotocols: Sequence[Subprotocol] | None = None
+    tls: ssl.SSLContext | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +30,7 @@ class WebSocketVendor(FakeVendor):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
         self._server = await serve(
@@ -38,6 +40,7 @@ class WebSocketVendor(FakeVendor):
             process_request=self._let_in,
             subprotocols=self.subprotocols,
             compression=None,
+            ssl=self.tls,
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
 
@@ -57,6 +60,10 @@ class WebSocketVendor(FakeVendor):
         """How the vendor words an error."""
         return json.dumps({"message": fault.message}).encode()
 
+    def first_fault(self) -> Fault | None:
+        """The fault that is played on a new connection."""
+        return self.faults.popleft() if self.faults else None
+
     async def converse(self, line: "Line") -> None:
         """Hears one utterance and answers it."""
         raise NotImplementedError
@@ -75,9 +82,8 @@ class WebSocketVendor(FakeVendor):
         return None
 
     async def _talk(self, connection: ServerConnection) -> None:
-        fault = self.faults.popleft() if self.faults else None
         try:
-            await self.converse(Line(self, connection, self._asked_by.pop(connection), fault))
+            await self.converse(Line(self, connection, self._asked_by.pop(connection), self.first_fault()))
         except HungUp:
             connection.transport.abort()
         except ConnectionClosed:

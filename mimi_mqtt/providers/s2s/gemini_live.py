@@ -119,8 +119,8 @@ class GeminiLive(SpeechToSpeech):
             if history:
                 await session.send_client_content(turns=[*history], turn_complete=waits)
             changes = None if model.startswith(_OLD) else self._changes
-            return GeminiDuplex(self.name, session, opened.pop_all(), self._errors, changes)
-        raise AssertionError("unreachable")
+            duplex = GeminiDuplex(self.name, session, opened.pop_all(), self._errors, changes)
+        return duplex
 
     def _config(self, opening: Opening, *, waits_for_history: bool) -> "LiveConnectConfig":
         from google.genai import types

@@ -21,7 +21,7 @@ DUMMIES = {"base_url": "http://127.0.0.1:9", "stt_model": "/nowhere", "tts_model
 
 def only(role: Role, name: str, options: dict[str, dict[str, object]] | None = None) -> ProviderSettings:
     return ProviderSettings.model_validate(
-        {role: name if role == "vad" else [name], "options": options or {}}
+        {role: name if role in ("vad", "s2s") else [name], "options": options or {}}
     )
 
 
