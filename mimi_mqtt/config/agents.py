@@ -61,8 +61,9 @@ class AgentSettings(Section):
     device's."""
 
     voice: Annotated[str | dict[str, str] | None, BeforeValidator(_check_voice)] = None
-    """Voice name at the text-to-speech provider, or names by language: {en: Ava, zh: Xiaoxiao}. Empty, or a
-    language that is not among them: the provider's default for the language."""
+    """Voice name at the text-to-speech provider, or at the speech-to-speech service where there is one, or
+    names by language: {en: Ava, zh: Xiaoxiao}. Empty, or a language that is not among them: the provider's
+    default for the language."""
 
     speed: float = Field(1.0, ge=0.5, le=2.0)
     """Speaking speed."""

@@ -293,6 +293,10 @@ class VoiceSettings(Section):
     jitter_ms: int = Field(120, ge=0, le=1000)
     """How long a missing packet is waited for before it counts as lost, in ms."""
 
+    s2s_idle_s: float = Field(60.0, ge=5)
+    """Speech to speech: after so much time in which nobody says anything the connection to the service, which
+    may cost money, is closed, in seconds. The next one begins with what was said before."""
+
     opus_bitrate: int = Field(24_000, ge=6_000, le=128_000)
     """Downlink Opus bit rate, in bits per second."""
 

@@ -23,7 +23,8 @@ from abc import abstractmethod
 from contextlib import aclosing
 
 from mimi_mqtt.errors import ProviderBadAnswer
-from mimi_mqtt.providers.base import Provider, SpeechChunk
+from mimi_mqtt.providers.base import Limits, Provider, ProviderOptions, SpeechChunk
+from mimi_mqtt.providers.breaker import Breaker, Health
 from mimi_mqtt.providers.speech_contract import AnswerDone as AnswerDone
 from mimi_mqtt.providers.speech_contract import AnswerPart as AnswerPart
 from mimi_mqtt.providers.speech_contract import DuplexEvent as DuplexEvent
@@ -44,6 +45,11 @@ class SpeechToSpeech(Provider):
 
     role = "s2s"
     capabilities: S2sCapabilities
+
+    def __init__(self, name: str, options: ProviderOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self.health = Health(self.role, name, Breaker())
+        """Whether it is to be asked now, for all its conversations together. Whoever asks keeps it."""
 
     def open(self, setup: SpeechSetup) -> SpeechSession:
         """A conversation, at once; nothing is asked of the service yet. Whoever opens it closes it."""

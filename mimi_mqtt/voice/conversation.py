@@ -26,13 +26,13 @@ from mimi_mqtt.voice.endpointing import (
     UtteranceEnded,
     endpointing,
 )
-from mimi_mqtt.voice.engine import Engine, Surroundings
+from mimi_mqtt.voice.engine import Surroundings
 from mimi_mqtt.voice.events import AudioFormat, Output
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.listening import Listening
-from mimi_mqtt.voice.pipeline_engine import PipelineEngine
 from mimi_mqtt.voice.running_turn import Kind, Outcome, RunningTurn
 from mimi_mqtt.voice.services import Tools, VoiceServices
+from mimi_mqtt.voice.speech_engine import choose_engine
 from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
 from mimi_mqtt.voice.turn_output import TurnOutput
 from mimi_mqtt.wire.messages import ListenMode
@@ -105,7 +105,7 @@ class Conversation:
             speech_began=self._speech_began,
             spawn=self._spawn,
         )
-        self._engine: Engine = PipelineEngine(around)
+        self._engine = choose_engine(around)
         self._deaf = False  # while speaking: the device's echo can't be told from its user
         self._carried: Listening | None = None
         self._ear = services.hearing.open(uplink, voice.jitter_ms, self._heard)

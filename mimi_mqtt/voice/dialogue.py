@@ -35,10 +35,13 @@ class Dialogue:
     def __init__(self, history_turns: int) -> None:
         self._turns: deque[tuple[ChatMessage, ...]] = deque(maxlen=history_turns)
 
+    def history(self) -> list[ChatMessage]:
+        """What was said so far."""
+        return [message for turn in self._turns for message in turn]
+
     def messages(self, prompt: str, question: str) -> list[ChatMessage]:
         """What to ask the model about `question`, with the system prompt `prompt`."""
-        said = [message for turn in self._turns for message in turn]
-        return [ChatMessage("system", prompt), *said, ChatMessage("user", question)]
+        return [ChatMessage("system", prompt), *self.history(), ChatMessage("user", question)]
 
     def add(self, question: str, rounds: Sequence[ChatMessage], spoken: str, complete: bool) -> None:
         """Keeps a turn: the `rounds` of tool calls and results, and the reply.

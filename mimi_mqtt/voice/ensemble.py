@@ -57,7 +57,11 @@ class Ensemble:
             names: build("tts", with_chain(settings.providers, "tts", names), environ, cache)
             for names in different(asked, "tts")
         }
-        await self._start_all([vad, *stts.values(), *llms.values(), *ttses.values()])
+        s2ses = {
+            names: build("s2s", with_chain(settings.providers, "s2s", names), environ)
+            for names in different(asked, "s2s")
+        }
+        await self._start_all([vad, *stts.values(), *llms.values(), *ttses.values(), *s2ses.values()])
         hearing = Hearing(vad, settings.voice.audio_threads)
         stack.push_async_callback(hearing.aclose)
         languages = LanguageDetector()
@@ -79,9 +83,14 @@ class Ensemble:
                 prompt=PromptTemplate(agent.prompt),
                 session=settings.session,
                 timezone=settings.server.timezone,
-                spoken_apologies=self._apologies_of(agent, asked[key]["tts"], ttses[asked[key]["tts"]]),
                 memory=self._memory,
                 languages=languages,
+                spoken_apologies=self._apologies_of(
+                    _without_voice(agent) if asked[key]["s2s"] else agent,
+                    asked[key]["tts"],
+                    ttses[asked[key]["tts"]],
+                ),
+                s2s=s2ses.get(asked[key]["s2s"]),
             )
             for key, agent in agents.items()
         }
@@ -131,6 +140,11 @@ class Ensemble:
             self._spare = build("tts", with_chain(self._settings.providers, "tts", _OFFLINE), self._environ)
             self._stack.push_async_callback(self._spare.aclose)
         return self._spare
+
+
+def _without_voice(agent: AgentSettings) -> AgentSettings:
+    """An agent whose voice is the speech-to-speech service's, as text to speech stands in for it."""
+    return agent.model_copy(update={"voice": None})
 
 
 def _voice_of(agent: AgentSettings, voice: VoiceSettings) -> VoiceSettings:

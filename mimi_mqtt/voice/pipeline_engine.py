@@ -4,14 +4,19 @@ It understands what was said and answers it, perhaps begins to before it is over
 """
 
 import logging
+from collections.abc import Awaitable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.base import Transcript
+from mimi_mqtt.providers.transcription import Recording
 from mimi_mqtt.voice.eager import MAX_GUESSES, Guess
 from mimi_mqtt.voice.engine import Surroundings
 from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.pipeline import PipelineReply
+from mimi_mqtt.voice.reply import Reply
 from mimi_mqtt.voice.running_turn import RunningTurn
 from mimi_mqtt.voice.turn_output import TurnOutput
 from mimi_mqtt.voice.utterance import Utterance
@@ -36,28 +41,54 @@ class PipelineEngine:
     def hear(self, *, again: bool) -> Utterance:
         """By speech to text."""
         around = self.around
-        return Utterance(
-            around.services.stt,
-            around.language.current,
-            around.max_utterance_s,
-            certain=around.language.certain,
-            recorded=again,
+        stt, language = around.services.stt, around.language
+        begin = partial(
+            stt.open, language=language.current, certain=language.certain, max_s=around.max_utterance_s
         )
+        return Utterance(begin, stt.capabilities, recorded=again)
 
     async def understand(self, turn: RunningTurn, listening: Listening) -> None:
         """Answers what was said, once that is over."""
+        await self._understand(turn, self._transcript(listening, turn.guess), listening.began_at)
+
+    async def take_over(self, turn: RunningTurn, recording: Recording, began_at: float, reply: Reply) -> None:
+        """Goes on where `reply` to what is in `recording` has failed unheard; its tool calls stay made.
+
+        The utterance began at `began_at` (loop time, s) and is over.
+        """
+        if turn.heard:
+            await self.answer(turn, instead_of=reply)
+        else:
+            await self._understand(turn, self._transcribe(recording), began_at, instead_of=reply)
+
+    async def _understand(
+        self,
+        turn: RunningTurn,
+        transcribing: Awaitable[Transcript],
+        began_at: float,
+        instead_of: Reply | None = None,
+    ) -> None:
         around = self.around
         try:
-            transcript = await self._transcript(listening, turn.guess)
+            transcript = await transcribing
         except ProviderError as error:
             turn.outcome = "failed"
             await PipelineReply(around.reply_context(turn)).apologize(error)
             return
-        if around.take_words(turn, transcript.text, listening.began_at):
+        if around.take_words(turn, transcript.text, began_at):
             await around.follow_language(turn, transcript.language)
-            await self.answer(turn)
+            await self.answer(turn, instead_of)
         else:
             around.end_unanswered(turn)
+
+    async def _transcribe(self, recording: Recording) -> Transcript:
+        transcript = Transcript("", final=True)
+        if not recording.empty:
+            stt, language = self.around.services.stt, self.around.language
+            async with aclosing(stt.listen(recording, language.current, language.certain)) as transcripts:
+                async for part in transcripts:
+                    transcript = part
+        return transcript
 
     async def _transcript(self, listening: Listening, guess: Guess | None) -> Transcript:
         """What was said: a whole guess has heard all of it already, as only silence has come since."""
@@ -67,8 +98,9 @@ class PipelineEngine:
                 return guessed
         return await listening.transcript()
 
-    async def answer(self, turn: RunningTurn) -> None:
-        """Answers `turn.heard`, with the guess if it was right."""
+    async def answer(self, turn: RunningTurn, instead_of: Reply | None = None) -> None:
+        """Answers `turn.heard`, with the guess if it was right; the tools that another reply has called are
+        not called again."""
         around = self.around
         around.progress(turn)
         guess, turn.guess = turn.guess, None
@@ -80,7 +112,9 @@ class PipelineEngine:
                 guess.drop()
             reply = turn.reply = PipelineReply(around.reply_context(turn))
             await around.prompt.complete()
-            await reply.answer(around.messages(turn.heard, turn.language))
+            if instead_of is not None:
+                reply.take_over(instead_of)
+            await reply.answer([*around.messages(turn.heard, turn.language), *reply.rounds])
         turn.judge()
 
     async def say(self, turn: RunningTurn, text: str) -> None:

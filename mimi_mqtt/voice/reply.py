@@ -17,7 +17,7 @@ from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.dialogue import SpokenSentence
 from mimi_mqtt.voice.emotions import emoji_for, leading_emotion
 from mimi_mqtt.voice.events import AudioFormat
-from mimi_mqtt.voice.languages import of_sentence, voice_for
+from mimi_mqtt.voice.languages import of_sentence
 from mimi_mqtt.voice.sentences import Sentence, prepare
 from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.speech import ReplyEncoder
@@ -83,6 +83,11 @@ class Reply:
     @property
     def _done(self) -> bool:
         return self._full or self.winding_down
+
+    def take_over(self, reply: "Reply") -> None:
+        """Goes on where `reply`, of which nothing was heard, has got to: what its tools did is done."""
+        self.rounds += reply.rounds
+        self.tools_called += reply.tools_called
 
     async def _finish(self) -> None:
         """Waits until all has been played, and shows what could not be."""
@@ -162,14 +167,14 @@ class Reply:
 
     async def _synthesize(self, encoder: ReplyEncoder, sentence: Sentence) -> None:
         """Speaks a sentence by text to speech; when that fails the reply is mute from then on."""
-        agent, language = self._services.agent, sentence.language or self._language
-        voice = VoiceOptions(language, voice_for(agent.voice_for(language), language), agent.speed)
+        services, language = self._services, sentence.language or self._language
+        voice = VoiceOptions(language, services.tts_voice(language), services.agent.speed)
         begin = self.spoken[-1].end if self.spoken else 0
         spoken = SpokenSentence(sentence.piece, begin, begin)
         self.spoken.append(spoken)
         try:
             async with (
-                aclosing(self._services.tts.speak(sentence.speech, voice)) as chunks,
+                aclosing(services.tts.speak(sentence.speech, voice)) as chunks,
                 aclosing(encoder.sentence(chunks)) as frames,
             ):
                 async for frame in frames:

@@ -51,6 +51,12 @@ def _weight(char: str) -> int:
     return 3 if "\u2e80" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7af" or char >= "\U00020000" else 1
 
 
+def spoken_weight(text: str) -> int:
+    """About how much there is to say in `text`: its length, where a script that writes a word in one or two
+    characters counts three for each."""
+    return sum(map(_weight, text))
+
+
 def _is_wide(char: str) -> bool:
     return "\u2e80" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7af" or "\uff00" <= char <= "\uffef"
 

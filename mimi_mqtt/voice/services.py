@@ -9,9 +9,11 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import DeviceFacts, PromptTemplate, UserFacts
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.providers.base import LanguageModel, SpeechToText, TextToSpeech, ToolSpec
+from mimi_mqtt.providers.speech_to_speech import SpeechToSpeech
 from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.voice.events import AudioFormat
 from mimi_mqtt.voice.hearing import HeardFrame
+from mimi_mqtt.voice.languages import voice_for
 from mimi_mqtt.voice.speech import SpeechEncoders
 from mimi_mqtt.voice.spoken_apologies import SpokenApologies
 from mimi_mqtt.voice.spoken_language import SpokenLanguage, TellsLanguages
@@ -96,10 +98,16 @@ class VoiceServices:
     spoken_apologies: SpokenApologies | None = None
     memory: Memory | None = None
     languages: TellsLanguages | None = None
+    s2s: SpeechToSpeech | None = None
+    """Who answers instead of the three, as long as it works."""
+
+    def tts_voice(self, language: str) -> str | None:
+        """The voice to ask text to speech for; one that is named for speech to speech is nobody else's."""
+        return voice_for(self.agent.voice_for(language), language) if self.s2s is None else None
 
     def spoken_language(self, language: str) -> SpokenLanguage:
         """That of a conversation which begins in `language`; it stays in an agent's own."""
-        heard = self.stt.capabilities.languages
+        heard = (self.s2s or self.stt).capabilities.languages
         # Where a single language is ever heard, words tell nothing.
         detector = None if heard is not None and len(heard) == 1 else self.languages
         return SpokenLanguage(language, detector, certain=self.agent.language is not None)

@@ -1,5 +1,6 @@
 """One utterance on its way to who hears it, at the rate wanted there."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -7,42 +8,45 @@ import numpy as np
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.errors import ProviderError
-from mimi_mqtt.providers.base import SpeechToText, Transcript, Transcription
+from mimi_mqtt.providers.base import SttCapabilities, Transcript, Transcription
 from mimi_mqtt.voice.endpointing import Spoken
 from mimi_mqtt.voice.hearing import HEARING_RATE
 
 
 class Utterance:
-    """Push heard frames (16 kHz) as they come, then `finish`. A provider that can't begin says so in
-    `finish`."""
+    """Push heard frames (16 kHz) as they come, then `finish`.
+
+    `begin` begins a transcription by somebody with these `capabilities`; if it raises ProviderError, `finish`
+    does. `recorded`: it may be asked about before its end.
+    """
 
     def __init__(
-        self, stt: SpeechToText, language: str, max_s: float, *, certain: bool = True, recorded: bool = False
+        self, begin: Callable[[], Transcription], capabilities: SttCapabilities, *, recorded: bool = False
     ) -> None:
-        self._again = partial(Utterance, stt, language, max_s, certain=certain)
+        self._again = partial(Utterance, begin, capabilities)
         self._recorded: list[Pcm] | None = [] if recorded else None
-        self._failure: ProviderError | None = None
-        self._transcription: Transcription | None = None
-        self._streams = stt.capabilities.streaming
-        rate = stt.capabilities.sample_rate
+        self._streams = capabilities.streaming
+        rate = capabilities.sample_rate
         self._resampler = Resampler(HEARING_RATE, rate) if rate != HEARING_RATE else None
+        self._ended = False
+        self._transcription: Transcription | ProviderError
         try:
-            self._transcription = stt.open(language=language, certain=certain, max_s=max_s)
+            self._transcription = begin()
         except ProviderError as error:
-            self._failure = error
+            self._transcription = error
 
     def push(self, pcm: Pcm) -> None:
         """Adds a frame; never blocks."""
         if self._recorded is not None:
             self._recorded.append(pcm)
-        if self._transcription is not None:
+        if isinstance(self._transcription, Transcription) and not self._ended:
             self._transcription.push(self._resampler.process(pcm) if self._resampler else pcm)
 
     @property
     def spoken(self) -> Spoken:
-        """What the provider has understood so far."""
+        """What has been understood so far."""
         transcription = self._transcription
-        if transcription is None:
+        if isinstance(transcription, ProviderError):
             return Spoken()
         return Spoken(transcription.interim, transcription.endpoint)
 
@@ -64,15 +68,18 @@ class Utterance:
 
     async def finish(self) -> Transcript:
         """The final transcript. Raises ProviderError."""
-        if self._failure is not None:
-            raise self._failure
-        if self._transcription is None:
-            return Transcript("", final=True)
-        if self._resampler is not None:
+        return await self.whole().finish()
+
+    def whole(self) -> Transcription:
+        """The transcription, with all of the audio. Raises ProviderError when it could not begin."""
+        if isinstance(self._transcription, ProviderError):
+            raise self._transcription
+        if self._resampler is not None and not self._ended:
             self._transcription.push(self._resampler.process(np.zeros(0, np.int16), last=True))
-        return await self._transcription.finish()
+        self._ended = True
+        return self._transcription
 
     async def aclose(self) -> None:
         """Cancels whatever is still running; safe after `finish`."""
-        if self._transcription is not None:
+        if isinstance(self._transcription, Transcription):
             await self._transcription.aclose()

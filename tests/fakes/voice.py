@@ -32,6 +32,7 @@ from mimi_mqtt.providers.base import (
     TtsCapabilities,
     VoiceOptions,
 )
+from mimi_mqtt.providers.speech_to_speech import SpeechToSpeech
 from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.voice.events import AudioFormat
 from mimi_mqtt.voice.hearing import HeardFrame
@@ -397,6 +398,7 @@ def services(
     agent: AgentSettings | None = None,
     session: SessionSettings | None = None,
     languages: TellsLanguages | None = None,
+    s2s: SpeechToSpeech | None = None,
 ) -> VoiceServices:
     """Services of fakes; `hearing` is a FakeHearing and `log` a MemoryLog. Close `encoders` afterwards."""
     agent = agent or AgentSettings()
@@ -412,4 +414,5 @@ def services(
         prompt=PromptTemplate(agent.prompt),
         session=session or SessionSettings(),
         languages=languages,
+        s2s=s2s,
     )
