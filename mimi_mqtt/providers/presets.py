@@ -48,6 +48,11 @@ PRESETS: Mapping[str, Preset] = {
         address="OPENAI_BASE_URL",
         variables={"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"},
     ),
+    "openai_realtime": Preset(
+        roles={"s2s": {}},
+        key="OPENAI_API_KEY",
+        variables={"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"},
+    ),
     # A model's name is the name of the user's deployment of it.
     "azure": Preset(
         roles={"llm": {"api_version": "2024-10-21"}},

@@ -39,6 +39,7 @@ _OPENAI: Mapping[Role, str] = {
     "stt": "mimi_mqtt.providers.stt.openai:OpenAiSpeechToText",
     "llm": "mimi_mqtt.providers.llm.openai:OpenAiLanguageModel",
     "tts": "mimi_mqtt.providers.tts.openai:OpenAiTextToSpeech",
+    "s2s": "mimi_mqtt.providers.s2s.openai_realtime:OpenAiRealtime",
 }
 
 
@@ -81,6 +82,7 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "offline": "mimi_mqtt.providers.tts.espeak:Espeak",
     },
     "s2s": {
+        **_presets("s2s"),
         "gemini_live": "mimi_mqtt.providers.s2s.gemini_live:GeminiLive",
     },
 }

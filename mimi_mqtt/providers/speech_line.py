@@ -104,8 +104,8 @@ class RunningAnswer:
             self._changed.set()
 
     def drop(self) -> None:
-        """Ends it, and what waits is not read any more."""
-        self.stopped = True
+        """Ends it if it is not over, and what waits is not read any more."""
+        self.stopped = self.stopped or not self.over
         self._waiting.clear()
         self.end()
 
@@ -222,9 +222,9 @@ class Line:
         self._error = error or ProviderUnavailable(self._name, "the connection was given up")
         for answer in self._answers.values():
             answer.end(self._error)
-        for utterance in self._utterances.values():
+        carried, self._utterances = self._utterances, {}
+        for utterance in carried.values():
             utterance.lost(self._error)
-        self._utterances.clear()
         while self._commands:
             _, sent = self._commands.popleft()
             sent.set()

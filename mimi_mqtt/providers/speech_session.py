@@ -333,6 +333,7 @@ class DuplexSession(SpeechSession):
                     raise
             finally:
                 line.stop(answer)
+                answer.drop()
 
     async def _parts(
         self, turn: _Turn, recital: str, answer: RunningAnswer

@@ -103,11 +103,11 @@ class DuplexUtterance(SpeechUtterance):
         self._closed = True
         self.end()
         self._changed.set()
+        self._leave()
         if self.answered:
             return
         await self.stop()
-        if self._line is not None and self._line.alive:
-            self._line.leave(self)
+        if self._line is not None:
             self._line.post(lambda duplex: duplex.send_discard(self.name))
 
     async def stop(self) -> None:
@@ -125,11 +125,13 @@ class DuplexUtterance(SpeechUtterance):
         self._latest = replace(transcript, language=transcript.language or self._language)
         if transcript.final:
             self.final = self._latest
+            self._leave()
             self._session.understood(self)
         self._changed.set()
 
     def failed(self, error: ProviderError) -> None:
         """The service has no text."""
+        self._leave()
         self._failure = error
         self._changed.set()
 
@@ -137,6 +139,10 @@ class DuplexUtterance(SpeechUtterance):
         """The connection that carried it is lost; while it is being sent there will be another one."""
         if self._streaming is None or self._streaming.done():
             self.failed(error)
+
+    def _leave(self) -> None:
+        if self._line is not None:
+            self._line.leave(self)
 
     async def delivered(self, line: Line) -> None:
         """Returns when all of it is in the memory of `line`'s service. Raises ProviderError."""

@@ -6,6 +6,7 @@ from typing import Any
 from mimi_mqtt.providers.base import Role
 from tests.integration.providers.row import Vendor as Vendor
 from tests.integration.providers.vendors_llm import LLM
+from tests.integration.providers.vendors_s2s import S2S
 from tests.integration.providers.vendors_stt import STT
 from tests.integration.providers.vendors_tts import TTS
 from tests.servers.openai_server import KEY, OpenAiServer
@@ -29,4 +30,5 @@ VENDORS: Mapping[Role, tuple[Vendor, ...]] = {
     "stt": (OPENAI, OPENAI_WHOLE, *STT),
     "llm": (OPENAI, *LLM),
     "tts": (OPENAI, *TTS),
+    "s2s": S2S,
 }

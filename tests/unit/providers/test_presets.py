@@ -11,7 +11,9 @@ from mimi_mqtt.providers.presets import PRESETS, preset
 
 EVERY = [(role, name) for name, found in PRESETS.items() for role in found.roles]
 LOCAL = ("ollama", "lmstudio", "vllm")
-KEYED = [name for name, found in PRESETS.items() if found.key and not found.needs_base_url]
+KEYED = [
+    name for name, found in PRESETS.items() if found.key and not found.needs_base_url and "llm" in found.roles
+]
 
 
 def lacking(name: str, environ: dict[str, str] | None = None, **options: object) -> list[str]:
