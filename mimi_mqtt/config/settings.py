@@ -312,6 +312,14 @@ class VoiceSettings(Section):
     max_reply_chars: int = Field(4_000, ge=100)
     """A reply longer than this is cut at a sentence."""
 
+    filler_s: float = Field(5.0, ge=0, le=60)
+    """When so long nothing has been heard of an answer, in seconds, "one moment, please" is said; again after
+    twice as long, and so on. 0: never."""
+
+    patience_s: float = Field(30.0, ge=1, le=600)
+    """Longest wait for the first sound of an answer, from the end of the speech, in seconds: then an apology
+    is said instead."""
+
     max_tool_rounds: int = Field(5, ge=0, le=50)
     """How often one reply may call tools."""
 
@@ -372,7 +380,7 @@ class ProviderSettings(Section):
     """Longest wait for a provider's first result, and between two parts of it, in seconds."""
 
     retries: int = Field(1, ge=0, le=5)
-    """Further tries at a provider before the next one in the list is asked."""
+    """Further tries at a provider before the next one in the list is asked; none after a time-out."""
 
     hedge_ms: int = Field(0, ge=0, le=60_000)
     """Hedging: when the first provider of a list has not begun to answer after so much time, in ms, the

@@ -302,6 +302,7 @@ class DuplexSession(SpeechSession):
             role="s2s",
             name=self.name,
             limits=self.limits,
+            again_when_late=True,
             wait=partial(_AnswerWait, self._hang_up),
             binds=_is_answer,
         )

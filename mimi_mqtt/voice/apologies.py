@@ -1,7 +1,10 @@
 """What is said and shown when something fails, in the speaker's language. Pure."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+Phrase = Literal["failed", "moment"]
+"""Those that are spoken when nobody can be asked to speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +16,19 @@ class Apologies:
     """A provider failed."""
     no_answer: str
     """The model had nothing to say."""
+    moment: str
+    """The answer takes longer."""
+
+    def text(self, phrase: Phrase) -> str:
+        """The sentence called `phrase`."""
+        return self.failed if phrase == "failed" else self.moment
 
 
 _ENGLISH: Final = Apologies(
-    "Error", "Sorry, something went wrong. Please try again.", "Sorry, I have no answer to that."
+    "Error",
+    "Sorry, something went wrong. Please try again.",
+    "Sorry, I have no answer to that.",
+    "One moment, please.",
 )
 
 _BY_LANGUAGE: Final = {
@@ -25,39 +37,56 @@ _BY_LANGUAGE: Final = {
         "Fehler",
         "Entschuldigung, da ist etwas schiefgegangen. Bitte versuche es noch einmal.",
         "Entschuldigung, darauf habe ich keine Antwort.",
+        "Einen Moment, bitte.",
     ),
     "es": Apologies(
         "Error",
         "Lo siento, algo ha salido mal. Inténtalo de nuevo, por favor.",
         "Lo siento, no tengo respuesta para eso.",
+        "Un momento, por favor.",
     ),
     "fr": Apologies(
         "Erreur",
         "Désolé, quelque chose s'est mal passé. Réessaie, s'il te plaît.",
         "Désolé, je n'ai pas de réponse à cela.",
+        "Un instant, s'il te plaît.",
     ),
     "it": Apologies(
         "Errore",
         "Mi dispiace, qualcosa è andato storto. Riprova, per favore.",
         "Mi dispiace, non ho una risposta.",
+        "Un momento, per favore.",
     ),
     "pt": Apologies(
         "Erro",
         "Desculpe, algo deu errado. Tente de novo, por favor.",
         "Desculpe, não tenho resposta para isso.",
+        "Um momento, por favor.",
     ),
     "ru": Apologies(
-        "Ошибка", "Извините, что-то пошло не так. Попробуйте ещё раз.", "Извините, у меня нет ответа на это."
+        "Ошибка",
+        "Извините, что-то пошло не так. Попробуйте ещё раз.",
+        "Извините, у меня нет ответа на это.",
+        "Одну минуту, пожалуйста.",
     ),
     "vi": Apologies(
-        "Lỗi", "Xin lỗi, đã có lỗi xảy ra. Vui lòng thử lại.", "Xin lỗi, tôi chưa có câu trả lời."
+        "Lỗi",
+        "Xin lỗi, đã có lỗi xảy ra. Vui lòng thử lại.",
+        "Xin lỗi, tôi chưa có câu trả lời.",
+        "Xin chờ một chút.",
     ),
-    "zh": Apologies("错误", "抱歉，出了点问题，请再试一次。", "抱歉，这个我回答不了。"),
+    "zh": Apologies("错误", "抱歉，出了点问题，请再试一次。", "抱歉，这个我回答不了。", "请稍等一下。"),
     "ja": Apologies(
-        "エラー", "すみません、問題が発生しました。もう一度お試しください。", "すみません、お答えできません。"
+        "エラー",
+        "すみません、問題が発生しました。もう一度お試しください。",
+        "すみません、お答えできません。",
+        "少々お待ちください。",
     ),
     "ko": Apologies(
-        "오류", "죄송합니다. 문제가 생겼어요. 다시 시도해 주세요.", "죄송합니다. 답을 드릴 수 없어요."
+        "오류",
+        "죄송합니다. 문제가 생겼어요. 다시 시도해 주세요.",
+        "죄송합니다. 답을 드릴 수 없어요.",
+        "잠시만 기다려 주세요.",
     ),
 }
 
@@ -75,4 +104,6 @@ def language_of(language: str) -> str:
 
 def sentences() -> tuple[str, ...]:
     """All that is ever spoken of these, for the speech cache."""
-    return tuple(text for known in _BY_LANGUAGE.values() for text in (known.failed, known.no_answer))
+    return tuple(
+        text for known in _BY_LANGUAGE.values() for text in (known.failed, known.no_answer, known.moment)
+    )

@@ -12,7 +12,6 @@ from typing import Final
 
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.log import log_context
-from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.barge_in import BargeIn
 from mimi_mqtt.voice.dialogue import Dialogue
 from mimi_mqtt.voice.early_audio import EarlyAudio
@@ -35,6 +34,7 @@ from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.speech_engine import choose_engine
 from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
 from mimi_mqtt.voice.turn_output import TurnOutput
+from mimi_mqtt.voice.waiting import apologize, keep_company
 from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Conversation:
         self._dialogue = Dialogue(voice.history_turns)
         self._endpointing = endpointing(voice, lambda: self._language.current)
         self._echo_guard = EchoGuard()
-        around = Surroundings(
+        self._around = Surroundings(
             services=services,
             tools=tools,
             output=output,
@@ -105,7 +105,7 @@ class Conversation:
             speech_began=self._speech_began,
             spawn=self._spawn,
         )
-        self._engine = choose_engine(around)
+        self._engine = choose_engine(self._around)
         self._deaf = False  # while speaking: the device's echo can't be told from its user
         self._carried: Listening | None = None
         self._ear = services.hearing.open(uplink, voice.jitter_ms, self._heard)
@@ -177,6 +177,7 @@ class Conversation:
             if choice == "greet":
                 self._start(turn, lambda: self._engine.say(turn, agent.greeting))
             else:
+                self._await_answer(turn)
                 self._start(turn, lambda: self._engine.answer(turn))
         self._listen_expected_until = now + _CROSSING_S
 
@@ -291,6 +292,10 @@ class Conversation:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _await_answer(self, turn: RunningTurn) -> None:
+        turn.await_answer(self._services.voice.patience_s)
+        turn.company = self._spawn(keep_company(self._around, turn), "company")
+
     def _end_turn(self, outcome: Outcome) -> None:
         """Takes the device from the running turn, at once; its task may still be cleaning up afterwards."""
         turn, self._turn = self._turn, None
@@ -304,13 +309,15 @@ class Conversation:
     def _conclude(self, turn: RunningTurn) -> None:
         turn.mark("stop")
         turn.drop_guess()
+        if turn.company is not None:
+            turn.company.cancel()
         if turn.barge_in is not None:
             self._carried = turn.barge_in.close()
         turn.output.close()
         turn.remember(self._dialogue, self._downlink.frame_ms)
         self._engine.concluded(turn)
         if turn.output.begun:
-            self._echo_guard.said(turn.said, self._loop.time())
+            self._echo_guard.said(turn.aloud, self._loop.time())
         if turn.output.begun and self._mode != "manual":
             self._listen_expected_until = self._loop.time() + _CROSSING_S
             if self._mode != "realtime":
@@ -361,13 +368,8 @@ class Conversation:
                 cancelled = True
                 raise
             except Exception:  # noqa: BLE001 - the border named above
-                if turn.watchdog.expired():
-                    turn.outcome = "stuck"
-                    _log.error("nothing moved for %g s, the turn is ended", self._services.session.watchdog_s)
-                else:
-                    turn.outcome = "failed"
-                    _log.exception("the turn failed")
-                self._tell_failure(turn)
+                turn.fail()
+                await apologize(self._around, turn)
             finally:
                 if turn is self._turn:
                     self._turn = None
@@ -378,12 +380,6 @@ class Conversation:
                         self._go_on()
                 if record := turn.record(self._device_id, self._session_id):
                     self._services.log.add_turn(record)
-
-    def _tell_failure(self, turn: RunningTurn) -> None:
-        phrases = apologies(turn.language)
-        turn.output.release()
-        turn.output.stop_speech()
-        turn.output.show_alert(phrases.status, phrases.failed)
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -454,18 +450,18 @@ class Conversation:
     def _utterance_over(self, turn: RunningTurn, listening: Listening) -> None:
         turn.timings.speech_end = listening.speech_end
         turn.mark("endpoint")
+        self._await_answer(turn)
         # At once: what is still on its way is not a part of this utterance.
         if self._fire(TurnEvent.UTTERANCE):
             self._attend(turn)
 
     async def _hear(self, turn: RunningTurn, listening: Listening) -> None:
         """Listens until the utterance is over, then answers it."""
-        end = await listening.until_over()
-        turn.progress()
-        if end is End.STOPPED:
+        if await listening.until_over() is End.STOPPED:
             await self._ear.drained()
             turn.drop_guess()
             self._utterance_over(turn, listening)
+        turn.progress()
         listening.close()
         await self._engine.understand(turn, listening)
 
@@ -479,7 +475,7 @@ class Conversation:
         turn.barge_in = BargeIn(
             lambda on_event: self._listening(on_event, barge_in=True),
             output=turn,
-            said=lambda: turn.reply.text if turn.reply is not None else "",
+            said=lambda: turn.aloud,
             interrupt=lambda listening: self._interrupted(turn, listening),
             progress=lambda: self._progress(turn),
             spawn=self._spawn,

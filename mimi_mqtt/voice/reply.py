@@ -6,13 +6,13 @@ it at the device's pace.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
 from mimi_mqtt.errors import AudioError, ProviderError
-from mimi_mqtt.providers.base import ChatMessage, SpeechChunk, ToolCall, VoiceOptions, speaks
+from mimi_mqtt.providers.base import ChatMessage, ToolCall, VoiceOptions, speaks
 from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.dialogue import SpokenSentence
 from mimi_mqtt.voice.emotions import emoji_for, leading_emotion
@@ -21,6 +21,7 @@ from mimi_mqtt.voice.languages import of_sentence
 from mimi_mqtt.voice.sentences import Sentence, prepare
 from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.speech import ReplyEncoder
+from mimi_mqtt.voice.spoken_apologies import played
 from mimi_mqtt.voice.timings import Stage
 from mimi_mqtt.voice.tool_round import run_calls
 from mimi_mqtt.voice.turn_output import TurnOutput
@@ -202,7 +203,7 @@ class Reply:
             Sentence(self._phrases.failed, self._phrases.failed, ("sad", emoji_for("sad")))
         )
         try:
-            async with aclosing(encoder.sentence(_played(speech))) as frames:
+            async with aclosing(encoder.sentence(played(speech))) as frames:
                 async for frame in frames:
                     self._context.progress()
                     await self._frames.put(frame)
@@ -231,9 +232,3 @@ class Reply:
                 output.begin_speech()
                 self._context.mark("first_audio")
                 await output.play(item)
-
-
-async def _played(speech: Sequence[SpeechChunk]) -> AsyncIterator[SpeechChunk]:
-    """Speech that is there already, as a provider's."""
-    for chunk in speech:
-        yield chunk

@@ -67,13 +67,18 @@ class RunningTurn:
         """Whether the reply is silent because somebody may be speaking."""
         self.barge_in: BargeIn | None = None
         """What listens while this turn thinks and speaks."""
+        self.company: asyncio.Task[None] | None = None
+        """What says that the answer takes longer."""
         self.heard = ""
         """The user's words."""
         self.said = ""
         """What the user has heard in reply."""
         self.reply: Reply | None = None
+        self.fillers: list[str] = []
+        """What was said aloud beside the reply, while it was waited for."""
         self.watchdog = asyncio.timeout(None)
         self._watchdog_s = watchdog_s
+        self._given_up_at: float | None = None
 
     def mark(self, stage: Stage) -> None:
         """`stage` is reached now."""
@@ -86,7 +91,37 @@ class RunningTurn:
     def progress(self) -> None:
         """Something moved: the watchdog starts anew. For the turn's own task and its children."""
         if not self.watchdog.expired():
-            self.watchdog.reschedule(self._loop.time() + self._watchdog_s)
+            if self.output.replied:
+                self._given_up_at = None
+            ends_at = self._loop.time() + self._watchdog_s
+            self.watchdog.reschedule(min(ends_at, self._given_up_at or ends_at))
+
+    def await_answer(self, patience_s: float) -> None:
+        """The user is done: from the next progress on, the first sound of the reply is waited for no longer
+        than `patience_s` from the end of the speech."""
+        self._given_up_at = self.timings.speech_end + patience_s
+
+    @property
+    def too_late(self) -> bool:
+        """Whether the watchdog ended the turn because there was no reply in time."""
+        return self.watchdog.expired() and self._given_up_at is not None and not self.output.replied
+
+    def fail(self) -> None:
+        """An exception ended it, and is being handled: says why in `outcome` and in the log."""
+        self.outcome = "failed"
+        if self.too_late:
+            _log.warning("no answer in time (voice.patience_s), the turn is given up")
+        elif self.watchdog.expired():
+            self.outcome = "stuck"
+            _log.error("nothing moved for %g s, the turn is ended", self._watchdog_s)
+        else:
+            _log.exception("the turn failed")
+
+    @property
+    def aloud(self) -> str:
+        """What was said, the reply so far and beside it."""
+        reply = self.reply.text if self.reply is not None else ""
+        return " ".join([*self.fillers, self.said or reply])
 
     def drop_guess(self) -> None:
         """The early answer, if there is one, is not wanted."""
@@ -96,6 +131,7 @@ class RunningTurn:
 
     def adopt(self, guess: Guess) -> None:
         """The early answer is this turn's."""
+        guess.output.follow(self.output)
         self.reply, self.output = guess.reply, guess.output
         self.timings.take(guess.timings)
         guess.timings = self.timings
@@ -107,6 +143,7 @@ class RunningTurn:
     def pause(self) -> None:
         """Somebody speaks: silence for the time being, also of what has not begun."""
         self.paused = True
+        self._given_up_at = None  # nobody waits in silence
         self.output.pause()
 
     def resume(self) -> None:

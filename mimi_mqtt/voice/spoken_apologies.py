@@ -1,30 +1,32 @@
 """Apologies that are heard although nobody can speak any more: made while text to speech still works.
 
-`reply` plays them when every provider failed. The speech cache keeps them over a restart.
+`reply` plays them when every provider failed, `waiting` when an answer is late. The speech cache keeps them
+over a restart.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, get_args
 
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.base import SpeechChunk, TextToSpeech, VoiceOptions
-from mimi_mqtt.voice.apologies import apologies, language_of
+from mimi_mqtt.voice.apologies import Phrase, apologies, language_of
 from mimi_mqtt.voice.languages import voice_for
 
 _log = logging.getLogger(__name__)
 
+_PHRASES: Final[tuple[Phrase, ...]] = get_args(Phrase)
 _PATIENCE_S: Final = 60.0
-"""Longest time for making one, over all providers."""
+"""Longest time for making those of a language, over all providers."""
 _AGAIN_AFTER_S: Final = 60.0
-"""When nobody could make it, this long before asking again."""
+"""When nobody could make them, this long before asking again."""
 
 
 class SpokenApologies:
-    """The sentence for a failed reply in each language asked for, as samples.
+    """The sentences for a reply that failed or is late, in each language asked for, as samples.
 
     `spare` is asked when `tts` can't: the offline voice, where it isn't a part of `tts` anyway; it is started
     when it is needed first, and its owner closes it. Make it on the running loop.
@@ -35,24 +37,26 @@ class SpokenApologies:
         self._spare = spare
         self._agent = agent
         self._loop = asyncio.get_running_loop()
-        self._made: dict[str, Sequence[SpeechChunk]] = {}
+        self._made: dict[tuple[str, Phrase], Sequence[SpeechChunk]] = {}
         self._not_before: dict[str, float] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def prepare(self, language: str) -> None:
-        """Makes the apology for a tag such as `vi` or `zh-CN` in the background, unless it is there."""
+        """Makes them for a tag such as `vi` or `zh-CN` in the background, unless they are there."""
         known = language_of(language)
         waits = self._loop.time() < self._not_before.get(known, float("-inf"))
-        if known not in self._made and known not in self._tasks and not waits:
+        made = all((known, phrase) in self._made for phrase in _PHRASES)
+        if not made and known not in self._tasks and not waits:
             task = self._loop.create_task(self._make(known), name=f"apology-{known}")
             self._tasks[known] = task
             task.add_done_callback(lambda _: self._tasks.pop(known, None))
 
-    def speech(self, language: str) -> Sequence[SpeechChunk]:
-        """The apology, ready to be played: in another language rather than none; empty in the worst case."""
-        for known in (language_of(language), "en", *self._made):
-            if known in self._made:
-                return self._made[known]
+    def speech(self, language: str, phrase: Phrase = "failed") -> Sequence[SpeechChunk]:
+        """`phrase`, ready to be played: in another language rather than none; empty in the worst case."""
+        others = (known for known, made in self._made if made == phrase)
+        for known in (language_of(language), "en", *others):
+            if (known, phrase) in self._made:
+                return self._made[known, phrase]
         return ()
 
     async def prepared(self) -> None:
@@ -72,7 +76,7 @@ class SpokenApologies:
         self._not_before[language] = self._loop.time() + _AGAIN_AFTER_S
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                self._made[language] = await self._speak(self._tts, language, self._agent.voice_for(language))
+                await self._make_by(self._tts, language, self._agent.voice_for(language))
                 return
         except (ProviderError, TimeoutError) as error:
             _log.info("no apology in %s by %s: %s", language, self._tts.name, error)
@@ -80,11 +84,19 @@ class SpokenApologies:
             return
         try:
             await self._spare.start()
-            self._made[language] = await self._speak(self._spare, language, None)
+            await self._make_by(self._spare, language, None)
         except ProviderError as error:
             _log.warning("if text to speech fails, nothing will be heard (%s): %s", language, error)
 
-    async def _speak(self, tts: TextToSpeech, language: str, voice: str | None) -> Sequence[SpeechChunk]:
+    async def _make_by(self, tts: TextToSpeech, language: str, voice: str | None) -> None:
         options = VoiceOptions(language, voice_for(voice, language), self._agent.speed)
-        async with aclosing(tts.speak(apologies(language).failed, options)) as chunks:
-            return [chunk async for chunk in chunks]
+        for phrase in _PHRASES:
+            if (language, phrase) not in self._made:
+                async with aclosing(tts.speak(apologies(language).text(phrase), options)) as chunks:
+                    self._made[language, phrase] = [chunk async for chunk in chunks]
+
+
+async def played(speech: Sequence[SpeechChunk]) -> AsyncIterator[SpeechChunk]:
+    """Speech that is there already, as a provider's."""
+    for chunk in speech:
+        yield chunk
