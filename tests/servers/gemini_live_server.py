@@ -8,16 +8,17 @@ import asyncio
 import base64
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from tests.servers.s2s_service import S2sService
 from tests.servers.tls import server_context
 from tests.servers.vendor import Call, Fault, HungUp, Status
-from tests.servers.websocket_vendor import Line, WebSocketVendor
+from tests.servers.websocket_vendor import Line
 
 KEY = "AIza-right"
 
@@ -67,9 +68,10 @@ def words_heard() -> Sequence[Message]:
 
 
 ANSWER: Sequence[Message] = (
-    # Words and their sound may share a message, as they do since Gemini 3.
-    content(**speech(1, 2), outputTranscription={"text": "good "}),
-    content(**speech(3), outputTranscription={"text": "day"}),
+    content(**speech(1, 2)),
+    said("good "),
+    content(**speech(3)),
+    said("day"),
     content(generationComplete=True),
 )
 
@@ -92,10 +94,9 @@ class Session:
         return b"".join(self.activities)
 
 
-class GeminiLiveServer(WebSocketVendor):
-    """Hears "hello world" and says 1, 2, 3 as "good day". Set `scripts` for other answers, in order.
+class GeminiLiveServer(S2sService):
+    """Set `scripts` for other answers: lists of messages, in which an `asyncio.Event` is waited for.
 
-    A script is a list of messages, in which an `asyncio.Event` is waited for and an exception is raised.
     Faults are played per answer, but for HTTP errors.
     """
 
@@ -104,7 +105,7 @@ class GeminiLiveServer(WebSocketVendor):
         self.tls = server_context()
         self.sessions: list[Session] = []
         self.scripts: deque[Sequence[Message | asyncio.Event]] = deque()
-        self.words = words_heard()
+        self.hears = words_heard()
         self.refuses: tuple[int, str] | None = None
         """With which code and reason it hangs up instead of beginning a session."""
         self.confirmation: Message = {"setupComplete": {"sessionId": "a-session"}}
@@ -113,9 +114,6 @@ class GeminiLiveServer(WebSocketVendor):
         self.gone = asyncio.Event()
         """Set when a client has hung up."""
         self._talks: dict[ServerConnection, _Talk] = {}
-
-    def answer_with_calls(self, *calls: Call) -> None:
-        self.scripts.append([tool_call(*calls)])
 
     def error_body(self, fault: Status) -> bytes:
         return json.dumps({"error": {"code": fault.code, "message": fault.message}}).encode()
@@ -127,9 +125,20 @@ class GeminiLiveServer(WebSocketVendor):
         """Sends `message` on the latest connection, unasked."""
         await [*self._talks.values()][-1].send(message)
 
-    async def hang_up(self, code: int, reason: str) -> None:
+    async def close_with(self, code: int, reason: str) -> None:
         """Ends the latest connection the way the service does."""
         await [*self._talks][-1].close(code, reason)
+
+    def note(self, session: Session) -> None:
+        """Tells what `session` has set up and in memory in everybody's terms."""
+        instruction = session.setup.get("systemInstruction", {})
+        self.prompt = "".join(part["text"] for part in instruction.get("parts", ()))
+        self.tools = [
+            function["name"]
+            for tool in session.setup.get("tools", ())
+            for function in tool["functionDeclarations"]
+        ]
+        self.memory = [line for turn in session.memory for line in _lines(turn)]
 
     async def converse(self, line: Line) -> None:
         connection = line.connection
@@ -142,16 +151,29 @@ class GeminiLiveServer(WebSocketVendor):
             return await connection.close(*self.refuses)
         session = Session(setup)
         self.sessions.append(session)
+        self.note(session)
         talk = self._talks[connection] = _Talk(self, line, session)
         try:
             await talk.send(self.confirmation)
             async for message in connection:
                 await talk.take(json.loads(message))
+                self.note(session)
                 self.changed.set()
         finally:
             del self._talks[connection]
             await talk.stop()
             self.gone.set()
+
+
+def _lines(turn: Mapping[str, Any]) -> Iterator[str]:
+    """A turn in memory, in everybody's terms."""
+    if "audio" in turn:
+        yield f"audio {len(turn['audio']) // 2}"
+    for part in turn.get("parts", ()):
+        if "functionResponse" in part:
+            yield f"result {part['functionResponse']['response']['result']}"
+        elif "text" in part:
+            yield f"{'assistant' if turn['role'] == 'model' else 'user'} {part['text']}"
 
 
 class _Talk:
@@ -166,6 +188,7 @@ class _Talk:
         # The SDK writes what lies deeper in snake case, which Google takes for the same.
         self._seeding = bool(session.setup.get("historyConfig", {}).get("initial_history_in_client_content"))
         self._calls: set[str] = set()
+        self._spoken = ""
 
     async def send(self, message: Message) -> None:
         await self._line.connection.send(json.dumps(message).encode())
@@ -205,7 +228,7 @@ class _Talk:
             case ["activityEnd"] if self._active:
                 self._active = False
                 self._session.memory.append({"role": "user", "audio": self._session.activities[-1]})
-                self._generate(*self._vendor.words)
+                self._generate(hears=True)
             case _:
                 await self._refuse("Request contains an invalid argument.")
 
@@ -214,6 +237,8 @@ class _Talk:
         if not ids <= self._calls:
             return await self._refuse("Request contains an invalid argument.")
         self._session.tool_responses += responses
+        parts = [{"functionResponse": response} for response in responses]
+        self._session.memory.append({"role": "user", "parts": parts})
         self._calls -= ids
         if not self._calls:
             self._generate()
@@ -221,35 +246,58 @@ class _Talk:
     async def _refuse(self, why: str) -> None:
         await self._line.connection.close(1007, why)
 
-    def _generate(self, *first: Message) -> None:
-        faults = self._vendor.faults
-        line = Line(
-            self._vendor, self._line.connection, self._line.asked, faults.popleft() if faults else None
-        )
-        script = self._vendor.scripts.popleft() if self._vendor.scripts else ANSWER
-        self._generating = asyncio.create_task(self._play(line, first, script))
+    def _generate(self, *, hears: bool = False) -> None:
+        vendor = self._vendor
+        fault = vendor.faults.popleft() if vendor.faults else None
+        line = Line(vendor, self._line.connection, self._line.asked, fault)
+        script: Sequence[Message | asyncio.Event] = ANSWER
+        if vendor.scripts:
+            script = vendor.scripts.popleft()
+        elif vendor.calls:
+            script, vendor.calls = [tool_call(*vendor.calls)], ()
+        self._generating = asyncio.create_task(self._play(line, script, hears))
 
-    async def _play(
-        self, line: Line, first: Sequence[Message], script: Sequence[Message | asyncio.Event]
-    ) -> None:
-        spoken = ""
+    async def _play(self, line: Line, script: Sequence[Message | asyncio.Event], hears: bool) -> None:
         try:
-            for part in (*script[:1], *first, *script[1:]):
+            for number, part in enumerate(script):
                 if isinstance(part, asyncio.Event):
                     await part.wait()
                     continue
-                spoken += part.get("serverContent", {}).get("outputTranscription", {}).get("text", "")
-                self._calls |= {call["id"] for call in part.get("toolCall", {}).get("functionCalls", ())}
-                await line.send(json.dumps(part).encode())
+                await self._say(line, part)
+                if hears and number == 0 and self._vendor.words.is_set():
+                    hears = False
+                    await self._tell_words()
+                while self._vendor.talks_on:
+                    await self._say(line, ANSWER[0])
+                    await asyncio.sleep(0)
+            self._remember_spoken()
             if not self._calls:
                 await self.send({**content(turnComplete=True), "usageMetadata": USAGE})
+            if hears:
+                await self._vendor.words.wait()
+                await self._tell_words()
         except HungUp:
             self._line.connection.transport.abort()
         except ConnectionClosed:
-            return  # who asked is gone
-        finally:
-            if spoken:
-                self._session.memory.append({"role": "model", "parts": [{"text": spoken}]})
+            self._vendor.stopped.set()  # who asked is gone
+
+    async def _say(self, line: Line, part: Message) -> None:
+        self._spoken += part.get("serverContent", {}).get("outputTranscription", {}).get("text", "")
+        self._calls |= {
+            call["id"] for call in part.get("toolCall", {}).get("functionCalls", ()) if "id" in call
+        }
+        await line.send(json.dumps(part).encode())
+        self._vendor.talking.set()
+
+    async def _tell_words(self) -> None:
+        for message in self._vendor.hears:
+            await self.send(message)
+
+    def _remember_spoken(self) -> None:
+        if self._spoken:
+            self._session.memory.append({"role": "model", "parts": [{"text": self._spoken}]})
+            self._spoken = ""
+            self._vendor.note(self._session)
 
     async def interrupt(self) -> None:
         """What new input does to an answer that is being made, and to calls that are being waited for."""
@@ -259,6 +307,8 @@ class _Talk:
         if self._generating is None or self._generating.done():
             return
         await self.stop()
+        self._remember_spoken()
+        self._vendor.stopped.set()
         self._session.interruptions += 1
         await self.send(content(interrupted=True))
         await self.send({**content(turnComplete=True), "usageMetadata": USAGE})

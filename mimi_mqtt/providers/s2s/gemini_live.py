@@ -178,19 +178,21 @@ class GeminiLive(SpeechToSpeech):
                 self.name, options.base_url, secrets=(options.api_key,), cures=cures(self.name)
             ):
                 try:
-                    yield
+                    try:
+                        yield
+                    except APIError as error:
+                        # What the SDK makes of the end of a connection, when it waits for a message.
+                        if isinstance(error.__context__, ConnectionClosed):
+                            raise error.__context__ from None
+                        raise
                 except ConnectionClosed as error:
                     if error.rcvd is None:
                         raise
                     raise self._closed(error.rcvd.code, error.rcvd.reason) from error
-                except APIError as error:
-                    # What the SDK makes of a close frame; errors of HTTP don't occur here.
-                    reason = error.details if isinstance(error.details, str) else error.message
-                    raise self._closed(error.code or 0, reason or "") from error
 
     def _closed(self, code: int, reason: str) -> ProviderError:
         """What the service means by hanging up with `code` and `reason`."""
-        said = readable(reason, (self._options.api_key,))
+        said = readable(reason, (self._options.api_key,)).rstrip(".")
         lower = said.lower()
         if any(word in lower for word in _WITHOUT_QUOTA):
             return ProviderRateLimited(self.name, f"too many requests: {said}")

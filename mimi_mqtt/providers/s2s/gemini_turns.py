@@ -171,6 +171,8 @@ class Turns:
 
     def take(self, message: "LiveServerMessage") -> None:
         """Sorts one message. Raises ProviderBadAnswer."""
+        if not message.model_fields_set:
+            raise ProviderBadAnswer(self._name, "sent a message with nothing in it")
         self.leaving |= message.go_away is not None
         if message.tool_call_cancellation is not None:
             for call_id in message.tool_call_cancellation.ids or ():

@@ -20,7 +20,8 @@ class Vendor:
     `says_why`: its client passes on the words of an error. `remote`: it is a service, with a connection that
     can be cut. `tells_language`: the one that was spoken, or that it was made to listen for.
     `streams_answers`: its language model answers in pieces and counts tokens;
-    `calls_tools`: ours and not its own. `arrange` leads a client that takes no address to its server's URL.
+    `calls_tools`: ours and not its own. `recites_aside`: it says given words without their order in its memory.
+    `arrange` leads a client that takes no address to its server's URL.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Vendor:
     streams_transcripts: bool = True
     streams_answers: bool = True
     calls_tools: bool = True
+    recites_aside: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
     tells_language: bool = True
     speaks_http: bool = True

@@ -345,7 +345,7 @@ class TestHearing:
         self, session: SpeechSession, server: GeminiLiveServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(gemini_duplex, "SETTLE_S", 0.01)
-        server.words = ()
+        server.hears = ()
         utterance = session.open()
         utterance.push(noise(800))
         events = [event async for event in session.answer(utterance)]
@@ -357,7 +357,7 @@ class TestHearing:
     async def test_the_services_word_for_the_language_counts(
         self, session: SpeechSession, server: GeminiLiveServer
     ) -> None:
-        server.words = [content(inputTranscription={"text": "hallo", "languageCode": "de", "finished": True})]
+        server.hears = [content(inputTranscription={"text": "hallo", "languageCode": "de", "finished": True})]
         utterance = session.open(language="en")
         utterance.push(noise(800))
         assert await utterance.finish() == Transcript("hallo", final=True, language="de")
@@ -501,7 +501,7 @@ class TestTools:
     ) -> None:
         server.scripts.append([tool_call(Call("c1", "light", '{"on": true}'))])
         await answer(session)
-        await server.hang_up(1011, "Internal error encountered.")
+        await server.close_with(1011, "Internal error encountered.")
         results = (ChatMessage("tool", "done", tool_call_id="c1"),)
         assert spoken([event async for event in session.tool_results(results)]) == [1, 2, 3]
         assert len(server.sessions) == 2

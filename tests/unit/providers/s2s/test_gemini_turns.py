@@ -234,6 +234,28 @@ def test_speech_is_cut_into_samples_wherever_its_pieces_end(turns: Turns) -> Non
     assert samples == [1, 2, 3]
 
 
+def test_a_message_with_nothing_in_it_is_a_bad_answer(turns: Turns) -> None:
+    with pytest.raises(ProviderBadAnswer):
+        turns.take(message())
+
+
+def test_a_message_may_hold_several_things(turns: Turns) -> None:
+    turns.claim("a1")
+    blob = {"data": b"\x01\x00\x02\x00", "mime_type": "audio/pcm;rate=24000"}
+    whole = content(
+        input_transcription={"text": "hello", "finished": True},
+        model_turn={"parts": [{"inline_data": blob}]},
+        output_transcription={"text": "good day"},
+        generation_complete=True,
+        turn_complete=True,
+    )
+    words, speech, text, end = tell(turns, whole)
+    assert words == UserWords("u1", Transcript("hello", True))
+    assert isinstance(speech, AnswerPart)
+    assert isinstance(speech.part, SpeechChunk)
+    assert (text, end) == (part("a1", "good day"), AnswerDone("a1"))
+
+
 def test_it_is_told_when_the_service_leaves(turns: Turns) -> None:
     assert not turns.leaving
     assert tell(turns, message(go_away={"time_left": "60s"})) == []
