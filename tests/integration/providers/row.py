@@ -20,7 +20,7 @@ class Vendor:
     `says_why`: its client passes on the words of an error. `remote`: it is a service, with a connection that
     can be cut. `tells_language`: the one that was spoken, or that it was made to listen for.
     `streams_answers`: its language model answers in pieces and counts tokens;
-    `calls_tools`: ours and not its own. `recites_aside`: it says given words without their order in its memory.
+    `calls_tools`: ours and not its own. `recites_aside`: it forgets that it was told to say something.
     `arrange` leads a client that takes no address to its server's URL.
     """
 
