@@ -13,6 +13,7 @@ from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.base import ToolCall
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.turn import TurnState
+from tests.fakes.speech_service import FakeService, Sound
 from tests.fakes.voice import (
     DOWNLINK,
     SILENCE,
@@ -61,7 +62,14 @@ _HEARD = st.lists(
 )
 
 
-async def _play(steps: list[Step], llm: ScriptedLlm, heard: list[Any], tts: ToneTts, wake: str) -> None:
+async def _play(
+    steps: list[Step],
+    llm: ScriptedLlm,
+    heard: list[Any],
+    tts: ToneTts,
+    wake: str,
+    s2s: FakeService | None = None,
+) -> None:
     device = FakeDevice()
     made = services(
         stt=ScriptedStt(*heard),
@@ -69,7 +77,8 @@ async def _play(steps: list[Step], llm: ScriptedLlm, heard: list[Any], tts: Tone
         tts=tts,
         session=SessionSettings(watchdog_s=20),
         agent=AgentSettings.model_validate({"wake_word": wake}),
-        voice=VoiceSettings(no_speech_timeout_s=4, max_utterance_s=5),
+        voice=VoiceSettings(no_speech_timeout_s=4, max_utterance_s=5, s2s_idle_s=5),
+        s2s=s2s,
     )
     conversation = Conversation(
         device=DeviceFacts("aa-bb-cc-00-11-22"),
@@ -129,3 +138,54 @@ def test_no_order_of_events_leaves_a_device_speaking_or_a_task_behind(
 ) -> None:
     tts = ToneTts(error=ProviderUnavailable("tts", "down"), fails_on=tts_fails_on)
     run(_play(steps, ScriptedLlm(*answers), heard, tts, wake))
+
+
+_SPOKEN = st.lists(
+    st.lists(
+        st.one_of(
+            st.sampled_from(["😊 Yes. ", "One sentence and another one. ", "", "…"]),
+            st.integers(1, 3_000).map(Sound),
+            st.floats(0, 3).map(Wait),
+            st.just(ToolCall("1", "lamp", {})),
+            st.just(ToolCall("2", "unknown", {})),
+            st.builds(lambda: ProviderUnavailable("s2s", "down")),
+        ),
+        max_size=5,
+    ),
+    min_size=1,
+    max_size=4,
+)
+_UNDERSTOOD = st.lists(
+    st.one_of(
+        st.sampled_from(["hello", "", "стой"]),
+        st.floats(0, 3).map(Wait),
+        st.builds(lambda: ProviderUnavailable("s2s", "no text")),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(_STEPS, max_size=14),
+    _SPOKEN,
+    _UNDERSTOOD,
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["greet", "answer", "listen"]),
+)
+def test_nor_does_it_with_a_service_that_speaks_itself(
+    steps: list[Step],
+    answers: list[list[Any]],
+    understood: list[Any],
+    refuses: bool,
+    mute: bool,
+    wake: str,
+) -> None:
+    service = FakeService(*answers, words=[*understood, "the end"])
+    down = ProviderUnavailable("s2s", "down")
+    service.refuses = down if refuses else None
+    service.mute = down if mute else None
+    run(_play(steps, ScriptedLlm(["Yes."]), ["hello"], ToneTts(), wake, service))
+    assert all(session.closed for session in service.sessions)
+    assert all(utterance.closed for session in service.sessions for utterance in session.utterances)
