@@ -66,7 +66,7 @@ class GeminiLiveOptions(GeminiOptions):
     the authority behind a certificate that isn't a public one."""
 
     model: str = "gemini-3.8-live"
-    """Live model."""
+    """Live model. Those before gemini-3.8-live are connected to anew whenever the prompt changes."""
 
     voice: str = "Kore"
     """Voice, where assistant.voice is empty."""

@@ -211,7 +211,9 @@ class Turns:
         if content.interrupted or content.generation_complete:
             self._take_end_of_speech(content)
         status = content.interaction_status
-        if content.turn_complete and (status is None or status.value != "IN_PROGRESS"):
+        if content.waiting_for_input or (
+            content.turn_complete and (status is None or status.value != "IN_PROGRESS")
+        ):
             turn = self._turn
             if self._tail and (self._stale or turn is None or not turn.begun):
                 self._tail = False
@@ -264,6 +266,8 @@ class Turns:
             return ProviderBadAnswer(self._name, f"could not end its answer ({why.value})")
         if why is not None and why.value not in _WISHED and not turn.begun:
             return ProviderRefused(self._name, f"withheld its answer ({why.value})")
+        if not turn.begun:  # as of 3.8, when it holds that nobody has talked to it or that more is to come
+            return ProviderBadAnswer(self._name, "chose to say nothing")
         return None
 
     def _finish(self, error: ProviderError | None = None) -> None:

@@ -157,6 +157,14 @@ def test_an_answer_broken_off_is_told_so(turns: Turns) -> None:
     assert tell(turns, OVER) == []
 
 
+@pytest.mark.parametrize("silence", [OVER, content(waiting_for_input=True)])
+def test_a_service_that_chooses_silence_is_not_waited_for(turns: Turns, silence: LiveServerMessage) -> None:
+    turns.claim("a1")
+    (end,) = tell(turns, silence)
+    assert isinstance(end, AnswerDone)
+    assert isinstance(end.error, ProviderBadAnswer)
+
+
 def test_calls_end_an_answer_and_are_waited_for(turns: Turns) -> None:
     turns.claim("a1")
     calls = [AnswerPart("a1", ToolCall(one, "light", {})) for one in ("c1", "c2")]
