@@ -9,10 +9,12 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
+from typing import Final
 
 from prometheus_client import Counter
 
-from mimi_mqtt.errors import ProviderError
+from mimi_mqtt.errors import ProviderError, ProviderTimeout
+from mimi_mqtt.providers.base import Transcript
 from mimi_mqtt.providers.speech_to_speech import (
     S2sEvent,
     SpeechSession,
@@ -30,6 +32,9 @@ from mimi_mqtt.voice.spoken_reply import SpokenReply
 from mimi_mqtt.voice.utterance import Utterance
 
 _log = logging.getLogger(__name__)
+
+_SHARE_OF_PATIENCE: Final = 1 / 3
+"""For so much of `voice.patience_s` the service may be silent; the rest is for the pipeline."""
 
 _fallbacks = Counter(
     "mimi_speech_to_speech_fallbacks_total", "Answers by the pipeline because the service failed.", ("name",)
@@ -203,7 +208,7 @@ class SpeechEngine:
         self._replying += 1
         try:
             with self._service.health.trying():
-                await reply.answer(events, words)
+                await reply.answer(self._in_time(events), words)
         except asyncio.CancelledError:
             if reply.began_at is not None:
                 self._worked()
@@ -215,6 +220,25 @@ class SpeechEngine:
             self._worked()
         else:
             self._failed(reply.session, reply.error)
+
+    async def _in_time(self, events: AsyncGenerator[S2sEvent, None]) -> AsyncGenerator[S2sEvent, None]:
+        """`events`; raises ProviderTimeout when no answer begins while there is time for another one."""
+        patience_s = self._around.services.voice.patience_s * _SHARE_OF_PATIENCE
+        until: float | None = self._loop.time() + patience_s
+        async with aclosing(events):
+            while True:
+                try:
+                    async with asyncio.timeout_at(until):
+                        event = await anext(events)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise ProviderTimeout(
+                        self._service.name, f"no answer began within {patience_s:g} s"
+                    ) from None
+                if not isinstance(event, Transcript):
+                    until = None
+                yield event
 
     async def _learn(self, turn: RunningTurn, listening: Listening) -> bool:
         """Shows the user's words when they come; whether there is something to answer, as far as is known."""

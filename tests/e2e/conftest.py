@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 _READY_TIMEOUT_S = 60
@@ -95,6 +96,14 @@ class Server:
         """Runs a `mimi-mqtt` command with the server's settings."""
         environ = self.environ | self.ports
         return await run_command(*arguments, cwd=self.folder, environ=environ, timeout=timeout)
+
+
+async def metric(server: Server, name: str) -> float:
+    """A value at /metrics; 0 where there is none yet."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        text = (await http.get(server.ota.removesuffix("/xiaozhi/ota/") + "/metrics")).text
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 async def run_command(*arguments: str, cwd: Path, environ: dict[str, str], timeout: float = 90) -> Command:

@@ -7,14 +7,12 @@ The attacker has a device of its own with good credentials, and sees the victim'
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import numpy as np
 import psutil
 import pytest
@@ -30,7 +28,7 @@ from mimi_mqtt.cli.device.speech import synthesise
 from mimi_mqtt.wire.audio_packet import DOWNLINK_FLAGS, pack_uplink, parse_header
 from mimi_mqtt.wire.mqtt import SUBSCRIBE_FAILURE, encode_connect, encode_publish, parse_publish
 from mimi_mqtt.wire.topics import device_id_from_mac, device_topic
-from tests.e2e.conftest import Server, clean_environ
+from tests.e2e.conftest import Server, clean_environ, metric
 from tests.integration.mqtt.raw import RawClient
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
@@ -184,14 +182,6 @@ async def unharmed(talk: "asyncio.Task[Summary]") -> Summary:
     assert summary.heard == QUESTION
     assert (summary.clipped_start_ms, summary.clipped_end_ms) == (0, 0)
     return summary
-
-
-async def metric(server: Server, name: str) -> float:
-    """A value at /metrics; 0 where there is none yet."""
-    async with httpx.AsyncClient(trust_env=False) as http:
-        text = (await http.get(server.ota.removesuffix("/xiaozhi/ota/") + "/metrics")).text
-    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
 
 
 # ── the control connection ───────────────────────────────────────────────────────────────────────────────

@@ -409,6 +409,14 @@ async def test_a_service_that_fails_unheard_is_replaced_by_the_pipeline_with_the
         assert service.log[-1] == "close"
 
 
+async def test_a_service_that_is_silent_for_long_is_not_waited_for() -> None:
+    service = FakeService([Wait(25.0), *spoken(FINE)], words=["how is it"])
+    async with scene(by(service, voice=VoiceSettings(patience_s=30, filler_s=5))) as s:
+        await one_turn(s)
+        assert s.records == [("answered", "how is it", "From the pipeline.")]
+        assert 10_000 < timings(s)["first_audio"] < 12_000
+
+
 async def test_words_that_the_service_has_understood_are_not_asked_for_again() -> None:
     service = FakeService([Wait(0.5), DOWN], words=["how is it"])
     async with scene(by(service)) as s:
