@@ -15,10 +15,24 @@ LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3}")
 """A language such as en or zh-CN."""
 
 
+def _chain(value: object) -> object:
+    return () if value is None else _listed(value)
+
+
 def _listed(value: object) -> object:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a name, or a list of names")
+    return value
+
+
+def _check_s2s(value: object) -> object:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) or value is False:
+        return value
+    raise ValueError("must be a provider's name, or off")
 
 
 def _check_voice(value: object) -> object:
@@ -35,7 +49,7 @@ def _check_voice(value: object) -> object:
 
 AgentChain = Annotated[
     tuple[str, ...],
-    BeforeValidator(_listed),
+    BeforeValidator(_chain),
     PlainSerializer(lambda names: names[0] if len(names) == 1 else list(names) or None),
 ]
 """Providers in the order in which they are asked; empty: those of the section `providers`."""
@@ -84,7 +98,7 @@ class AgentSettings(Section):
     tts: AgentChain = ()
     """Text to speech, as in providers.tts. Empty: providers.tts."""
 
-    s2s: str | Literal[False] | None = None
+    s2s: Annotated[str | Literal[False] | None, BeforeValidator(_check_s2s)] = None
     """Speech to speech, as in providers.s2s. Empty: providers.s2s. off: none, whatever that is."""
 
     tools: Annotated[tuple[ToolPattern, ...], BeforeValidator(_listed)] = ("*",)

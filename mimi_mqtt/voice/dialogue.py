@@ -40,8 +40,10 @@ class Dialogue:
         return [message for turn in self._turns for message in turn]
 
     def messages(self, prompt: str, question: str) -> list[ChatMessage]:
-        """What to ask the model about `question`, with the system prompt `prompt`."""
-        return [ChatMessage("system", prompt), *self.history(), ChatMessage("user", question)]
+        """What to ask the model about `question`, with the system prompt `prompt`; an empty one, which some
+        services refuse, is left out."""
+        system = [ChatMessage("system", prompt)] if prompt else []
+        return [*system, *self.history(), ChatMessage("user", question)]
 
     def add(self, question: str, rounds: Sequence[ChatMessage], spoken: str, complete: bool) -> None:
         """Keeps a turn: the `rounds` of tool calls and results, and the reply.

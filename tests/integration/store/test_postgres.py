@@ -12,6 +12,7 @@ from mimi_mqtt.fleet import activation
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
+from mimi_mqtt.memory.recent import RecentTurns
 from mimi_mqtt.store import conversations, devices
 from mimi_mqtt.store.conversations import ConversationLog, TurnRecord
 from mimi_mqtt.store.engine import Store
@@ -61,6 +62,13 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
         await directory.refresh()
         assert len(directory) == 49
 
+    wanted = activation.DeviceChange(agent="chef", user_name="Anna")
+    await activation.change(nodes[0], "aa-bb-cc-00-11-30", wanted, NOW)
+    await directories[1].refresh()
+    known = directories[1].get("aa-bb-cc-00-11-30")
+    assert known is not None
+    assert (known.agent, known.user_name) == ("chef", "Anna")
+
     revoked: list[str] = []
     directories[1].on_revoked = revoked.append
     await activation.revoke(nodes[0], DEVICE, NOW)
@@ -93,5 +101,10 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     async with nodes[0].read() as session:
         assert [found.id for found in await conversations.latest(session, DEVICE)] == ["s1"]
     assert log.dropped == 0
+    async with nodes[1].write() as session:
+        answered = TurnRecord("s0", DEVICE, 1, NOW, "auto", "is it late", "No.", "answered", {})
+        await conversations.save_turns(session, [answered])
+    told = await RecentTurns(nodes[0], timezone="UTC").recall(DEVICE, "s1")
+    assert told == "Saturday, 01 August 2026, 12:00:\nUser: is it late\nYou: No."
     for node in nodes:
         await node.aclose()

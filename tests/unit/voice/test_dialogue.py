@@ -12,6 +12,10 @@ def shown(dialogue: Dialogue) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in dialogue.messages("be kind", "next")]
 
 
+def test_an_empty_prompt_is_none() -> None:
+    assert Dialogue(20).messages("", "next") == [ChatMessage("user", "next")]
+
+
 def test_the_model_sees_the_prompt_the_turns_and_the_question() -> None:
     dialogue = Dialogue(20)
     dialogue.add("hello", (), "hi", complete=True)

@@ -2,11 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from mimi_mqtt.config import AgentSettings
-from mimi_mqtt.voice.system_prompt import PATIENCE_S
+from mimi_mqtt.config.prompt import DeviceFacts, PromptTemplate, UserFacts
+from mimi_mqtt.voice.system_prompt import PATIENCE_S, SystemPrompt
 from tests.fakes.scene import scene
 from tests.fakes.voice import ScriptedLlm, services
 
@@ -31,6 +34,26 @@ class SlowMemory:
 def prompts(llm: ScriptedLlm) -> list[str]:
     assert {request[0].role for request in llm.requests} == {"system"}
     return [request[0].content for request in llm.requests]
+
+
+def test_each_answer_is_told_its_own_time_and_language() -> None:
+    clock = iter(datetime(2026, 11, 21, 18, minute, tzinfo=UTC) for minute in (1, 2))
+    prompt = SystemPrompt(
+        PromptTemplate("{{ time.strftime('%H:%M') }} {{ language }} {{ device.name }} {{ user.name }}"),
+        agent="Max",
+        device=DeviceFacts(name="Desk"),
+        user=UserFacts("Anna"),
+        now=lambda: next(clock),
+    )
+    assert [prompt.text("de"), prompt.text("vi")] == ["18:01 de Desk Anna", "18:02 vi Desk Anna"]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Lima", None])
+def test_the_time_is_that_of_peoples_time_zone(zone: str | None) -> None:
+    template = PromptTemplate("{{ time.strftime('%z') }}")
+    prompt = SystemPrompt(template, agent="Max", device=DeviceFacts(), user=UserFacts(), timezone=zone)
+    here = datetime.now(ZoneInfo(zone)) if zone else datetime.now().astimezone()
+    assert prompt.text("en") == f"{here:%z}"
 
 
 async def test_a_first_answer_waits_a_little_for_the_memory() -> None:
