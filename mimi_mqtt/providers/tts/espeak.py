@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured, ProviderRefused
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
 from mimi_mqtt.providers.base import (
     Limits,
     ProviderOptions,
@@ -19,6 +19,7 @@ from mimi_mqtt.providers.base import (
     VoiceOptions,
     load_package,
 )
+from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.tts.espeak_engine import (
     MAX_WORDS_PER_MINUTE,
     MIN_WORDS_PER_MINUTE,
@@ -27,7 +28,9 @@ from mimi_mqtt.providers.tts.espeak_engine import (
     Speech,
     shared_engine,
 )
-from mimi_mqtt.providers.tts.espeak_text import pieces, readable, reading_language, without_kanji
+from mimi_mqtt.providers.tts.espeak_text import pieces, readable, reading_language, runs
+from mimi_mqtt.providers.tts.espeak_words import in_words
+from mimi_mqtt.providers.tts.japanese import JapaneseReader
 
 _CHUNK_MS = 200
 _PEAK = 23_197  # -3 dBFS
@@ -82,6 +85,7 @@ class Espeak(TextToSpeech):
         self._options = options
         self._thread: ThreadPoolExecutor | None = None
         self._engine: Engine | None = None
+        self._japanese = JapaneseReader(name, self.extra)
 
     async def start(self) -> None:
         """Loads the library. Raises ProviderNotConfigured."""
@@ -113,23 +117,23 @@ class Espeak(TextToSpeech):
         clean = readable(text)
         if not clean:
             return
-        language = reading_language(clean, voice.language.lower().replace("_", "-"))
-        if language.partition("-")[0] == "ja":
-            clean = without_kanji(clean)
-            if not readable(clean):
-                raise ProviderRefused(self.name, "espeak-ng can't read kanji")
+        main = reading_language(clean, voice.language.lower().replace("_", "-"))
         engine, thread = await self._loaded()
         loop = asyncio.get_running_loop()
-        for piece in pieces(clean):
-            pcm = await loop.run_in_executor(thread, self._speak, engine, piece, language, voice)
-            for chunk in _chunks(pcm, engine.sample_rate):
-                yield SpeechChunk(chunk, engine.sample_rate)
+        for language, run in runs(in_words(clean, main), main):
+            for piece in pieces(run):
+                pcm = await loop.run_in_executor(thread, self._speak, engine, piece, language, voice)
+                for chunk in _chunks(pcm, engine.sample_rate):
+                    yield SpeechChunk(chunk, engine.sample_rate)
 
     def _speak(self, engine: Engine, text: str, language: str, voice: VoiceOptions) -> Pcm:
         rate = round(self._options.tts_words_per_minute * voice.speed)
         rate = min(max(rate, MIN_WORDS_PER_MINUTE), MAX_WORDS_PER_MINUTE)
         spoken = language == voice.language.lower().replace("_", "-")
         default = _voice_for(engine, language)
+        text = in_words(text, language)
+        if primary(language) == "ja":
+            text = self._japanese.reading(text)
         # A voice name goes into a file name inside the library, hence the narrow pattern.
         if voice.voice and spoken and _VOICE_NAME.fullmatch(voice.voice):
             wished = engine.voices.get(voice.voice.lower(), voice.voice)

@@ -1,8 +1,10 @@
-"""What espeak-ng is given to read: text made safe, cut into pieces, and whose voice can read it."""
+"""What espeak-ng is given to read: text made safe, cut into pieces, and whose voice can read each."""
 
 import re
 import unicodedata
 from collections.abc import Iterator
+
+from mimi_mqtt.providers.languages import READER, SCRIPTS, VIETNAMESE, letters_by_script, primary, script_of
 
 MAX_CHARS = 8_000
 """Longest text read at once, in characters; the rest is left out."""
@@ -11,31 +13,8 @@ _PIECE_CHARS = 400
 _KEPT_SYMBOLS = frozenset("°№℃℉©™€£¥$+<=>%")
 _MARKUP = re.compile(r"[*_`~|\\^{}\[\]]+|(?<!\w)#+(?!\d)")
 _LINK = re.compile(r"https?://(?:www\.)?([^\s/]{1,100})\S*")
+_UNIT = re.compile(r"°\s?[CF]\b")  # which every language writes so
 _BREAK = re.compile(r"(?<=[.!?…;:。！？；])\s*|(?<=[,，、])\s*|\s+")
-
-_KANA = re.compile(r"[\u3041-\u30ff\uff66-\uff9d]")
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
-_VIETNAMESE = re.compile(r"[ăđơưĂĐƠƯ\u1ea0-\u1ef9]")
-_NON_ASCII = re.compile(r"[^\x00-\x7f]")
-
-# The script that a language is written in, where it is not Latin; and a language that reads each script.
-_SCRIPTS: dict[str, re.Pattern[str]] = {
-    "ja": re.compile(r"[\u3041-\u30ff\uff66-\uff9d\u3400-\u9fff]"),
-    "zh": _HAN,
-    "ko": re.compile(r"[\u1100-\u11ff\uac00-\ud7a3]"),
-    "ru": re.compile(r"[\u0400-\u04ff]"),
-    "el": re.compile(r"[\u0370-\u03ff]"),
-    "he": re.compile(r"[\u0590-\u05ff]"),
-    "ar": re.compile(r"[\u0600-\u06ff]"),
-    "hi": re.compile(r"[\u0900-\u097f]"),
-    "th": re.compile(r"[\u0e00-\u0e7f]"),
-}
-_SAME_SCRIPT: dict[str, str] = {
-    **dict.fromkeys(("yue", "hak", "cmn"), "zh"),
-    **dict.fromkeys(("uk", "be", "bg", "sr", "mk", "kk", "ky", "tt", "ba", "cv"), "ru"),
-    **dict.fromkeys(("fa", "ur", "ug", "sd"), "ar"),
-    **dict.fromkeys(("mr", "ne", "kok"), "hi"),
-}
 
 
 def readable(text: str) -> str:
@@ -74,29 +53,55 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def reading_language(text: str, language: str) -> str:
-    """The language whose voice can read `text`: `language`, unless the text is in another script.
+    """The language whose voice can read `text`, or most of it: `language`, unless it is written otherwise.
 
     A Russian device that is answered in English hears English, not Russian letters' names.
     """
-    primary = language.partition("-")[0]
-    script = _SAME_SCRIPT.get(primary, primary)
-    own = _SCRIPTS.get(script)
-    if primary != "ja" and _KANA.search(text):
+    letters = letters_by_script(_UNIT.sub("", text))
+    own = script_of(language)
+    if own == "han" and "kana" in letters:
         return "ja"
-    if (own is not None and own.search(text)) or not any(character.isalpha() for character in text):
-        return language
-    for reader, characters in _SCRIPTS.items():
-        if reader not in ("ja", script) and characters.search(text):
-            return reader
-    if own is not None:
-        return "en"
-    if primary != "vi" and _VIETNAMESE.search(text):
+    if not letters or own in letters or (own == "kana" and "han" in letters):
+        return _latin_language(text, language) if own == "latin" and letters else language
+    main = max(letters, key=lambda script: letters[script])
+    if main == "latin":
+        return _latin_language(text, "en")
+    return "ja" if main == "han" and "kana" in letters else READER[main]
+
+
+def _latin_language(text: str, language: str) -> str:
+    if VIETNAMESE.search(text):
         return "vi"
-    if primary == "vi" and not _NON_ASCII.search(text) and len(text.split()) >= 3:
+    if primary(language) == "vi" and text.isascii() and len(text.split()) >= 3:
         return "en"  # Vietnamese of three words without a single mark hardly exists
     return language
 
 
-def without_kanji(text: str) -> str:
-    """Japanese `text` with only what espeak-ng can read of it: for kanji it says "Chinese letter"."""
-    return " ".join(_HAN.sub(" ", text).split())
+def runs(text: str, language: str) -> Iterator[tuple[str, str]]:
+    """`text` in parts with the language of the voice for each: `language` where it is written so.
+
+    Digits and punctuation go with the letters before them.
+    """
+    readers = _readers(text, language)
+    begin, reader = 0, ""
+    for at, character in enumerate(text):
+        script = next((script for script in readers if SCRIPTS[script].match(character)), None)
+        if script is None or readers[script] == reader:
+            continue
+        if reader:
+            yield reader, text[begin:at]
+            begin = at
+        reader = readers[script]
+    if text[begin:]:
+        yield reader or language, text[begin:]
+
+
+def _readers(text: str, language: str) -> dict[str, str]:
+    """Who reads each script of `text`."""
+    letters, own = letters_by_script(text), script_of(language)
+    readers = {script: language if script == own else READER.get(script, "en") for script in letters}
+    if "latin" in readers and own != "latin":
+        readers["latin"] = _latin_language(text, "en")
+    if "han" in letters and (own == "kana" or (own != "han" and "kana" in letters)):
+        readers["han"] = language if own == "kana" else "ja"
+    return readers

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.errors import ProviderNotConfigured, ProviderRefused
+from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.base import Limits, VoiceOptions
 from mimi_mqtt.providers.tts import espeak
 from mimi_mqtt.providers.tts.espeak import Espeak, EspeakOptions
@@ -117,13 +117,78 @@ async def test_text_in_another_script_is_read_by_a_voice_that_can(voice: Espeak)
     assert alike(by_english, by_russian)
 
 
-async def test_of_japanese_only_kana_is_read(voice: Espeak) -> None:
-    japanese = VoiceOptions(language="ja")
-    mixed = await spoken(voice, "今日はさむい", japanese)
-    kana = await spoken(voice, "はさむい", japanese)
-    assert alike(mixed, kana)
-    with pytest.raises(ProviderRefused, match="kanji"):
-        await spoken(voice, "日本語", japanese)
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What the library is given to read, with the voice."""
+    given: list[tuple[str, str]] = []
+    speak = Engine.speak
+
+    def spy(engine: Engine, text: str, speech: Speech) -> Pcm:
+        given.append((speech.voice, text))
+        return speak(engine, text, speech)
+
+    monkeypatch.setattr(Engine, "speak", spy)
+    return given
+
+
+TEN: tuple[tuple[str, str, str], ...] = (
+    ("en", "gmw/en", "It rains today."), ("vi", "aav/vi", "Hôm nay trời mưa."),
+    ("ru", "zle/ru", "Сегодня дождь."), ("ja", "jpx/ja", "きょう あめ"),
+    ("zh-CN", "sit/cmn", "今天下雨。"), ("ko", "ko", "오늘은 비가 와요."),
+    ("es", "roa/es", "Hoy llueve."), ("fr", "roa/fr", "Il pleut aujourd'hui."),
+    ("de", "gmw/de", "Heute regnet es."), ("pt-BR", "roa/pt-BR", "Hoje está chovendo."),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "own", "text"), TEN)
+async def test_ten_languages_have_a_voice_of_their_own(
+    voice: Espeak, read: list[tuple[str, str]], language: str, own: str, text: str
+) -> None:
+    native = await spoken(voice, text, VoiceOptions(language=language))
+    assert [name for name, _ in read] == [own]
+    engine = shared_engine(espeakng_loader)
+    foreign = "gmw/en" if language != "en" else "gmw/de"
+    assert not alike(native, espeak.levelled(engine.speak(text, Speech(foreign, 165, 50)), engine))
+
+
+@pytest.mark.parametrize(
+    ("language", "first", "other"),
+    [("vi", "ma", "mạ"), ("vi", "má", "mà"), ("zh", "妈", "马"), ("zh", "是", "十")],
+)
+async def test_tones_are_heard(voice: Espeak, language: str, first: str, other: str) -> None:
+    options = VoiceOptions(language=language)
+    assert not alike(await spoken(voice, first, options), await spoken(voice, other, options))
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+async def test_japanese_kanji_are_read(voice: Espeak, read: list[tuple[str, str]], language: str) -> None:
+    with_kanji = await spoken(voice, "東京は、日本の首都です。", VoiceOptions(language=language))
+    assert read == [("jpx/ja", "トーキョーワ、 ニホンノ シュトデス。")]
+    without = await spoken(voice, "は、のです。", VoiceOptions(language=language))
+    assert with_kanji.size > 1.5 * without.size
+
+
+async def test_languages_within_a_sentence_are_read_by_their_own_voices(
+    voice: Espeak, read: list[tuple[str, str]]
+) -> None:
+    await spoken(voice, "Good morning is おはよう", VoiceOptions(voice="en+f3"))
+    assert read == [("en+f3", "Good morning is "), ("jpx/ja", "オハヨウ")]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "said"),
+    [
+        ("vi", "Bây giờ là 14:30.", "Bây giờ là 14 giờ 30 phút."),
+        ("ja", "14:30、-5°C", "ジュウヨジサンジュップン、 マイナスゴ ド"),
+        ("zh", "现在2:05。", "现在两点零5分。"),
+        ("de", "Am 1. Mai sind es 23 °C.", "Am ersten Mai sind es 23 Grad Celsius."),
+    ],
+)
+async def test_times_and_temperatures_are_read_in_words(
+    voice: Espeak, read: list[tuple[str, str]], language: str, text: str, said: str
+) -> None:
+    await spoken(voice, text, VoiceOptions(language=language))
+    assert [words for _, words in read] == [said]
 
 
 async def test_speed_changes_the_length(voice: Espeak) -> None:

@@ -11,7 +11,7 @@ from mimi_mqtt.providers.tts.espeak_text import (
     pieces,
     readable,
     reading_language,
-    without_kanji,
+    runs,
 )
 
 
@@ -86,6 +86,25 @@ def test_a_voice_that_knows_the_script_reads(text: str, language: str, reader: s
     assert reading_language(text, language) == reader
 
 
-def test_kanji_are_left_out() -> None:
-    assert without_kanji("今日はさむい。") == "はさむい。"
-    assert without_kanji("日本語") == ""
+@pytest.mark.parametrize(
+    ("text", "language", "parts"),
+    [
+        ("In Japanese it is おはよう!", "en", [("en", "In Japanese it is "), ("ja", "おはよう!")]),
+        ("日本語 OK です", "ja", [("ja", "日本語 "), ("en", "OK "), ("ja", "です")]),
+        ("播放 Queen 的歌", "zh-tw", [("zh-tw", "播放 "), ("en", "Queen "), ("zh-tw", "的歌")]),
+        ("Он сказал: hello, 5 раз", "ru", [("ru", "Он сказал: "), ("en", "hello, 5 "), ("ru", "раз")]),
+        ("«Привет» heißt hallo", "de", [("ru", "«Привет» "), ("de", "heißt hallo")]),
+        ("안녕은 你好 입니다", "ko", [("ko", "안녕은 "), ("zh", "你好 "), ("ko", "입니다")]),
+        ("漢字とかな", "en", [("ja", "漢字とかな")]),
+        ("Đà Nẵng 你好", "zh", [("vi", "Đà Nẵng "), ("zh", "你好")]),
+        ("12:30", "vi", [("vi", "12:30")]),
+        ("", "en", []),
+    ],
+)
+def test_each_script_has_its_reader(text: str, language: str, parts: list[tuple[str, str]]) -> None:
+    assert list(runs(text, language)) == parts
+
+
+@given(st.text(max_size=60), st.sampled_from(["en", "ja", "zh", "ko", "ru", "vi"]))
+def test_runs_lose_nothing(text: str, language: str) -> None:
+    assert "".join(run for _, run in runs(text, language)) == text
