@@ -207,7 +207,7 @@ class DuplexSession(SpeechSession):
             if running:
                 line.stop(answer)
             answer.drop()
-            if answer.ms and (running or answer.ms > left):
+            if running or answer.ms > left:
                 heard = round(min(max(left, 0.0), answer.ms))
                 line.post(partial(_truncate, answer.name, heard))
             left -= answer.ms

@@ -15,7 +15,8 @@ from mimi_mqtt.providers.base import Limits
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.openai_compatible import OFFICIAL_URL, OpenAiClient, OpenAiOptions
 from mimi_mqtt.providers.requirements import variables
-from mimi_mqtt.providers.s2s.openai_duplex import RATE, OpenAiDuplex
+from mimi_mqtt.providers.s2s.openai_duplex import OpenAiDuplex
+from mimi_mqtt.providers.s2s.openai_hearing import RATE
 from mimi_mqtt.providers.s2s.openai_items import tools
 from mimi_mqtt.providers.s2s.openai_wire import Wire
 from mimi_mqtt.providers.speech_to_speech import Opening, S2sCapabilities, SpeechDuplex, SpeechToSpeech

@@ -1,7 +1,7 @@
 """The WebSocket of OpenAI's Realtime API, with errors in our own terms."""
 
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import SecretStr
 
@@ -19,51 +19,67 @@ if TYPE_CHECKING:
     from openai.resources.realtime.realtime import AsyncRealtimeConnection
     from openai.types.realtime import RealtimeClientEventParam, RealtimeServerEvent
 
+_REFUSALS: Final = ("invalid_request_error", "authentication_error", "permission_error")
+
+T = TypeVar("T")
+
+ErrorOf = Callable[[str | None, str | None, str | None], ProviderError]
+"""Makes an error of the service (its type, code and message) one of ours."""
+
+MAX_KEPT: Final = 100
+"""Utterances, items and answers of one connection that are known by name; the oldest is forgotten."""
+
 
 class Wire:
-    """The SDK's connection, with errors in our own terms."""
+    """The SDK's connection. What it sends and receives is JSON in text messages."""
 
     def __init__(
         self, name: str, url: str, connection: "AsyncRealtimeConnection", key: SecretStr | None
     ) -> None:
-        self.name = name
+        self._name = name
         self._url = url
         self._connection = connection
         self._key = key
 
     async def send(self, event: "RealtimeClientEventParam") -> None:
         """Sends `event`. Raises ProviderError."""
-        with websocket_errors(self.name, self._url, secrets=[self._key]):
+        with websocket_errors(self._name, self._url, secrets=[self._key]):
             await self._connection.send(event)
 
     async def receive(self) -> "AsyncGenerator[RealtimeServerEvent, None]":
-        """What comes, until the service hangs up. Raises ProviderError."""
+        """What comes, until the connection is lost. Raises ProviderError."""
         while True:
-            with websocket_errors(self.name, self._url, secrets=[self._key]):
+            with websocket_errors(self._name, self._url, secrets=[self._key]):
                 message = await self._connection.recv_bytes()
             try:
                 event = self._connection.parse_event(message)
                 kind: object = event.type
             except (ValueError, AttributeError, TypeError) as error:
-                raise ProviderBadAnswer(self.name, "a message of an unknown shape") from error
+                raise ProviderBadAnswer(self._name, "a message of an unknown shape") from error
             if not isinstance(kind, str):
-                raise ProviderBadAnswer(self.name, "a message without a type")
+                raise ProviderBadAnswer(self._name, "a message without a type")
             yield event
 
     def error(self, kind: str | None, code: str | None, message: str | None) -> ProviderError:
-        """What an error of the service means."""
+        """What an error that the service tells of means."""
         said = readable(message or "", [self._key]) or code or kind or "failed without a reason"
-        if code == "insufficient_quota":
-            return ProviderRefused(self.name, said)
-        if "rate_limit" in f"{kind} {code}":
-            return ProviderRateLimited(self.name, said)
-        if code == "session_expired" or "server_error" in f"{kind} {code}":
-            return ProviderUnavailable(self.name, said)
-        if kind in ("invalid_request_error", "authentication_error", "permission_error"):
-            return ProviderRefused(self.name, said)
-        return ProviderUnavailable(self.name, said)
+        known = f"{kind} {code}"
+        if "rate_limit" in known:
+            return ProviderRateLimited(self._name, said)
+        if code == "session_expired" or "server_error" in known:
+            return ProviderUnavailable(self._name, said)
+        if code == "insufficient_quota" or kind in _REFUSALS:
+            return ProviderRefused(self._name, said)
+        return ProviderUnavailable(self._name, said)
 
     async def aclose(self) -> None:
         """Hangs up."""
-        with websocket_errors(self.name, self._url):
+        with websocket_errors(self._name, self._url):
             await self._connection.close()
+
+
+def keep(known: dict[str, T], name: str, value: T) -> None:
+    """Adds `value`; the oldest goes when there are more than MAX_KEPT."""
+    known[name] = value
+    while len(known) > MAX_KEPT:
+        del known[next(iter(known))]

@@ -21,7 +21,7 @@ from mimi_mqtt.errors import (
 )
 from mimi_mqtt.providers import registry
 from mimi_mqtt.providers.base import ChatMessage, SpeechChunk, TextDelta, ToolCall, ToolSpec, Usage
-from mimi_mqtt.providers.s2s.openai_duplex import MAX_KEPT
+from mimi_mqtt.providers.s2s.openai_wire import MAX_KEPT
 from mimi_mqtt.providers.speech_to_speech import S2sEvent, SpeechSession, SpeechSetup, SpeechUtterance
 from tests.servers.openai_realtime_server import OpenAiRealtimeServer
 from tests.servers.openai_server import KEY
@@ -454,7 +454,7 @@ async def test_what_was_over_already_is_no_error(server: OpenAiRealtimeServer, n
         await events(session.ask("hello"))
         server.forget()
         await session.interrupted(0)
-        await settled(server, "conversation.item.truncate")
+        await settled(server, "conversation.item.delete")
         assert said(await events(session.ask("again"))) == GOOD
     assert len(server.asked) == 1
 
