@@ -71,6 +71,13 @@ class SpeechUtterance(Transcription):
     def end(self) -> None:
         """Ends the audio without waiting for the text. Idempotent; `answer` does it too."""
 
+    @abstractmethod
+    async def discard(self) -> None:
+        """Closes it and has the service forget it although it was answered: its words were none, or an echo.
+
+        Its answer is `interrupted` before that.
+        """
+
 
 class SpeechSession(ABC):
     """One conversation with the service. One request at a time: a new one ends the one before it.

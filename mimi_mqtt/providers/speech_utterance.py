@@ -104,8 +104,17 @@ class DuplexUtterance(SpeechUtterance):
         self.end()
         self._changed.set()
         self._leave()
+        if not self.answered:
+            await self._forget()
+
+    async def discard(self) -> None:
+        """Throws it away even if it was answered."""
+        await self.aclose()
         if self.answered:
-            return
+            self.answered = False
+            await self._forget()
+
+    async def _forget(self) -> None:
         await self.stop()
         if self._line is not None:
             self._line.post(lambda duplex: duplex.send_discard(self.name))

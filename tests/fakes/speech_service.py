@@ -99,6 +99,13 @@ class FakeUtterance(SpeechUtterance):
                     await step.over()
         return self.words
 
+    async def discard(self) -> None:
+        """Forgotten even if it was answered."""
+        await self.aclose()
+        if self.answered:
+            self.answered = False
+            self._session.told("discard")
+
     async def aclose(self) -> None:
         """Forgotten unless it was answered."""
         if not self.closed and not self.answered:

@@ -203,6 +203,22 @@ class TestForgetting:
         await events(session.answer(speak(session, 3600)))
         assert server.memory == ["audio 3600", "assistant good day"]
 
+    async def test_an_answered_utterance_can_be_discarded_with_its_answer(
+        self, talk: Talk, server: S2sService
+    ) -> None:
+        server.talks_on = True
+        session = await talk()
+        echo = speak(session, 6000)
+        async with aclosing(session.answer(echo)) as parts:
+            async for part in parts:
+                if isinstance(part, SpeechChunk):
+                    break
+            await session.interrupted(0)
+        await echo.discard()
+        server.talks_on = False
+        await events(session.answer(speak(session, 3600)))
+        assert server.memory == ["audio 3600", "assistant good day"]
+
 
 class TestConnections:
     async def test_one_cut_while_idle_is_made_again_with_the_history(

@@ -205,6 +205,23 @@ async def test_what_was_answered_is_not_discarded(service: FakeS2s, session: Spe
     assert "discard" not in service.duplex.kinds()
 
 
+@pytest.mark.parametrize("closed", [False, True])
+async def test_what_was_answered_can_be_discarded_all_the_same(
+    service: FakeS2s, session: SpeechSession, closed: bool
+) -> None:
+    utterance = session.open()
+    utterance.push(ONE)
+    await events(session.answer(utterance))
+    await session.interrupted(0)
+    if closed:
+        await utterance.aclose()
+    await utterance.discard()
+    await utterance.discard()
+    await events(session.ask("more"))
+    assert service.duplex.kinds()[3:5] == ["truncate", "discard"]
+    assert service.duplex.kinds().count("discard") == 1
+
+
 async def test_audio_of_two_utterances_never_mixes(service: FakeS2s, session: SpeechSession) -> None:
     first, second = session.open(), session.open()
     for pcm in (ONE, TWO):
