@@ -30,6 +30,7 @@ from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.ensemble import Ensemble
+from mimi_mqtt.voice.greetings import greetings
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class App:
 
         memory = RecentTurns(
             self._store,
-            greetings=[agent.greeting for agent in settings.every_agent.values()],
+            greetings=greetings(settings.every_agent.values()),
             timezone=settings.server.timezone,
         )
         ensemble = Ensemble(settings, self._environ, self._turn_log, memory)

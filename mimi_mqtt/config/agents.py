@@ -83,7 +83,8 @@ class AgentSettings(Section):
     """Speaking speed."""
 
     greeting: str = "Hello! How can I help you?"
-    """Said at the wake word when wake_word is greet: plain text, as it is kept in the speech cache."""
+    """Said at the wake word when wake_word is greet: plain text, as it is kept in the speech cache. This
+    one is said in the conversation's language."""
 
     wake_word: Literal["greet", "answer", "listen"] = "greet"
     """What the wake word does: greet says the greeting, answer treats it as the first question,

@@ -27,6 +27,7 @@ from mimi_mqtt.voice.endpointing import (
 )
 from mimi_mqtt.voice.engine import Surroundings
 from mimi_mqtt.voice.events import AudioFormat, Output
+from mimi_mqtt.voice.greetings import greeting
 from mimi_mqtt.voice.hearing import HeardFrame
 from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.running_turn import Kind, Outcome, RunningTurn
@@ -175,7 +176,7 @@ class Conversation:
             turn.heard = text
             turn.output.show_transcript(text)
             if choice == "greet":
-                self._start(turn, lambda: self._engine.say(turn, agent.greeting))
+                self._start(turn, lambda: self._engine.say(turn, greeting(agent, turn.language)))
             else:
                 self._await_answer(turn)
                 self._start(turn, lambda: self._engine.answer(turn))

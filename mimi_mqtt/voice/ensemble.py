@@ -15,6 +15,7 @@ from mimi_mqtt.providers.chains import chains, different, with_chain
 from mimi_mqtt.providers.registry import build
 from mimi_mqtt.providers.speech_cache import SpeechCache
 from mimi_mqtt.voice.apologies import sentences as apology_sentences
+from mimi_mqtt.voice.greetings import greetings
 from mimi_mqtt.voice.hearing import Hearing
 from mimi_mqtt.voice.language_detector import LanguageDetector
 from mimi_mqtt.voice.services import Memory, TurnLog, VoiceServices
@@ -117,7 +118,7 @@ class Ensemble:
         cache = SpeechCache(settings.server.data_dir / "cache" / "speech", settings.providers.cache_mb << 20)
         self._stack.push_async_callback(cache.aclose)
         await cache.start()
-        cache.always((*(agent.greeting for agent in agents), *apology_sentences()))
+        cache.always((*greetings(agents), *apology_sentences()))
         return cache
 
     def _apologies_of(
