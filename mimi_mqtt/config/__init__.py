@@ -7,11 +7,11 @@ never reads the environment itself.
 """
 
 from mimi_mqtt.config.agents import AgentSettings
+from mimi_mqtt.config.bind import BindAddress
 from mimi_mqtt.config.loading import load_settings
 from mimi_mqtt.config.rendering import render_default_yaml
 from mimi_mqtt.config.settings import (
     AccountSettings,
-    BindAddress,
     HttpSettings,
     LogSettings,
     MqttSettings,

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator
 
 from mimi_mqtt.config.prompt import DEFAULT_PROMPT, PromptTemplate
 from mimi_mqtt.config.section import Section
@@ -13,6 +13,9 @@ DEFAULT_AGENT: Final = "default"
 
 LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3}")
 """A language such as en or zh-CN."""
+
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 def _chain(value: object) -> object:
@@ -137,3 +140,18 @@ class AgentSettings(Section):
         """This agent with every key that `other` was given, be it a null."""
         given = {key: getattr(other, key) for key in other.model_fields_set}
         return self.model_copy(update=given)
+
+
+def _check_names(agents: dict[str, AgentSettings]) -> dict[str, AgentSettings]:
+    for name in agents:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no agent's name: small letters, digits, - and _, at most 32")
+        if name == DEFAULT_AGENT:
+            raise ValueError(f"{DEFAULT_AGENT!r} is the agent of the section assistant")
+    return agents
+
+
+_Agent = Annotated[AgentSettings, BeforeValidator(lambda value: {} if value is None else value)]
+
+Agents = Annotated[dict[str, _Agent], AfterValidator(_check_names)]
+"""Agents by name; one without keys is the default one under another name."""

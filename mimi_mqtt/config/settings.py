@@ -4,13 +4,11 @@
 Each limit on something from outside is a field here.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -19,39 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from mimi_mqtt.config.agents import DEFAULT_AGENT, AgentSettings
+from mimi_mqtt.config.agents import DEFAULT_AGENT, Agents, AgentSettings
+from mimi_mqtt.config.bind import Bind, BindAddress
 from mimi_mqtt.config.section import Section
-
-_AGENT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-
-
-class BindAddress(NamedTuple):
-    """Where a socket listens: `host` as an IP address or name, `port` 0 for any free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def _parse_bind(value: object) -> BindAddress:
-    if isinstance(value, BindAddress):
-        return value
-    if isinstance(value, tuple) and len(value) == 2:
-        return BindAddress(str(value[0]), int(value[1]))
-    host, separator, port = str(value).rpartition(":")
-    if not separator or not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(
-            f"must be HOST:PORT with a port from 0 to 65535, such as 0.0.0.0:1883, not {value!r}"
-        )
-    return BindAddress(host.removeprefix("[").removesuffix("]"), int(port))
-
-
-Bind = Annotated[
-    BindAddress, BeforeValidator(_parse_bind), PlainSerializer(lambda bind: str(bind), return_type=str)
-]
 
 
 class ServerSettings(Section):
@@ -403,18 +371,6 @@ class ProviderSettings(Section):
     {openai: {base_url: "http://localhost:1234/v1"}}."""
 
 
-Agent = Annotated[AgentSettings, BeforeValidator(lambda value: {} if value is None else value)]
-
-
-def _check_agent_names(agents: dict[str, AgentSettings]) -> dict[str, AgentSettings]:
-    for name in agents:
-        if not _AGENT_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no agent's name: small letters, digits, - and _, at most 32")
-        if name == DEFAULT_AGENT:
-            raise ValueError(f"{DEFAULT_AGENT!r} is the agent of the section assistant")
-    return agents
-
-
 class Settings(Section):
     """All of broker.yaml."""
 
@@ -429,7 +385,7 @@ class Settings(Section):
     session: SessionSettings = SessionSettings()
     voice: VoiceSettings = VoiceSettings()
     assistant: AgentSettings = AgentSettings()
-    agents: Annotated[dict[str, Agent], AfterValidator(_check_agent_names)] = Field(
+    agents: Agents = Field(
         default_factory=dict,
         examples=[{"teacher": {"name": "Linh", "language": "vi", "tts": "edge", "tools": ["set_timer"]}}],
     )

@@ -1,13 +1,16 @@
 """What is remembered of earlier conversations: the last turns that were answered, and never much."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.config.prompt import MAX_MEMORY_CHARS
-from mimi_mqtt.memory.recent import MAX_TURNS, MAX_WORDS_CHARS, RecentTurns
+from mimi_mqtt.memory.recent import MAX_QUERIES, MAX_TURNS, MAX_WORDS_CHARS, RecentTurns
 from mimi_mqtt.store.conversations import TurnRecord, save_turns
 from mimi_mqtt.store.engine import Store
 
@@ -98,6 +101,47 @@ async def test_long_words_are_cut_and_the_oldest_make_room(store: Store) -> None
     assert "User: 9 x" in told
     assert "User: 0 x" not in told
     assert max(len(line) for line in told.splitlines()) <= MAX_WORDS_CHARS + len("User: ")
+
+
+class BusyStore(Store):
+    """Counts how many read at once, none of whom comes to an end before `done`."""
+
+    reading = most = 0
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.done = asyncio.Event()
+        self.full = asyncio.Event()
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[AsyncSession]:
+        self.reading += 1
+        self.most = max(self.most, self.reading)
+        if self.reading >= MAX_QUERIES:
+            self.full.set()
+        async with super().read() as session:
+            yield session
+            await self.done.wait()
+        self.reading -= 1
+
+    def read(self) -> AbstractAsyncContextManager[AsyncSession]:
+        return self._counted()
+
+
+async def test_only_so_many_memories_are_read_at_once(tmp_path: Path) -> None:
+    busy = BusyStore(f"sqlite:///{tmp_path / 'mimi.db'}")
+    busy.done.set()
+    await busy.open()
+    busy.done.clear()
+    busy.most = 0
+    memory = RecentTurns(busy)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(memory.recall(DEVICE, "now"))
+        await busy.full.wait()
+        busy.done.set()
+    assert busy.most == MAX_QUERIES
+    await busy.aclose()
 
 
 async def test_a_database_that_fails_is_an_empty_memory(store: Store) -> None:
