@@ -324,6 +324,9 @@ class LanguageModel(Provider):
 
     role = "llm"
 
+    goes_on: ClassVar[bool] = True
+    """Whether it can go on with an answer that another model began."""
+
     def chat(
         self,
         messages: Sequence[ChatMessage],

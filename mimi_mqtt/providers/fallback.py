@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Generic, TypeVar
 
 from prometheus_client import Counter
@@ -42,6 +41,7 @@ from mimi_mqtt.providers.breaker import Breaker, Health
 from mimi_mqtt.providers.hedging import Hedge, race
 from mimi_mqtt.providers.resilience import error_kind, may_have_acted, provider_border
 from mimi_mqtt.providers.transcription import Recording
+from mimi_mqtt.providers.unfinished import UnfinishedAnswer, UnfinishedSentence
 
 logger = logging.getLogger(__name__)
 
@@ -156,17 +156,18 @@ class _Members(Generic[P]):
         request: Callable[[P], AsyncGenerator[T, None]],
         *,
         knows: Callable[[P], bool] = lambda provider: True,
-        repeatable: bool = False,
+        goes_on: Callable[[P], bool] = lambda provider: False,
         asked_all: Callable[[], Awaitable[None]] | None = None,
         begins: Callable[[T], bool] = lambda part: True,
     ) -> AsyncGenerator[T, None]:
         """The answer of the first that gives one; those of whom `knows` holds are asked, if there are any.
 
-        `repeatable`: parts that were passed on do not keep the next one from being asked. For hedging:
-        `asked_all` returns when the request is complete, as speech is at its end; `begins` tells the part by
+        `request` is made anew for each; `goes_on` tells who can go on with an answer of which parts were passed
+        on, when the one before is lost in the middle: nobody by itself. For hedging: `asked_all` returns when the request is complete, as speech is at its end; `begins` tells the part by
         which the answer has begun. Raises ProviderError when nobody could answer.
         """
         question = _Question(request, deque(self._in_order(knows)))
+        began = False
         while question.waiting:
             delivered = False
             try:
@@ -176,10 +177,13 @@ class _Members(Generic[P]):
                         yield part
                 return
             except ProviderError:
-                if delivered and not repeatable:
-                    raise
-                if question.acted:
-                    question.waiting = deque(m for m in question.waiting if not m.provider.acts)
+                began = began or delivered
+                question.waiting = deque(
+                    member
+                    for member in question.waiting
+                    if not (began and not goes_on(member.provider))
+                    and not (question.acted and member.provider.acts)
+                )
         raise self._nobody(question.errors) from question.errors[0]
 
     def _attempt(
@@ -290,7 +294,7 @@ class SttChain(SpeechToText):
         return self._members.ask(
             lambda member: member.listen(recording, language, certain),
             knows=lambda member: speaks(member.capabilities.languages, language),
-            repeatable=True,
+            goes_on=lambda member: True,
             asked_all=recording.until_ended,
             begins=lambda transcript: transcript.final,
         )
@@ -327,14 +331,22 @@ class LlmChain(LanguageModel):
         """Asks each."""
         return await self._members.check()
 
-    def chat(
+    async def chat(
         self,
         messages: Sequence[ChatMessage],
         tools: Sequence[ToolSpec] = (),
         options: ChatOptions | None = None,
     ) -> AsyncGenerator[LlmEvent, None]:
-        """The answer as it comes; a failure after its first word is raised, not hidden."""
-        return self._members.ask(lambda member: member.chat(messages, tools, options))
+        """The answer as it comes; when a model is lost in the middle of it, the next one that can goes on."""
+        answer = UnfinishedAnswer(messages)
+        events = self._members.ask(
+            lambda member: member.chat(answer.messages, tools, options),
+            goes_on=lambda member: member.goes_on,
+        )
+        async with aclosing(events):
+            async for event in events:
+                answer.add(event)
+                yield event
 
     def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
@@ -368,22 +380,30 @@ class TtsChain(TextToSpeech):
         return await self._members.check()
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
-        """The speech of one sentence; a failure after its first chunk is raised, not hidden.
+        """The speech of one sentence; when a voice is lost in the middle of it, the next one says the rest.
 
         A named voice is the first provider's: the others speak with their own for the language.
         """
         if not speakable(text):
             return silence()
         wanted = voice or VoiceOptions()
-        return self._members.ask(
-            partial(self._speak_by, text, wanted),
-            knows=lambda member: speaks(member.capabilities.languages, wanted.language),
-        )
+        return self._speak(UnfinishedSentence(text, wanted.speed), wanted)
 
-    def _speak_by(
-        self, text: str, voice: VoiceOptions, member: TextToSpeech
+    async def _speak(
+        self, sentence: UnfinishedSentence, voice: VoiceOptions
     ) -> AsyncGenerator[SpeechChunk, None]:
-        return member.speak(text, voice if member is self._first else replace(voice, voice=None))
+        def speak_by(member: TextToSpeech) -> AsyncGenerator[SpeechChunk, None]:
+            return member.speak(sentence.rest, voice if member is self._first else replace(voice, voice=None))
+
+        chunks = self._members.ask(
+            speak_by,
+            knows=lambda member: speaks(member.capabilities.languages, voice.language),
+            goes_on=lambda member: True,
+        )
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                sentence.add(chunk)
+                yield chunk
 
     def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         return self.speak(text, voice)

@@ -65,6 +65,7 @@ class CozeBot(LanguageModel):
 
     Options = CozeOptions
     acts = True
+    goes_on = False
 
     def __init__(self, name: str, options: CozeOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)

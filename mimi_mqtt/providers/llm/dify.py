@@ -62,6 +62,7 @@ class DifyApp(LanguageModel):
 
     Options = DifyOptions
     acts = True
+    goes_on = False
 
     def __init__(self, name: str, options: DifyOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)

@@ -55,6 +55,7 @@ class HomeAssistant(LanguageModel):
 
     Options = HomeAssistantOptions
     acts = True
+    goes_on = False
 
     def __init__(self, name: str, options: HomeAssistantOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)

@@ -122,10 +122,12 @@ class FakeLlm(Startable, LanguageModel):
     ) -> None:
         super().__init__(name, ProviderOptions(), limits)
         self.script: Script[LlmEvent] = Script(*tries)
+        self.asked: list[list[ChatMessage]] = []
 
     def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncIterator[LlmEvent]:
+        self.asked.append([*messages])
         return self.script.play()
 
 

@@ -73,13 +73,59 @@ async def test_the_next_provider_answers_when_one_fails(error: Exception) -> Non
     assert metric("mimi_provider_fallbacks_total", role="llm", name="first") == before + 1
 
 
-async def test_a_failure_after_the_first_word_is_raised() -> None:
+async def test_the_next_model_goes_on_with_an_answer_that_was_cut_off() -> None:
+    first, second = llm("first", [TextDelta("It is fine "), DOWN]), llm("second", [TextDelta("today.")])
+    assert await answer(LlmChain([first, second])) == "It is fine today."
+    (asked,) = second.asked
+    assert [(message.role, message.content) for message in asked[:2]] == [
+        ("user", "hello"),
+        ("assistant", "It is fine "),
+    ]
+    assert asked[2].role == "user"
+    assert first.asked == [[*QUESTION]]
+
+
+async def test_a_model_that_can_not_go_on_is_passed_over() -> None:
+    members = [
+        llm("first", [TextDelta("a"), DOWN]),
+        llm("own mind", [TextDelta("x")]),
+        llm("b", [TextDelta("b")]),
+    ]
+    members[1].goes_on = False  # type: ignore[misc]
+    assert await answer(LlmChain(members)) == "ab"
+    assert members[1].script.played == 0
+
+
+async def test_a_failure_after_the_first_word_is_raised_when_nobody_can_go_on() -> None:
     chain, _, second = two([TextDelta("fir"), DOWN])
+    second.goes_on = False  # type: ignore[misc]
     answer = chain.chat(QUESTION)
     assert await anext(answer) == TextDelta("fir")
     with pytest.raises(ProviderUnavailable):
         await anext(answer)
     assert second.script.played == 0
+
+
+@pytest.mark.parametrize(
+    ("sentence", "said_ms", "speed", "rest"),
+    [
+        ("The weather is fine today.", 65 * 14, 1.0, "is fine today."),
+        ("The weather is fine today.", 65 * 7, 2.0, "is fine today."),
+        ("The weather is fine today.", 100, 1.0, "The weather is fine today."),
+        ("The weather is fine today.", 9_000, 1.0, "today."),
+        ("今天天气很好。", 65 * 4, 1.0, "今天天气很好。"),
+    ],
+)
+async def test_the_next_voice_says_the_rest_of_a_sentence(
+    sentence: str, said_ms: int, speed: float, rest: str
+) -> None:
+    first, second = (
+        FakeTts([chunk(*[1] * (16 * said_ms)), DOWN], name="first", limits=ONE_TRY),
+        FakeTts([chunk(2)]),
+    )
+    chunks = await collect(TtsChain([first, second]).speak(sentence, VoiceOptions("en", "eva", speed)))
+    assert len(chunks) == 2
+    assert [(text, voice.voice) for text, voice in second.asked] == [(rest, None)]
 
 
 async def test_when_all_fail_the_error_says_why_for_each() -> None:
@@ -286,14 +332,18 @@ def test_a_chain_can_what_its_members_can() -> None:
 # ── text to speech ───────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_sentence_moves_to_the_next_voice_only_before_its_first_chunk() -> None:
+async def test_a_sentence_moves_to_the_next_voice() -> None:
     first = FakeTts([DOWN], [chunk(1), DOWN], name="first", limits=ONE_TRY)
     second = FakeTts([chunk(2)], name="second", limits=ONE_TRY)
     chain = TtsChain([first, second])
     assert [list(part.pcm) for part in await collect(chain.speak("hello"))] == [[2]]
+    assert [list(part.pcm) for part in await collect(chain.speak("hello"))] == [[1], [2]]
+
+
+async def test_a_sentence_that_no_voice_finishes_is_a_failure() -> None:
+    chain = TtsChain([FakeTts([chunk(1), DOWN], name=name, limits=ONE_TRY) for name in "ab"])
     with pytest.raises(ProviderUnavailable):
         await collect(chain.speak("hello"))
-    assert len(second.asked) == 1
 
 
 async def test_a_named_voice_belongs_to_the_first_provider() -> None:

@@ -34,7 +34,9 @@ QUESTION = (ChatMessage("user", "hello"),)
 
 
 class Late(FakeLlm):
-    """Begins after `delay_s`, then says each of its words a second apart."""
+    """Begins after `delay_s`, then says each of its words a second apart; goes on with nobody else's."""
+
+    goes_on = False
 
     def __init__(self, name: str, delay_s: float, *words: str, fails: bool = False) -> None:
         super().__init__(name=name, limits=LIMITS)
