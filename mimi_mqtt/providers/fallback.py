@@ -162,9 +162,10 @@ class _Members(Generic[P]):
     ) -> AsyncGenerator[T, None]:
         """The answer of the first that gives one; those of whom `knows` holds are asked, if there are any.
 
-        `request` is made anew for each; `goes_on` tells who can go on with an answer of which parts were passed
-        on, when the one before is lost in the middle: nobody by itself. For hedging: `asked_all` returns when the request is complete, as speech is at its end; `begins` tells the part by
-        which the answer has begun. Raises ProviderError when nobody could answer.
+        `request` is made anew for each; `goes_on` tells who can go on with an answer of which parts were
+        passed on, when the one before is lost in the middle: nobody by itself. For hedging: `asked_all`
+        returns when the request is complete, as speech is at its end; `begins` tells the part by which the
+        answer has begun. Raises ProviderError when nobody could answer.
         """
         question = _Question(request, deque(self._in_order(knows)))
         began = False

@@ -23,8 +23,8 @@ class OpenAiErrorBody(ErrorBody):
 class OpenAiServer(VendorServer):
     """Set what it understands (`words`), answers (`deltas`, `usage`) and says (`speech`, `pieces`)."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(port)
         self.words: Sequence[str] = ("hello", " world")
         self.language, self.code = "english", "en"
         """Of the words, as Whisper and as gpt-transcribe call it."""

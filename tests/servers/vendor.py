@@ -138,12 +138,12 @@ class FakeVendor(ABC):
 
 
 class VendorServer(FakeVendor):
-    """Serves `routes()` over HTTP on 127.0.0.1."""
+    """Serves `routes()` over HTTP on 127.0.0.1; `port` 0 is a free one."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         super().__init__()
         self._serving: asyncio.Task[None] | None = None
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
         self._port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(Starlette(routes=self.routes()), log_config=None, lifespan="off")
         self._server = _Server(config)
