@@ -4,7 +4,6 @@ https://platform.openai.com/docs/api-reference/realtime-client-events and …/re
 """
 
 import asyncio
-import base64
 import logging
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -49,11 +48,7 @@ class OpenAiDuplex(SpeechDuplex):
     async def send_audio(self, utterance: str, pcm: Pcm) -> None:
         """input_audio_buffer.append"""
         self._hearing.add(utterance, pcm.size)
-        await self._append(pcm.astype("<i2").tobytes())
-
-    async def _append(self, audio: bytes) -> None:
-        encoded = base64.b64encode(audio).decode()
-        await self._wire.send({"type": "input_audio_buffer.append", "audio": encoded})
+        await self._wire.send_audio(pcm.astype("<i2").tobytes())
 
     async def send_end(self, utterance: str) -> None:
         """input_audio_buffer.commit, or clear where the service has made items by itself."""
@@ -65,7 +60,7 @@ class OpenAiDuplex(SpeechDuplex):
             await self._clear(heard)
             return
         if heard.lacking:
-            await self._append(bytes(2 * heard.lacking))
+            await self._wire.send_audio(bytes(2 * heard.lacking))
         self._hearing.commit(heard)
         await self._wire.send({"type": "input_audio_buffer.commit", "event_id": f"commit {utterance}"})
 

@@ -4,8 +4,10 @@ Over a WebSocket by the `openai` package. Audio is PCM of 24 kHz both ways.
 https://platform.openai.com/docs/guides/realtime
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from pydantic import Field
@@ -23,6 +25,7 @@ from mimi_mqtt.providers.speech_to_speech import Opening, S2sCapabilities, Speec
 from mimi_mqtt.providers.websocket_errors import websocket_errors
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI
     from openai.types.realtime import (
         AudioTranscriptionParam,
         RealtimeAudioConfigInputParam,
@@ -83,7 +86,7 @@ class OpenAiRealtime(SpeechToSpeech):
 
     async def start(self) -> None:
         """Makes the client. Raises ProviderNotConfigured."""
-        await self._client.get()
+        await asyncio.to_thread(_load, await self._client.get())
 
     async def aclose(self) -> None:
         """Closes the client; open conversations are their owners'."""
@@ -185,3 +188,9 @@ class OpenAiRealtime(SpeechToSpeech):
             403: "the key may not do this",
             404: f"see model and base_url in {where}",
         }
+
+
+def _load(client: "AsyncOpenAI") -> None:
+    """The SDK imports these when they are first touched, which would hold up the event loop."""
+    _ = client.realtime
+    import_module("websockets.asyncio.client")
