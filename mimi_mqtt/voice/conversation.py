@@ -248,10 +248,9 @@ class Conversation:
         self._announcements.clear()
         self._early.clear()
         self._ear.close()
+        self._spawn(self._engine.aclose(), "engine")
         # A tool of the running turn may be what ends the session.
-        if tasks := self._tasks - {asyncio.current_task()}:
-            await asyncio.wait(tasks, timeout=_CLOSE_S)
-        await asyncio.wait({self._spawn(self._engine.aclose(), "engine")}, timeout=_CLOSE_S)
+        await asyncio.wait(self._tasks - {asyncio.current_task()}, timeout=_CLOSE_S)
 
     # ── turns begin and end ──────────────────────────────────────────────────────────────────────────────
 

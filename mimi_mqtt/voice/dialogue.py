@@ -29,15 +29,30 @@ class SpokenSentence:
         self.complete = True
 
 
+class Exchange:
+    """One turn of a dialogue: what was asked, done and said."""
+
+    def __init__(self, question: str, answer: Sequence[ChatMessage]) -> None:
+        self._answer = answer
+        self.question = question
+        """Empty: the assistant spoke of its own accord, or what was asked is not known yet."""
+
+    @property
+    def messages(self) -> list[ChatMessage]:
+        """As a model is shown it."""
+        asked = [ChatMessage("user", self.question)] if self.question else []
+        return [*asked, *self._answer]
+
+
 class Dialogue:
     """One session's memory: the last `history_turns` turns."""
 
     def __init__(self, history_turns: int) -> None:
-        self._turns: deque[tuple[ChatMessage, ...]] = deque(maxlen=history_turns)
+        self._turns: deque[Exchange] = deque(maxlen=history_turns)
 
     def history(self) -> list[ChatMessage]:
         """What was said so far."""
-        return [message for turn in self._turns for message in turn]
+        return [message for turn in self._turns for message in turn.messages]
 
     def messages(self, prompt: str, question: str) -> list[ChatMessage]:
         """What to ask the model about `question`, with the system prompt `prompt`; an empty one, which some
@@ -45,7 +60,7 @@ class Dialogue:
         system = [ChatMessage("system", prompt)] if prompt else []
         return [*system, *self.history(), ChatMessage("user", question)]
 
-    def add(self, question: str, rounds: Sequence[ChatMessage], spoken: str, complete: bool) -> None:
+    def add(self, question: str, rounds: Sequence[ChatMessage], spoken: str, complete: bool) -> Exchange:
         """Keeps a turn: the `rounds` of tool calls and results, and the reply.
 
         Of a reply that was not `complete` only `spoken`, what the user has heard, is kept. A call whose
@@ -56,12 +71,12 @@ class Dialogue:
         if not complete:
             kept = [_without_text(message) for message in kept]
             spoken = f"{spoken}{_CUT_OFF}" if spoken else ""
-        turn = [ChatMessage("user", question)] if question else []
-        turn += kept
         if spoken:
-            turn.append(ChatMessage("assistant", spoken))
-        if turn:
-            self._turns.append(tuple(turn))
+            kept.append(ChatMessage("assistant", spoken))
+        exchange = Exchange(question, kept)
+        if exchange.messages:
+            self._turns.append(exchange)
+        return exchange
 
 
 def _answered(rounds: Sequence[ChatMessage]) -> Sequence[ChatMessage]:

@@ -9,7 +9,7 @@ from prometheus_client import Counter, Histogram
 
 from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.voice.barge_in import BargeIn
-from mimi_mqtt.voice.dialogue import Dialogue, heard_part
+from mimi_mqtt.voice.dialogue import Dialogue, Exchange, heard_part
 from mimi_mqtt.voice.eager import Guess
 from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.reply import Reply
@@ -74,6 +74,8 @@ class RunningTurn:
         self.said = ""
         """What the user has heard in reply."""
         self.reply: Reply | None = None
+        self.exchange: Exchange | None = None
+        """What the dialogue keeps of it, once it is over."""
         self.fillers: list[str] = []
         """What was said aloud beside the reply, while it was waited for."""
         self.watchdog = asyncio.timeout(None)
@@ -159,7 +161,7 @@ class RunningTurn:
         complete = self.outcome == "answered" and reply.failure is None and not reply.winding_down
         heard = heard_part(reply.spoken, self.output.frames_played, frame_ms)
         self.said = reply.text.strip() if complete else heard
-        dialogue.add(self.heard, reply.rounds, self.said, complete)
+        self.exchange = dialogue.add(self.heard, reply.rounds, self.said, complete)
 
     @property
     def _eventful(self) -> bool:

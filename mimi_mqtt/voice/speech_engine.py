@@ -90,17 +90,24 @@ class SpeechEngine:
         self._replying = 0
         self._leaving: asyncio.TimerHandle | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._unreachable = False
+        self._learning: set[asyncio.Task[None]] = set()
         self._pace_ms = USUAL_PACE_MS
         self._closed = False
 
     @property
     def guesses(self) -> bool:
         """Only while the pipeline answers: a guess at the service would cost as much as an answer."""
-        return not self._service.health.ready and self._pipeline.guesses
+        return not self._usable and self._pipeline.guesses
+
+    @property
+    def _usable(self) -> bool:
+        return self._service.health.ready and not self._unreachable and not self._closed
 
     def prepare(self) -> None:
         """Connects, so that the first utterance does not wait for it."""
         if self._service.health.ready and not self._closed:
+            self._unreachable = False
             session = self._open()
             if not session.connected and self._connecting is None:
                 self._connecting = self._around.spawn(self._connect(session), "connect")
@@ -109,7 +116,7 @@ class SpeechEngine:
 
     def hear(self, *, again: bool) -> Utterance:
         """By the service, or while that rests by the pipeline, which then answers too."""
-        if not self._service.health.ready or self._closed:
+        if not self._usable:
             return self._pipeline.hear(again=again)
         around = self._around
         self._utterance = ServiceUtterance(self._open(), around.max_utterance_s)
@@ -150,7 +157,7 @@ class SpeechEngine:
 
     async def answer(self, turn: RunningTurn) -> None:
         """A written question."""
-        if self._service.health.ready:
+        if self._usable:
             session = self._open()
             reply = self._reply(turn, session)
             await self._converse(reply, session.ask(turn.heard))
@@ -165,7 +172,7 @@ class SpeechEngine:
 
     async def say(self, turn: RunningTurn, text: str) -> None:
         """In the service's voice."""
-        if self._service.health.ready:
+        if self._usable:
             session = self._open()
             reply = self._reply(turn, session)
             await self._converse(reply, session.say(text), words=text)
@@ -181,6 +188,8 @@ class SpeechEngine:
         reply = turn.reply
         if isinstance(reply, SpokenReply) and (turn.outcome != "answered" or reply.cut):
             self._around.spawn(reply.session.interrupted(self._heard_ms(turn)), "interrupted")
+        if isinstance(reply, SpokenReply) and not turn.heard and not self._closed:
+            self._learn_late(turn)
         self._stay()
 
     async def aclose(self) -> None:
@@ -190,6 +199,8 @@ class SpeechEngine:
             self._connecting.cancel()
         if self._leaving is not None:
             self._leaving.cancel()
+        for task in self._learning:
+            task.cancel()
         session, self._session = self._session, None
         if session is not None:
             await session.aclose()
@@ -252,6 +263,22 @@ class SpeechEngine:
         await self._around.follow_language(turn, transcript.language)
         return True
 
+    def _learn_late(self, turn: RunningTurn) -> None:
+        """The words were not known by the end of `turn`: the dialogue is to have them all the same."""
+        exchange, utterance = turn.exchange, turn.listening.utterance if turn.listening is not None else None
+        if exchange is None or utterance is None:
+            return
+
+        async def learn() -> None:
+            try:
+                exchange.question = (await utterance.finish()).text.strip()
+            except ProviderError as error:
+                _log.info("the user's words are not known: %s", error)
+
+        task = self._around.spawn(learn(), "learn")
+        self._learning.add(task)
+        task.add_done_callback(self._learning.discard)
+
     async def _withdraw(self, turn: RunningTurn, reply: SpokenReply) -> None:
         turn.reply = None
         await reply.session.interrupted(self._heard_ms(turn))
@@ -300,6 +327,7 @@ class SpeechEngine:
             with self._service.health.trying():
                 await session.connect()
         except ProviderError as error:
+            self._unreachable = session is self._session
             self._failed(session, error)
 
     def _connected(self, task: asyncio.Task[None]) -> None:

@@ -389,6 +389,28 @@ async def test_what_was_heard_of_a_reply_is_what_the_next_connection_begins_with
         assert service.histories[1] == [("user", "weather"), ("assistant", f"{said}…")]
 
 
+async def test_words_that_come_after_the_turn_are_kept_in_the_dialogue() -> None:
+    service = FakeService(spoken(FINE), words=[Wait(4.0), "weather", "next"])
+    async with scene(by(service, voice=VoiceSettings(s2s_idle_s=10))) as s:
+        await speaking(s)
+        s.conversation.abort("button")
+        await asyncio.sleep(11)
+        await s.say()
+        await s.device.until("stop", 2)
+        assert service.histories[1][0] == ("user", "weather")
+        assert s.device.texts("stt") == ["next"]
+
+
+async def test_closing_does_not_wait_for_late_words() -> None:
+    service = FakeService(spoken(FINE), words=[Wait(100.0), "weather"])
+    async with scene(by(service)) as s:
+        await speaking(s)
+        s.conversation.abort("button")
+        began = s.loop.time()
+        await s.conversation.aclose()
+        assert s.loop.time() == began
+
+
 # ── fallback ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -467,6 +489,33 @@ async def test_while_a_service_keeps_failing_the_pipeline_is_used_at_once() -> N
         assert not service.health.ready
         assert len(service.sessions) <= 3
         assert service.log.count("audio") < 5
+
+
+async def test_what_cannot_be_connected_to_is_not_waited_for_when_somebody_speaks() -> None:
+    service = FakeService()
+    service.refuses = DOWN
+    async with scene(by(service)) as s:
+        await one_turn(s)
+        assert s.records == [("answered", "heard by the pipeline", "From the pipeline.")]
+        assert "audio" not in service.log
+        service.refuses = None
+        await s.idle()
+        await s.say()
+        await s.device.until("stop", 2)
+        assert s.records[0][2] == "From the pipeline."
+
+
+async def test_a_connection_that_is_cut_while_nobody_speaks_is_made_again_unnoticed() -> None:
+    service = FakeService(spoken(FINE), words=["weather", "and now"])
+    async with scene(by(service)) as s:
+        await one_turn(s)
+        service.sessions[0].is_connected = False
+        await s.say()
+        await s.device.until("stop", 2)
+        await s.idle()
+        assert [record[2] for record in s.records] == [FINE, FINE]
+        assert service.histories[1] == [("user", "weather"), ("assistant", FINE)]
+        assert s.device.count("alert") == 0
 
 
 async def test_a_service_that_works_again_knows_what_was_said_without_it() -> None:
