@@ -4,7 +4,6 @@ The `google-genai` package is imported by `GeminiClient.get`, in a thread, and n
 httpx client of ours: with its own it repeats a failed request by itself, seconds later.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +20,9 @@ from mimi_mqtt.errors import (
     ProviderUnavailable,
 )
 from mimi_mqtt.providers.base import Limits, ProviderOptions, ToolSpec, load_package
+from mimi_mqtt.providers.client import ClientProvider, LazyClient
 from mimi_mqtt.providers.http_status import readable, status_error
+from mimi_mqtt.providers.plain_http import http_client
 from mimi_mqtt.providers.requirements import demand
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ ThinkingLevel = Literal["minimal", "low", "medium", "high"]
 
 _SAMPLE_RATE = 24_000
 _RATE = re.compile(r"\brate=(\d{4,5})\b")
+
+WITHHELD = frozenset({"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
+"""Why an answer ended, when it was not the model's own wish (FinishReason of the API)."""
 
 OFFICIAL_URL = "https://generativelanguage.googleapis.com"
 
@@ -52,8 +56,8 @@ class GeminiOptions(ProviderOptions):
     """Address of the service, where it isn't Google's own."""
 
 
-class GeminiClient:
-    """The SDK's client, made on first use; one per provider.
+class GeminiClient(LazyClient["AsyncClient"]):
+    """The SDK's client; one per provider. Raises ProviderNotConfigured without the package or the key.
 
     `websocket` are arguments of `websockets.connect`, for those who use the Live API.
     """
@@ -65,28 +69,16 @@ class GeminiClient:
         limits: Limits,
         websocket: Mapping[str, object] | None = None,
     ) -> None:
+        super().__init__()
         self._name = name
         self._options = options
         self._limits = limits
         self._websocket = websocket
-        self._client: AsyncClient | None = None
         self._http: httpx.AsyncClient | None = None
-        self._making = asyncio.Lock()
 
-    async def get(self) -> "AsyncClient":
-        """The client. Raises ProviderNotConfigured without the package or the key."""
-        if self._client is None:
-            async with self._making:
-                if self._client is None:
-                    self._client = await asyncio.to_thread(self._make)
-        return self._client
-
-    async def aclose(self) -> None:
-        """Closes the connections; a later `get` makes a new client."""
-        client, self._client = self._client, None
+    async def _close(self, made: "AsyncClient") -> None:
         http, self._http = self._http, None
-        if client is not None:
-            await client.aclose()
+        await made.aclose()
         if http is not None:
             await http.aclose()
 
@@ -96,9 +88,7 @@ class GeminiClient:
         from google.genai import Client
         from google.genai.types import HttpOptions
 
-        # Between two requests lies what somebody says: httpx alone would hang up after 5 s.
-        kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
-        self._http = httpx.AsyncClient(timeout=self._limits.timeout_s, limits=kept)
+        self._http = http_client(self._limits)
         options = HttpOptions(
             base_url=self._options.base_url,
             api_version="v1beta",  # where Google's guides have speech
@@ -139,6 +129,21 @@ class GeminiClient:
         if isinstance(mapped, ProviderRateLimited) and mapped.retry_after_s is None:
             mapped.retry_after_s = _retry_delay_s(error.details)
         return mapped
+
+
+class GeminiProvider(ClientProvider):
+    """What is alike in all roles."""
+
+    packages = ("google.genai",)
+    extra = "gemini"
+    websocket: ClassVar[Mapping[str, object] | None] = None
+    """See `GeminiClient`."""
+
+    _client: GeminiClient
+
+    def __init__(self, name: str, options: GeminiOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self._client = GeminiClient(name, options, limits, self.websocket)
 
 
 def cures(name: str) -> Mapping[int, str]:

@@ -3,7 +3,6 @@
 The `openai` package is imported by `OpenAiClient.get`, in a thread, and nowhere before.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from mimi_mqtt.errors import (
     ProviderUnavailable,
 )
 from mimi_mqtt.providers.base import Limits, ProviderOptions, load_package
+from mimi_mqtt.providers.client import ClientProvider, LazyClient
 from mimi_mqtt.providers.http_status import readable, status_error
 from mimi_mqtt.providers.presets import preset
 from mimi_mqtt.providers.requirements import demand, variables
@@ -61,29 +61,17 @@ class OpenAiOptions(ProviderOptions):
         return self.base_url is None or self.base_url.rstrip("/") == OFFICIAL_URL
 
 
-class OpenAiClient:
-    """The SDK's client, made on first use; one per provider."""
+class OpenAiClient(LazyClient["AsyncOpenAI"]):
+    """The SDK's client; one per provider. Raises ProviderNotConfigured without the package or the key."""
 
     def __init__(self, name: str, options: OpenAiOptions, limits: Limits) -> None:
+        super().__init__()
         self._name = name
         self._options = options
         self._limits = limits
-        self._client: AsyncOpenAI | None = None
-        self._making = asyncio.Lock()
 
-    async def get(self) -> "AsyncOpenAI":
-        """The client. Raises ProviderNotConfigured without the package or the key."""
-        if self._client is None:
-            async with self._making:
-                if self._client is None:
-                    self._client = await asyncio.to_thread(self._make)
-        return self._client
-
-    async def aclose(self) -> None:
-        """Closes the connections; a later `get` makes a new client."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+    async def _close(self, made: "AsyncOpenAI") -> None:
+        await made.close()
 
     def _make(self) -> "AsyncOpenAI":
         demand(self._name, self._options)
@@ -200,3 +188,15 @@ def parse_arguments(name: str, text: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ProviderBadAnswer(name, "the arguments of a tool call are not a JSON object")
     return value
+
+
+class OpenAiProvider(ClientProvider):
+    """What is alike in all roles."""
+
+    packages = ("openai",)
+    extra = "openai"
+    _client: OpenAiClient
+
+    def __init__(self, name: str, options: OpenAiOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self._client = OpenAiClient(name, options, limits)

@@ -1,6 +1,5 @@
 """What vendors spoken to over plain HTTP share: the lazily made client, its errors, server-sent events."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from pydantic import SecretStr
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.base import Limits
+from mimi_mqtt.providers.client import LazyClient
 from mimi_mqtt.providers.http_status import readable, status_error
 
 MAX_EVENT_CHARS = 1_000_000
@@ -43,7 +43,28 @@ async def http_errors(name: str, limits: Limits, where: str) -> AsyncIterator[No
         ) from error
 
 
-class HttpService:
+def http_client(limits: Limits) -> httpx.AsyncClient:
+    """A client that keeps its connections: between two requests lies what somebody says, and by itself httpx
+    hangs up after 5 s. Blocks while the certificates are read."""
+    kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
+    return httpx.AsyncClient(timeout=limits.timeout_s, limits=kept)
+
+
+class HttpClient(LazyClient[httpx.AsyncClient]):
+    """Plain HTTP, on connections that are kept."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def _make(self) -> httpx.AsyncClient:
+        return http_client(self._limits)
+
+    async def _close(self, made: httpx.AsyncClient) -> None:
+        await made.aclose()
+
+
+class HttpService(HttpClient):
     """One vendor's HTTP service: requests with its key, errors in our own terms. One per provider."""
 
     def __init__(
@@ -54,37 +75,18 @@ class HttpService:
         token: SecretStr | None,
         cures: Mapping[int, str] | None = None,
     ) -> None:
+        super().__init__(limits)
         self._name = name
-        self._limits = limits
         self._base_url = base_url.rstrip("/")
         self._token = token
         self._cures = cures or {}
-        self._client: httpx.AsyncClient | None = None
-        self._making = asyncio.Lock()
-
-    async def start(self) -> None:
-        """Makes the client, in a thread: reading the certificates takes a while."""
-        await self._get()
-
-    async def aclose(self) -> None:
-        """Closes the connections; a later request opens new ones."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-
-    async def _get(self) -> httpx.AsyncClient:
-        if self._client is None:
-            async with self._making:
-                if self._client is None:
-                    self._client = await asyncio.to_thread(httpx.AsyncClient, timeout=self._limits.timeout_s)
-        return self._client
 
     @asynccontextmanager
     async def post(
         self, path: str, body: Mapping[str, object], params: Mapping[str, str] | None = None
     ) -> AsyncIterator[httpx.Response]:
         """`POST` of JSON; the answer's body is not read yet. Raises ProviderError kinds, also within."""
-        client = await self._get()
+        client = await self.get()
         headers = {} if self._token is None else {"Authorization": f"Bearer {self._token.get_secret_value()}"}
         async with http_errors(self._name, self._limits, self._base_url):
             request = client.stream(

@@ -1,6 +1,5 @@
 """Language models of Anthropic, through the `anthropic` package: streaming, tools and images."""
 
-import asyncio
 import base64
 import json
 import re
@@ -32,6 +31,7 @@ from mimi_mqtt.providers.base import (
     Usage,
     load_package,
 )
+from mimi_mqtt.providers.client import ClientProvider, LazyClient
 from mimi_mqtt.providers.http_status import readable, status_error
 from mimi_mqtt.providers.llm.remembered import Remembered
 from mimi_mqtt.providers.openai_compatible import parse_arguments
@@ -101,57 +101,51 @@ class _Answer:
     thoughts: "dict[int, dict[str, str]]" = field(default_factory=dict)
 
 
-class AnthropicLanguageModel(LanguageModel):
-    """`POST /v1/messages` with server-sent events."""
-
-    Options = AnthropicOptions
-    packages = ("anthropic",)
-    extra = "anthropic"
-
+class _Client(LazyClient["AsyncAnthropic"]):
     def __init__(self, name: str, options: AnthropicOptions, limits: Limits) -> None:
-        super().__init__(name, options, limits)
+        super().__init__()
+        self._name = name
         self._options = options
-        self._client: AsyncAnthropic | None = None
-        self._making = asyncio.Lock()
-        # Thoughts that came before a round of calls, by the first call's id: they go back with the results.
-        self._thoughts = Remembered[list[dict[str, str]]]()
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        await self._get()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-
-    async def _get(self) -> "AsyncAnthropic":
-        if self._client is None:
-            async with self._making:
-                if self._client is None:
-                    self._client = await asyncio.to_thread(self._make)
-        return self._client
+        self._limits = limits
 
     def _make(self) -> "AsyncAnthropic":
-        demand(self.name, self._options)
-        load_package("anthropic", self.name, self.extra)
+        demand(self._name, self._options)
+        load_package("anthropic", self._name, "anthropic")
         from anthropic import AsyncAnthropic
 
         key = self._options.api_key
         client = AsyncAnthropic(
             api_key=None if key is None else key.get_secret_value(),
             base_url=self._options.base_url,
-            timeout=self.limits.timeout_s,
+            timeout=self._limits.timeout_s,
             max_retries=0,
         )
         _ = client.messages  # imported when first touched
         return client
 
+    async def _close(self, made: "AsyncAnthropic") -> None:
+        await made.close()
+
+
+class AnthropicLanguageModel(ClientProvider, LanguageModel):
+    """`POST /v1/messages` with server-sent events."""
+
+    Options = AnthropicOptions
+    packages = ("anthropic",)
+    extra = "anthropic"
+    _client: _Client
+
+    def __init__(self, name: str, options: AnthropicOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self._options = options
+        self._client = _Client(name, options, limits)
+        # Thoughts that came before a round of calls, by the first call's id: they go back with the results.
+        self._thoughts = Remembered[list[dict[str, str]]]()
+
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncIterator[LlmEvent]:
-        client = await self._get()
+        client = await self._client.get()
         answer = _Answer()
         async with self._errors(), await self._open(client, messages, tools) as events:
             async for event in events:

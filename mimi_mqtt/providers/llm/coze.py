@@ -20,7 +20,6 @@ from mimi_mqtt.errors import (
 from mimi_mqtt.providers.base import (
     ChatMessage,
     ChatOptions,
-    LanguageModel,
     Limits,
     LlmEvent,
     ProviderOptions,
@@ -29,6 +28,7 @@ from mimi_mqtt.providers.base import (
     Usage,
 )
 from mimi_mqtt.providers.http_status import readable
+from mimi_mqtt.providers.llm.hosted_agent import HostedAgent
 from mimi_mqtt.providers.plain_http import HttpService, child, count_at, json_object, text_at
 from mimi_mqtt.providers.requirements import demand
 
@@ -60,27 +60,16 @@ class CozeOptions(ProviderOptions):
     """Values of the variables in the bot's prompt."""
 
 
-class CozeBot(LanguageModel):
+class CozeBot(HostedAgent):
     """`POST /v3/chat` with server-sent events."""
 
     Options = CozeOptions
-    acts = True
-    goes_on = False
 
     def __init__(self, name: str, options: CozeOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
         cures = {401: f"set COZE_API_TOKEN or providers.options.{name}.api_key"}
         self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        demand(self.name, self._options)
-        await self._http.start()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._http.aclose()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

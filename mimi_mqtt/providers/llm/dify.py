@@ -22,7 +22,6 @@ from mimi_mqtt.errors import (
 from mimi_mqtt.providers.base import (
     ChatMessage,
     ChatOptions,
-    LanguageModel,
     Limits,
     LlmEvent,
     ProviderOptions,
@@ -31,6 +30,7 @@ from mimi_mqtt.providers.base import (
     Usage,
 )
 from mimi_mqtt.providers.http_status import readable
+from mimi_mqtt.providers.llm.hosted_agent import HostedAgent
 from mimi_mqtt.providers.llm.remembered import Remembered
 from mimi_mqtt.providers.plain_http import HttpService, child, count_at, json_object, text_at
 from mimi_mqtt.providers.requirements import demand
@@ -57,12 +57,10 @@ class DifyOptions(ProviderOptions):
     """Values of the app's own variables."""
 
 
-class DifyApp(LanguageModel):
+class DifyApp(HostedAgent):
     """`POST /chat-messages` with server-sent events."""
 
     Options = DifyOptions
-    acts = True
-    goes_on = False
 
     def __init__(self, name: str, options: DifyOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -74,15 +72,6 @@ class DifyApp(LanguageModel):
         }
         self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
         self._conversations = Remembered[str](10_000)
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        demand(self.name, self._options)
-        await self._http.start()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._http.aclose()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -22,7 +22,14 @@ from mimi_mqtt.providers.base import (
     ToolSpec,
     Usage,
 )
-from mimi_mqtt.providers.gemini_client import GeminiClient, GeminiOptions, ThinkingLevel, functions, thinking
+from mimi_mqtt.providers.gemini_client import (
+    WITHHELD,
+    GeminiOptions,
+    GeminiProvider,
+    ThinkingLevel,
+    functions,
+    thinking,
+)
 from mimi_mqtt.providers.llm.remembered import Remembered
 from mimi_mqtt.providers.resilience import closing_parts
 
@@ -35,8 +42,7 @@ _FOREIGN_CALL = b"skip_thought_signature_validator"
 _OPENING = "(The user has just woken you.)"
 _WITHOUT_SIGNATURES = ("gemini-1", "gemini-2")
 
-# Why an answer ended, when it was not the model's own wish (FinishReason of the API).
-_WITHHELD = {"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"}
+# Why an answer ended, when the model could not go on (FinishReason of the API).
 _BROKEN = {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE"}
 
 
@@ -59,26 +65,15 @@ class GeminiLlmOptions(GeminiOptions):
     """The same for Gemini 2.5, in tokens: 0 is none, -1 as the model likes. Empty: its own default."""
 
 
-class GeminiLanguageModel(LanguageModel):
+class GeminiLanguageModel(GeminiProvider, LanguageModel):
     """`POST /v1beta/models/{model}:streamGenerateContent` with server-sent events."""
 
     Options = GeminiLlmOptions
-    packages = ("google.genai",)
-    extra = "gemini"
 
     def __init__(self, name: str, options: GeminiLlmOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._client = GeminiClient(name, options, limits)
         self._signatures = Remembered[bytes]()
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        await self._client.get()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._client.aclose()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
@@ -169,7 +164,7 @@ class GeminiLanguageModel(LanguageModel):
         reason = candidate.finish_reason if candidate is not None else None
         if reason is not None and reason.value in _BROKEN:
             raise ProviderBadAnswer(self.name, f"could not end its answer ({reason.value})")
-        if reason is not None and reason.value in _WITHHELD and not spoke:
+        if reason is not None and reason.value in WITHHELD and not spoke:
             raise ProviderRefused(self.name, f"withheld its answer ({reason.value})")
         used = chunk.usage_metadata
         if used is not None:

@@ -16,13 +16,13 @@ from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.base import (
     ChatMessage,
     ChatOptions,
-    LanguageModel,
     Limits,
     LlmEvent,
     ProviderOptions,
     TextDelta,
     ToolSpec,
 )
+from mimi_mqtt.providers.llm.hosted_agent import HostedAgent
 from mimi_mqtt.providers.llm.remembered import Remembered
 from mimi_mqtt.providers.plain_http import HttpService, text_at
 from mimi_mqtt.providers.requirements import demand
@@ -50,12 +50,10 @@ class HomeAssistantOptions(ProviderOptions):
     """Language that the agent is asked in. Empty: the device's; "*" leaves it to Home Assistant."""
 
 
-class HomeAssistant(LanguageModel):
+class HomeAssistant(HostedAgent):
     """`POST /api/conversation/process`."""
 
     Options = HomeAssistantOptions
-    acts = True
-    goes_on = False
 
     def __init__(self, name: str, options: HomeAssistantOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -67,15 +65,6 @@ class HomeAssistant(LanguageModel):
         }
         self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
         self._conversations = Remembered[str](10_000)
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        demand(self.name, self._options)
-        await self._http.start()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._http.aclose()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -27,7 +27,7 @@ from mimi_mqtt.providers.base import (
     ToolSpec,
     Usage,
 )
-from mimi_mqtt.providers.openai_compatible import OpenAiClient, OpenAiOptions, parse_arguments
+from mimi_mqtt.providers.openai_compatible import OpenAiOptions, OpenAiProvider, parse_arguments
 from mimi_mqtt.providers.presets import preset
 
 if TYPE_CHECKING:
@@ -68,31 +68,20 @@ class OpenAiLlmOptions(OpenAiOptions):
     """Further fields of the request that only this server knows, such as {top_k: 20}."""
 
 
-class OpenAiLanguageModel(LanguageModel):
+class OpenAiLanguageModel(OpenAiProvider, LanguageModel):
     """`POST /chat/completions` with server-sent events."""
 
     Options = OpenAiLlmOptions
-    packages = ("openai",)
-    extra = "openai"
 
     def __init__(self, name: str, options: OpenAiLlmOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._client = OpenAiClient(name, options, limits)
         self._ask_usage = options.llm_usage
         self._found_model = ""
         found = preset(name)
         self._nine_char_ids = found.nine_char_ids
         # OpenAI renamed the parameter; most compatible servers know only the old name.
         self._new_names = found.client == "azure" or options.official
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        await self._client.get()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._client.aclose()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

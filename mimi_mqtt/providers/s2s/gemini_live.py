@@ -13,7 +13,7 @@ about to close (`goAway`) is given up between two turns, and the next one begins
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -27,8 +27,8 @@ from mimi_mqtt.errors import (
 from mimi_mqtt.providers.base import Limits, ToolSpec
 from mimi_mqtt.providers.gemini_client import (
     OFFICIAL_URL,
-    GeminiClient,
     GeminiOptions,
+    GeminiProvider,
     ThinkingLevel,
     cures,
     functions,
@@ -42,10 +42,6 @@ from mimi_mqtt.providers.websocket_errors import websocket_errors
 
 if TYPE_CHECKING:
     from google.genai.types import LiveConnectConfig, Tool
-
-# Answers are streamed into a WebSocket that is closed without ceremony: whoever hangs up has what he wants.
-# Time-outs are those of who waits.
-_WEBSOCKET: Mapping[str, object] = {"open_timeout": None, "close_timeout": 0, "compression": None}
 
 # What older models lack: prompts and tools that change on the way, and calls that they need be told to wait
 # for. Those of the generation before that take the history without being told to wait for it.
@@ -84,26 +80,21 @@ class GeminiLiveOptions(GeminiOptions):
     """The same for Gemini 2.5, in tokens: 0 is none, -1 as the model likes. Empty: its own default."""
 
 
-class GeminiLive(SpeechToSpeech):
+class GeminiLive(GeminiProvider, SpeechToSpeech):
     """One conversation is one connection, or several after interruptions and every ten minutes or so."""
 
     Options = GeminiLiveOptions
-    packages = ("google.genai",)
-    extra = "gemini"
     capabilities = S2sCapabilities(input_rate=INPUT_RATE, endpoints=False)
+    # Closed without ceremony: whoever hangs up has what he wants. Time-outs are those of who waits.
+    websocket: ClassVar[Mapping[str, object]] = {
+        "open_timeout": None,
+        "close_timeout": 0,
+        "compression": None,
+    }
 
     def __init__(self, name: str, options: GeminiLiveOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._client = GeminiClient(name, options, limits, _WEBSOCKET)
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        await self._client.get()
-
-    async def aclose(self) -> None:
-        """Frees the client; connections belong to their conversations."""
-        await self._client.aclose()
 
     async def _connect(self, opening: Opening) -> SpeechDuplex:
         client = await self._client.get()

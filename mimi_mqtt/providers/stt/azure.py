@@ -5,7 +5,6 @@ That is what people mean by Azure for speech; the transcription models of Azure 
 it ("Speech to text REST API for short audio", up to 60 s): the SDK is a native library of its own.
 """
 
-import asyncio
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import ClassVar, Literal
@@ -18,7 +17,7 @@ from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured, ProviderU
 from mimi_mqtt.providers.base import Limits, ProviderOptions, SpeechToText, SttCapabilities, Transcript
 from mimi_mqtt.providers.http_status import readable, status_error
 from mimi_mqtt.providers.languages import primary
-from mimi_mqtt.providers.plain_http import http_errors
+from mimi_mqtt.providers.plain_http import HttpClient, http_errors
 from mimi_mqtt.providers.stt.pcm import byte_chunks
 
 _PATH = "/speech/recognition/conversation/cognitiveservices/v1"
@@ -104,27 +103,17 @@ class AzureSpeechToText(SpeechToText):
     def __init__(self, name: str, options: AzureSttOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._client: httpx.AsyncClient | None = None
-        self._making = asyncio.Lock()
+        self._client = HttpClient(limits)
 
     async def start(self) -> None:
         """Makes the client. Raises ProviderNotConfigured without a key or a region."""
         self._address()
         self._key()
-        await self._get()
-
-    async def _get(self) -> httpx.AsyncClient:
-        """The client; made in a thread, as reading the certificates takes a while."""
-        async with self._making:
-            if self._client is None:
-                self._client = await asyncio.to_thread(httpx.AsyncClient, timeout=self.limits.timeout_s)
-            return self._client
+        await self._client.get()
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._client.aclose()
 
     def _address(self) -> str:
         if self._options.stt_url is not None:
@@ -143,7 +132,7 @@ class AzureSpeechToText(SpeechToText):
     async def _transcribe(
         self, audio: AsyncIterator[Pcm], language: str | None
     ) -> AsyncGenerator[Transcript, None]:
-        client = await self._get()
+        client = await self._client.get()
         rate, url = self.capabilities.sample_rate, self._address()
         locale = locale_for(language, self._options.stt_language)
         headers = {

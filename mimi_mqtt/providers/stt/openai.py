@@ -8,7 +8,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.base import Limits, SpeechToText, SttCapabilities, Transcript
 from mimi_mqtt.providers.languages import language_named, primary
-from mimi_mqtt.providers.openai_compatible import OpenAiClient, OpenAiOptions
+from mimi_mqtt.providers.openai_compatible import OpenAiOptions, OpenAiProvider
 from mimi_mqtt.providers.stt.pcm import wav_file
 
 if TYPE_CHECKING:
@@ -32,19 +32,16 @@ class OpenAiSttOptions(OpenAiOptions):
     models with whisper in their name."""
 
 
-class OpenAiSpeechToText(SpeechToText):
+class OpenAiSpeechToText(OpenAiProvider, SpeechToText):
     """`POST /audio/transcriptions`, with server-sent events where the model streams."""
 
     Options = OpenAiSttOptions
-    packages = ("openai",)
-    extra = "openai"
     # The file is sent when the speaker is done; only the text is streamed.
     capabilities = SttCapabilities(streaming=False, detects=None)
 
     def __init__(self, name: str, options: OpenAiSttOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._client = OpenAiClient(name, options, limits)
         self._stream = (
             options.stt_model.startswith("gpt-") if options.stt_stream is None else options.stt_stream
         )
@@ -53,14 +50,6 @@ class OpenAiSpeechToText(SpeechToText):
         self._format: Literal["json", "verbose_json"] = "verbose_json" if verbose else "json"
         # This model takes a list of languages where the others take one.
         self._many = options.stt_model.startswith("gpt-transcribe")
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        await self._client.get()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._client.aclose()
 
     async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
         client = await self._client.get()

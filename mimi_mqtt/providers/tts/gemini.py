@@ -13,7 +13,7 @@ from mimi_mqtt.providers.base import (
     TtsCapabilities,
     VoiceOptions,
 )
-from mimi_mqtt.providers.gemini_client import GeminiClient, GeminiOptions, pace, pcm_rate
+from mimi_mqtt.providers.gemini_client import GeminiOptions, GeminiProvider, pace, pcm_rate
 from mimi_mqtt.providers.resilience import closing_parts
 from mimi_mqtt.providers.tts.samples import SampleReader
 
@@ -34,26 +34,15 @@ class GeminiTtsOptions(GeminiOptions):
     """How to speak, such as "warm and calm"."""
 
 
-class GeminiTextToSpeech(TextToSpeech):
+class GeminiTextToSpeech(GeminiProvider, TextToSpeech):
     """`streamGenerateContent` that answers with audio; the languages are the model's to hear."""
 
     Options = GeminiTtsOptions
-    packages = ("google.genai",)
-    extra = "gemini"
     capabilities = TtsCapabilities(streaming=True)
 
     def __init__(self, name: str, options: GeminiTtsOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._client = GeminiClient(name, options, limits)
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        await self._client.get()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._client.aclose()
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         client = await self._client.get()

@@ -1,6 +1,5 @@
 """One POST whose answer is audio, passed on while it comes: for vendors whose speech is plain HTTP."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import httpx
@@ -9,43 +8,22 @@ from pydantic import SecretStr
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.base import Limits, SpeechChunk
 from mimi_mqtt.providers.http_status import readable, status_error
-from mimi_mqtt.providers.plain_http import http_errors
+from mimi_mqtt.providers.plain_http import HttpClient, http_errors
 from mimi_mqtt.providers.tts.samples import SampleReader
 
 _MAX_COMPLAINT_BYTES = 16_384
 
 
-class HttpAudio:
-    """A vendor's HTTP client, made on first use. `cures` says for a status what to do about it."""
+class HttpAudio(HttpClient):
+    """A vendor's HTTP client. `cures` says for a status what to do about it."""
 
     def __init__(
         self, name: str, limits: Limits, secrets: Sequence[SecretStr | None], cures: Mapping[int, str]
     ) -> None:
+        super().__init__(limits)
         self._name = name
-        self._limits = limits
         self._secrets = secrets
         self._cures = cures
-        self._client: httpx.AsyncClient | None = None
-        self._making = asyncio.Lock()
-
-    async def get(self) -> httpx.AsyncClient:
-        """The client; made in a thread, as reading the certificates takes a while."""
-        if self._client is None:
-            async with self._making:
-                if self._client is None:
-                    self._client = await asyncio.to_thread(self._make)
-        return self._client
-
-    async def aclose(self) -> None:
-        """Closes the connections; a later `get` makes a new client."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-
-    def _make(self) -> httpx.AsyncClient:
-        # Between two sentences lies a question: by itself httpx hangs up after 5 s, and a handshake is heard.
-        kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
-        return httpx.AsyncClient(timeout=self._limits.timeout_s, limits=kept)
 
     async def speech(
         self,

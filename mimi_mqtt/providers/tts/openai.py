@@ -14,7 +14,7 @@ from mimi_mqtt.providers.base import (
     TtsCapabilities,
     VoiceOptions,
 )
-from mimi_mqtt.providers.openai_compatible import OpenAiClient, OpenAiOptions
+from mimi_mqtt.providers.openai_compatible import OpenAiOptions, OpenAiProvider
 from mimi_mqtt.providers.tts.samples import SampleReader
 
 if TYPE_CHECKING:
@@ -40,26 +40,15 @@ class OpenAiTtsOptions(OpenAiOptions):
     """Sample rate of pcm, in Hz: 24000 at OpenAI; a WAV file says its own."""
 
 
-class OpenAiTextToSpeech(TextToSpeech):
+class OpenAiTextToSpeech(OpenAiProvider, TextToSpeech):
     """`POST /audio/speech` with a streamed answer."""
 
     Options = OpenAiTtsOptions
-    packages = ("openai",)
-    extra = "openai"
     capabilities = TtsCapabilities(streaming=True)
 
     def __init__(self, name: str, options: OpenAiTtsOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._client = OpenAiClient(name, options, limits)
-
-    async def start(self) -> None:
-        """Makes the client. Raises ProviderNotConfigured."""
-        await self._client.get()
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
-        await self._client.aclose()
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         client = await self._client.get()
