@@ -235,16 +235,21 @@ class DuplexSession(SpeechSession):
         Raises ProviderError.
         """
         async with self._readying:
-            if self._closed:
-                raise ProviderUnavailable(self.name, "the conversation was closed")
+            self._demand_open()
             line = self._line
             if line is not None and line.alive and (not up_to_date or await self._update(line)):
                 return line, True
             self._hang_up()
             self._line = await self._connect()
+            self._demand_open()
             return self._line, False
 
     # ── connections ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _demand_open(self) -> None:
+        if self._closed:
+            self._hang_up()
+            raise ProviderUnavailable(self.name, "the conversation was closed")
 
     async def _update(self, line: Line) -> bool:
         """Tells the service of a new prompt or new tools; whether `line` can go on."""
@@ -259,8 +264,14 @@ class DuplexSession(SpeechSession):
         return True
 
     async def _connect(self) -> Line:
+        async with provider_border(self.name, self.limits), asyncio.timeout(self.limits.timeout_s):
+            opening = self._opening()
+            duplex = await self._dial(opening)
+        return Line(self.name, self.limits, duplex, opening, self._count)
+
+    def _opening(self) -> Opening:
         setup = self._setup
-        opening = Opening(
+        return Opening(
             prompt=setup.prompt(),
             tools=tuple(setup.tools()),
             history=tuple(setup.history()),
@@ -270,9 +281,6 @@ class DuplexSession(SpeechSession):
             device_id=setup.device_id,
             end_by_vendor=setup.end_by_vendor and self._endpoints,
         )
-        async with provider_border(self.name, self.limits), asyncio.timeout(self.limits.timeout_s):
-            duplex = await self._dial(opening)
-        return Line(self.name, self.limits, duplex, opening, self._count)
 
     def _hang_up(self) -> None:
         line, self._line = self._line, None

@@ -160,6 +160,8 @@ class FakeS2s(SpeechToSpeech):
         self.able = True
         self.stuck = False
         self.silent = False
+        self.answers = asyncio.Event()
+        """Lets those in who wait while it is `silent`."""
         self.took = asyncio.Event()
 
     @property
@@ -174,7 +176,8 @@ class FakeS2s(SpeechToSpeech):
 
     async def _connect(self, opening: Opening) -> SpeechDuplex:
         if self.silent:
-            await asyncio.Event().wait()
+            self.took.set()
+            await self.answers.wait()
         if self.refusals:
             raise self.refusals.pop(0)
         self.connections.append(FakeDuplex(self, opening))

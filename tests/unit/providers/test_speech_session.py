@@ -633,6 +633,30 @@ async def test_closing_while_it_connects_leaves_nothing_open(service: FakeS2s, w
         await utterance.finish()
 
 
+async def test_a_connection_that_comes_after_the_end_is_closed(service: FakeS2s, world: World) -> None:
+    service.silent = True
+    session = service.open(world.setup())
+    connecting = asyncio.create_task(session.connect())
+    await service.took.wait()
+    await session.aclose()
+    service.answers.set()
+    with pytest.raises(ProviderUnavailable):
+        await connecting
+    await session.aclose()
+    assert service.duplex.closed
+    assert not session.connected
+
+
+async def test_a_bug_in_what_is_asked_of_the_caller_ends_one_answer(service: FakeS2s) -> None:
+    prompts: list[str] = []
+    session = service.open(SpeechSetup(prompt=prompts.pop))
+    utterance = session.open()
+    utterance.push(ONE)
+    with pytest.raises(ProviderBadAnswer, match="IndexError"):
+        await utterance.finish()
+    await session.aclose()
+
+
 async def test_requests_and_tokens_are_counted_and_costed(world: World) -> None:
     service = FakeS2s()
     service.price = PriceSettings(
