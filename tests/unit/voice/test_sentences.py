@@ -9,7 +9,8 @@ from mimi_mqtt.voice.sentences import SentenceCutter, prepare, speakable
 _PIECES = st.sampled_from(
     [" ", "\n", ".", "...", "…", ",", "!", "?", "。", "，", "！", "3.14", "1,000", "Dr.", "e.g.", "J.",
     "http://a.b/c?d=e",
-     "word", "Xin chào", "你好", "😊", "**", "- ", "No.", "\"", "”", "p.m.", "I", "x" * 300]
+     "word", "Xin chào", "你好", "はい", "네", "Mai", "ул.", "EE.", "12", "3.", "im", " »", "« ", "»",
+    "\u00a0", "「", "」", "¿", "“", "„", "😊", "**", "- ", "No.", "\"", "”", "p.m.", "I", "x" * 300]
 )  # fmt: skip
 _ANSWERS = st.one_of(st.text(max_size=400), st.lists(_PIECES, max_size=60).map("".join))
 
@@ -56,6 +57,23 @@ def test_no_piece_is_endless(text: str) -> None:
         "Hôm nay trời đẹp ở TP. Hồ Chí Minh.| Bạn khỏe không?",
         "1. Break the eggs.|\n2. Mix them well.|\n",
         "Milk\n|Eggs\n|Flour",
+        "Das Fest ist am 1. Mai um acht.| Es ist im 2. Stock.| Das war im 17. Jahrhundert.",
+        "Ich habe davon 12.| Mehr habe ich nicht.| Der 30. und 31. sind frei.",
+        "König Ludwig XIV. war reich bzw. sehr reich.| Er baute ein Schloss.",
+        "„Kommt sofort her!“| Das sagte sie laut.| Er rief: Halt!| »Nein«, sagte sie da.",
+        "¡Hola!| ¿Cómo estás hoy?| Muy bien, muchas gracias.",
+        "¿Ya está todo listo?|¡Claro que sí, amigo!",
+        "Vive en la Av. Arequipa n.º 5 con el Dr. Ruiz.| EE. UU. es un país grande.",
+        "Dijo: «¡Basta ya!».| Luego se fue a casa.",
+        "Il crie : « Viens donc ici ! »| Puis il est parti.",
+        "Il crie\u00a0: «\u00a0Viens ici\u00a0!\u00a0»| Il part alors.",
+        "A Profa. Ana e o Dr. João chegaram.| Custa R$ 3,50 na Av. Paulista.",
+        "Он живёт на ул. Ленина с 1990 г. в Москве.| Цена 5 руб. за кг.| Дёшево, правда?",
+        "А. С. Пушкин и др. поэты т. е. многие.| Вот так.",
+        "TS. Nguyễn Văn A. sống ở TP. Huế.| Giá là 100.000 đồng.",
+        "彼は「はい。」と言いました。|「本当！」と彼女は言った。",
+        "他说：“你好。”|然后他就走了。|《红楼梦》是一本书。",
+        "그는 “네.”라고 말했어요.| 기온은 23.5도예요.| 좋은 하루 되세요!",
     ],
 )
 def test_sentences_end_where_a_reader_would_end_them(marked: str) -> None:
