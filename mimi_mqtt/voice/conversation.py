@@ -14,7 +14,6 @@ from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.log import log_context
 from mimi_mqtt.voice.barge_in import BargeIn
 from mimi_mqtt.voice.dialogue import Dialogue
-from mimi_mqtt.voice.early_audio import EarlyAudio
 from mimi_mqtt.voice.echo_guard import EchoGuard
 from mimi_mqtt.voice.endpointing import (
     End,
@@ -35,6 +34,7 @@ from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.speech_engine import choose_engine
 from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
 from mimi_mqtt.voice.turn_output import TurnOutput
+from mimi_mqtt.voice.uplink import Uplink
 from mimi_mqtt.voice.waiting import apologize, keep_company
 from mimi_mqtt.wire.messages import ListenMode
 
@@ -68,10 +68,7 @@ class Conversation:
     ) -> None:
         self._device_id = device.id
         self._session_id = session_id
-        self._uplink = uplink
         self._downlink = downlink
-        self._output = output
-        self._tools = tools
         self._services = services
         self._language = services.spoken_language(language)
         self._loop = asyncio.get_running_loop()
@@ -85,13 +82,10 @@ class Conversation:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._farewell = False
-        self._early = EarlyAudio()
         self._announcements: deque[str] = deque()
         self._listen_expected_until = 0.0
         voice = services.voice
-        self._dialogue = Dialogue(voice.history_turns)
         self._endpointing = endpointing(voice, lambda: self._language.current)
-        self._echo_guard = EchoGuard()
         self._around = Surroundings(
             services=services,
             tools=tools,
@@ -99,17 +93,16 @@ class Conversation:
             downlink=downlink,
             device_id=device.id,
             language=self._language,
-            dialogue=self._dialogue,
+            dialogue=Dialogue(voice.history_turns),
             prompt=services.introduce(device, user, session_id, self._spawn),
-            echo_guard=self._echo_guard,
+            echo_guard=EchoGuard(),
             progress=self._progress,
             speech_began=self._speech_began,
             spawn=self._spawn,
         )
         self._engine = choose_engine(self._around)
-        self._deaf = False  # while speaking: the device's echo can't be told from its user
         self._carried: Listening | None = None
-        self._ear = services.hearing.open(uplink, voice.jitter_ms, self._heard)
+        self._uplink = Uplink(services.hearing, uplink, voice.jitter_ms, self._heard)
 
     @property
     def state(self) -> TurnState:
@@ -155,7 +148,7 @@ class Conversation:
                 self._end_turn("stopped")
                 self._go_on()
                 return
-        self._ear.flush()
+        self._uplink.flush()
         turn.listening.stop()
 
     def wake_word(self, text: str) -> None:
@@ -164,7 +157,7 @@ class Conversation:
             return
         now = self._loop.time()
         self.last_activity = now
-        self._early.clear()  # it was the wake word
+        self._uplink.forget()  # it was the wake word
         agent = self._services.agent
         choice = agent.wake_word
         if choice == "listen" or (choice == "greet" and not agent.greeting.strip()):
@@ -186,21 +179,14 @@ class Conversation:
         """One believed uplink packet; `timestamp` is 0 or the downlink frame's it was recorded with (ms)."""
         if self._closed:
             return
-        if timestamp and not self._deaf and not self._services.hearing.cancels_echo:
-            self._deaf = True
-            _log.warning(
-                "the device wants its echo cancelled by the server, which can't: speech does not interrupt "
-                "replies (pip install 'mimi-mqtt[aec]')"
-            )
-        if self._state is TurnState.LISTENING or (self._turn is not None and self._turn.barge_in is not None):
-            self._ear.push(opus, sequence, now, timestamp)
-        else:
-            self._early.keep(opus, sequence, now)
+        attended = self._turn is not None and self._turn.barge_in is not None
+        listening = self._state is TurnState.LISTENING or attended
+        self._uplink.packet(opus, sequence, timestamp, now, listening=listening)
 
     def played(self, opus: bytes, timestamp: int) -> None:
         """A downlink frame has left; in realtime mode its echo may come back."""
         if self._mode == "realtime" and not self._closed:
-            self._ear.played(opus, timestamp)
+            self._uplink.played(opus, timestamp)
 
     def abort(self, reason: str) -> None:
         """The device wants silence now (`abort`)."""
@@ -246,8 +232,7 @@ class Conversation:
         self._end_turn("closed")
         self._state = TurnState.IDLE
         self._announcements.clear()
-        self._early.clear()
-        self._ear.close()
+        self._uplink.close()
         self._spawn(self._engine.aclose(), "engine")
         # A tool of the running turn may be what ends the session.
         await asyncio.wait(self._tasks - {asyncio.current_task()}, timeout=_CLOSE_S)
@@ -277,7 +262,7 @@ class Conversation:
     def _new_turn(self, kind: Kind) -> RunningTurn:
         self._turns += 1
         self._farewell = self._farewell and kind == "announcement"
-        output = TurnOutput(self._output, lambda: self._speech_began(turn))
+        output = TurnOutput(self._around.output, lambda: self._speech_began(turn))
         watchdog_s, language = self._services.session.watchdog_s, self._language.current
         turn = RunningTurn(self._turns, kind, self._mode, output, watchdog_s, language)
         self._turn = turn
@@ -314,14 +299,14 @@ class Conversation:
         if turn.barge_in is not None:
             self._carried = turn.barge_in.close()
         turn.output.close()
-        turn.remember(self._dialogue, self._downlink.frame_ms)
+        turn.remember(self._around.dialogue, self._downlink.frame_ms)
         self._engine.concluded(turn)
         if turn.output.begun:
-            self._echo_guard.said(turn.aloud, self._loop.time())
+            self._around.echo_guard.said(turn.aloud, self._loop.time())
         if turn.output.begun and self._mode != "manual":
             self._listen_expected_until = self._loop.time() + _CROSSING_S
             if self._mode != "realtime":
-                self._early.clear()
+                self._uplink.forget()
 
     def _go_on(self) -> None:
         """What comes after a turn: what waits to be said, or listening, or nothing."""
@@ -333,7 +318,7 @@ class Conversation:
                 text = self._announcements.popleft()
                 self._start(turn, lambda: self._engine.say(turn, text))
         elif self._farewell:
-            self._output.end_session("the assistant said goodbye")
+            self._around.output.end_session("the assistant said goodbye")
         elif resumes(self._mode):
             self._resume()
 
@@ -387,15 +372,13 @@ class Conversation:
         self._engine.prepare()
         carried, self._carried = self._carried, None
         if carried is not None and self._mode == "realtime":
-            self._early.clear()
+            self._uplink.forget()
             self._go_on_listening(carried)
             return
         turn = self._new_turn("utterance")
         listening = turn.listening = self._listening(lambda event: self._listened(turn, event))
-        self._ear.reset()
         self._start(turn, lambda: self._hear(turn, listening))
-        for opus, sequence, now in self._early.take(self._loop.time()):
-            self._ear.push(opus, sequence, now)
+        self._uplink.begin(self._loop.time())
 
     def _go_on_listening(self, listening: Listening) -> None:
         """A turn out of what was being heard already."""
@@ -458,7 +441,7 @@ class Conversation:
     async def _hear(self, turn: RunningTurn, listening: Listening) -> None:
         """Listens until the utterance is over, then answers it."""
         if await listening.until_over() is End.STOPPED:
-            await self._ear.drained()
+            await self._uplink.drained()
             turn.drop_guess()
             self._utterance_over(turn, listening)
         turn.progress()
@@ -470,7 +453,12 @@ class Conversation:
     def _attend(self, turn: RunningTurn) -> None:
         """In realtime mode what is said from now on may end this turn."""
         voice = self._services.voice
-        if self._mode != "realtime" or not voice.barge_in_ms or self._deaf or turn.barge_in is not None:
+        if (
+            self._mode != "realtime"
+            or not voice.barge_in_ms
+            or self._uplink.deaf
+            or turn.barge_in is not None
+        ):
             return
         turn.barge_in = BargeIn(
             lambda on_event: self._listening(on_event, barge_in=True),
