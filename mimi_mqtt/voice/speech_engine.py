@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 _SHARE_OF_PATIENCE: Final = 1 / 3
 """For so much of `voice.patience_s` the service may be silent; the rest is for the pipeline."""
+_SHARE_TO_SAY: Final = 1 / 10
+"""When it is only to say something, which text to speech can do as well."""
 
 _fallbacks = Counter(
     "mimi_speech_to_speech_fallbacks_total", "Answers by the pipeline because the service failed.", ("name",)
@@ -216,10 +218,12 @@ class SpeechEngine:
     async def _converse(
         self, reply: SpokenReply, events: AsyncGenerator[S2sEvent, None], words: str = ""
     ) -> None:
+        share = _SHARE_TO_SAY if words else _SHARE_OF_PATIENCE
+        within_s = self._around.services.voice.patience_s * share
         self._replying += 1
         try:
             with self._service.health.trying():
-                await reply.answer(self._in_time(events), words)
+                await reply.answer(self._in_time(events, within_s), words)
         except asyncio.CancelledError:
             if reply.began_at is not None:
                 self._worked()
@@ -232,10 +236,11 @@ class SpeechEngine:
         else:
             self._failed(reply.session, reply.error)
 
-    async def _in_time(self, events: AsyncGenerator[S2sEvent, None]) -> AsyncGenerator[S2sEvent, None]:
+    async def _in_time(
+        self, events: AsyncGenerator[S2sEvent, None], within_s: float
+    ) -> AsyncGenerator[S2sEvent, None]:
         """`events`; raises ProviderTimeout when no answer begins while there is time for another one."""
-        patience_s = self._around.services.voice.patience_s * _SHARE_OF_PATIENCE
-        until: float | None = self._loop.time() + patience_s
+        until: float | None = self._loop.time() + within_s
         async with aclosing(events):
             while True:
                 try:
@@ -245,7 +250,7 @@ class SpeechEngine:
                     return
                 except TimeoutError:
                     raise ProviderTimeout(
-                        self._service.name, f"no answer began within {patience_s:g} s"
+                        self._service.name, f"no answer began within {within_s:g} s"
                     ) from None
                 if not isinstance(event, Transcript):
                     until = None
@@ -327,8 +332,9 @@ class SpeechEngine:
             with self._service.health.trying():
                 await session.connect()
         except ProviderError as error:
-            self._unreachable = session is self._session
-            self._failed(session, error)
+            if session is self._session:  # else it was given up meanwhile, which is no failure
+                self._unreachable = True
+                self._failed(session, error)
 
     def _connected(self, task: asyncio.Task[None]) -> None:
         self._connecting = None

@@ -140,16 +140,21 @@ class FakeSession(SpeechSession):
 
     async def connect(self) -> None:
         """Begins with the prompt and the history of now."""
-        if self.closed:
-            raise ProviderUnavailable("fake-s2s", "the conversation was closed")
+        self._check_open()
         if self.is_connected:
             return
         if self.service.refuses is not None:
             raise self.service.refuses
+        await asyncio.sleep(self.service.connects_after_s)
+        self._check_open()
         self.is_connected = True
         self.told("connect")
         self.service.histories.append([(m.role, m.content) for m in self.setup.history()])
         self.service.prompts.append(self.setup.prompt())
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ProviderUnavailable("fake-s2s", "the conversation was closed")
 
     def open(self, *, language: str | None = None, max_s: float | None = None) -> FakeUtterance:
         """Begins an utterance."""
@@ -178,6 +183,7 @@ class FakeSession(SpeechSession):
         """The text as a sound, without words of its own."""
         await self.connect()
         self.told(f"say {text}")
+        await asyncio.sleep(self.service.says_after_s)
         if self.service.mute is not None:
             raise self.service.mute
         yield SpeechChunk(_tone(60 * len(text)), RATE)
@@ -231,6 +237,9 @@ class FakeService(SpeechToSpeech):
         """What connecting fails with."""
         self.mute: ProviderError | None = None
         """What reciting fails with."""
+        self.connects_after_s = 0.0
+        self.says_after_s = 0.0
+        """How long reciting takes to begin."""
         self.log: list[str] = []
         self.histories: list[list[tuple[str, str]]] = []
         self.prompts: list[str] = []

@@ -563,6 +563,30 @@ async def test_what_the_service_cannot_say_text_to_speech_says() -> None:
         assert s.records[0] == ("answered", "", "Tea is ready.")
 
 
+async def test_a_greeting_does_not_wait_for_a_slow_service() -> None:
+    service = FakeService()
+    service.says_after_s = 20.0
+    tts = ToneTts()
+    async with scene(by(service, tts=tts)) as s:
+        began = s.loop.time()
+        s.conversation.wake_word("hi mimi")
+        await s.device.until("audio")
+        assert tts.texts[0] == "Hello!"
+        assert s.loop.time() - began < 3.5
+
+
+async def test_a_connection_that_is_given_up_while_it_is_made_is_no_failure() -> None:
+    service = FakeService(spoken(FINE))
+    service.connects_after_s = 0.5
+    async with scene(by(service)) as s:
+        for _ in range(5):
+            s.conversation.listen("auto")
+            await asyncio.sleep(0.1)
+            s.conversation.announce("Tea is ready.")
+            await s.device.until("stop", s.device.count("stop") + 1)
+        assert service.health.ready
+
+
 async def test_a_wake_word_may_be_the_first_question() -> None:
     service = FakeService(spoken(FINE))
     async with scene(by(service, agent=AgentSettings(wake_word="answer"))) as s:
