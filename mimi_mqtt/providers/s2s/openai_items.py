@@ -1,9 +1,10 @@
 """Messages and tools as OpenAI's Realtime API takes them."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mimi_mqtt.providers.base import ChatMessage, ToolSpec
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     )
     from openai.types.realtime.realtime_conversation_item_user_message_param import Content
 
+_LONGEST_ID: Final = 32
+
 
 def items(message: ChatMessage) -> "Iterator[ConversationItemParam]":
     """`message` as items of a conversation."""
@@ -21,7 +24,7 @@ def items(message: ChatMessage) -> "Iterator[ConversationItemParam]":
         case "tool":
             yield {
                 "type": "function_call_output",
-                "call_id": message.tool_call_id,
+                "call_id": _call_id(message.tool_call_id),
                 "output": message.content,
             }
         case "system":
@@ -42,10 +45,15 @@ def items(message: ChatMessage) -> "Iterator[ConversationItemParam]":
             for call in message.tool_calls:
                 yield {
                     "type": "function_call",
-                    "call_id": call.id,
+                    "call_id": _call_id(call.id),
                     "name": call.name,
                     "arguments": json.dumps(dict(call.arguments)),
                 }
+
+
+def _call_id(name: str) -> str:
+    """`name`, which may be another service's and too long for this one."""
+    return name if len(name) <= _LONGEST_ID else hashlib.sha256(name.encode()).hexdigest()[:_LONGEST_ID]
 
 
 def _content(message: ChatMessage) -> "Iterator[Content]":
