@@ -7,7 +7,6 @@ it says before anybody has asked for it is kept until then. https://ai.google.de
 import secrets
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderError, ProviderRefused, ProviderUnavailable
@@ -41,14 +40,7 @@ _BROKEN = {"MALFORMED_FUNCTION_CALL"}
 _WISHED = {"TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"}
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """An answer is over."""
-
-    error: ProviderError | None = None
-
-
-_Part = SpeechChunk | TextDelta | ToolCall | Usage | _End
+_Part = SpeechChunk | TextDelta | ToolCall | Usage
 
 
 class _Turn:
@@ -63,6 +55,8 @@ class _Turn:
         self.generated = False
         """Whether all its speech is there; words and counts may follow."""
         self.over = False
+        self.error: ProviderError | None = None
+        """Why it is not whole, once it is over."""
 
 
 class Turns:
@@ -85,6 +79,7 @@ class Turns:
         self._stale = 0  # answers that are not wanted and that the service may still make
         self._tail = False  # the end of an earlier turn may still be announced
         self._words = ""
+        self._language: str | None = None
         self._words_due = False  # the utterance has ended, and not all of them were passed on
 
     # ── what is asked of the service ─────────────────────────────────────────────────────────────────────
@@ -92,7 +87,7 @@ class Turns:
     def hear(self, utterance: str) -> None:
         """The service hears `utterance` now; that ends what it is about to say or waits for."""
         self.forget()
-        self.hearing, self._words, self._words_due = utterance, "", False
+        self.hearing, self._words, self._language, self._words_due = utterance, "", None, False
 
     def heard(self) -> None:
         """The utterance has ended: an answer comes, and the rest of its words."""
@@ -114,8 +109,9 @@ class Turns:
         if turn is None or turn.answer is not None:
             return False
         turn.answer = answer
-        while turn.held:
-            self._pass_on(turn, turn.held.popleft())
+        self.ready += [AnswerPart(answer, part) for part in turn.held]
+        if turn.over:
+            self._end(turn)
         return True
 
     def cancel(self, answer: str) -> bool:
@@ -253,11 +249,13 @@ class Turns:
         self._words += words.text or ""
         if len(self._words) > MAX_ANSWER_CHARS:
             raise ProviderBadAnswer(self._name, "the transcript does not end")
-        self._pass_words(final=bool(words.finished) and self._words_due, language=words.language_code)
+        self._language = words.language_code or self._language
+        self._pass_words(final=bool(words.finished) and self._words_due)
 
-    def _pass_words(self, *, final: bool, language: str | None = None) -> None:
+    def _pass_words(self, *, final: bool) -> None:
         self._words_due &= not final
-        self.ready.append(UserWords(self.hearing, Transcript(self._words.strip(), final, language)))
+        transcript = Transcript(self._words.strip(), final, self._language)
+        self.ready.append(UserWords(self.hearing, transcript))
 
     def _failure(self, content: "LiveServerContent", turn: _Turn) -> ProviderError | None:
         """What went wrong with `turn`, if anything."""
@@ -279,8 +277,13 @@ class Turns:
             self._pass_words(final=True)
         if turn.usage is not None:
             self._put(turn.usage)
-        turn.over = True
-        self._put(_End(error))
+        turn.over, turn.error = True, error
+        if turn.answer is not None:
+            self._end(turn)
+
+    def _end(self, turn: _Turn) -> None:
+        self._turn = None
+        self.ready.append(AnswerDone(turn.answer or "", turn.error))
 
     def _put(self, part: _Part) -> None:
         turn = self._turn
@@ -288,19 +291,11 @@ class Turns:
             return
         turn.begun = True
         if turn.answer is not None:
-            self._pass_on(turn, part)
+            self.ready.append(AnswerPart(turn.answer, part))
             return
         turn.held.append(part)
         if len(turn.held) > MAX_HELD_PARTS:
             raise ProviderBadAnswer(self._name, "says more than anybody has asked for")
-
-    def _pass_on(self, turn: _Turn, part: _Part) -> None:
-        answer = turn.answer or ""
-        if isinstance(part, _End):
-            self._turn = None
-            self.ready.append(AnswerDone(answer, part.error))
-        else:
-            self.ready.append(AnswerPart(answer, part))
 
 
 def _usage(used: "UsageMetadata") -> Usage:

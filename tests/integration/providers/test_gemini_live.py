@@ -461,6 +461,13 @@ class TestAnswering:
         with pytest.raises(error, match=reason):
             await answer(session)
 
+    async def test_an_error_in_a_message_is_told(
+        self, session: SpeechSession, server: GeminiLiveServer
+    ) -> None:
+        server.scripts += [[{"code": 503, "message": "overloaded"}]] * 2
+        with pytest.raises(ProviderUnavailable, match="overloaded"):
+            await answer(session)
+
     async def test_speech_that_is_not_pcm_is_a_bad_answer(
         self, session: SpeechSession, server: GeminiLiveServer
     ) -> None:

@@ -175,6 +175,16 @@ def test_calls_end_an_answer_and_are_waited_for(turns: Turns) -> None:
     assert not turns.idle
 
 
+def test_calls_that_nobody_has_asked_for_yet_are_the_next_answer(turns: Turns) -> None:
+    turns.claim("a1")
+    tell(turns, called("c1"))
+    assert tell(turns, called("c2"), called("c3")) == []
+    turns.given_results()
+    assert turns.claim("a2")
+    calls = [AnswerPart("a2", ToolCall(one, "light", {})) for one in ("c2", "c3")]
+    assert tell(turns) == [*calls, AnswerDone("a2")]
+
+
 def test_a_call_without_an_id_gets_one(turns: Turns) -> None:
     turns.claim("a1")
     call, _ = tell(turns, message(tool_call={"function_calls": [{"name": "light"}]}))
@@ -224,6 +234,12 @@ def test_words_are_not_final_while_somebody_speaks() -> None:
     assert tell(turns, heard("hello", finished=True)) == [UserWords("u1", Transcript("hello", False))]
     turns.heard()
     assert tell(turns, heard(" world", finished=True)) == [UserWords("u1", Transcript("hello world", True))]
+
+
+def test_the_language_that_was_told_holds(turns: Turns) -> None:
+    turns.claim("a1")
+    *_, final, _ = tell(turns, heard("guten ", language_code="de"), heard("Tag"), said("good day"), OVER)
+    assert final == UserWords("u1", Transcript("guten Tag", True, "de"))
 
 
 def test_words_before_anybody_spoke_are_nobodys() -> None:
