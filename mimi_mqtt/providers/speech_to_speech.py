@@ -6,6 +6,7 @@
     session.tool_results(messages) -> events    goes on after the ToolCalls of the last answer
     session.ask(text), session.say(text)        a written question; words to be spoken as they are
     await session.interrupted(heard_ms)         the service forgets what nobody has heard
+    await utterance.discard()                   and a question that was none
     await session.aclose()
 
 Each stream of events is one request: it ends when the service has said all of it, and raises ProviderError.
@@ -13,7 +14,8 @@ Speech comes faster than it is played, so an answer can be interrupted after its
 is whole; when a stream had any, run them all and go on with `tool_results`. The user's words come in the
 stream of their answer when the service has them by its end, and from `finish` at any time: it waits for them.
 
-Whoever falls back to other providers has the audio in `utterance.recording`, playable at any rate.
+Whoever falls back to other providers has the audio in `utterance.recording`, playable at any rate. After a
+failed answer the connection is given up: the next one begins with `SpeechSetup.history`.
 
 What a vendor writes is `SpeechToSpeech._connect` and the `SpeechDuplex` that it returns. Time-outs, retries,
 reconnecting with the history, bounds and metrics are in `speech_session`, once.
