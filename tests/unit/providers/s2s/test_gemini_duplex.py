@@ -13,6 +13,7 @@ from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.base import ChatMessage
 from mimi_mqtt.providers.s2s import gemini_duplex
 from mimi_mqtt.providers.s2s.gemini_duplex import INPUT_RATE, GeminiDuplex, contents
+from mimi_mqtt.providers.speech_contract import Opening
 
 
 class FakeSession:
