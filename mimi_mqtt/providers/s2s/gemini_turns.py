@@ -92,6 +92,7 @@ class Turns:
     def heard(self) -> None:
         """The utterance has ended: an answer comes, and the rest of its words."""
         self._words_due = True
+        self._give_up_turn()
         self._turn = _Turn(None)
 
     def given_results(self) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from google.genai.types import LiveServerMessage
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
 from mimi_mqtt.providers.base import MAX_ANSWER_CHARS, SpeechChunk, TextDelta, ToolCall, Transcript, Usage
@@ -284,3 +286,64 @@ def test_it_is_told_when_the_service_leaves(turns: Turns) -> None:
     assert not turns.leaving
     assert tell(turns, message(go_away={"time_left": "60s"})) == []
     assert turns.leaving
+
+
+MESSAGES = [
+    said("good "),
+    heard("hello"),
+    heard("hello", finished=True),
+    content(model_turn={"parts": [{"inline_data": {"data": b"\1\0\2\0", "mime_type": "audio/pcm"}}]}),
+    called("c1"),
+    called("c2", "c3"),
+    message(tool_call_cancellation={"ids": ["c1", "c2"]}),
+    counted(5),
+    MADE,
+    OVER,
+    INTERRUPTED,
+    content(interrupted=True, turn_complete=True),
+    content(turn_complete=True, interaction_status="IN_PROGRESS"),
+    content(turn_complete=True, turn_complete_reason="RESPONSE_REJECTED"),
+    content(waiting_for_input=True),
+    message(go_away={"time_left": "1s"}),
+]
+TOLD = ["hear", "heard", "given_results", "asked", "claim", "cancel", "forget", "settle"]
+
+
+@given(st.lists(st.sampled_from([*MESSAGES, *TOLD]), max_size=40))
+def test_whatever_comes_in_whatever_order_an_answer_ends_once_and_nothing_follows(
+    steps: list[LiveServerMessage | str],
+) -> None:
+    turns = Turns("gemini_live")
+    asked: list[str] = []
+    for step in steps:
+        name = f"a{len(asked) + 1}"
+        match step:
+            case "hear":
+                turns.hear("u")
+            case "heard":
+                turns.heard()
+            case "given_results":
+                turns.given_results()
+            case "forget":
+                turns.forget()
+            case "asked":
+                turns.asked(name)
+                asked.append(name)
+            case "claim":
+                if turns.claim(name):
+                    asked.append(name)
+            case "cancel":
+                turns.cancel(asked[-1] if asked else name)
+            case "settle":
+                if turns.settling:
+                    turns.settle()
+            case LiveServerMessage():
+                turns.take(step)
+    over: set[str] = set()
+    for event in turns.ready:
+        if isinstance(event, AnswerPart | AnswerDone) and event.answer:
+            assert event.answer in asked
+            assert event.answer not in over
+        if isinstance(event, AnswerDone):
+            over.add(event.answer)
+    assert set(asked[:-1]) <= over
