@@ -20,6 +20,7 @@ from mimi_mqtt.errors import (
     ProviderUnavailable,
 )
 from mimi_mqtt.providers.base import Limits, ProviderOptions, ToolSpec, load_package
+from mimi_mqtt.providers.certificates import shared
 from mimi_mqtt.providers.client import ClientProvider, LazyClient
 from mimi_mqtt.providers.http_status import readable, status_error
 from mimi_mqtt.providers.plain_http import http_client
@@ -89,12 +90,15 @@ class GeminiClient(LazyClient["AsyncClient"]):
         from google.genai.types import HttpOptions
 
         self._http = http_client(self._limits)
+        trusted = shared(httpx.create_ssl_context)
+        plain = self._websocket is None
         options = HttpOptions(
             base_url=self._options.base_url,
             api_version="v1beta",  # where Google's guides have speech
             timeout=round(self._limits.timeout_s * 1000),
             httpx_async_client=self._http,
-            async_client_args=None if self._websocket is None else dict(self._websocket),
+            # The SDK makes its own for each way to ask that it knows, unless it is given one here.
+            async_client_args={"verify": trusted, "ssl": trusted} if plain else dict(self._websocket or {}),
         )
         key = self._options.api_key
         return Client(

@@ -19,12 +19,14 @@ from mimi_mqtt.errors import (
     ProviderUnavailable,
 )
 from mimi_mqtt.providers.base import Limits, ProviderOptions, load_package
+from mimi_mqtt.providers.certificates import shared
 from mimi_mqtt.providers.client import ClientProvider, LazyClient
 from mimi_mqtt.providers.http_status import readable, status_error
 from mimi_mqtt.providers.presets import preset
 from mimi_mqtt.providers.requirements import demand, variables
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import APIError, APIStatusError, AsyncOpenAI
 
 OFFICIAL_URL = "https://api.openai.com/v1"
@@ -59,6 +61,14 @@ class OpenAiOptions(ProviderOptions):
     def official(self) -> bool:
         """Whether this is OpenAI itself, with all its parameters, and not a compatible server."""
         return self.base_url is None or self.base_url.rstrip("/") == OFFICIAL_URL
+
+
+def _http_client() -> "httpx2.AsyncClient":
+    """As the SDK makes it, but for the certificates."""
+    import httpx2
+    from openai import DefaultAsyncHttpxClient
+
+    return DefaultAsyncHttpxClient(verify=shared(httpx2.create_ssl_context))
 
 
 class OpenAiClient(LazyClient["AsyncOpenAI"]):
@@ -97,6 +107,7 @@ class OpenAiClient(LazyClient["AsyncOpenAI"]):
             base_url=self._options.base_url or OFFICIAL_URL,
             timeout=self._limits.timeout_s,
             max_retries=0,
+            http_client=_http_client(),
         )
 
     def _azure(self) -> "AsyncOpenAI":
@@ -109,6 +120,7 @@ class OpenAiClient(LazyClient["AsyncOpenAI"]):
             api_version=self._options.api_version,
             timeout=self._limits.timeout_s,
             max_retries=0,
+            http_client=_http_client(),
         )
 
     @asynccontextmanager

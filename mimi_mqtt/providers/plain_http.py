@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.base import Limits
+from mimi_mqtt.providers.certificates import shared
 from mimi_mqtt.providers.client import LazyClient
 from mimi_mqtt.providers.http_status import readable, status_error
 
@@ -47,7 +48,8 @@ def http_client(limits: Limits) -> httpx.AsyncClient:
     """A client that keeps its connections: between two requests lies what somebody says, and by itself httpx
     hangs up after 5 s. Blocks while the certificates are read."""
     kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
-    return httpx.AsyncClient(timeout=limits.timeout_s, limits=kept)
+    trusted = shared(httpx.create_ssl_context)
+    return httpx.AsyncClient(timeout=limits.timeout_s, limits=kept, verify=trusted)
 
 
 class HttpClient(LazyClient[httpx.AsyncClient]):

@@ -31,6 +31,7 @@ from mimi_mqtt.providers.base import (
     Usage,
     load_package,
 )
+from mimi_mqtt.providers.certificates import shared
 from mimi_mqtt.providers.client import ClientProvider, LazyClient
 from mimi_mqtt.providers.http_status import readable, status_error
 from mimi_mqtt.providers.llm.remembered import Remembered
@@ -111,7 +112,8 @@ class _Client(LazyClient["AsyncAnthropic"]):
     def _make(self) -> "AsyncAnthropic":
         demand(self._name, self._options)
         load_package("anthropic", self._name, "anthropic")
-        from anthropic import AsyncAnthropic
+        import httpx2
+        from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 
         key = self._options.api_key
         client = AsyncAnthropic(
@@ -119,6 +121,7 @@ class _Client(LazyClient["AsyncAnthropic"]):
             base_url=self._options.base_url,
             timeout=self._limits.timeout_s,
             max_retries=0,
+            http_client=DefaultAsyncHttpxClient(verify=shared(httpx2.create_ssl_context)),
         )
         _ = client.messages  # imported when first touched
         return client

@@ -33,7 +33,7 @@ from tests.integration.providers.vendors import VENDORS
 from tests.servers.edge_server import heard_tones
 from tests.servers.vendor import Call, Cut, FakeVendor, Nonsense, Silence, Status
 
-IMPATIENT_S = 0.2
+IMPATIENT_S = 0.1
 QUESTION = (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
 TOOLS = (
     ToolSpec("light", "Switches a light", {"type": "object", "properties": {"on": {"type": "boolean"}}}),
