@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Counter
 
@@ -263,18 +263,16 @@ class _Members(Generic[P]):
             logger.warning("%s: resting for %.0f s after %s", self._role, rest_s, error)
 
 
-class SttChain(SpeechToText):
-    """Speech to text by the first of `members` that works; those that know the language are preferred."""
+class _All(Protocol):
+    async def start(self) -> None: ...
+    async def aclose(self) -> None: ...
+    async def check(self) -> str: ...
 
-    def __init__(
-        self, members: Sequence[SpeechToText], breaker: Breaker | None = None, hedge_s: float = 0.0
-    ) -> None:
-        self._members = _Members(members, breaker, hedge_s)
-        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.acts = any(member.acts for member in members)
-        first = members[0].capabilities
-        languages = _union([member.capabilities.languages for member in members])
-        self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
+
+class _Chain(Provider):
+    """What all chains do alike; to be named before the role among the bases."""
+
+    _members: _All
 
     async def start(self) -> None:
         """Starts all. Raises ProviderNotConfigured when none starts."""
@@ -287,6 +285,22 @@ class SttChain(SpeechToText):
     async def check(self) -> str:
         """Asks each."""
         return await self._members.check()
+
+
+class SttChain(_Chain, SpeechToText):
+    """Speech to text by the first of `members` that works; those that know the language are preferred."""
+
+    _members: _Members[SpeechToText]
+
+    def __init__(
+        self, members: Sequence[SpeechToText], breaker: Breaker | None = None, hedge_s: float = 0.0
+    ) -> None:
+        self._members = _Members(members, breaker, hedge_s)
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.acts = any(member.acts for member in members)
+        first = members[0].capabilities
+        languages = _union([member.capabilities.languages for member in members])
+        self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
 
     def listen(
         self, recording: Recording, language: str | None, certain: bool = True
@@ -310,8 +324,10 @@ class SttChain(SpeechToText):
                 yield transcript
 
 
-class LlmChain(LanguageModel):
+class LlmChain(_Chain, LanguageModel):
     """The first of `members` that begins to answer."""
+
+    _members: _Members[LanguageModel]
 
     def __init__(
         self, members: Sequence[LanguageModel], breaker: Breaker | None = None, hedge_s: float = 0.0
@@ -319,18 +335,6 @@ class LlmChain(LanguageModel):
         self._members = _Members(members, breaker, hedge_s)
         super().__init__(self._members.name, ProviderOptions(), members[0].limits)
         self.acts = any(member.acts for member in members)
-
-    async def start(self) -> None:
-        """Starts all. Raises ProviderNotConfigured when none starts."""
-        await self._members.start()
-
-    async def aclose(self) -> None:
-        """Closes all."""
-        await self._members.aclose()
-
-    async def check(self) -> str:
-        """Asks each."""
-        return await self._members.check()
 
     async def chat(
         self,
@@ -355,8 +359,10 @@ class LlmChain(LanguageModel):
         return self.chat(messages, tools, options)
 
 
-class TtsChain(TextToSpeech):
+class TtsChain(_Chain, TextToSpeech):
     """The first of `members` that begins to speak; those that know the language are preferred."""
+
+    _members: _Members[TextToSpeech]
 
     def __init__(
         self, members: Sequence[TextToSpeech], breaker: Breaker | None = None, hedge_s: float = 0.0
@@ -367,18 +373,6 @@ class TtsChain(TextToSpeech):
         self.acts = any(member.acts for member in members)
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = TtsCapabilities(members[0].capabilities.streaming, languages)
-
-    async def start(self) -> None:
-        """Starts all. Raises ProviderNotConfigured when none starts."""
-        await self._members.start()
-
-    async def aclose(self) -> None:
-        """Closes all."""
-        await self._members.aclose()
-
-    async def check(self) -> str:
-        """Asks each."""
-        return await self._members.check()
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of one sentence; when a voice is lost in the middle of it, the next one says the rest.
