@@ -233,11 +233,12 @@ class VoiceSettings(Section):
     preroll_ms: int = Field(300, ge=0, le=2000)
     """Audio before the detected beginning that is kept, in ms."""
 
-    endpointing: Literal["adaptive", "fixed", "transcript", "vendor"] = "adaptive"
-    """What ends an utterance in auto and realtime mode: adaptive follows the speaker's own pauses, fixed is
-    always end_silence_ms, transcript waits longer after an unfinished clause and less after a complete one
-    (needs speech to text with interim results, or eager turns), vendor believes the speech-to-text provider
-    where it judges (deepgram), else it is adaptive."""
+    endpointing: Literal["auto", "adaptive", "fixed", "transcript", "vendor"] = "auto"
+    """What ends an utterance in auto and realtime mode: auto weighs the words, as far as they are known in
+    time, against the speaker's own pauses; adaptive follows the speaker's own pauses, fixed is always
+    end_silence_ms, transcript waits longer after an unfinished clause and less after a complete one (needs
+    speech to text with interim results, or eager turns), vendor believes the speech-to-text provider where it
+    judges (deepgram), else it is adaptive."""
 
     end_silence_ms: int = Field(700, ge=200, le=5000)
     """Silence that ends an utterance in auto and realtime mode, in ms; adapts between half and one and a half

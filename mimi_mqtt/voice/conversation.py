@@ -102,7 +102,7 @@ class Conversation:
         )
         self._engine = choose_engine(self._around)
         self._carried: Listening | None = None
-        self._uplink = Uplink(services.hearing, uplink, voice.jitter_ms, self._heard)
+        self._uplink = Uplink(services.hearing, uplink, voice.jitter_ms, self._heard, device.id)
 
     @property
     def state(self) -> TurnState:

@@ -86,7 +86,7 @@ class Listening:
     def spoken(self) -> Spoken:
         """What is known of the words so far."""
         spoken = self.utterance.spoken if self.utterance is not None else Spoken()
-        return spoken if spoken.text or not self.guessed else replace(spoken, text=self.guessed)
+        return spoken if spoken.text or not self.guessed else replace(spoken, text=self.guessed, whole=True)
 
     def hear(self, frame: HeardFrame) -> None:
         """One frame, in order."""

@@ -52,8 +52,14 @@ class OpensEars(Protocol):
     def cancels_echo(self) -> bool:
         """Whether the echo of devices that want it is cancelled here."""
 
-    def open(self, uplink: AudioFormat, jitter_ms: int, on_frame: Callable[[HeardFrame], None]) -> Hears:
-        """An ear whose frames are handed to `on_frame`, in order, on the loop."""
+    def open(
+        self,
+        uplink: AudioFormat,
+        jitter_ms: int,
+        on_frame: Callable[[HeardFrame], None],
+        device_id: str = "",
+    ) -> Hears:
+        """An ear whose frames are handed to `on_frame`, in order, on the loop; `device_id` is whose it is."""
 
 
 class Tools(Protocol):

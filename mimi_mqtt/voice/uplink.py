@@ -24,9 +24,10 @@ class Uplink:
         audio: AudioFormat,
         jitter_ms: int,
         on_frame: Callable[[HeardFrame], None],
+        device_id: str = "",
     ) -> None:
         self._cancels_echo = hearing.cancels_echo
-        self._ear = hearing.open(audio, jitter_ms, on_frame)
+        self._ear = hearing.open(audio, jitter_ms, on_frame, device_id)
         self._early = EarlyAudio()
         self.frame_ms = audio.frame_ms
         """The length of a frame, in ms."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.echo_canceller import EchoCanceller
+from mimi_mqtt.audio.echo_path import EchoPath
 from mimi_mqtt.audio.opus import OpusDecoder
 from mimi_mqtt.errors import AudioError
 
@@ -33,10 +34,21 @@ class PlayedPacket(NamedTuple):
     timestamp: int
 
 
+class DecodedFrame(NamedTuple):
+    """A frame to detect speech in, and the same to understand it: one, unless there is an echo to take out
+    (`audio.echo_canceller.Cleaned`). `lost`: there was no packet, or (`broken`) no good one."""
+
+    quiet: Pcm
+    whole: Pcm
+    sure: bool
+    lost: bool
+    broken: bool
+
+
 class UplinkDecoder:
     """One ear's codec and echo state; touched by one audio thread at a time."""
 
-    __slots__ = ("_canceller", "_frame_samples", "_opus", "_played", "_run", "_timestamp")
+    __slots__ = ("_canceller", "_frame_samples", "_opus", "_played", "_run", "_timestamp", "room")
 
     def __init__(self, frame_ms: int) -> None:
         self._opus = OpusDecoder(HEARING_RATE)
@@ -45,6 +57,8 @@ class UplinkDecoder:
         self._timestamp = 0
         self._canceller: EchoCanceller | None = None
         self._played: OpusDecoder | None = None
+        self.room: EchoPath | None = None
+        """Where the device stands, once its echo is to be cancelled."""
 
     def reset(self) -> None:
         """A new utterance: the codec forgets, what is known of the room stays."""
@@ -55,21 +69,21 @@ class UplinkDecoder:
         """What the device was sent: from now on its echo is cancelled, as well as that can be done here."""
         try:
             if self._canceller is None or self._played is None:
-                self._canceller, self._played = EchoCanceller(), OpusDecoder(HEARING_RATE)
+                self._canceller, self._played = EchoCanceller(self.room), OpusDecoder(HEARING_RATE)
             for opus, timestamp in packets:
                 self._canceller.played(timestamp, self._played.decode(opus))
         except AudioError as error:
             _log.warning("echo is not cancelled: %s", error)
 
-    def decode(self, packet: UplinkPacket | None) -> tuple[Pcm, bool, bool]:
-        """The frame, whether it was lost, and whether it was lost because the packet is broken."""
+    def decode(self, packet: UplinkPacket | None) -> DecodedFrame:
+        """The frame; None: its packet never came."""
         pcm, lost, broken = self._decode(packet.opus if packet is not None else None)
         if self._canceller is not None:
             # While frames get lost the device goes on playing.
             timestamp = packet.timestamp if packet is not None else self._timestamp
             self._timestamp = timestamp
-            pcm = self._canceller.clean(pcm, timestamp)
-        return pcm, lost, broken
+            return DecodedFrame(*self._canceller.clean(pcm, timestamp), lost=lost, broken=broken)
+        return DecodedFrame(pcm, pcm, sure=True, lost=lost, broken=broken)
 
     def _decode(self, opus: bytes | None) -> tuple[Pcm, bool, bool]:
         broken = False

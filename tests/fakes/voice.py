@@ -217,7 +217,13 @@ class FakeHearing:
         self.ears: list[FakeEar] = []
         self.cancels_echo = cancels_echo
 
-    def open(self, uplink: AudioFormat, jitter_ms: int, on_frame: Callable[[HeardFrame], None]) -> FakeEar:
+    def open(
+        self,
+        uplink: AudioFormat,
+        jitter_ms: int,
+        on_frame: Callable[[HeardFrame], None],
+        device_id: str = "",
+    ) -> FakeEar:
         """A fake ear."""
         self.ears.append(FakeEar(uplink, on_frame))
         return self.ears[-1]

@@ -1,8 +1,9 @@
 """When an utterance begins and when it is over. Pure: heard frames and `now` in, events out.
 
 `endpointer` follows one utterance; how much silence ends it is a strategy of its own file: `fixed`,
-`adaptive` (this speaker's own pauses), `transcript` (what the words promise) or `vendor` (the recogniser's
-own judgement). Imports `audio` and `config`; `voice` and the bench import it.
+`adaptive` (this speaker's own pauses), `transcript` (what the words promise), `vendor` (the recogniser's own
+judgement) or `likelihood` (pauses and words, weighed). Imports `audio` and `config`; `voice` and the bench
+import it.
 """
 
 from collections.abc import Callable
@@ -19,12 +20,14 @@ from mimi_mqtt.voice.endpointing.endpointer import SpeechWent as SpeechWent
 from mimi_mqtt.voice.endpointing.endpointer import SpeechWentOn as SpeechWentOn
 from mimi_mqtt.voice.endpointing.endpointer import UtteranceEnded as UtteranceEnded
 from mimi_mqtt.voice.endpointing.fixed import FixedSilence
+from mimi_mqtt.voice.endpointing.likelihood import LikelyEnd
 from mimi_mqtt.voice.endpointing.strategy import Endpointing as Endpointing
 from mimi_mqtt.voice.endpointing.strategy import Spoken as Spoken
 from mimi_mqtt.voice.endpointing.transcript import TranscriptSilence
 from mimi_mqtt.voice.endpointing.vendor import VendorEndpoint
 
 _STRATEGIES: dict[str, Callable[[VoiceSettings, Callable[[], str]], Endpointing]] = {
+    "auto": lambda voice, language: LikelyEnd(voice.end_silence_ms, language),
     "fixed": lambda voice, language: FixedSilence(voice.end_silence_ms),
     "adaptive": lambda voice, language: AdaptiveSilence(Pauses(voice.end_silence_ms)),
     "transcript": lambda voice, language: TranscriptSilence(Pauses(voice.end_silence_ms), language),

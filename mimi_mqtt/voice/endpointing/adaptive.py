@@ -56,6 +56,9 @@ class AdaptiveSilence:
         """Learns from it."""
         self._pauses.add(pause_ms)
 
-    def end_silence_ms(self, spoken: Spoken) -> float:
+    def ended(self) -> None:
+        """Changes nothing."""
+
+    def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
         """This speaker's silence, whatever was said."""
         return self._pauses.end_silence_ms

@@ -1,8 +1,9 @@
 """Whether the words so far sound like a whole utterance, in ten languages. Pure.
 
 Recognisers often give interim text without punctuation, so the last words decide. A rule is a few words after
-which nobody stops (articles, conjunctions, prepositions), words with which questions begin, and endings that
-make a sentence a question. A text that no rule knows is neither finished nor unfinished.
+which nobody stops (articles, conjunctions, prepositions), words with which questions begin, endings that make
+a sentence a question, and the few phrases that people say to an assistant and nothing after them. A text that
+no rule knows is neither finished nor unfinished.
 """
 
 import re
@@ -22,16 +23,20 @@ class Clause(Enum):
     """It could be over."""
     QUESTION = "question"
     """A whole question."""
+    FINAL = "final"
+    """A phrase of its own, after which nothing comes: stop, thank you, what time is it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """`dangling`: words nobody stops after. `asking`: words that begin a question. `least`: words a complete
-    utterance has at least. In languages written without spaces they are endings, beginnings and
-    characters."""
+    """`dangling`: words nobody stops after. `asking`: words that begin a question. `alone`: whole utterances
+    (written without spaces where `spaced` is not).
+    `least`: words a complete utterance has at least. In languages written without spaces they are endings,
+    beginnings and characters."""
 
     dangling: frozenset[str]
     asking: frozenset[str]
+    alone: frozenset[str]
     asks_at_end: frozenset[str] = frozenset()
     ends: frozenset[str] = frozenset()
     least: int = 3
@@ -40,6 +45,10 @@ class _Rules:
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+def _phrases(text: str) -> frozenset[str]:
+    return frozenset(" ".join(phrase.split()) for phrase in text.split(","))
 
 
 _RULES: Final = {
@@ -56,6 +65,11 @@ _RULES: Final = {
                 what what's who who's whose when when's where where's why how how's which is are was
                 were do does did can could will would should have has may shall isn't aren't don't
             """),
+        _phrases("""
+                yes please, no thanks, no thank you, okay, stop, stop it, please stop, cancel, never
+                mind, thanks, thank you, thank you very much, good night, goodbye, that's all, that is all,
+                what time is it, what's the time, what day is it, who are you, how are you
+            """),
     ),
     "vi": _Rules(
         _words("""
@@ -63,6 +77,9 @@ _RULES: Final = {
                 cái con rất đang sẽ đã sắp muốn cần phải hãy giúp bằng theo để do bởi ừm à ờ lúc vào
             """),
         _words("ai tại vì sao bao làm mấy có"),
+        _phrases("""
+                dừng lại, thôi, cảm ơn, tạm biệt, chúc ngủ ngon, mấy giờ rồi, bây giờ là mấy giờ
+            """),
         _words("không gì đâu nào sao chưa à hả nhỉ ai mấy nhiêu thế vậy giờ"),
     ),
     "ru": _Rules(
@@ -74,6 +91,10 @@ _RULES: Final = {
         _words("""
                 что кто где когда почему зачем как какой какая какое какие сколько куда откуда чей можно
                 можешь
+            """),
+        _phrases("""
+                стоп, хватит, отмена, спасибо, большое спасибо, спокойной ночи, пока, это всё,
+                который час, который сейчас час, сколько времени, кто ты, как дела
             """),
         _words("ли"),
     ),
@@ -87,6 +108,10 @@ _RULES: Final = {
                 qué quién dónde cuándo cuánto cuánta cuántos cuántas cómo cuál por puedes es está hay
                 tienes sabes
             """),
+        _phrases("""
+                para ya, basta, cancela, gracias, muchas gracias, buenas noches, adiós, eso es todo,
+                qué hora es, quién eres, cómo estás
+            """),
     ),
     "fr": _Rules(
         _words("""
@@ -95,6 +120,10 @@ _RULES: Final = {
                 est sont je tu il veux peux euh plus ne me te se
             """),
         _words("quel quelle quels quelles qui où quand pourquoi comment combien est-ce que quoi peux-tu"),
+        _phrases("""
+                stop, arrête, annule, merci, merci beaucoup, bonne nuit, au revoir, c'est tout,
+                quelle heure est-il, il est quelle heure, qui es-tu, ça va
+            """),
     ),
     "de": _Rules(
         _words("""
@@ -107,6 +136,10 @@ _RULES: Final = {
                 was wer wie wo wann warum weshalb wieso wieviel welche welcher welches wohin woher ist
                 kannst gibt hast können haben sind wird
             """),
+        _phrases("""
+                ja bitte, nein danke, stopp, halt, abbrechen, danke, danke schön, vielen dank, gute
+                nacht, tschüss, das ist alles, das reicht, wie spät ist es, wer bist du, wie geht's
+            """),
     ),
     "pt": _Rules(
         _words("""
@@ -115,6 +148,10 @@ _RULES: Final = {
                 preciso eh então como me te eu
             """),
         _words("qual quais quem onde quando quanto quantos como por o que pode é está tem você"),
+        _phrases("""
+                pare, chega, cancele, obrigado, obrigada, muito obrigado, boa noite, tchau, é só
+                isso, que horas são, quem é você, tudo bem
+            """),
     ),
     "zh": _Rules(
         _words("""
@@ -122,6 +159,10 @@ _RULES: Final = {
                 那个 这 那 很 就 还 然后 嗯 呃 关于
             """),
         _words("什么 谁 哪 怎么 为什么 几 多少 能不能 可不可以 是不是"),
+        _phrases("""
+                好的, 不用, 不要, 停, 停止, 取消, 谢谢, 晚安, 再见, 现在几点,
+                几点了, 现在几点了, 你是谁, 你好
+            """),
         _words("吗 呢 吧 什么 谁 哪里 哪儿 怎么样 多少 几点 几度 怎么办 没有 不"),
         _words("了 吧 啊 好 谢谢"),
         least=4,
@@ -133,6 +174,10 @@ _RULES: Final = {
                 あの その まで
             """),
         _words("なぜ どうして"),
+        _phrases("""
+                止めて, ストップ, キャンセル, ありがとう, ありがとうございます, おやすみ, おやすみなさい,
+                今何時, 今何時ですか, さようなら
+            """),
         _words("か かな ですか ますか の？ 何 いつ どこ 誰"),
         _words("です ます ました ません ください して下さい 教えて つけて 消して だ よ ね"),
         least=4,
@@ -144,6 +189,9 @@ _RULES: Final = {
                 어 고 면 서 까지
             """),
         _words("뭐 누가 언제 어디 왜 어떻게 몇 얼마"),
+        _phrases("""
+                그만, 멈춰, 취소, 고마워, 고맙습니다, 감사합니다, 잘자, 지금몇시야, 몇시야, 안녕
+            """),
         _words("까 니 나요 까요 어때 뭐야 언제야 어디야 얼마야"),
         _words("요 다 줘 해 세요 주세요"),
         least=4,
@@ -168,6 +216,8 @@ def clause(text: str, language: str) -> Clause:
     words = _WORD.findall(said)
     if rules is None or not words:
         return _by_mark(said)
+    if (" " if rules.spaced else "").join(words) in rules.alone:
+        return Clause.FINAL
     return _spaced(said, words, rules) if rules.spaced else _unspaced(said, rules)
 
 

@@ -188,7 +188,7 @@ class Endpointer:
                 events.append(SpeechWentOn())
         else:
             self._quiet_ms += duration_ms
-            if self._quiet_ms >= self._strategy.end_silence_ms(self._spoken()):
+            if self._quiet_ms >= self._strategy.end_silence_ms(self._spoken(), self._quiet_ms):
                 events.append(self._end(End.SILENCE, self._quiet_ms))
                 return events
             if not self._paused and 0 < self._settings.eager_silence_ms <= self._quiet_ms:
@@ -208,4 +208,5 @@ class Endpointer:
 
     def _end(self, reason: End, silence_ms: float) -> UtteranceEnded:
         self.ended = True
+        self._strategy.ended()
         return UtteranceEnded(reason, silence_ms)

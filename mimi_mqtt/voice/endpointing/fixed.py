@@ -12,6 +12,9 @@ class FixedSilence:
     def paused(self, pause_ms: float) -> None:
         """Changes nothing."""
 
-    def end_silence_ms(self, spoken: Spoken) -> float:
+    def ended(self) -> None:
+        """Changes nothing."""
+
+    def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
         """The configured silence, whatever was said."""
         return self._end_silence_ms

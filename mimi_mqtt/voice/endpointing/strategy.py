@@ -6,11 +6,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What is known of the words so far: `text` may lag behind the speech or be empty; `endpoint` says that
-    the recogniser itself takes the utterance for over."""
+    """What is known of the words so far: `text` may lag behind the speech or be empty, unless it is the
+    `whole` of what was said up to this silence; `endpoint` says that the recogniser itself takes the
+    utterance for over."""
 
     text: str = ""
     endpoint: bool = False
+    whole: bool = False
 
 
 class Endpointing(Protocol):
@@ -19,5 +21,8 @@ class Endpointing(Protocol):
     def paused(self, pause_ms: float) -> None:
         """The speaker was silent for so long within an utterance, and went on."""
 
-    def end_silence_ms(self, spoken: Spoken) -> float:
-        """The silence that ends an utterance of which `spoken` is known."""
+    def ended(self) -> None:
+        """An utterance is over."""
+
+    def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
+        """The silence that ends an utterance of which `spoken` is known after `silence_ms` of it."""

@@ -8,7 +8,7 @@ from mimi_mqtt.voice.endpointing.clauses import Clause, clause
 from mimi_mqtt.voice.endpointing.strategy import Spoken
 
 # Parts of the speaker's own silence; an unfinished clause gets the longest silence there is.
-_PATIENCE: Final = {Clause.QUESTION: 0.5, Clause.COMPLETE: 0.9, Clause.OPEN: 1.0}
+_PATIENCE: Final = {Clause.FINAL: 0.3, Clause.QUESTION: 0.5, Clause.COMPLETE: 0.9, Clause.OPEN: 1.0}
 _LEAST_MS: Final = 240.0
 """Less would end utterances at a stop consonant or a lost packet."""
 
@@ -24,7 +24,10 @@ class TranscriptSilence:
         """Learns from it."""
         self._pauses.add(pause_ms)
 
-    def end_silence_ms(self, spoken: Spoken) -> float:
+    def ended(self) -> None:
+        """Changes nothing."""
+
+    def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
         """The speaker's silence, times the patience that the words call for."""
         said = clause(spoken.text, self._language())
         if said is Clause.UNFINISHED:

@@ -19,6 +19,9 @@ class VendorEndpoint:
         """Learns from it, for the recognisers that don't judge."""
         self._pauses.add(pause_ms)
 
-    def end_silence_ms(self, spoken: Spoken) -> float:
+    def ended(self) -> None:
+        """Changes nothing."""
+
+    def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
         """Next to nothing once the recogniser has judged."""
         return _AGREED_MS if spoken.endpoint else self._pauses.end_silence_ms

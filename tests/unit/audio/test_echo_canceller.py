@@ -37,7 +37,7 @@ def converse(played: Pcm, heard: Pcm) -> Pcm:
             canceller.played((sent + 1) * FRAME_MS, played[sent * FRAME : (sent + 1) * FRAME])
             sent += 1
         frame = heard[number * FRAME : (number + 1) * FRAME]
-        cleaned.append(canceller.clean(frame, (number + 1) * FRAME_MS))
+        cleaned.append(canceller.clean(frame, (number + 1) * FRAME_MS).quiet)
     return np.concatenate(cleaned)
 
 
@@ -67,7 +67,10 @@ def test_what_was_never_played_is_left_as_it_is() -> None:
     canceller = EchoCanceller()
     speaker = speech_like(2, 2)
     cleaned = np.concatenate(
-        [canceller.clean(speaker[at : at + FRAME], 0) for at in range(0, len(speaker) - FRAME + 1, FRAME)]
+        [
+            canceller.clean(speaker[at : at + FRAME], 0).quiet
+            for at in range(0, len(speaker) - FRAME + 1, FRAME)
+        ]
     )
     assert abs(power_db(cleaned[RATE:]) - power_db(speaker[RATE : len(cleaned)])) < 3
 
@@ -78,4 +81,48 @@ def test_any_timestamp_is_taken(timestamp: int) -> None:
     canceller.played(60, np.ones(FRAME, np.int16))
     canceller.played(30, np.ones(FRAME, np.int16))  # never goes back
     canceller.played(60_000, np.ones(FRAME, np.int16))
-    assert len(canceller.clean(np.zeros(FRAME, np.int16), timestamp)) == FRAME
+    assert len(canceller.clean(np.zeros(FRAME, np.int16), timestamp).whole) == FRAME
+
+
+def double_talk(labels: dict[int, int]) -> tuple[Pcm, Pcm]:
+    """What a speaker says over ten seconds of echo, from the eighth on, and what comes through of it whole;
+    `labels` are those that are not what was playing, by frame."""
+    played, speaker = speech_like(10, 1), speech_like(10, 2) // 2
+    speaker[: 8 * RATE] = 0
+    heard = room(played, 40) + speaker
+    canceller = EchoCanceller()
+    whole = []
+    for number in range(len(played) // FRAME):
+        frame = slice(number * FRAME, (number + 1) * FRAME)
+        canceller.played((number + 1) * FRAME_MS, played[frame])
+        label = labels.get(number, max(1, number) * FRAME_MS)
+        whole.append(canceller.clean(heard[frame], label).whole)
+    return speaker, np.concatenate(whole)
+
+
+@pytest.mark.parametrize("labels", [{}, {120: 119 * FRAME_MS - FRAME_MS, 140: 0}], ids=["right", "slipping"])
+def test_a_speaker_comes_through_whole_once_the_room_is_known(labels: dict[int, int]) -> None:
+    speaker, whole = double_talk(labels)
+    spoken = slice(9 * RATE, len(whole))
+    distortion = whole[spoken].astype(np.float64) - speaker[spoken]
+    assert 20 * np.log10(np.std(speaker[spoken]) / np.std(distortion)) > 10
+
+
+def test_an_echo_is_not_surely_gone_before_the_room_is_known() -> None:
+    played = speech_like(6, 1)
+    heard = room(played, 40)
+    canceller = EchoCanceller()
+    sure = [canceller.clean(heard[:FRAME], 0).sure]
+    for number in range(len(played) // FRAME):
+        frame = slice(number * FRAME, (number + 1) * FRAME)
+        canceller.played((number + 1) * FRAME_MS, played[frame])
+        sure.append(canceller.clean(heard[frame], max(1, number) * FRAME_MS).sure)
+    assert (sure[0], sure[2], sure[-1]) == (True, False, True)
+
+
+def test_frames_of_ten_ms_are_cleaned_too() -> None:
+    canceller = EchoCanceller()
+    canceller.played(60, np.ones(FRAME, np.int16))
+    cleaned = canceller.clean(np.zeros(RATE // 100, np.int16), 60)
+    assert len(cleaned.quiet) == len(cleaned.whole) == RATE // 100
+    assert not cleaned.sure

@@ -25,7 +25,7 @@ from tests.fakes.voice import (
 
 pytestmark = pytest.mark.virtual_time
 
-EAGER = VoiceSettings(eager_silence_ms=240)
+EAGER = VoiceSettings(eager_silence_ms=240, endpointing="fixed")
 
 
 class WholeStt(ScriptedStt):

@@ -316,3 +316,29 @@ async def echoed(hearing: Hearing, *, timestamps: bool) -> float:
 async def test_a_device_that_names_what_it_plays_is_heard_without_its_echo(hearing: Hearing) -> None:
     assert hearing.cancels_echo
     assert await echoed(hearing, timestamps=True) < await echoed(hearing, timestamps=False) / 5
+
+
+async def test_what_was_learnt_of_a_room_is_there_for_the_next_session(
+    hearing: Hearing, vad: CountingVad
+) -> None:
+    listener = Listener()
+    ear = hearing.open(UPLINK, 0, listener, "kitchen")
+    opus = packets(2)
+    ear.push(opus[0], 1, 0.0, 60)
+    await listener.get(1)
+    ear.close()
+    room = hearing.rooms.take("kitchen")
+    hearing.rooms.keep("kitchen", room)
+    vad.gate.clear()
+    vad.entered.clear()
+    second = hearing.open(UPLINK, 0, listener, "kitchen")
+    second.push(opus[1], 1, 0.0, 60)
+    await asyncio.to_thread(vad.entered.wait, 20)
+    second.close()
+    in_use = hearing.rooms.take("kitchen")
+    assert in_use is not room  # a thread still works with it
+    vad.gate.set()
+    third = hearing.open(UPLINK, 0, listener)
+    third.push(opus[0], 1, 0.0)
+    await listener.get(2)
+    assert hearing.rooms.take("kitchen") is room

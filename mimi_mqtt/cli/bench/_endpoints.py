@@ -1,0 +1,150 @@
+"""How soon the end of an utterance is found, and how often too soon; part of `bench turns`."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import sqrt
+from typing import Final
+
+import numpy as np
+
+from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, Speaker, Utterance
+from mimi_mqtt.cli.bench._recognisers import Asked, Deaf, Recogniser, Streaming
+from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.voice.endpointing import (
+    End,
+    Endpointer,
+    Endpointing,
+    EndpointSettings,
+    SpeechPaused,
+    SpeechWentOn,
+    UtteranceEnded,
+)
+
+_CONFIDENCE: Final = 1.96  # standard errors, for 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Times in ms after the true end of speech; None: never. `eager` is the pause the last guess began at."""
+
+    decided: float | None
+    eager: float | None
+    guesses: int
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the speaker had not finished."""
+        return self.decided is not None and self.decided < 0
+
+
+def recogniser(kind: str, lag_s: float, answer_s: float) -> Callable[[int, Utterance], Recogniser]:
+    """Makes the recogniser of an utterance, given its number."""
+
+    def make(number: int, utterance: Utterance) -> Recogniser:
+        random = np.random.default_rng((number, 1))
+        if kind == "streaming":
+            return Streaming(utterance, lag_s, random)
+        return Asked(utterance, answer_s, random) if kind == "asked" else Deaf()
+
+    return make
+
+
+def replay(
+    voice: VoiceSettings,
+    strategy: Callable[[Callable[[], str]], Endpointing],
+    make: Callable[[int, Utterance], Recogniser],
+    speakers: Sequence[Speaker],
+    utterances: Sequence[Utterance],
+    heard: Sequence[Sequence[float]],
+) -> list[Result]:
+    """What one strategy, one instance a speaker, makes of the corpus."""
+    strategies = [strategy(partial(str, speaker.language)) for speaker in speakers]
+    settings = EndpointSettings(
+        speech_threshold=voice.speech_threshold,
+        min_speech_ms=voice.min_speech_ms,
+        preroll_ms=voice.preroll_ms,
+        eager_silence_ms=voice.eager_silence_ms,
+    )
+    return [
+        _one(settings, strategies[utterance.speaker], make(number, utterance), utterance, probabilities)
+        for number, (utterance, probabilities) in enumerate(zip(utterances, heard, strict=True))
+    ]
+
+
+def _one(
+    settings: EndpointSettings,
+    strategy: Endpointing,
+    words: Recogniser,
+    utterance: Utterance,
+    probabilities: Sequence[float],
+) -> Result:
+    now = 0.0
+    endpointer = Endpointer(settings, strategy, 0.0, lambda: words.spoken(now))
+    eager = None
+    guesses = 0
+    for number, probability in enumerate(probabilities):
+        now = (number + 1) * FRAME_MS / 1000
+        pcm = utterance.pcm[number * FRAME : (number + 1) * FRAME]
+        after_ms = (now - utterance.speech_end_s) * 1000
+        for event in endpointer.frame(pcm, FRAME_MS, probability, now):
+            if isinstance(event, SpeechPaused):
+                eager = after_ms
+                guesses += 1
+                words.paused(now)
+            elif isinstance(event, SpeechWentOn):
+                eager = None
+                words.went_on()
+            elif isinstance(event, UtteranceEnded) and event.reason is End.SILENCE:
+                return Result(after_ms, eager, guesses)
+    return Result(None, eager, guesses)
+
+
+def _saving(result: Result, answer_ms: float) -> float:
+    """How much of `answer_ms` was over when the utterance was, in ms."""
+    if result.eager is None or result.decided is None:
+        return 0.0
+    return min(result.decided - result.eager, answer_ms)
+
+
+def judge(results: Sequence[Result], answer_ms: float) -> Mapping[str, float | None]:
+    """The figures of one strategy. Medians are of utterances that were not cut off."""
+    right = [result for result in results if result.decided is not None and not result.cut_off]
+    late = [result.decided or 0.0 for result in right]
+    savings = [_saving(result, answer_ms) for result in right]
+    felt = [decided - saved for decided, saved in zip(late, savings, strict=True)]
+    cut = sum(result.cut_off for result in results)
+    low, high = share(cut, len(results))
+    return {
+        "decision_ms_p50": median(late),
+        "decision_ms_p95": percentile(late, 95),
+        "cut_off_percent": round(100 * cut / len(results), 1),
+        "cut_off_percent_from": low,
+        "cut_off_percent_to": high,
+        "never_percent": round(100 * sum(r.decided is None for r in results) / len(results), 1),
+        "eager_saves_ms_p50": median(savings),
+        "felt_ms_p50": median(felt),
+        "felt_ms_p95": percentile(felt, 95),
+        "guesses_per_utterance": round(sum(r.guesses for r in results) / len(results), 2),
+    }
+
+
+def median(values: Sequence[float]) -> int | None:
+    """Rounded; None of nothing."""
+    return round(statistics.median(values)) if values else None
+
+
+def percentile(values: Sequence[float], percent: int) -> int | None:
+    """Rounded; None of nothing."""
+    return round(sorted(values)[(len(values) - 1) * percent // 100]) if values else None
+
+
+def share(found: int, of: int) -> tuple[float, float]:
+    """Between which percentages the true share is with 95 % confidence (Wilson's interval)."""
+    if not of:
+        return 0.0, 100.0
+    part, square = found / of, _CONFIDENCE**2
+    middle = (part + square / (2 * of)) / (1 + square / of)
+    width = _CONFIDENCE * sqrt(part * (1 - part) / of + square / (4 * of**2)) / (1 + square / of)
+    return round(100 * max(0.0, middle - width), 1), round(100 * min(1.0, middle + width), 1)
