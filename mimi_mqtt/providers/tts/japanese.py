@@ -18,19 +18,54 @@ _USUAL: Final[Mapping[str, str]] = {
     "私": "ワタシ",
     "日本": "ニホン",
     "明日": "アシタ",
-    "何時": "ナンジ",
     "何": "ナニ",
+    "他": "ホカ",
+    "良い": "イイ",
     "こんにちは": "コンニチワ",
     "こんばんは": "コンバンワ",
-    "他": "ホカ",
+}
+"""Words that are said otherwise than the dictionary has it, which prefers official speech."""
+
+_TAKEN_APART: Final[Mapping[str, str]] = {
     "母さん": "カアサン",
     "父さん": "トウサン",
     "兄さん": "ニイサン",
     "姉さん": "ネエサン",
+    "一昨日": "オトトイ",
+    "明後日": "アサッテ",
+    "一度": "イチド",
+    **{
+        f"{day}曜": f"{said}ヨウ"
+        for day, said in zip(
+            "月火水木金土日", ("ゲツ", "カ", "スイ", "モク", "キン", "ド", "ニチ"), strict=True
+        )
+    },
+    "曜日": "ヨウビ",
+    "この間": "コノアイダ",
+    "何時間": "ナンジカン",
+    "何時": "ナンジ",
+    "何分": "ナンプン",
+    "何秒": "ナンビョウ",
+    "何年": "ナンネン",
+    "何月": "ナンガツ",
+    "何日": "ナンニチ",
+    "何曜日": "ナンヨウビ",
+    "何度": "ナンド",
+    "何回": "ナンカイ",
+    "何人": "ナンニン",
+    "何個": "ナンコ",
+    "何歳": "ナンサイ",
+    "何の": "ナンノ",
+    "何です": "ナンデス",
+    "何でしょう": "ナンデショウ",
+    "何でも": "ナンデモ",
+    "何と": "ナント",
 }
-"""What is said where the dictionary has the reading of official speech first."""
+"""Expressions whose parts the dictionary reads each by itself."""
 
-_FAMILY: Final = re.compile(r"[母父兄姉]さん")
+_EXPRESSION: Final = re.compile(
+    "[月火水木金土日]曜日|" + "|".join(sorted(_TAKEN_APART, key=len, reverse=True))
+)
 _ATTACHED: Final = frozenset({"助詞", "助動詞", "接尾辞", "補助記号"})
 """Parts of speech that are said together with the word before."""
 
@@ -56,8 +91,8 @@ class JapaneseReader:
             if KANJI.search(text):
                 raise
             return text
-        text = _FAMILY.sub(lambda match: _USUAL[match[0]], text)
-        return "".join(_words(tokenizer.tokenize(text))).strip()
+        text = _EXPRESSION.sub(_together, text)
+        return " ".join("".join(_words(tokenizer.tokenize(text))).split())
 
     def _loaded(self) -> Any:
         if self._tokenizer is None:
@@ -65,6 +100,13 @@ class JapaneseReader:
             package = load_package("sudachipy", self._provider, self._extra)
             self._tokenizer = package.Dictionary(dict="small").tokenizer()
         return self._tokenizer
+
+
+def _together(match: re.Match[str]) -> str:
+    expression = match[0]
+    if len(expression) == 3 and expression.endswith("曜日"):
+        return _TAKEN_APART.get(expression) or f"{_TAKEN_APART[expression[:2]]}ビ"
+    return _TAKEN_APART[expression]
 
 
 def _words(morphemes: Iterable[Any]) -> Iterable[str]:

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 LANGUAGES = ("en", "vi", "ru", "ja", "zh")
 
-# Japanese in kana with spaces: espeak-ng reads no kanji, and words run together are read badly.
 FIXED: Mapping[str, Mapping[str, str]] = {
     "greeting": {
         "en": "😊 Hello! What can I do for you?",
         "vi": "😊 Xin chào! Tôi có thể giúp gì cho bạn?",
         "ru": "😊 Здравствуйте! Чем я могу помочь?",
-        "ja": "😊 こんにちわ! なにを しましょうか?",
+        "ja": "😊 こんにちは！何をしましょうか？",
         "zh": "😊 你好！我能帮你做什么？",
     },
     "help": {
@@ -21,8 +20,8 @@ FIXED: Mapping[str, Mapping[str, str]] = {
         "hẹn giờ, âm lượng và độ sáng.",
         "ru": "😊 Без языковой модели я понимаю только английские команды: время, дата, счёт, таймеры, "
         "громкость и яркость.",
-        "ja": "😊 げんご モデル が ないので、えいご の めいれい だけ わかります。"
-        "じかん、ひづけ、けいさん、タイマー、おんりょう、あかるさ です。",
+        "ja": "😊 言語モデルがないので、英語の命令だけ分かります。"
+        "時間、日付、計算、タイマー、音量、明るさです。",
         "zh": "😊 没有语言模型时，我只听得懂英语命令：时间、日期、计算、定时器、音量和亮度。",
     },
     "unknown": {
@@ -30,35 +29,35 @@ FIXED: Mapping[str, Mapping[str, str]] = {
         "joke, or say help.",
         "vi": "🤷 Tôi không thể trả lời câu này khi chưa có mô hình ngôn ngữ.",
         "ru": "🤷 Без языковой модели я не могу на это ответить.",
-        "ja": "🤷 げんご モデル が ないので、こたえられません。",
+        "ja": "🤷 言語モデルがないので、答えられません。",
         "zh": "🤷 没有语言模型，我回答不了这个问题。",
     },
     "unknown again": {
         "en": "🤷 I don't know that either.",
         "vi": "🤷 Câu này tôi cũng không biết.",
         "ru": "🤷 Этого я тоже не знаю.",
-        "ja": "🤷 それも わかりません。",
+        "ja": "🤷 それも分かりません。",
         "zh": "🤷 这个我也不知道。",
     },
     "nothing": {
         "en": "😕 I didn't hear anything. Could you say that again?",
         "vi": "😕 Tôi không nghe thấy gì. Bạn nói lại được không?",
         "ru": "😕 Я ничего не услышал. Повторите, пожалуйста.",
-        "ja": "😕 きこえませんでした。もういちど おねがいします。",
+        "ja": "😕 聞こえませんでした。もう一度お願いします。",
         "zh": "😕 我没有听到。请再说一遍。",
     },
     "thanks": {
         "en": "😊 You're welcome!",
         "vi": "😊 Không có gì!",
         "ru": "😊 Пожалуйста!",
-        "ja": "😊 どういたしまして!",
+        "ja": "😊 どういたしまして！",
         "zh": "😊 不客气！",
     },
     "goodbye": {
         "en": "🙂 Goodbye! See you soon.",
         "vi": "🙂 Tạm biệt! Hẹn gặp lại.",
         "ru": "🙂 До свидания!",
-        "ja": "🙂 さようなら!",
+        "ja": "🙂 さようなら！",
         "zh": "🙂 再见！",
     },
 }

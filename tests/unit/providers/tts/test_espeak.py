@@ -230,11 +230,11 @@ async def test_decoration_is_not_read_out(voice: Espeak, text: str, same: str) -
     assert alike(await spoken(voice, text), await spoken(voice, same))
 
 
-async def test_markup_commands_have_no_effect(voice: Espeak) -> None:
+async def test_markup_commands_have_no_effect(voice: Espeak, read: list[tuple[str, str]]) -> None:
     pause = await spoken(voice, "<break time='20s'/> hi")
-    phonemes = await spoken(voice, "[[h@l'oU]]")
     assert ms(pause.size) < 6000
-    assert alike(phonemes, await spoken(voice, "h@l'oU"))
+    await spoken(voice, "[[h@l'oU]]")
+    assert read[-1] == ("gmw/en", "h@l'oU")
 
 
 async def test_a_long_text_is_spoken_piece_by_piece(voice: Espeak) -> None:
