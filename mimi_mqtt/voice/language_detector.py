@@ -6,6 +6,7 @@ Loading takes about 0.8 s and 80 MB, in a thread that holds up the loop by 15 ms
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from lzma import LZMAError
 from threading import Lock
 from typing import Any, Final
 
@@ -62,6 +63,6 @@ def _load() -> Any:
                 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
                 _model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-            except (ImportError, OSError, ValueError) as error:
+            except (ImportError, OSError, ValueError, LZMAError) as error:
                 _log.warning("languages can't be told by their words: %s", error)
         return _model

@@ -28,6 +28,7 @@ class OpenAiServer(VendorServer):
         self.words: Sequence[str] = ("hello", " world")
         self.language, self.code = "english", "en"
         """Of the words, as Whisper and as gpt-transcribe call it."""
+        self.refuses_verbose = False
         self.deltas: Sequence[Mapping[str, Any]] = ({"content": "good "}, {"content": "day"})
         self.usage: Mapping[str, int] | None = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
         self.raw_chunks: Sequence[Mapping[str, Any]] | None = None
@@ -77,6 +78,9 @@ class OpenAiServer(VendorServer):
         self.asked.append(asked)
         if response := self._wrong_key(asked) or await self.before_answer(OpenAiErrorBody):
             return response
+        if self.refuses_verbose and asked.fields.get("response_format") == "verbose_json":
+            error = {"message": "verbose_json is not supported", "type": "invalid_request_error"}
+            return JSONResponse({"error": error}, 400)
         text = "".join(self.words)
         if asked.fields.get("stream") != "true":
             told: dict[str, object] = {"text": text}

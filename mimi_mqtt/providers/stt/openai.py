@@ -13,6 +13,7 @@ from mimi_mqtt.providers.stt.pcm import wav_file
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+    from openai.types.audio import Transcription, TranscriptionDiarized, TranscriptionVerbose
 
 
 class OpenAiSttOptions(OpenAiOptions):
@@ -29,7 +30,7 @@ class OpenAiSttOptions(OpenAiOptions):
 
     stt_verbose: bool | None = None
     """Whether the server is asked for verbose_json, which says the language that was spoken. Empty: for
-    models with whisper in their name."""
+    models with whisper in their name, unless the server refuses it."""
 
 
 class OpenAiSpeechToText(OpenAiProvider, SpeechToText):
@@ -63,9 +64,27 @@ class OpenAiSpeechToText(OpenAiProvider, SpeechToText):
                         yield transcript
 
     async def _whole(self, client: "AsyncOpenAI", wav: bytes, hint: str) -> AsyncGenerator[Transcript, None]:
+        from openai import BadRequestError
+
+        try:
+            answer = await self._answer(client, wav, hint)
+        except BadRequestError:
+            if self._format == "json" or self._options.stt_verbose:
+                raise
+            self._format = "json"  # some servers with whisper models have nothing else
+            answer = await self._answer(client, wav, hint)
+        if isinstance(answer, str):
+            raise ProviderBadAnswer(self.name, "the answer is not JSON")
+        # Some servers tell it whatever the format, and the SDK keeps fields that it doesn't expect.
+        told = language_named(getattr(answer, "language", None))
+        yield Transcript(answer.text.strip(), final=True, language=hint or told)
+
+    async def _answer(
+        self, client: "AsyncOpenAI", wav: bytes, hint: str
+    ) -> "Transcription | TranscriptionVerbose | TranscriptionDiarized | str":
         from openai import omit
 
-        answer = await client.audio.transcriptions.create(
+        return await client.audio.transcriptions.create(
             file=("speech.wav", wav, "audio/wav"),
             model=self._options.stt_model,
             language=omit if self._many else hint or omit,
@@ -73,11 +92,6 @@ class OpenAiSpeechToText(OpenAiProvider, SpeechToText):
             prompt=self._options.stt_prompt or omit,
             response_format=self._format,
         )
-        if isinstance(answer, str):
-            raise ProviderBadAnswer(self.name, "the answer is not JSON")
-        # Some servers tell it whatever the format, and the SDK keeps fields that it doesn't expect.
-        told = language_named(getattr(answer, "language", None))
-        yield Transcript(answer.text.strip(), final=True, language=hint or told)
 
     async def _streamed(
         self, client: "AsyncOpenAI", wav: bytes, hint: str

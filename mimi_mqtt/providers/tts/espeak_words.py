@@ -100,6 +100,10 @@ def _time_ru(hour: int, minute: int) -> str:
     return f"{hours} {said}" if minute else hours
 
 
+def _year_zh(match: re.Match[str]) -> str:
+    return "".join("零一二三四五六七八九"[int(digit)] for digit in match[0])
+
+
 def _time_zh(hour: int, minute: int) -> str:
     hours = "两点" if hour == 2 else f"{hour}点"
     if minute == 0:
@@ -157,6 +161,13 @@ _DE_DATE: Final = re.compile(
 )
 
 
+_DE_TIME: Final = re.compile(r"(?<![\d.,])([01]?\d|2[0-4])\.([0-5]\d)\s*Uhr\b")
+
+
+def _time_de(match: re.Match[str]) -> str:
+    return f"{int(match[1])} Uhr {int(match[2]) or ''}".strip()
+
+
 def _date_de(match: re.Match[str]) -> str:
     word, preposition = _DE_ORDINALS[int(match[2])], match[1]
     return f"{preposition} {word}n " if preposition else f"{word} "
@@ -182,7 +193,7 @@ _WORDS: Final[Mapping[str, Words]] = {
             usd=_noun("Dollar"), eur=_noun("Euro"), gbp=_noun("Pfund"), jpy=_noun("Yen"), rub=_noun("Rubel"),
             krw=_noun("Won"), vnd=_noun("Dong"), brl=_noun("Real"),
         ),
-        more=((_DE_DATE, _date_de),),
+        more=((_DE_TIME, _time_de), (_DE_DATE, _date_de)),
     ),
     "es": Words(
         lambda hour, minute: f"{hour} y {minute}" if minute else f"{hour} en punto",
@@ -246,7 +257,10 @@ _WORDS: Final[Mapping[str, Words]] = {
             krw=_noun("韩元"), vnd=_noun("越南盾"), brl=_noun("雷亚尔"),
         ),
         fahrenheit_before="华氏", percent_before="百分之", cents=False, spaced=False,
-        more=((re.compile(r"(?<![\d.])2(?=[个個点點只隻位次天年本杯张張])"), lambda _: "两"),),
+        more=(
+            (re.compile(r"(?<!\d)[12]\d{3}(?=年)"), _year_zh),
+            (re.compile(r"(?<![\d.])2(?=[个個点點只隻位次天年本杯张張])"), lambda _: "两"),
+        ),
     ),
     "ko": Words(
         _time_ko, "마이너스", _noun("퍼센트"), _noun("도"), "", "",
@@ -297,7 +311,7 @@ def in_words(text: str, language: str) -> str:
         return f"{said} {cents[2]}" if cents and cents[2] != "00" else said
 
     text = _TIME.sub(time, text)
-    if primary(language) in ("fr", "pt"):
+    if primary(language) in ("fr", "pt", "vi"):
         text = _HOURS.sub(time, text)
     text = _PERCENT.sub(percent, _DEGREES.sub(degrees, text))
     text = _MONEY.sub(money, text)

@@ -126,6 +126,21 @@ async def test_a_server_that_has_no_verbose_answers_is_not_asked_for_them(server
     assert server.asked[0].fields["response_format"] == "json"
 
 
+async def test_a_server_that_refuses_verbose_answers_is_asked_without(server: OpenAiServer) -> None:
+    server.refuses_verbose = True
+    stt = registry.build("stt", settings(server, stt_model="whisper-1"), {})
+    for _ in range(2):
+        utterance = stt.open()
+        utterance.push(np.arange(100, dtype=np.int16))
+        assert (await utterance.finish()).text == "hello world"
+        await utterance.aclose()
+    await stt.aclose()
+    formats = [asked.fields["response_format"] for asked in server.asked]
+    assert formats == ["verbose_json", "json", "json"]
+    with pytest.raises(ProviderRefused, match="not supported"):
+        await heard_language(server, None, stt_model="whisper-1", stt_verbose=True)
+
+
 async def test_text_is_streamed_by_models_that_can(server: OpenAiServer) -> None:
     assert (await hear(server, stt_model="gpt-4o-transcribe"))["stream"] == "true"
     assert "stream" not in await hear(server, stt_model="whisper-1")

@@ -80,6 +80,10 @@ def test_temperatures_percentages_and_prices(language: str, cold: str, percent: 
         ("사과 3개, 20살, 2시간", "ko", "사과 세 개, 스무 살, 두 시간"),
         ("15시", "ko", "15 시"),
         ("it is -7", "en", "it is minus 7"),
+        ("lúc 14h30", "vi", "lúc 14 giờ 30 phút"),
+        ("um 14.30 Uhr", "de", "um 14 Uhr 30"),
+        ("um 8.00 Uhr", "de", "um 8 Uhr"),
+        ("2026年", "zh", "二零二六年"),
     ],
 )
 def test_what_each_language_says_in_its_own_way(text: str, language: str, said: str) -> None:
