@@ -220,11 +220,11 @@ class Conversation:
         """Lets the sentence being spoken end, for at most `within_s`; no new turn begins any more."""
         self._closed = True
         turn = self._turn
-        if turn is None or self._state is not TurnState.SPEAKING:
+        if turn is None or turn.task is None or self._state is not TurnState.SPEAKING:
             return
         if turn.reply is not None:
             turn.reply.winding_down = True
-        await asyncio.wait(set(self._tasks), timeout=within_s)
+        await asyncio.wait({turn.task}, timeout=within_s)
 
     async def aclose(self) -> None:
         """Ends the running turn and everything it started; safe to call twice."""

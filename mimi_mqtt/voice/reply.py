@@ -85,6 +85,9 @@ class Reply:
     def _done(self) -> bool:
         return self._full or self.winding_down
 
+    def break_off(self) -> None:
+        """It is over before its end: words that have come, and whose sound may have been heard, count."""
+
     def take_over(self, reply: "Reply") -> None:
         """Goes on where `reply`, of which nothing was heard, has got to: what its tools did is done."""
         self.rounds += reply.rounds

@@ -159,6 +159,8 @@ class RunningTurn:
         if reply is None:
             return
         complete = self.outcome == "answered" and reply.failure is None and not reply.winding_down
+        if not complete:
+            reply.break_off()
         heard = heard_part(reply.spoken, self.output.frames_played, frame_ms)
         self.said = reply.text.strip() if complete else heard
         self.exchange = dialogue.add(self.heard, reply.rounds, self.said, complete)

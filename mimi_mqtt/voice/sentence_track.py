@@ -61,8 +61,9 @@ class SentenceTrack:
 
     def end(self) -> None:
         """What is said after the sentences so far is too much: see `over`."""
-        part = self._open_part()
-        self._end = self._end or (part, part.weight)
+        if self._end is None:
+            part = self._open_part()
+            self._end = part, part.weight
 
     def over(self, frame: int) -> bool:
         """Whether `frame` is a part of what is too much."""

@@ -43,6 +43,7 @@ class SpokenReply(Reply):
         self._frame_s = context.downlink.frame_ms / 1000
         self._track = SentenceTrack(context.downlink.frame_ms, pace_ms)
         self._made: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_MADE)
+        self._cutter = SentenceCutter()
         self._changed = asyncio.Event()
         self._handed = 0
 
@@ -82,6 +83,12 @@ class SpokenReply(Reply):
                 await self._end_speech(encoder)
         await self._finish()
 
+    def break_off(self) -> None:
+        """The sentence that the service is in the middle of counts, too."""
+        self._say(self._cutter.flush())
+        for sentence, begin in self._track.take(self._handed):
+            self._note(sentence, begin)
+
     # ── what the service says ────────────────────────────────────────────────────────────────────────────
 
     async def _speak(self, encoder: ReplyEncoder, events: AsyncGenerator[S2sEvent, None], words: str) -> None:
@@ -118,22 +125,23 @@ class SpokenReply(Reply):
     async def _follow(self, encoder: ReplyEncoder, events: AsyncGenerator[S2sEvent, None]) -> list[ToolCall]:
         """One stream to its end; the calls it ends with."""
         calls: list[ToolCall] = []
-        cutter = SentenceCutter()
-        async with (
-            aclosing(events),
-            aclosing(self._speech(events, cutter, calls)) as speech,
-            aclosing(encoder.sentence(speech)) as frames,
-        ):
-            async for frame in frames:
-                self._track.made()
-                await self._made.put(frame)
-        self._say(cutter.flush())
+        try:
+            async with (
+                aclosing(events),
+                aclosing(self._speech(events, calls)) as speech,
+                aclosing(encoder.sentence(speech)) as frames,
+            ):
+                async for frame in frames:
+                    self._track.made()
+                    await self._made.put(frame)
+        finally:
+            self._say(self._cutter.flush())
         if calls:
             self._settle(whole=not self._done)
         return calls
 
     async def _speech(
-        self, events: AsyncIterator[S2sEvent], cutter: SentenceCutter, calls: list[ToolCall]
+        self, events: AsyncIterator[S2sEvent], calls: list[ToolCall]
     ) -> AsyncGenerator[SpeechChunk, None]:
         """Its sound; everything else is taken note of as it passes."""
         async for event in events:
@@ -150,7 +158,7 @@ class SpokenReply(Reply):
                     yield event
                 case TextDelta(text):
                     self._read_mood(text)
-                    self._say(cutter.feed(text))
+                    self._say(self._cutter.feed(text))
                 case ToolCall():
                     calls.append(event)
             if self._done:
@@ -189,13 +197,17 @@ class SpokenReply(Reply):
             spoken.complete = True
 
     async def _mark(self, sentence: Sentence, begin: int) -> None:
-        """`sentence` begins now; its words may have come late for its sound."""
+        """`sentence` begins now."""
+        self._note(sentence, begin)
+        await self._frames.put(sentence)
+
+    def _note(self, sentence: Sentence, begin: int) -> None:
+        """`sentence` has begun at the frame `begin`: its words may have come late for its sound."""
         if self.spoken:
             last = self.spoken[-1]
             begin = max(begin, last.begin)
             last.end, last.complete = begin, True
         self.spoken.append(SpokenSentence(sentence.piece, begin, self._handed))
-        await self._frames.put(sentence)
 
     async def _until_words(self) -> None:
         """Waits for the first sentence, while the guard gap keeps the first frame waiting anyway."""

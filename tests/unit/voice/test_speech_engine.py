@@ -313,6 +313,17 @@ async def test_the_service_is_told_how_much_was_heard(how: str) -> None:
         assert said
 
 
+async def test_a_sentence_that_is_not_whole_yet_is_remembered_as_far_as_it_was_heard() -> None:
+    service = FakeService(["One two three four five six seven", Sound(4_000), Wait(60.0)], words=["count"])
+    async with scene(by(service)) as s:
+        await speaking(s)
+        s.conversation.abort("button")
+        await s.until(lambda: len(s.records) == 1)
+        outcome, heard, said = s.records[0]
+        assert (outcome, heard) == ("aborted", "count")
+        assert said in ("One", "One two", "One two three")
+
+
 async def test_an_answer_that_was_heard_to_its_end_is_not_cut() -> None:
     service = FakeService()
     async with scene(by(service)) as s:
