@@ -6,8 +6,8 @@ has not heard (an answer of the pipeline's, a time without connection) it learns
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, aclosing
 from functools import partial
 from typing import Final
 
@@ -222,8 +222,9 @@ class SpeechEngine:
         within_s = self._around.services.voice.patience_s * share
         self._replying += 1
         try:
-            with self._service.health.trying():
-                await reply.answer(self._in_time(events, within_s), words)
+            with ExitStack() as trial:
+                trial.enter_context(self._service.health.trying())
+                await reply.answer(self._in_time(events, within_s, trial.close), words)
         except asyncio.CancelledError:
             if reply.began_at is not None:
                 self._worked()
@@ -237,9 +238,10 @@ class SpeechEngine:
             self._failed(reply.session, reply.error)
 
     async def _in_time(
-        self, events: AsyncGenerator[S2sEvent, None], within_s: float
+        self, events: AsyncGenerator[S2sEvent, None], within_s: float, begun: Callable[[], None]
     ) -> AsyncGenerator[S2sEvent, None]:
-        """`events`; raises ProviderTimeout when no answer begins while there is time for another one."""
+        """`events`; tells when an answer has `begun`, or raises ProviderTimeout when there is only time for
+        another one left."""
         until: float | None = self._loop.time() + within_s
         async with aclosing(events):
             while True:
@@ -252,8 +254,9 @@ class SpeechEngine:
                     raise ProviderTimeout(
                         self._service.name, f"no answer began within {within_s:g} s"
                     ) from None
-                if not isinstance(event, Transcript):
+                if until is not None and not isinstance(event, Transcript):
                     until = None
+                    begun()
                 yield event
 
     async def _learn(self, turn: RunningTurn, listening: Listening) -> bool:

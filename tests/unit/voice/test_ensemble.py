@@ -151,6 +151,21 @@ async def test_speech_to_speech_is_each_agents_own_choice(made: Made, tmp_path: 
         assert made.names("s2s") == [("gemini_live",), ("openai_realtime:chef",)]
 
 
+async def test_a_voice_that_is_named_for_speech_to_speech_is_not_asked_of_text_to_speech(
+    made: Made, tmp_path: Path
+) -> None:
+    assistant, agents = {"voice": "marin"}, {"typist": {"s2s": False, "voice": "eva"}}
+    providers = {"s2s": "openai_realtime"}
+    async with playing(tmp_path, assistant=assistant, agents=agents, providers=providers) as services:
+        assert services["default"].tts_voice("en") is None
+        assert services["typist"].tts_voice("en") == "eva"
+        for each in services.values():
+            assert each.spoken_apologies is not None
+            await each.spoken_apologies.prepared()
+        (tts,) = [provider for _, _, provider in made.providers if isinstance(provider, FakeTts)]
+        assert {voice.voice for _, voice in tts.asked} == {None, "eva"}
+
+
 async def test_the_offline_voice_is_the_spare_of_all_that_lack_it(made: Made, tmp_path: Path) -> None:
     agents = {"chef": {"tts": "edge"}, "guest": {"tts": "piper"}}
     async with playing(tmp_path, agents=agents):

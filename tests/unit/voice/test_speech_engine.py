@@ -8,6 +8,7 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderError, ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.base import ToolCall
+from mimi_mqtt.providers.breaker import Breaker, Health
 from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.turn import TurnState
 from tests.fakes.scene import Scene, scene
@@ -500,6 +501,25 @@ async def test_while_a_service_keeps_failing_the_pipeline_is_used_at_once() -> N
         assert not service.health.ready
         assert len(service.sessions) <= 3
         assert service.log.count("audio") < 5
+
+
+async def test_a_service_is_on_trial_only_until_it_answers() -> None:
+    service = FakeService(spoken(FINE), spoken("Something else."), words=["weather", "stop please"])
+    async with scene(by(service)) as s:
+        service.health = Health("s2s", "fake-s2s", Breaker(failures=1, rest_s=5, clock=s.loop.time))
+        service.health.failed(DOWN)
+        s.conversation.listen("realtime")
+        await s.say()
+        await s.device.until("stop")
+        assert service.log == []
+        await asyncio.sleep(6)
+        s.conversation.abort("x")
+        await speaking(s, "realtime")
+        await s.send(SPEECH, 8)
+        await s.send(SILENCE, 13)
+        await s.device.until("stop", 3)
+        await s.idle()
+        assert [record[2] for record in s.records][0::2] == ["From the pipeline.", "Something else."]
 
 
 async def test_what_cannot_be_connected_to_is_not_waited_for_when_somebody_speaks() -> None:
