@@ -152,6 +152,8 @@ class SpeechEngine:
             await self._withdraw(turn, reply)
         elif reply.given_up:
             self._count_fallback(reply)
+            if turn.heard:  # whose language may not have been told any more
+                await self._around.follow_language(turn, None)
             recording = utterance.speech().recording
             await self._pipeline.take_over(turn, recording, listening.began_at, reply)
         else:

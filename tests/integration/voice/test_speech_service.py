@@ -3,6 +3,7 @@
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,12 +55,13 @@ async def server(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 @asynccontextmanager
 async def talking(
-    vendor: Vendor, server: SpeechServer, tools: FakeTools | None = None
+    vendor: Vendor, server: SpeechServer, tools: FakeTools | None = None, **voice: Any
 ) -> AsyncIterator[Scene]:
     provider = registry.build("s2s", vendor.settings("s2s", server.url), {})
     await provider.start()
     try:
-        async with scene(services(s2s=provider, voice=VoiceSettings(s2s_idle_s=10)), tools) as s:
+        voice_settings = VoiceSettings(s2s_idle_s=10, **voice)
+        async with scene(services(s2s=provider, voice=voice_settings), tools) as s:
             yield s
     finally:
         await provider.aclose()
@@ -203,3 +205,21 @@ async def test_a_connection_that_is_cut_while_nobody_speaks_is_made_again(
         assert [record[2] for record in s.records] == ["good day", "good day"]
         assert server.memory[:2] == ["user hello world", "assistant good day"]
         assert s.device.count("alert") == 0
+
+
+async def test_a_service_that_judges_ends_the_utterance(vendor: Vendor, server: SpeechServer) -> None:
+    async with talking(vendor, server, endpointing="vendor") as s:
+        s.conversation.listen("auto")
+        await s.send(SPEECH, 10)
+        if isinstance(server, OpenAiRealtimeServer):
+            await server.told("input_audio_buffer.append")
+            await server.detect("started")
+            await server.detect("stopped")
+            await server.detect_item("hello world")
+        began = s.loop.time()
+        await s.send(SILENCE, 14)
+        await s.device.until("stop")
+        await s.idle()
+        assert s.records == [("answered", "hello world", "good day")]
+        started = next(time for time, what, _ in s.device.events if what == "start")
+        assert started - began < (0.4 if isinstance(server, OpenAiRealtimeServer) else 0.9)
