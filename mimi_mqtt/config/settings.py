@@ -234,11 +234,11 @@ class VoiceSettings(Section):
     """Audio before the detected beginning that is kept, in ms."""
 
     endpointing: Literal["auto", "adaptive", "fixed", "transcript", "vendor"] = "auto"
-    """What ends an utterance in auto and realtime mode: auto weighs the words, as far as they are known in
-    time, against the speaker's own pauses; adaptive follows the speaker's own pauses, fixed is always
-    end_silence_ms, transcript waits longer after an unfinished clause and less after a complete one (needs
-    speech to text with interim results, or eager turns), vendor believes the speech-to-text provider where it
-    judges (deepgram), else it is adaptive."""
+    """What ends an utterance in auto and realtime mode: auto weighs the words against the speaker's own
+    pauses, and is adaptive where no words are known in time; adaptive follows the speaker's own pauses, fixed
+    is always end_silence_ms, transcript waits longer after an unfinished clause and less after a complete one
+    (needs speech to text with interim results, or eager turns), vendor believes the speech-to-text provider
+    where it judges (deepgram), else it is adaptive."""
 
     end_silence_ms: int = Field(700, ge=200, le=5000)
     """Silence that ends an utterance in auto and realtime mode, in ms; adapts between half and one and a half

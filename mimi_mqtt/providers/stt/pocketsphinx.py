@@ -78,7 +78,7 @@ class PocketSphinx(SpeechToText):
         try:
             async for pcm in audio:
                 utterance.push(pcm)
-                if utterance.guess and utterance.guess != shown:
+                if utterance.guess != shown:
                     shown = utterance.guess
                     yield Transcript(shown, final=False)
             heard = await utterance.finish()
@@ -101,8 +101,10 @@ class _Utterance:
 
     @property
     def guess(self) -> str:
-        """What was understood up to the latest pause."""
-        if self._job is None or not self._job.result.done() or self._job.result.exception() is not None:
+        """What was understood, while the speaker pauses; nothing once more is said than that."""
+        if self._job is None or self._span.pause != self._decoded_to:
+            return ""
+        if not self._job.result.done() or self._job.result.exception() is not None:
             return ""
         return self._job.result.result().text
 

@@ -4,7 +4,8 @@ After the silence s the speaker goes on with the probability p S(s) / (p S(s) + 
 this speaker's pauses that are longer than s, which are log-normal; p is how often this speaker goes on at
 all, corrected by what the words promise. Once that is no more than the accepted risk the utterance is over.
 
-Without words and with an unknown speaker that is after `end_silence_ms`, as with a fixed silence.
+Without words there are only the pauses, which `adaptive` judges best; with words that say nothing and a
+speaker of whom nothing is known, that is after `end_silence_ms` as well.
 """
 
 import math
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from statistics import NormalDist
 from typing import Final
 
-from mimi_mqtt.voice.endpointing.adaptive import SHORTEST_PAUSE_MS
+from mimi_mqtt.voice.endpointing.adaptive import SHORTEST_PAUSE_MS, Pauses
 from mimi_mqtt.voice.endpointing.clauses import Clause, clause
 from mimi_mqtt.voice.endpointing.strategy import Spoken
 
@@ -45,6 +46,7 @@ class LikelyEnd:
         self._language = language
         self._risk_odds = risk / (1 - risk)
         self._longest_ms = _LONGEST * end_silence_ms
+        self._alone = Pauses(end_silence_ms)
         self._pauses = self._ends = _BELIEF
         # So that nothing but silence means `end_silence_ms`.
         self._mean = math.log(end_silence_ms) - _SPREAD * NormalDist().inv_cdf(1 - self._risk_odds)
@@ -57,6 +59,7 @@ class LikelyEnd:
 
     def paused(self, pause_ms: float) -> None:
         """Learns how often and how long this speaker pauses, and how late the words come."""
+        self._alone.add(pause_ms)
         if pause_ms >= SHORTEST_PAUSE_MS:
             self._pauses += 1
             off = math.log(pause_ms) - self._mean
@@ -79,7 +82,9 @@ class LikelyEnd:
             self._last = spoken
             self._said = clause(spoken.text, self._language())
         self._silence_ms = silence_ms
-        if spoken.text and not spoken.whole and silence_ms < self._lag_ms:
+        if not spoken.text:
+            return self._alone.end_silence_ms
+        if not spoken.whole and silence_ms < self._lag_ms:
             return self._longest_ms
         # What many pauses say of the rate is worth less than what the words do: it is bounded.
         odds = _WORDS[self._said] * min(max(self._pauses / self._ends, 0.5), 2.0)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.voice.endpointing import Spoken
+from mimi_mqtt.voice.endpointing.adaptive import Pauses
 from mimi_mqtt.voice.endpointing.likelihood import LikelyEnd
 
 NORMAL_MS = 700.0
@@ -22,7 +23,16 @@ def waits(strategy: LikelyEnd, text: str = "", *, whole: bool = False, after_ms:
 
 
 def test_nothing_known_is_the_configured_silence() -> None:
-    assert waits(end()) == pytest.approx(NORMAL_MS)
+    assert waits(end()) == NORMAL_MS
+    assert waits(end(), "light") == pytest.approx(NORMAL_MS)
+
+
+def test_without_words_the_pauses_decide() -> None:
+    silent, pauses = end(), Pauses(NORMAL_MS)
+    for pause_ms in (200, 250, 300, 220):
+        silent.paused(pause_ms)
+        pauses.add(pause_ms)
+        assert waits(silent) == pauses.end_silence_ms
 
 
 def test_the_surer_the_words_the_shorter_the_wait() -> None:
@@ -40,15 +50,15 @@ def test_a_speaker_with_short_pauses_is_answered_sooner_and_one_with_long_ones_l
         quick.ended()
         slow.paused(700)
         slow.ended()
-    assert waits(quick) < NORMAL_MS * 0.7
-    assert waits(slow) > NORMAL_MS * 1.2
+    assert waits(quick, "light") < NORMAL_MS * 0.7
+    assert waits(slow, "light") > NORMAL_MS * 1.2
 
 
 def test_a_speaker_who_never_pauses_is_answered_sooner() -> None:
     fluent = end()
     for _ in range(8):
         fluent.ended()
-    assert waits(fluent) < NORMAL_MS
+    assert waits(fluent, "light") < NORMAL_MS
 
 
 def test_words_that_may_still_be_on_their_way_are_waited_for() -> None:

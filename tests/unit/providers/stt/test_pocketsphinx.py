@@ -66,9 +66,9 @@ async def test_the_sentences_that_must_work_do_ten_times_through_loss(ears: Pock
             assert (await heard(ears, pcm)).text == sentence
 
 
-async def test_a_pause_is_enough_to_understand_what_was_said_so_far(
-    ears: PocketSphinx, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def jobs(ears: PocketSphinx, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """All that is given to the child."""
     jobs: list[Job] = []
     submit = ears._pool.submit
 
@@ -77,7 +77,27 @@ async def test_a_pause_is_enough_to_understand_what_was_said_so_far(
         return jobs[-1]
 
     monkeypatch.setattr(ears._pool, "submit", noted)
+    return jobs
 
+
+async def test_what_was_understood_at_a_pause_is_not_all_once_the_speaker_goes_on(
+    ears: PocketSphinx, jobs: list[Job]
+) -> None:
+    async def audio() -> AsyncIterator[Pcm]:
+        speech = through_opus(utterance("what time is it"))
+        yield speech
+        await jobs[0].result
+        yield silence(60)
+        yield speech[: speech.size // 2]
+
+    transcripts = [transcript async for transcript in ears._transcribe(audio(), None)]
+    assert [transcript.text for transcript in transcripts[:2]] == ["what time is it", ""]
+    assert [transcript.final for transcript in transcripts] == [False, False, True]
+
+
+async def test_a_pause_is_enough_to_understand_what_was_said_so_far(
+    ears: PocketSphinx, jobs: list[Job]
+) -> None:
     async def audio() -> AsyncIterator[Pcm]:
         yield through_opus(utterance("what time is it"))
         await jobs[0].result
