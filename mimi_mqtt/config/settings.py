@@ -283,7 +283,7 @@ class VoiceSettings(Section):
 
     filler_s: float = Field(5.0, ge=0, le=60)
     """When so long nothing has been heard of an answer, in seconds, "one moment, please" is said; again after
-    twice as long, and so on. 0: never."""
+    three times as long, and so on. 0: never."""
 
     patience_s: float = Field(30.0, ge=1, le=600)
     """Longest wait for the first sound of an answer, from the end of the speech, in seconds: then an apology

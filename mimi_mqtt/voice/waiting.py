@@ -22,8 +22,8 @@ _APOLOGY_S: Final = 20.0
 
 
 async def keep_company(around: Surroundings, turn: RunningTurn) -> None:
-    """Says that it takes longer whenever nothing has been heard for `voice.filler_s`, each time after twice
-    as long as before. Runs until it is cancelled, at the end of the turn."""
+    """Says that it takes longer whenever nothing has been heard for `voice.filler_s`, each time after three
+    times as long as before. Runs until it is cancelled, at the end of the turn."""
     if around.services.spoken_apologies is not None:
         around.services.spoken_apologies.prepare(turn.language)
     loop = asyncio.get_running_loop()
@@ -39,7 +39,7 @@ async def keep_company(around: Surroundings, turn: RunningTurn) -> None:
         else:
             await _say(around, turn, "moment", "thinking")
             since = loop.time()
-            patience_s *= 2
+            patience_s *= 3
 
 
 async def apologize(around: Surroundings, turn: RunningTurn) -> None:
