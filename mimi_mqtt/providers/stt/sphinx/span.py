@@ -9,7 +9,7 @@ from mimi_mqtt.audio import Pcm
 
 FRAME = 320
 """Samples a frame: 20 ms."""
-_PAUSE_FRAMES = 12
+_PAUSE_FRAMES = 9
 _LEAD_FRAMES = 15
 _TAIL_FRAMES = 12
 _LEAST_SPEECH_FRAMES = 4

@@ -55,12 +55,12 @@ def test_no_audio_is_silent() -> None:
     assert SpeechSpan().bounds() == (0, 0)
 
 
-def test_a_pause_begins_a_quarter_of_a_second_after_speech_and_ends_with_more() -> None:
+def test_a_pause_begins_a_fifth_of_a_second_after_speech_and_ends_with_more() -> None:
     span = SpeechSpan()
     pauses = []
     for part in (
         np.concatenate([silence(300), said("what time is it")]),
-        silence(200),
+        silence(140),
         silence(100),
         silence(400),
         said("now"),
