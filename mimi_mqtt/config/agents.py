@@ -71,7 +71,7 @@ class AgentSettings(Section):
     Variables: agent.name; device.id, .name, .board, .language, .firmware_version; user.name, .language (set
     with `mimi-mqtt devices set`); language (of the answer); time (a datetime, for
     {{ time.strftime('%H:%M') }}), date, weekday; memory (the last turns of earlier conversations with this
-    device, empty when there are none)."""
+    device, empty when there are none); speech (whether the model speaks itself, speech to speech)."""
 
     language: str | None = None
     """Language heard, answered and spoken in, such as en or zh-CN. Empty: the person's, which is the

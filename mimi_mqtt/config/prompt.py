@@ -32,8 +32,9 @@ DEFAULT_PROMPT: Final = (
     "{% if device.name %} named {{ device.name }}{% endif %}. "
     "{% if user.name %}You are talking to {{ user.name }}. {% endif %}"
     "Answer in the user's language ({{ language }}), in one to three short spoken sentences, without lists, "
-    "markup or links. Begin with one emoji that shows your mood. Use the tools when the user wants something "
-    "done. It is {{ weekday }}, {{ date }}, {{ time.strftime('%H:%M') }}."
+    "markup or links. {% if not speech %}Begin with one emoji that shows your mood. {% endif %}"
+    "Use the tools when the user wants something done. "
+    "It is {{ weekday }}, {{ date }}{% if not speech %}, {{ time.strftime('%H:%M') }}{% endif %}."
 )
 
 _LAST_RESORT: Final = (
@@ -82,6 +83,9 @@ class Facts:
     agent: AgentFacts = AgentFacts()
     memory: str = ""
     """What earlier conversations were about."""
+    speech: bool = False
+    """Whether the model speaks itself, speech to speech: an emoji would be read out, and a prompt that
+    changes with the minute costs the service what it has cached."""
 
     def variables(self) -> dict[str, object]:
         """By the names that templates use."""
@@ -91,6 +95,7 @@ class Facts:
             "user": self.user,
             "language": self.language,
             "memory": self.memory,
+            "speech": self.speech,
             "time": self.now,
             "date": f"{self.now.day} {self.now:%B %Y}",
             "weekday": f"{self.now:%A}",
@@ -126,7 +131,7 @@ class PromptTemplate:
         self.uses_memory = "memory" in used
         """Whether it tells of earlier conversations."""
         self._failed = False
-        for facts in (_NOBODY, _EVERYTHING):
+        for facts in (_NOBODY, _EVERYTHING, dataclasses.replace(_EVERYTHING, speech=True)):
             try:
                 text = self._fill(facts)
             except _FAILURES as error:

@@ -28,6 +28,7 @@ from mimi_mqtt.session.connection import Connection
 from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
 from mimi_mqtt.session.playout import Playout
 from mimi_mqtt.session.session import ConversationFactory, Party, Session
+from mimi_mqtt.tools.builtin.clock import Clock
 from mimi_mqtt.tools.builtin.timers import Timers
 from mimi_mqtt.tools.registry import ToolBox, ToolSource
 from mimi_mqtt.voice.events import AudioFormat
@@ -111,6 +112,7 @@ class SessionManager:
         self._background = Background()
         self._discovery = Discovery(self._background)
         self._timers = Timers(self.announce)
+        self._clock = Clock(settings.server.timezone)
         self._playout = Playout()
         self._closing = False
         self._expire_every_s = min(1.0, settings.session.idle_timeout_s / 10)
@@ -286,7 +288,7 @@ class SessionManager:
     def toolbox(self, device_id: str, agent: Agent, farewell: ToolSource) -> ToolBox:
         """The server's tools, the session's `farewell`, and the device's own, as far as `agent` may use
         them."""
-        sources: list[ToolSource] = [self._timers.for_device(device_id), farewell]
+        sources: list[ToolSource] = [self._timers.for_device(device_id), self._clock, farewell]
         connection = self._of_device.get(device_id)
         if connection is not None:
             sources.append(connection.tools)

@@ -314,7 +314,7 @@ class SpeechEngine:
             voice, agent = around.services.voice, around.services.agent
             self._session = self._service.open(
                 SpeechSetup(
-                    prompt=lambda: around.prompt.text(around.language.current),
+                    prompt=lambda: around.prompt.text(around.language.current, speech=True),
                     tools=around.tools.specs if voice.max_tool_rounds else tuple,
                     history=around.dialogue.history,
                     language=language,

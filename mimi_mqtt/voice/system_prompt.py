@@ -53,8 +53,9 @@ class SystemPrompt:
         except TimeoutError:
             self._complete.set()  # the next answer does not wait for it
 
-    def text(self, language: str) -> str:
-        """The prompt now, for an answer in `language`, such as `en` or `zh-CN`."""
+    def text(self, language: str, *, speech: bool = False) -> str:
+        """The prompt now, for an answer in `language`, such as `en` or `zh-CN`; `speech`: for a model that
+        speaks itself."""
         return self._template.render(
-            Facts(self._now(), language, self._device, self._user, self._agent, self._memory)
+            Facts(self._now(), language, self._device, self._user, self._agent, self._memory, speech)
         )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 """Prompts: what a template may use, what it is told of mistakes, and what it can't cost."""
 
 from datetime import UTC, datetime
@@ -59,6 +61,14 @@ def test_the_default_prompt_leaves_out_what_is_unknown() -> None:
     nobody = render(DEFAULT_PROMPT, Facts(FACTS.now))
     assert "named" not in nobody
     assert "talking to" not in nobody
+
+
+def test_a_model_that_speaks_itself_is_asked_for_no_emoji_and_told_no_minute() -> None:
+    earlier = replace(FACTS, speech=True)
+    told = render(DEFAULT_PROMPT, earlier)
+    assert "emoji" in render(DEFAULT_PROMPT)
+    assert "emoji" not in told
+    assert told == render(DEFAULT_PROMPT, replace(earlier, now=FACTS.now.replace(hour=3, minute=7)))
 
 
 def test_what_fills_a_prompt_is_never_read_as_a_template() -> None:

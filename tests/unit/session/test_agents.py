@@ -36,7 +36,7 @@ async def test_each_device_talks_to_its_own_agent(house: House) -> None:
     assert (default.agent, teacher.agent) == ("default", "teacher")
     assert (default.language, teacher.language) == ("vi-VN", "ja")
     assert {spec.name for spec in default.tools.specs()} == {
-        "set_timer", "list_timers", "cancel_timer", "end_conversation",
+        "set_timer", "list_timers", "cancel_timer", "get_time", "end_conversation",
     }  # fmt: skip
     assert {spec.name for spec in teacher.tools.specs()} == {"list_timers"}
 

@@ -69,7 +69,7 @@ async def test_tools_are_asked_for_once_a_connection(house: House) -> None:
     house.say(channel, WITH_MCP)
     await asyncio.sleep(0.1)
     assert [payload["method"] for payload in asked].count("tools/list") == 1
-    assert len(house.listen(channel, "").tools.specs()) == 5
+    assert len(house.listen(channel, "").tools.specs()) == 6
     again = house.connect()
     asked = serve_mcp(house, again)
     house.say(again, WITH_MCP)

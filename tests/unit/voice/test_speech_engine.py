@@ -649,6 +649,7 @@ async def test_the_service_is_connected_to_when_the_device_listens_and_left_with
         await asyncio.sleep(0.01)
         assert service.log == ["connect"]
         assert "friendly" in service.prompts[0]
+        assert "emoji" not in service.prompts[0]
     assert service.log == ["connect", "close"]
 
 
