@@ -1,7 +1,6 @@
-from dataclasses import replace
-
 """Prompts: what a template may use, what it is told of mistakes, and what it can't cost."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
