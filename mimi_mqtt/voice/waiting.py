@@ -32,6 +32,8 @@ async def keep_company(around: Surroundings, turn: RunningTurn) -> None:
     while patience_s:
         await asyncio.sleep(since + patience_s - loop.time())
         output = turn.output
+        if turn.outcome != "running":
+            return  # an apology is on its way
         if turn.paused or output.sounding:
             since = loop.time()
         elif output.last_played_at > since:

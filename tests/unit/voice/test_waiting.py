@@ -1,10 +1,13 @@
 """Nobody is left in silence: fillers, patience and what follows, on virtual time."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from mimi_mqtt.config import AgentSettings, VoiceSettings
+from mimi_mqtt.providers.base import SpeechChunk
+from mimi_mqtt.voice import waiting
 from mimi_mqtt.voice.apologies import apologies
 from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.spoken_apologies import SpokenApologies
@@ -127,6 +130,34 @@ async def test_patience_ends_and_an_apology_is_heard() -> None:
         await s.say()
         await s.device.until("stop", 2)
         assert s.device.texts("sentence")[-1] == "Better now."
+
+
+async def test_the_apology_is_the_last_word_also_when_it_takes_longer_again_just_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slowly(speech: Sequence[SpeechChunk]) -> AsyncIterator[SpeechChunk]:
+        await asyncio.sleep(0.1)  # as on a busy machine
+        for chunk in speech:
+            yield chunk
+
+    monkeypatch.setattr(waiting, "played", slowly)
+
+    async def told(patience_s: float) -> list[str]:
+        voice = VoiceSettings(filler_s=1, patience_s=patience_s, eager_silence_ms=0)
+        async with scene(await patient(llm=ScriptedLlm([Wait(1_000)]), voice=voice)) as s:
+            nonlocal second_s
+            ended = await ask(s)
+            await s.device.until("alert")
+            again = at(s, "sentence", MOMENT)[1:]
+            second_s = again[0] - ended if again else second_s
+            return s.device.texts("sentence")
+
+    second_s = 0.0
+    await told(15)
+    assert second_s > 3
+    for ms in range(-140, 141, 20):
+        said = await told(second_s + ms / 1000)
+        assert said in ([MOMENT, SORRY], [MOMENT, MOMENT, SORRY])
 
 
 @pytest.mark.parametrize("who", ["stt", "tts"])
