@@ -149,7 +149,7 @@ class SpeechEngine:
             await asyncio.wait([answering])
             learning.cancel()
         if answering.cancelled():
-            await self._withdraw(turn, reply)
+            await self._withdraw(turn, reply, utterance)
         elif reply.given_up:
             self._count_fallback(reply)
             if turn.heard:  # whose language may not have been told any more
@@ -289,9 +289,11 @@ class SpeechEngine:
         self._learning.add(task)
         task.add_done_callback(self._learning.discard)
 
-    async def _withdraw(self, turn: RunningTurn, reply: SpokenReply) -> None:
+    async def _withdraw(self, turn: RunningTurn, reply: SpokenReply, utterance: ServiceUtterance) -> None:
+        """What was answered was no question: nothing is to be left of either."""
         turn.reply = None
         await reply.session.interrupted(self._heard_ms(turn))
+        await utterance.speech().discard()
         self._around.end_unanswered(turn)
 
     def _count_fallback(self, reply: SpokenReply) -> None:

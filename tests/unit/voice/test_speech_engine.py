@@ -150,7 +150,7 @@ async def test_nothing_said_is_not_answered() -> None:
         await s.say()
         assert s.device.events == []
         assert s.conversation.state is TurnState.LISTENING
-        assert service.log[-2:] == ["answer 1.3", "interrupted 0"]
+        assert service.log[-3:] == ["answer 1.3", "interrupted 0", "discard"]
         await s.say()
         await s.device.until("stop")
 
@@ -160,7 +160,8 @@ async def test_an_answer_to_nothing_is_cut_off() -> None:
     async with scene(by(service)) as s:
         await one_turn(s)
         assert s.device.frames_played * 60 < 1_200
-        assert service.log[-1].startswith("interrupted ")
+        assert service.log[-2].startswith("interrupted ")
+        assert service.log[-1] == "discard"
         assert s.records == [("nothing heard", "", "")]
 
 

@@ -142,17 +142,18 @@ async def test_the_apology_is_the_last_word_also_when_it_takes_longer_again_just
 
     monkeypatch.setattr(waiting, "played", slowly)
 
+    second_s = 0.0
+
     async def told(patience_s: float) -> list[str]:
+        nonlocal second_s
         voice = VoiceSettings(filler_s=1, patience_s=patience_s, eager_silence_ms=0)
         async with scene(await patient(llm=ScriptedLlm([Wait(1_000)]), voice=voice)) as s:
-            nonlocal second_s
             ended = await ask(s)
             await s.device.until("alert")
             again = at(s, "sentence", MOMENT)[1:]
             second_s = again[0] - ended if again else second_s
             return s.device.texts("sentence")
 
-    second_s = 0.0
     await told(15)
     assert second_s > 3
     for ms in range(-140, 141, 20):
