@@ -1,8 +1,8 @@
 """The contracts of four of the five provider roles; `speech_to_speech` has the fifth.
 
 A vendor subclasses one role and implements its one private method; time-outs, retries and metrics
-(`resilience`), the audio of an utterance (`transcription`) and bounds are here, once. PCM is mono `int16[n]`;
-rates are in Hz.
+(`resilience`), the audio of an utterance (`transcription`), the messages of a dialogue (`chat`) and bounds
+are here, once. PCM is mono `int16[n]`; rates are in Hz.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +21,13 @@ from pydantic import BaseModel, ConfigDict
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.config.settings import PriceSettings
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
+from mimi_mqtt.providers.chat import ChatMessage as ChatMessage
+from mimi_mqtt.providers.chat import ChatOptions as ChatOptions
+from mimi_mqtt.providers.chat import LlmEvent as LlmEvent
+from mimi_mqtt.providers.chat import TextDelta as TextDelta
+from mimi_mqtt.providers.chat import ToolCall as ToolCall
+from mimi_mqtt.providers.chat import ToolSpec as ToolSpec
+from mimi_mqtt.providers.chat import Usage as Usage
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.resilience import Limits as Limits
 from mimi_mqtt.providers.resilience import closing_parts, resilient
@@ -255,68 +262,6 @@ class SpeechToText(Provider):
 
 
 # ── language model ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """A tool as a model sees it: `name` of letters, digits, `_` and `-`; `parameters` is a JSON schema."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """The model wants a tool called."""
-
-    id: str
-    name: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message of a dialogue; a `tool` message answers the call `tool_call_id`.
-
-    `images` are JPEG files that the user shows; a model that can't see is not given any.
-    """
-
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str = ""
-    images: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TextDelta:
-    """A further piece of the answer's text; `language` where it is not the one that was asked for."""
-
-    text: str
-    language: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a request cost, in tokens; those of audio are among the others."""
-
-    input_tokens: int
-    output_tokens: int
-    input_audio_tokens: int = 0
-    output_audio_tokens: int = 0
-
-
-LlmEvent = TextDelta | ToolCall | Usage
-
-
-@dataclass(frozen=True, slots=True)
-class ChatOptions:
-    """What a request is about besides its messages: the language to answer in, the time zone, the device."""
-
-    language: str = "en"
-    timezone: str | None = None
-    device_id: str = ""
 
 
 class LanguageModel(Provider):
