@@ -10,7 +10,7 @@ import shutil
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -89,7 +89,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                       "start ./scripts/serve and run this again to prove MQTT and UDP")  # fmt: skip
     else:
         yield await _conversation(settings, address)
-    async for finding in _providers(settings):
+    async for finding in examine_providers(settings):
         yield finding
 
 
@@ -221,33 +221,54 @@ async def _conversation(settings: Settings, address: str) -> Finding:
     return Finding("ok", "conversation", detail)
 
 
-async def _providers(settings: Settings) -> AsyncIterator[Finding]:
-    """Whom the agents ask, each once."""
+async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:
+    """Whom the agents ask, each tried once. One that fails is a warning while others take its place."""
     from mimi_mqtt.providers.chains import chains, different
     from mimi_mqtt.providers.overview import ROLES
 
     asked = chains(settings, os.environ)
+    pipeline_works = True
     for role in ROLES:
-        for names, agents in different(asked, role).items():
-            of_agents = "" if DEFAULT_AGENT in agents else f" of {', '.join(agents)}"
-            yield await _provider(settings, role, names, f"{role} ({', '.join(names)}){of_agents}")
+        agents_of = different(asked, role)
+        names = dict.fromkeys(name for chain in agents_of for name in chain)
+        found = {name: await _provider(settings, role, name) for name in names}
+        working = {name for name, finding in found.items() if finding.grade == "ok"}
+        for name, finding in found.items():
+            agents = {agent for chain, those in agents_of.items() if name in chain for agent in those}
+            of_agents = "" if DEFAULT_AGENT in agents else f" of {', '.join(sorted(agents))}"
+            finding = replace(finding, what=finding.what + of_agents)
+            if finding.grade == "fail":
+                stand_ins = [working.intersection(chain) for chain in agents_of if name in chain]
+                if role == "s2s" and pipeline_works:
+                    finding = _mild(finding, "stt, llm and tts answer")
+                elif all(stand_ins):
+                    others = [other for other in names if any(other in some for some in stand_ins)]
+                    finding = _mild(finding, f"{' or '.join(others)} takes its place")
+                else:
+                    pipeline_works = False
+            yield finding
 
 
-async def _provider(settings: Settings, role: "Role", names: tuple[str, ...], what: str) -> Finding:
-    """Starts the providers `names` of `role` and really asks for something small."""
+def _mild(finding: Finding, instead: str) -> Finding:
+    return replace(finding, grade="warn", detail=f"{finding.detail}; until then {instead}")
+
+
+async def _provider(settings: Settings, role: "Role", name: str) -> Finding:
+    """Starts the provider `name` of `role` and really asks for something small."""
     from mimi_mqtt.cli.providers import timings
     from mimi_mqtt.providers.chains import with_chain
     from mimi_mqtt.providers.overview import attempt
     from mimi_mqtt.providers.registry import build
 
+    what = f"{role} {name}"
     try:
-        alone = with_chain(settings.providers, role, names)
+        alone = with_chain(settings.providers, role, [name])
         trial = await attempt(build(role, alone, os.environ), _PROVIDER_TIMEOUT_S)
         return Finding("ok", what, f"{trial.said}; {timings(trial)}")
     except ProviderTimeout as error:
         return Finding("fail", what, str(error), "is its server running and reachable?")
     except ProviderError as error:
-        cure = f"see {role} of providers and agents in broker.yaml, and `mimi-mqtt providers`"
+        cure = f"see {role} of providers and agents in broker.yaml, and `mimi-mqtt providers test {name}`"
         return Finding("fail", what, str(error), cure)
     except MimiError as error:
         return Finding("fail", what, str(error))

@@ -1,0 +1,65 @@
+"""`mimi-mqtt doctor`: how a provider that fails is graded, by who takes its place."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from mimi_mqtt.cli.doctor import Finding, examine_providers
+from mimi_mqtt.config import Settings
+from mimi_mqtt.providers.presets import PRESETS
+
+# Nobody needs a key or a network here but openai, who has none.
+OFFLINE = {"stt": "offline", "llm": "offline", "tts": "offline"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for preset in PRESETS.values():
+        for variable in preset.environment.values():
+            monkeypatch.delenv(variable, raising=False)
+
+
+async def found(settings: Mapping[str, object]) -> Mapping[str, Finding]:
+    whole = Settings.model_validate(settings)
+    return {finding.what: finding async for finding in examine_providers(whole)}
+
+
+async def test_each_provider_of_each_role_is_tried() -> None:
+    findings = await found({"providers": OFFLINE})
+    assert [*findings] == ["vad silero", "stt offline", "llm offline", "tts offline"]
+    assert {finding.grade for finding in findings.values()} == {"ok"}
+
+
+async def test_who_fails_is_a_warning_with_its_cure_while_another_takes_its_place() -> None:
+    findings = await found({"providers": {**OFFLINE, "llm": ["openai", "offline"]}})
+    broken = findings["llm openai"]
+    assert broken.grade == "warn"
+    assert "OPENAI_API_KEY" in broken.detail
+    assert "offline takes its place" in broken.detail
+    assert "providers test openai" in broken.cure
+    assert findings["llm offline"].grade == "ok"
+
+
+@pytest.mark.parametrize("llm", ["openai", ["openai", "openai:house"]])
+async def test_it_is_a_failure_when_nobody_takes_its_place(llm: object) -> None:
+    findings = await found({"providers": {**OFFLINE, "llm": llm}})
+    assert {finding.grade for what, finding in findings.items() if what.startswith("llm")} == {"fail"}
+
+
+async def test_it_is_a_failure_when_one_agent_has_nobody_else() -> None:
+    chef = {"llm": "openai"}
+    findings = await found({"providers": {**OFFLINE, "llm": ["openai", "offline"]}, "agents": {"chef": chef}})
+    assert findings["llm openai"].grade == "fail"
+
+
+async def test_whom_only_other_agents_ask_is_shown_with_their_names() -> None:
+    chef = {"llm": ["openai", "offline"]}
+    findings = await found({"providers": OFFLINE, "agents": {"chef": chef}})
+    assert findings["llm openai of chef"].grade == "warn"
+
+
+async def test_the_pipeline_takes_the_place_of_speech_to_speech() -> None:
+    findings = await found({"providers": {**OFFLINE, "s2s": "openai_realtime"}})
+    assert findings["s2s openai_realtime"].grade == "warn"
+    findings = await found({"providers": {**OFFLINE, "tts": "openai", "s2s": "openai_realtime"}})
+    assert findings["s2s openai_realtime"].grade == "fail"
