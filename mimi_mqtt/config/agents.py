@@ -30,11 +30,19 @@ def _listed(value: object) -> object:
     return value
 
 
+def one_service(value: object) -> object:
+    """Speech to speech is by one provider, of which a list is no name. Raises ValueError."""
+    if isinstance(value, list | tuple):
+        raise ValueError(
+            "must be one provider's name: when it fails stt, llm and tts answer, each of which may be a list"
+        )
+    return None if value == "" else value
+
+
 def _check_s2s(value: object) -> object:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str) or value is False:
-        return value
+    service = one_service(value)
+    if service is None or isinstance(service, str) or service is False:
+        return service
     raise ValueError("must be a provider's name, or off")
 
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from mimi_mqtt.config.agents import DEFAULT_AGENT, Agents, AgentSettings
+from mimi_mqtt.config.agents import DEFAULT_AGENT, Agents, AgentSettings, one_service
 from mimi_mqtt.config.bind import Bind, BindAddress
 from mimi_mqtt.config.section import Section
 
@@ -341,7 +341,7 @@ class ProviderSettings(Section):
     tts: Chain = ("auto",)
     """Text to speech: a name, or a list tried in order."""
 
-    s2s: str | None = None
+    s2s: Annotated[str | None, BeforeValidator(one_service)] = None
     """Speech to speech: one service that hears, thinks and speaks in place of the three above, which answer
     when it fails. Never chosen by auto. Empty: none."""
 

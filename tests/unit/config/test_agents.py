@@ -107,6 +107,8 @@ def test_one_name_is_a_chain_and_a_list_of_tools() -> None:
         ("agents: {chef: {tools: null}}", "agents.chef.tools", "a list of names"),
         ("agents: {chef: {llm: 3}}", "agents.chef.llm", "a list of names"),
         ("agents: {chef: {s2s: true}}", "agents.chef.s2s", "a provider's name, or off"),
+        ("agents: {chef: {s2s: [a, b]}}", "agents.chef.s2s", "when it fails stt, llm and tts answer"),
+        ("providers: {s2s: [a, b]}", "providers.s2s", "when it fails stt, llm and tts answer"),
         ("agents: {chef: {name: ''}}", "agents.chef.name", "at least 1 character"),
         ("agents: {chef: {end_silence_ms: 5}}", "agents.chef.end_silence_ms", "greater than or equal to 200"),
         ("agents: {chef: {wake_word: sing}}", "agents.chef.wake_word", "'greet', 'answer' or 'listen'"),
