@@ -19,12 +19,13 @@ class HomeAssistantErrorBody(ErrorBody):
 
 
 class HomeAssistantServer(VendorServer):
-    """Set what it says (`speech`) and of what kind that is (`response_type`)."""
+    """Set what it says (`speech`), its kind (`response_type`), and what it could not do (`failed`)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.speech: Mapping[str, Any] = {"plain": {"speech": "good day", "extra_data": None}}
         self.response_type = "query_answer"
+        self.failed: Sequence[Mapping[str, str]] = ()
 
     def routes(self) -> Sequence[Route]:
         return [Route("/api/conversation/process", self._process, methods=["POST"])]
@@ -42,7 +43,7 @@ class HomeAssistantServer(VendorServer):
                 "card": {},
                 "language": asked.fields.get("language", "en"),
                 "response_type": self.response_type,
-                "data": {"targets": [], "success": [], "failed": []},
+                "data": {"targets": [], "success": [], "failed": [*self.failed]},
             },
             "conversation_id": asked.fields.get("conversation_id", f"01J{len(self.asked)}"),
             "continue_conversation": False,

@@ -8,7 +8,7 @@ Protocol: https://developers.home-assistant.io/docs/intent_conversation_api.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field, SecretStr
 
@@ -22,10 +22,26 @@ from mimi_mqtt.providers.base import (
     TextDelta,
     ToolSpec,
 )
+from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.llm.hosted_agent import HostedAgent
 from mimi_mqtt.providers.llm.remembered import Remembered
-from mimi_mqtt.providers.plain_http import HttpService, text_at
+from mimi_mqtt.providers.plain_http import HttpService, child, text_at
 from mimi_mqtt.providers.requirements import demand
+
+_DONE: Final[Mapping[str, str]] = {
+    "en": "Done.",
+    "de": "Erledigt.",
+    "es": "Hecho.",
+    "fr": "C'est fait.",
+    "it": "Fatto.",
+    "pt": "Feito.",
+    "ru": "Готово.",
+    "vi": "Xong rồi.",
+    "zh": "好了。",
+    "ja": "完了しました。",
+    "ko": "완료했어요.",
+}
+"""What is said when something was done and Home Assistant says nothing, by language."""
 
 
 class HomeAssistantOptions(ProviderOptions):
@@ -85,10 +101,18 @@ class HomeAssistant(HostedAgent):
             self._conversations.keep(options.device_id, conversation_id)
         # Also what it did not understand or could not do (response_type `error`) is said in words.
         speech = text_at(answer, "response", "speech", "plain", "speech")
-        if not speech and text_at(answer, "response", "response_type") == "action_done":
-            raise ProviderBadAnswer(self.name, "did it, but has nothing to say: give the sentence a response")
-        yield TextDelta(speech)
+        if speech or text_at(answer, "response", "response_type") != "action_done":
+            yield TextDelta(speech)
+        elif child(answer, "response", "data", "failed"):
+            raise ProviderBadAnswer(self.name, "could not do all of it, and has nothing to say")
+        else:  # of a sentence that was given no response
+            yield _confirmation(options.language)
 
     def _conversation(self, messages: Sequence[ChatMessage], options: ChatOptions) -> str | None:
         earlier = any(message.role in ("user", "assistant") for message in messages[:-1])
         return self._conversations.get(options.device_id) if earlier and options.device_id else None
+
+
+def _confirmation(language: str) -> TextDelta:
+    spoken = primary(language)
+    return TextDelta(_DONE[spoken]) if spoken in _DONE else TextDelta(_DONE["en"], language="en")

@@ -1,6 +1,6 @@
 """Dify, Coze and Home Assistant: whose conversation it is, and what their own words for failure mean."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -13,7 +13,7 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.base import ChatMessage, ChatOptions
+from mimi_mqtt.providers.base import ChatMessage, ChatOptions, TextDelta
 from tests.integration.providers.asking import QUESTION, events, model, text
 from tests.servers import coze_server, dify_server, home_assistant_server
 from tests.servers.coze_server import CozeServer
@@ -244,9 +244,32 @@ async def test_what_home_assistant_did_not_understand_it_says_itself(house: Home
         assert await text(llm) == "Sorry, I couldn't understand that"
 
 
-@pytest.mark.parametrize("kind", ["action_done", "query_answer"])
-async def test_an_answer_without_words_is_bad(house: HomeAssistantServer, kind: str) -> None:
-    house.response_type, house.speech = kind, {}
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", TextDelta("Done.")),
+        ("de-AT", TextDelta("Erledigt.")),
+        ("zh_CN", TextDelta("好了。")),
+        ("nl", TextDelta("Done.", language="en")),
+    ],
+)
+@pytest.mark.parametrize("speech", [{}, {"plain": {"speech": "", "extra_data": None}}])
+async def test_what_home_assistant_did_without_a_word_is_confirmed_in_the_turns_language(
+    house: HomeAssistantServer, language: str, said: TextDelta, speech: Mapping[str, Any]
+) -> None:
+    house.response_type, house.speech = "action_done", speech
+    async with model("home_assistant", house_options(house)) as llm:
+        assert await events(llm, language=language) == [said]
+
+
+@pytest.mark.parametrize(
+    ("kind", "failed"),
+    [("query_answer", ()), ("action_done", ({"name": "Oven", "type": "entity", "id": "switch.oven"},))],
+)
+async def test_an_answer_without_words_is_bad_when_nothing_was_done(
+    house: HomeAssistantServer, kind: str, failed: Sequence[Mapping[str, str]]
+) -> None:
+    house.response_type, house.speech, house.failed = kind, {}, failed
     async with model("home_assistant", house_options(house)) as llm:
         with pytest.raises(ProviderBadAnswer):
             await events(llm)
