@@ -37,6 +37,9 @@ MAX_WAITING_PARTS = 60_000
 MAX_UNSENT = 1_000
 """What may wait to be sent; a connection that is behind by more is given up. Audio waits elsewhere."""
 
+MAX_UNDERSTOOD_LATE = 8
+"""Utterances of one connection whose text may still come; the oldest of more will have none."""
+
 Command = Callable[[SpeechDuplex], Awaitable[bool | None]]
 """Something to send; False as a result: the service can't do it, so the connection is to be given up."""
 
@@ -179,6 +182,9 @@ class Line:
     def carry(self, utterance: HearsWords) -> None:
         """From now on the service's text of `utterance` goes to it, until the end of the connection."""
         self._utterances[utterance.name] = utterance
+        if len(self._utterances) > MAX_UNDERSTOOD_LATE:
+            oldest = self._utterances.pop(next(iter(self._utterances)))
+            oldest.failed(ProviderUnavailable(self._name, "has not told what was said"))
 
     def leave(self, utterance: HearsWords) -> None:
         """Nobody wants the text of `utterance` any more."""

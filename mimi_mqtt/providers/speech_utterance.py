@@ -97,13 +97,12 @@ class DuplexUtterance(SpeechUtterance):
         return self.final
 
     async def aclose(self) -> None:
-        """Throws it away unless it was answered."""
+        """Throws it away unless it was answered: then its text may still come."""
         if self._closed:
             return
         self._closed = True
         self.end()
         self._changed.set()
-        self._leave()
         if not self.answered:
             await self._forget()
 
@@ -115,6 +114,7 @@ class DuplexUtterance(SpeechUtterance):
             await self._forget()
 
     async def _forget(self) -> None:
+        self._leave()
         await self.stop()
         if self._line is not None:
             self._line.post(lambda duplex: duplex.send_discard(self.name))

@@ -31,7 +31,7 @@ from mimi_mqtt.providers.base import (
     Transcript,
     Usage,
 )
-from mimi_mqtt.providers.speech_line import MAX_UNSENT, MAX_WAITING_PARTS
+from mimi_mqtt.providers.speech_line import MAX_UNDERSTOOD_LATE, MAX_UNSENT, MAX_WAITING_PARTS
 from mimi_mqtt.providers.speech_to_speech import (
     AnswerDone,
     AnswerPart,
@@ -142,6 +142,37 @@ async def test_a_late_transcript_is_no_part_of_the_answer_but_is_there(
     assert not [event for event in found if isinstance(event, Transcript)]
     service.duplex.say(UserWords("utterance-1", Transcript("at last", final=True)))
     assert (await utterance.finish()).text == "at last"
+
+
+async def test_the_text_of_an_answered_utterance_may_come_after_it_was_closed(
+    service: FakeS2s, session: SpeechSession
+) -> None:
+    service.words = None
+    utterance = session.open()
+    utterance.push(ONE)
+    await events(session.answer(utterance))
+    await utterance.aclose()
+    finishing = asyncio.create_task(utterance.finish())
+    await asyncio.sleep(1)
+    service.duplex.say(UserWords("utterance-1", Transcript("at last", final=True)))
+    assert (await finishing).text == "at last"
+
+
+async def test_text_that_never_comes_is_not_waited_for_without_end(
+    service: FakeS2s, session: SpeechSession
+) -> None:
+    service.words = None
+    utterances = []
+    for _ in range(MAX_UNDERSTOOD_LATE + 1):
+        utterance = session.open()
+        utterance.push(ONE)
+        await events(session.answer(utterance))
+        await utterance.aclose()
+        utterances.append(utterance)
+    with pytest.raises(ProviderUnavailable):
+        await utterances[0].finish()
+    service.duplex.say(UserWords("utterance-3", Transcript("at last", final=True)))
+    assert (await utterances[1].finish()).text == "at last"
 
 
 async def test_interim_text_and_the_services_endpoint_are_shown(
