@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from mimi_mqtt.config.problems import wording
 from mimi_mqtt.config.settings import Settings
 from mimi_mqtt.errors import ConfigError
 
@@ -44,6 +45,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if path is not None:
         tree = _read_file(path, sources)
     _overlay_variables(tree, environ, sources)
+    _fill_empty_sections(tree, ())
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -69,8 +71,7 @@ def _read_file(path: Path, sources: dict[_Path, str]) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path}, line 1: must be a mapping of sections such as `mqtt:`")
     _note_lines(node, (), path, sources)
-    # A section whose keys are all commented out is there, and empty.
-    return {name: {} if section is None else section for name, section in value.items()}
+    return value
 
 
 def _note_lines(node: yaml.Node, where: _Path, path: Path, sources: dict[_Path, str]) -> None:
@@ -103,6 +104,16 @@ def _overlay_variables(tree: dict[str, Any], environ: Mapping[str, str], sources
             branch = inner
         branch[where[-1]] = value
         sources[where] = f"variable {name}"
+
+
+def _fill_empty_sections(branch: dict[str, Any], where: _Path) -> None:
+    """A section whose keys are all commented out is there, and empty."""
+    for name, value in branch.items():
+        inner = (*where, str(name))
+        if value is None and _is_section(_field_at(inner)):
+            branch[name] = {}
+        elif isinstance(value, dict):
+            _fill_empty_sections(value, inner)
 
 
 def _read_value(name: str, text: str) -> object:
@@ -141,13 +152,17 @@ def _section(annotation: object | None) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
+def _is_section(annotation: object | None) -> bool:
+    return _section(annotation) is not None or _values_of(annotation) is not None
+
+
 def _values_of(annotation: object | None) -> object | None:
     """What a section with names of one's own, such as `agents`, holds."""
     return get_args(annotation)[1] if get_origin(annotation) is dict else None
 
 
 def _explain(problem: ErrorDetails, sources: Mapping[_Path, str]) -> str:
-    where = tuple(str(part) for part in problem["loc"])
+    where = tuple(str(part) for part in problem["loc"] if part != "[key]")
     source = next((sources[where[:end]] for end in range(len(where), 0, -1) if where[:end] in sources), "")
     key = ".".join(where) or "broker.yaml"
     place = f" ({source})" if source else ""
@@ -158,12 +173,11 @@ def _explain(problem: ErrorDetails, sources: Mapping[_Path, str]) -> str:
         close = difflib.get_close_matches(where[-1], known, n=1)
         hint = f"did you mean {close[0]}?" if close else "known keys here: " + ", ".join(known)
         return f"{key}{place}: there is no such key; {hint}"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem.get("input")
+    message = wording(problem)
+    given = problem["input"]
     shown = f", not {given!r}" if isinstance(given, str | int | float) and not _is_secret(where) else ""
     if shown and shown.removeprefix(", ") in message:
         shown = ""
-    message = message.replace("Input should be ", "must be ")
     return f"{key}{place}: {message}{shown}"
 
 

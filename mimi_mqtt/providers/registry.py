@@ -12,6 +12,7 @@ from typing import Literal, overload
 
 from pydantic import ValidationError
 
+from mimi_mqtt.config.problems import wording
 from mimi_mqtt.config.settings import ProviderSettings
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.providers.base import (
@@ -291,9 +292,8 @@ def _options(
         return model.model_validate(values)
     except ValidationError as error:
         lines = [
-            f"providers.options.{name}.{'.'.join(map(str, problem['loc']))}: "
-            f"{problem['msg'].removeprefix('Value error, ').replace('Input should be ', 'must be ')}"
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+            f"providers.options.{name}.{'.'.join(map(str, problem['loc']))}: {wording(problem)}"
+            for problem in error.errors(include_url=False, include_context=False)
         ]
         raise ConfigError("\n".join(lines)) from None
 

@@ -65,6 +65,13 @@ def test_section_with_nothing_but_comments_is_empty(tmp_path: Path) -> None:
     assert load_settings(write(tmp_path, "mqtt:\n  #bind: x\nhttp:\n"), {}).mqtt.bind.port == 1883
 
 
+@pytest.mark.parametrize("text", ["providers:\n  options:\n  prices:\n", "agents:\n  teacher:\n"])
+def test_inner_section_with_nothing_but_comments_is_empty(tmp_path: Path, text: str) -> None:
+    settings = load_settings(write(tmp_path, text), {})
+    assert settings.providers.options == {}
+    assert list(settings.agents) == (["teacher"] if "teacher" in text else [])
+
+
 def test_ipv6_bind_address(tmp_path: Path) -> None:
     bind = load_settings(write(tmp_path, "http:\n  bind: '[::1]:8003'\n"), {}).http.bind
     assert bind == BindAddress("::1", 8003)
@@ -101,6 +108,27 @@ def test_value_out_of_range_says_the_range(tmp_path: Path) -> None:
     message = complaint(write(tmp_path, "voice:\n  opus_complexity: 11\n"))
     assert "voice.opus_complexity" in message
     assert "less than or equal to 10, not 11" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("mqtt: 5", "mqtt ({path}, line 1): must be a section: keys with their values, not 5"),
+        ("agents: [a]", "agents ({path}, line 1): must be a section: keys with their values"),
+        ("agents: {1: {name: x}}", "agents.1 ({path}, line 1): must be text, not 1"),
+        ("server: {data_dir: }", "must not be empty: leave the key out for its default"),
+        ("server: {data_dir: 5}", "must be the path of a file or folder, not 5"),
+        ("voice: {audio_threads: lots}", "must be a whole number, not 'lots'"),
+        ("assistant: {speed: fast}", "must be a number, not 'fast'"),
+        ("accounts: {anonymous: perhaps}", "must be true or false, not 'perhaps'"),
+        ("providers: {llm: []}", "must have at least 1 item, not 0"),
+        ("assistant: {name: ''}", "must have at least 1 character, not ''"),
+        ("assistant: {prompt: '{{ agent'}", "expected 'end of print statement', not '{{ agent'"),
+    ],
+)
+def test_value_of_the_wrong_kind_is_told_in_plain_words(tmp_path: Path, text: str, told: str) -> None:
+    path = write(tmp_path, text)
+    assert complaint(path).endswith(told.replace("{path}", str(path)))
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
