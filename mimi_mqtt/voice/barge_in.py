@@ -1,7 +1,7 @@
-"""Speech during a reply, in realtime mode: play-out pauses at once, and goes on when it was nothing.
+"""Speech before a reply is over: play-out pauses at once, and goes on when it was nothing.
 
 Whether it was something is decided by words: as soon as the recogniser has some, or else at the end of the
-utterance. Noise has none, and an echo has ours.
+utterance. Noise has none, and an echo has ours. Before anything is heard of the reply there is no echo.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ class PausableOutput(Protocol):
 class BargeIn:
     """Attends to one turn while it thinks and speaks; `close` it with the turn.
 
-    `said` is the reply so far. `interrupt` is called once, with the utterance that ends the turn; it belongs
-    to the callee then. `progress` is called while the reply is paused, which is not being stuck.
+    `said` is what was heard so far. `interrupt` is called once, with the utterance that ends the turn; it
+    belongs to the callee then. `progress` is called while the reply is paused, which is not being stuck.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class BargeIn:
         self._progress = progress
         self._began = asyncio.Event()
         self._given = False
+        self._closed = False
         self._listening: Listening | None = listen(self._heard)
         self._task = spawn(self._attend(), "barge-in")
 
@@ -71,7 +72,8 @@ class BargeIn:
         if listening.began:
             self._progress()
             interim = listening.spoken.text
-            if len(tokens(interim)) >= _EARLY_WORDS and not resembles(interim, self._said()):
+            said = self._said()
+            if len(tokens(interim)) >= (_EARLY_WORDS if said else 1) and not resembles(interim, said):
                 self._give(listening)
 
     @property
@@ -79,8 +81,22 @@ class BargeIn:
         """Whether the reply is paused because somebody speaks."""
         return self._listening is not None and self._listening.began
 
+    def reply_begins(self) -> None:
+        """From now on there may be an echo."""
+        if self._listening is not None:
+            self._listening.reply_begins()
+
+    def take(self) -> Listening | None:
+        """What is being said, if somebody speaks: it is wanted, whatever it is. Then `close`."""
+        listening = self._listening
+        if listening is None or not self._began.is_set():
+            return None
+        self._given, self._listening = True, None
+        return listening
+
     def close(self) -> Listening | None:
         """The turn is over. Returns what is not an utterance yet: whoever listens next goes on with it."""
+        self._closed = True
         listening, self._listening = self._listening, None
         if self._task is not asyncio.current_task():
             self._task.cancel()
@@ -97,7 +113,7 @@ class BargeIn:
         self._interrupt(listening)
 
     async def _attend(self) -> None:
-        while True:
+        while not self._closed:  # which a resumed reply may bring about
             await self._began.wait()
             listening = self._listening
             if listening is None:

@@ -8,11 +8,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
 from typing import Final
 
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.log import log_context
-from mimi_mqtt.voice.barge_in import BargeIn
+from mimi_mqtt.voice.attention import Attention
 from mimi_mqtt.voice.dialogue import Dialogue
 from mimi_mqtt.voice.echo_guard import EchoGuard
 from mimi_mqtt.voice.endpointing import (
@@ -34,6 +35,7 @@ from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.speech_engine import choose_engine
 from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
 from mimi_mqtt.voice.turn_output import TurnOutput
+from mimi_mqtt.voice.turn_tools import TurnTools
 from mimi_mqtt.voice.uplink import Uplink
 from mimi_mqtt.voice.waiting import apologize, keep_company
 from mimi_mqtt.wire.messages import ListenMode
@@ -103,6 +105,14 @@ class Conversation:
         self._engine = choose_engine(self._around)
         self._carried: Listening | None = None
         self._uplink = Uplink(services.hearing, uplink, voice.jitter_ms, self._heard, device.id)
+        self._attention = Attention(
+            voice,
+            self._uplink,
+            self._listening,
+            interrupt=self._interrupted,
+            progress=self._progress,
+            spawn=self._spawn,
+        )
 
     @property
     def state(self) -> TurnState:
@@ -264,7 +274,8 @@ class Conversation:
         self._farewell = self._farewell and kind == "announcement"
         output = TurnOutput(self._around.output, lambda: self._speech_began(turn))
         watchdog_s, language = self._services.session.watchdog_s, self._language.current
-        turn = RunningTurn(self._turns, kind, self._mode, output, watchdog_s, language)
+        tools = TurnTools(self._around.tools)
+        turn = RunningTurn(self._turns, kind, self._mode, output, tools, watchdog_s, language)
         self._turn = turn
         return turn
 
@@ -297,7 +308,9 @@ class Conversation:
         if turn.company is not None:
             turn.company.cancel()
         if turn.barge_in is not None:
-            self._carried = turn.barge_in.close()
+            carried = turn.barge_in.close()
+            unanswered = self._mode == "auto" and turn.outcome == "nothing heard"
+            self._carried = carried if unanswered or self._mode == "realtime" else None
         turn.output.close()
         turn.remember(self._around.dialogue, self._downlink.frame_ms)
         self._engine.concluded(turn)
@@ -334,7 +347,7 @@ class Conversation:
         turn.mark("speech")
         if turn is self._turn:
             self._fire(TurnEvent.SPEECH)
-            self._attend(turn)
+            self._attention.speech_began(turn, self._mode)
 
     async def _run(self, turn: RunningTurn, body: Callable[[], Awaitable[None]]) -> None:
         """The border of one turn: whatever happens inside ends this turn, and only this."""
@@ -358,10 +371,15 @@ class Conversation:
             finally:
                 if turn is self._turn:
                     self._turn = None
-                    self._conclude(turn)
                     nothing = turn.outcome == "nothing heard" and not turn.output.begun
+                    go_on = not cancelled and not self._closed
+                    spoken = turn.barge_in.take() if nothing and go_on and turn.barge_in else None
+                    self._conclude(turn)
                     self._fire(TurnEvent.NOTHING_HEARD if nothing else TurnEvent.DONE)
-                    if not cancelled:
+                    if spoken is not None:
+                        self._fire(TurnEvent.LISTEN)
+                        self._go_on_listening(spoken)
+                    elif not cancelled:
                         self._go_on()
                 if record := turn.record(self._device_id, self._session_id):
                     self._services.log.add_turn(record)
@@ -371,7 +389,7 @@ class Conversation:
     def _begin_listening(self) -> None:
         self._engine.prepare()
         carried, self._carried = self._carried, None
-        if carried is not None and self._mode == "realtime":
+        if carried is not None and self._mode != "manual":
             self._uplink.forget()
             self._go_on_listening(carried)
             return
@@ -380,9 +398,10 @@ class Conversation:
         self._start(turn, lambda: self._hear(turn, listening))
         self._uplink.begin(self._loop.time())
 
-    def _go_on_listening(self, listening: Listening) -> None:
+    def _go_on_listening(self, listening: Listening, since: datetime | None = None) -> None:
         """A turn out of what was being heard already."""
         turn = self._new_turn("utterance")
+        turn.started_at = since or turn.started_at
         turn.listening = listening
         listening.on_event = lambda event: self._listened(turn, event)
         listening.reply_is_over()
@@ -390,7 +409,7 @@ class Conversation:
             self._utterance_over(turn, listening)
         self._start(turn, lambda: self._hear(turn, listening))
 
-    def _listening(self, on_event: Callable[[EndpointEvent], None], *, barge_in: bool = False) -> Listening:
+    def _listening(self, on_event: Callable[[EndpointEvent], None], max_s: float | None = None) -> Listening:
         services = self._services
         return Listening(
             lambda again: self._engine.hear(again=again),
@@ -399,7 +418,7 @@ class Conversation:
             frame_ms=self._uplink.frame_ms,
             eager=self._engine.guesses,
             manual=self._mode == "manual",
-            barge_in=barge_in,
+            max_s=max_s,
             on_event=on_event,
         )
 
@@ -436,7 +455,7 @@ class Conversation:
         self._await_answer(turn)
         # At once: what is still on its way is not a part of this utterance.
         if self._fire(TurnEvent.UTTERANCE):
-            self._attend(turn)
+            self._attention.thinking(turn, self._mode)
 
     async def _hear(self, turn: RunningTurn, listening: Listening) -> None:
         """Listens until the utterance is over, then answers it."""
@@ -448,32 +467,14 @@ class Conversation:
         listening.close()
         await self._engine.understand(turn, listening)
 
-    # ── barge-in ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def _attend(self, turn: RunningTurn) -> None:
-        """In realtime mode what is said from now on may end this turn."""
-        voice = self._services.voice
-        if (
-            self._mode != "realtime"
-            or not voice.barge_in_ms
-            or self._uplink.deaf
-            or turn.barge_in is not None
-        ):
-            return
-        turn.barge_in = BargeIn(
-            lambda on_event: self._listening(on_event, barge_in=True),
-            output=turn,
-            said=lambda: turn.aloud,
-            interrupt=lambda listening: self._interrupted(turn, listening),
-            progress=lambda: self._progress(turn),
-            spawn=self._spawn,
-        )
-
     def _interrupted(self, turn: RunningTurn, listening: Listening) -> None:
-        """Somebody said something during `turn`: that is the next utterance."""
+        """Somebody said something during `turn`: that is the next utterance, or the rest of this one."""
         if turn is self._turn and self._fire(TurnEvent.LISTEN):
-            self._end_turn("interrupted")
+            since = turn.started_at if turn.extensible else None
+            if since is not None:
+                turn.continue_with(listening, self._spawn)
+            self._end_turn("interrupted" if since is None else "continued")
             self._carried = None
-            self._go_on_listening(listening)
+            self._go_on_listening(listening, since)
         else:
             self._spawn(listening.aclose(), "unwanted")

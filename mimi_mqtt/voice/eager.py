@@ -30,7 +30,7 @@ _guesses = Counter("mimi_eager_guesses_total", "Answers begun before the decisio
 
 
 class HeldTools:
-    """Tools whose calls wait for `release`."""
+    """Tools whose calls wait for `release`: so far nobody knows whether the guess was right."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

@@ -85,7 +85,7 @@ class Surroundings:
         """What a reply of `turn` needs."""
         return ReplyContext(
             services=self.services,
-            tools=self.tools,
+            tools=turn.tools,
             output=turn.output,
             downlink=self.downlink,
             device_id=self.device_id,

@@ -7,6 +7,7 @@ from typing import Final
 
 from mimi_mqtt.config.settings import VoiceSettings
 from mimi_mqtt.providers.base import Transcript
+from mimi_mqtt.voice.beginning import MAX_PARTS, Beginning, joined
 from mimi_mqtt.voice.endpointing import (
     End,
     Endpointer,
@@ -20,6 +21,7 @@ from mimi_mqtt.voice.endpointing import (
     UtteranceEnded,
 )
 from mimi_mqtt.voice.hearing import HeardFrame
+from mimi_mqtt.voice.services import Spawn
 from mimi_mqtt.voice.utterance import Utterance
 
 BARGE_IN_THRESHOLD: Final = 0.8
@@ -33,7 +35,8 @@ class Listening:
     """Hand it heard frames; `on_event` is told what they mean, `over` why listening ended.
 
     `hear` begins the utterance once someone speaks, given whether it may be guessed at before its end.
-    `barge_in`: it is heard over a reply. Nobody speaking for long only begins it anew, unless `manual`.
+    It may be that a reply will be heard at the same time: see `reply_begins`. Nobody speaking for long only
+    begins it anew, unless `manual`. `max_s`: how long it may get.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Listening:
         frame_ms: int,
         eager: bool = True,
         manual: bool = False,
-        barge_in: bool = False,
+        max_s: float | None = None,
         on_event: Callable[[EndpointEvent], None],
     ) -> None:
         self._hear = hear
@@ -53,11 +56,13 @@ class Listening:
         self._strategy = strategy
         self._frame_ms = float(frame_ms)
         self._alone = voice.speech_threshold, voice.min_speech_ms
+        self._over_reply = BARGE_IN_THRESHOLD, voice.barge_in_ms
+        self._max_s = voice.max_utterance_s
         self._settings = EndpointSettings(
-            speech_threshold=BARGE_IN_THRESHOLD if barge_in else voice.speech_threshold,
-            min_speech_ms=voice.barge_in_ms if barge_in else voice.min_speech_ms,
+            speech_threshold=voice.speech_threshold,
+            min_speech_ms=voice.min_speech_ms,
             preroll_ms=voice.preroll_ms,
-            max_utterance_s=voice.max_utterance_s,
+            max_utterance_s=self._max_s if max_s is None else max_s,
             no_speech_timeout_s=voice.no_speech_timeout_s,
             eager_silence_ms=voice.eager_silence_ms if eager else 0,
             manual=manual,
@@ -70,6 +75,8 @@ class Listening:
         """The audio on its way to text, once someone speaks."""
         self.guessed = ""
         """The words so far, from a guess at a pause; for providers without interim text."""
+        self.beginning: Beginning | None = None
+        """What was said before, of the same utterance."""
         self.began_at = 0.0
         """When the utterance was found to have begun (loop time, s)."""
         self.speech_end = self._loop.time()
@@ -86,7 +93,27 @@ class Listening:
     def spoken(self) -> Spoken:
         """What is known of the words so far."""
         spoken = self.utterance.spoken if self.utterance is not None else Spoken()
-        return spoken if spoken.text or not self.guessed else replace(spoken, text=self.guessed, whole=True)
+        if self.guessed and not spoken.text:
+            spoken = replace(spoken, text=self.guessed, whole=True)
+        if spoken.text and self.beginning is not None:
+            spoken = replace(spoken, text=joined(self.beginning.text, spoken.text))
+        return spoken
+
+    @property
+    def seconds(self) -> float:
+        """How much audio it has, in seconds."""
+        before = self.beginning.seconds if self.beginning is not None else 0.0
+        return before + self._endpointer.length_ms / 1000
+
+    @property
+    def parts(self) -> int:
+        """Of how many parts it consists."""
+        return 1 if self.beginning is None else self.beginning.parts + 1
+
+    @property
+    def room_s(self) -> float:
+        """So much may be added to it, in seconds; 0 when nothing may."""
+        return max(self._max_s - self.seconds, 0.0) if self.parts < MAX_PARTS else 0.0
 
     def hear(self, frame: HeardFrame) -> None:
         """One frame, in order."""
@@ -94,11 +121,43 @@ class Listening:
             now = self._loop.time()
             self._follow(self._endpointer.frame(frame.pcm, self._frame_ms, frame.speech_probability, now))
 
+    def reply_begins(self) -> None:
+        """From now on it is heard over a reply: a faint voice may be its echo."""
+        threshold, min_speech_ms = self._over_reply
+        self._apply(
+            replace(
+                self._settings,
+                speech_threshold=threshold,
+                min_speech_ms=min_speech_ms,
+                max_utterance_s=self._max_s,
+            )
+        )
+
     def reply_is_over(self) -> None:
         """What was heard over a reply is now heard without: a fainter voice counts again."""
         threshold, min_speech_ms = self._alone
-        self._settings = replace(self._settings, speech_threshold=threshold, min_speech_ms=min_speech_ms)
-        self._endpointer.apply(self._settings)
+        room_s = self._max_s - (self.beginning.seconds if self.beginning is not None else 0.0)
+        self._apply(
+            replace(
+                self._settings,
+                speech_threshold=threshold,
+                min_speech_ms=min_speech_ms,
+                max_utterance_s=room_s,
+            )
+        )
+
+    def follow(self, earlier: "Listening", words: str, spawn: Spawn) -> None:
+        """It goes on with what `earlier`, which now belongs to it, has heard: `words`, or not known yet."""
+        self.beginning = Beginning(
+            words,
+            earlier.transcript,
+            earlier.aclose,
+            seconds=earlier.seconds,
+            parts=earlier.parts,
+            began_at=earlier.began_at,
+            spawn=spawn,
+        )
+        self.began_at = earlier.began_at
 
     def stop(self) -> None:
         """The device says that it is over. Frames on their way still count, until `close`."""
@@ -122,7 +181,14 @@ class Listening:
         """The text, once it is over. Raises ProviderError."""
         if self.utterance is None:
             return Transcript("", final=True)
-        return await self.utterance.finish()
+        return await self.whole(await self.utterance.finish())
+
+    async def whole(self, transcript: Transcript) -> Transcript:
+        """`transcript`, of the last part, with what was said before in front."""
+        if self.beginning is None:
+            return transcript
+        await self.beginning.known()
+        return self.beginning.before(transcript)
 
     async def guess(self) -> Transcript:
         """The text so far, for an eager answer. Raises ProviderError."""
@@ -130,13 +196,19 @@ class Listening:
             return Transcript("", final=True)
         transcript = await self.utterance.guess()
         self.guessed = transcript.text
-        return transcript
+        return await self.whole(transcript)
 
     async def aclose(self) -> None:
         """Ends the transcription, if it still runs; safe to call twice."""
         self.close()
         if self.utterance is not None:
             await self.utterance.aclose()
+        if self.beginning is not None:
+            await self.beginning.aclose()
+
+    def _apply(self, settings: EndpointSettings) -> None:
+        self._settings = settings
+        self._endpointer.apply(settings)
 
     def _new_endpointer(self) -> Endpointer:
         return Endpointer(self._settings, self._strategy, self._loop.time(), lambda: self.spoken)

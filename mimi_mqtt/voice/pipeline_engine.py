@@ -51,15 +51,18 @@ class PipelineEngine:
         """Answers what was said, once that is over."""
         await self._understand(turn, self._transcript(listening, turn.guess), listening.began_at)
 
-    async def take_over(self, turn: RunningTurn, recording: Recording, began_at: float, reply: Reply) -> None:
-        """Goes on where `reply` to what is in `recording` has failed unheard; its tool calls stay made.
+    async def take_over(
+        self, turn: RunningTurn, listening: Listening, recording: Recording, reply: Reply
+    ) -> None:
+        """Goes on where `reply` to what `listening` has heard has failed unheard; its tool calls stay made.
 
-        The utterance began at `began_at` (loop time, s) and is over.
+        The last part of what was heard is in `recording`.
         """
         if turn.heard:
             await self.answer(turn, instead_of=reply)
         else:
-            await self._understand(turn, self._transcribe(recording), began_at, instead_of=reply)
+            transcribing = self._transcribe(listening, recording)
+            await self._understand(turn, transcribing, listening.began_at, instead_of=reply)
 
     async def _understand(
         self,
@@ -81,14 +84,14 @@ class PipelineEngine:
         else:
             around.end_unanswered(turn)
 
-    async def _transcribe(self, recording: Recording) -> Transcript:
+    async def _transcribe(self, listening: Listening, recording: Recording) -> Transcript:
         transcript = Transcript("", final=True)
         if not recording.empty:
             stt, language = self.around.services.stt, self.around.language
             async with aclosing(stt.listen(recording, language.current, language.certain)) as transcripts:
                 async for part in transcripts:
                     transcript = part
-        return transcript
+        return await listening.whole(transcript)
 
     async def _transcript(self, listening: Listening, guess: Guess | None) -> Transcript:
         """What was said: a whole guess has heard all of it already, as only silence has come since."""
@@ -112,6 +115,8 @@ class PipelineEngine:
                 guess.drop()
             reply = turn.reply = PipelineReply(around.reply_context(turn))
             await around.prompt.complete()
+            if around.services.llm.acts:
+                await turn.tools.act()
             if instead_of is not None:
                 reply.take_over(instead_of)
             await reply.answer([*around.messages(turn.heard, turn.language), *reply.rounds])
@@ -134,7 +139,7 @@ class PipelineEngine:
         turn.guess = Guess(
             listening,
             output=TurnOutput(around.output, lambda: around.speech_began(turn), held=True),
-            tools=around.tools,
+            tools=turn.tools,
             reply=lambda guess: PipelineReply(
                 replace(
                     context,

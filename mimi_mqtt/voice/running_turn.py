@@ -13,18 +13,33 @@ from mimi_mqtt.voice.dialogue import Dialogue, Exchange, heard_part
 from mimi_mqtt.voice.eager import Guess
 from mimi_mqtt.voice.listening import Listening
 from mimi_mqtt.voice.reply import Reply
+from mimi_mqtt.voice.services import Spawn
 from mimi_mqtt.voice.timings import Stage, TurnTimings
 from mimi_mqtt.voice.turn_output import TurnOutput
+from mimi_mqtt.voice.turn_tools import TurnTools
 from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)
 
 Kind = Literal["utterance", "wake word", "greeting", "announcement"]
 Outcome = Literal[
-    "running", "answered", "nothing heard", "stopped", "interrupted", "aborted", "stuck", "failed", "closed"
+    "running",
+    "answered",
+    "nothing heard",
+    "continued",
+    "stopped",
+    "interrupted",
+    "aborted",
+    "stuck",
+    "failed",
+    "closed",
 ]
 
 _turns: Final = Counter("mimi_turns_total", "Turns in which something was said.", ("kind", "outcome"))
+_continued: Final = Counter(
+    "mimi_continued_utterances_total",
+    "Utterances that were taken for complete, went on before the answer was heard, and were answered whole.",
+)
 _stages: Final = Histogram(
     "mimi_turn_stage_seconds",
     "From the end of the user's speech to each stage of the turn; for tools how long they took.",
@@ -34,7 +49,10 @@ _stages: Final = Histogram(
 
 
 class RunningTurn:
-    """One turn. `now` is the loop's clock (s); without progress for `watchdog_s` the turn is stuck."""
+    """One turn. `now` is the loop's clock (s); without progress for `watchdog_s` the turn is stuck.
+
+    With the outcome "continued" it was none: what was said is a part of the next.
+    """
 
     def __init__(
         self,
@@ -42,6 +60,7 @@ class RunningTurn:
         kind: Kind,
         mode: ListenMode | None,
         output: TurnOutput,
+        tools: TurnTools,
         watchdog_s: float,
         language: str,
     ) -> None:
@@ -49,6 +68,7 @@ class RunningTurn:
         self.kind: Final = kind
         self.mode: Final = mode
         self.output = output
+        self.tools: Final = tools
         self.language = language
         """What is said in it is in this language; the user's words may change it."""
         self.outcome: Outcome = "running"
@@ -81,6 +101,7 @@ class RunningTurn:
         self.watchdog = asyncio.timeout(None)
         self._watchdog_s = watchdog_s
         self._given_up_at: float | None = None
+        self._patience_left_s: float | None = None
 
     def mark(self, stage: Stage) -> None:
         """`stage` is reached now."""
@@ -145,18 +166,45 @@ class RunningTurn:
     def pause(self) -> None:
         """Somebody speaks: silence for the time being, also of what has not begun."""
         self.paused = True
-        self._given_up_at = None  # nobody waits in silence
+        if self._given_up_at is not None:  # nobody waits in silence
+            self._patience_left_s = self._given_up_at - self._loop.time()
+            self._given_up_at = None
+        if not self.output.begun:
+            self.tools.hold()
         self.output.pause()
 
     def resume(self) -> None:
         """It was nothing: goes on from where it stopped."""
         self.paused = False
+        left_s, self._patience_left_s = self._patience_left_s, None
+        if left_s is not None:
+            self._given_up_at = self._loop.time() + left_s
+        self.progress()
+        self.tools.release()
         self.output.resume()
+
+    @property
+    def extensible(self) -> bool:
+        """Whether what is said now may belong to the question: nothing has been done or heard in answer."""
+        return (
+            self.kind == "utterance"
+            and self.listening is not None
+            and self.listening.room_s > 0
+            and not self.tools.acted
+            and not self.output.begun
+        )
+
+    def continue_with(self, listening: Listening, spawn: Spawn) -> None:
+        """`listening` is heard to go on with this turn's utterance, and takes it over."""
+        if self.listening is not None:
+            _continued.inc()
+            listening.follow(self.listening, self.heard, spawn)
+            self.listening = None
 
     def remember(self, dialogue: Dialogue, frame_ms: int) -> None:
         """Keeps in `dialogue` what was asked and how much of the reply was heard."""
         reply = self.reply
-        if reply is None:
+        if reply is None or self.outcome == "continued":
             return
         complete = self.outcome == "answered" and reply.failure is None and not reply.winding_down
         if not complete:
@@ -167,6 +215,8 @@ class RunningTurn:
 
     @property
     def _eventful(self) -> bool:
+        if self.outcome == "continued":
+            return False
         return bool(self.heard or self.output.begun or self.outcome in ("stuck", "failed"))
 
     def record(self, device_id: str, session_id: str) -> TurnRecord | None:

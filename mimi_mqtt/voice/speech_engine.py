@@ -155,7 +155,7 @@ class SpeechEngine:
             if turn.heard:  # whose language may not have been told any more
                 await self._around.follow_language(turn, None)
             recording = utterance.speech().recording
-            await self._pipeline.take_over(turn, recording, listening.began_at, reply)
+            await self._pipeline.take_over(turn, listening, recording, reply)
         else:
             turn.judge()
 

@@ -56,8 +56,7 @@ class TurnOutput:
 
     def show_transcript(self, text: str) -> None:
         """The user's line."""
-        if not self.closed:
-            self._output.show_transcript(text)
+        self._do(lambda: self._output.show_transcript(text))
 
     def show_emotion(self, emotion: str, emoji: str = "") -> None:
         """The face."""
@@ -117,6 +116,7 @@ class TurnOutput:
     def follow(self, other: "TurnOutput") -> None:
         """Goes on where `other`, which plays nothing any more, has begun to speak."""
         self._speech = other._speech
+        self._kept, other._kept = other._kept + self._kept, []
         if other.begun:
             self.begun = self._wants_speech = True
 

@@ -131,6 +131,11 @@ class Endpointer:
             return self._further_frame(pcm, duration_ms, probability >= threshold * _LOWEST_PROBABILITY)
         return self._early_frame(pcm, duration_ms, probability >= threshold)
 
+    @property
+    def length_ms(self) -> float:
+        """How much audio the utterance has, in ms."""
+        return self._length_ms
+
     def apply(self, settings: EndpointSettings) -> None:
         """Other bounds from now on."""
         self._settings = settings

@@ -25,6 +25,7 @@ from tests.fakes.voice import (
     ScriptedLlm,
     ScriptedStt,
     ToneTts,
+    Wait,
     services,
 )
 
@@ -54,10 +55,10 @@ def packets_of(pcm: Pcm) -> list[bytes]:
 
 
 class Scene:
-    def __init__(self, hearing: Hearing) -> None:
-        self.stt = ScriptedStt("what time is it")
+    def __init__(self, hearing: Hearing, stt: ScriptedStt | None, llm: ScriptedLlm | None) -> None:
+        self.stt = stt or ScriptedStt("what time is it")
         self.device = FakeDevice()
-        self.services = services(stt=self.stt, llm=ScriptedLlm(["Ten."]), tts=ToneTts())
+        self.services = services(stt=self.stt, llm=llm or ScriptedLlm(["Ten."]), tts=ToneTts())
         self.services.hearing = hearing
         self.conversation = Conversation(
             device=DeviceFacts("aa-bb-cc-00-11-22"),
@@ -81,11 +82,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
+async def scene(stt: ScriptedStt | None = None, llm: ScriptedLlm | None = None) -> AsyncIterator[Scene]:
     vad = build("vad", ProviderSettings(), {})
     await vad.start()
     hearing = Hearing(vad, 1)
-    made = Scene(hearing)
+    made = Scene(hearing, stt, llm)
     try:
         yield made
     finally:
@@ -107,6 +108,21 @@ async def test_a_spoken_question_is_heard_whole_and_answered_with_decodable_spee
         decoder = OpusDecoder(DOWNLINK.sample_rate)
         played = np.concatenate([decoder.decode(packet) for packet in s.device.packets])
         assert np.abs(played).max() > 4000
+
+
+async def test_a_question_that_goes_on_after_a_long_pause_is_answered_whole() -> None:
+    parts = [packets_of(await spoken(text)) for text in ("Turn on the light", "in the kitchen, please.")]
+    answer = asyncio.Event()
+    async with scene(
+        ScriptedStt("turn on the light", "in the kitchen"),
+        ScriptedLlm([Wait(answer), "Which one?"], ["It is on."]),
+    ) as s:
+        s.conversation.listen("auto")
+        await s.send(list(enumerate(parts[0] + parts[1], 1)))
+        await s.device.until("stop")
+        assert s.device.texts("stt")[-1] == "turn on the light in the kitchen"
+        assert s.device.texts("sentence") == ["It is on."]
+        assert len(s.stt.heard_samples) == 2
 
 
 @pytest.mark.parametrize("seed", range(3))
