@@ -87,6 +87,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     if health is None:
         yield Finding("warn", "conversation", "not tried, as no server is running here",
                       "start ./scripts/serve and run this again to prove MQTT and UDP")  # fmt: skip
+    elif health.grade == "fail":
+        yield Finding("warn", "conversation", "not tried, as the server is down", "mend that first")
     else:
         yield await _conversation(settings, address)
     async for finding in examine_providers(settings):

@@ -50,9 +50,10 @@ class Credentials:
                 _create(path)
             return cls(_read(path))
         except OSError as error:
+            cure = "free some space" if error.errno == errno.ENOSPC else "let this user write to the folder"
             raise StartupError(
                 f"the server's secret {path} can't be read or made ({error.strerror}): "
-                "let this user write to the folder, or set server.data_dir"
+                f"{cure}, or set server.data_dir to another folder"
             ) from error
 
     def mqtt_password(self, device_id: str, epoch: int) -> str:

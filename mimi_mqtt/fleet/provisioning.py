@@ -153,8 +153,8 @@ class Provisioner:
         self, request: OtaRequest, host: str, now: datetime, may_be_new: Callable[[], bool]
     ) -> Device | Activation:
         async with self._store.write() as session:
-            device = await devices.get(session, request.device_id, lock=True)
-            if device is None and self._settings.new_devices == "allow":
+            device = known = await devices.get(session, request.device_id, lock=True)
+            if known is None and self._settings.new_devices == "allow":
                 device = await self._take_in(session, request, now, may_be_new)
             if device is None or not device.allowed or not same_client(device.client_id, request.client_id):
                 return await ask(session, _asker(request, host), now, may_be_new)
@@ -162,7 +162,9 @@ class Provisioner:
                 device.host = bounded(host, tables.HOST_CHARS)
                 device.reported_language = bounded(request.language, tables.LANGUAGE_CHARS)
                 await devices.save_changed(session, device, now)
-            return device
+        if known is None:
+            _logger.info("a new device was taken in", extra={"device": request.device_id})
+        return device
 
     async def _take_in(
         self, session: AsyncSession, request: OtaRequest, now: datetime, may_be_new: Callable[[], bool]
@@ -175,7 +177,6 @@ class Provisioner:
             )
         if not may_be_new():
             raise TooManyAskers(TOO_MANY_NEW)
-        _logger.info("a new device was taken in", extra={"device": request.device_id})
         return Device(
             id=request.device_id,
             client_id=request.client_id,

@@ -1,7 +1,9 @@
 """The HTTP application: which path is whose, and what an error looks like."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -22,6 +24,9 @@ from mimi_mqtt.http.limits import REFUSED
 from mimi_mqtt.http.ota import OtaEndpoint
 from mimi_mqtt.http.pages import Pages
 from mimi_mqtt.http.replies import CommonHeaders, error_reply, json_reply
+
+_QUIET_S: Final = 60.0
+"""Between two log lines about the same failure of the database, in seconds."""
 
 _logger = logging.getLogger(__name__)
 
@@ -75,7 +80,7 @@ def build_app(
     app = Starlette(
         routes=routes,
         middleware=[Middleware(CommonHeaders)],
-        exception_handlers={HTTPException: _refused, StoreError: _store_failed, Exception: _failed},
+        exception_handlers={HTTPException: _refused, StoreError: _StoreFailures(), Exception: _failed},
     )
     # A device must not be sent elsewhere: it does not follow.
     app.router.redirect_slashes = False
@@ -113,9 +118,19 @@ async def _refused(request: Request, error: Exception) -> Response:
     return error_reply(error.status_code, detail, error.headers)
 
 
-async def _store_failed(_: Request, error: Exception) -> Response:
-    _logger.error("%s", error)
-    return error_reply(503, "the server's database does not work: see its log", {"Retry-After": "10"})
+class _StoreFailures:
+    """Answers while the database fails; says why in the log once a minute, however many devices ask."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    async def __call__(self, _: Request, error: Exception) -> Response:
+        now, reason = time.monotonic(), str(error)
+        self._told = {told: at for told, at in self._told.items() if now - at < _QUIET_S}
+        if reason not in self._told:
+            self._told[reason] = now
+            _logger.error("%s", reason)
+        return error_reply(503, "the server's database does not work: see its log", {"Retry-After": "10"})
 
 
 async def _failed(_: Request, error: Exception) -> Response:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from mimi_mqtt.errors import StoreError
+from mimi_mqtt.errors import ConfigError, StoreError
 from mimi_mqtt.store.explain import explain, place
 from mimi_mqtt.store.migrating import is_current, migrate
 
@@ -130,14 +130,16 @@ def _async_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise StoreError(
+        raise ConfigError(
             "store.url is not a database URL such as postgresql://user:password@host/name"
         ) from error
     driver = _DRIVERS.get(parsed.get_backend_name())
     if driver is None:
-        raise StoreError(f"store.url is for {parsed.get_backend_name()}: SQLite and PostgreSQL are supported")
+        raise ConfigError(
+            f"store.url is for {parsed.get_backend_name()}: SQLite and PostgreSQL are supported"
+        )
     if driver.startswith("sqlite") and (not parsed.database or ":memory:" in parsed.database):
-        raise StoreError("store.url names no file: SQLite in memory would forget every device")
+        raise ConfigError("store.url names no file: SQLite in memory would forget every device")
     return parsed.set(drivername=driver)
 
 

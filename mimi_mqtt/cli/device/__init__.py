@@ -130,10 +130,11 @@ def _tell(action: "Action") -> None:
 def _report(options: "DeviceOptions", summary: "Summary") -> None:
     if summary.first_audio_ms is not None:
         print(f"latency   {summary.first_audio_ms} ms from the end of the speech to the first audio")
-    print(
-        f"audio     {summary.audio_ms} ms played, {summary.lost} packets lost, "
-        f"{summary.clipped_start_ms} ms cut off at the start, {summary.clipped_end_ms} ms at the end"
-    )
+    if summary.ok or summary.audio_ms:
+        print(
+            f"audio     {summary.audio_ms} ms played, {summary.lost} packets lost, "
+            f"{summary.clipped_start_ms} ms cut off at the start, {summary.clipped_end_ms} ms at the end"
+        )
     if options.save is not None and summary.audio_ms:
         print(f"saved     {options.save}")
     if summary.error:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -75,6 +76,14 @@ def _check(options: DeviceOptions) -> None:
     sources = (options.say, options.wav, options.text, options.pcm, options.mic or None)
     if sum(source is not None for source in sources) != 1:
         raise ConfigError("say exactly one of --say, --wav, --text and --mic")
+    if options.text is not None and not options.text.strip():
+        raise ConfigError("--text: a wake word has a text")
+    if not re.match(r"https?://[^/]", options.ota):
+        raise ConfigError(
+            f"--ota: {options.ota!r} is no address such as http://192.168.1.10:8003/xiaozhi/ota/"
+        )
+    if options.save is not None and not options.save.parent.is_dir():
+        raise ConfigError(f"--save: there is no folder {options.save.parent}")
     if options.mac is not None:
         try:
             canonical_mac(options.mac)

@@ -177,9 +177,8 @@ class MqttServer:
         self.counters.connected["device"] += 1
         transport.set_protocol(device)
         if _log.isEnabledFor(logging.INFO):
-            _log.info(
-                "device connected from %s", transport.get_extra_info("peername"), extra={"device": device_id}
-            )
+            host, port, *_ = transport.get_extra_info("peername") or ("somewhere", 0)
+            _log.info("device connected from %s:%d", host, port, extra={"device": device_id})
         self._sink.control_opened(device)
         device.start(admission)
 
@@ -290,9 +289,21 @@ def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
         raise StartupError("mqtt.tls_certificate and mqtt.tls_key must be set for MQTT over TLS")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_NO_RENEGOTIATION
+    files = {"mqtt.tls_certificate": settings.tls_certificate, "mqtt.tls_key": settings.tls_key}
+    for key, path in files.items():
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise StartupError(
+                f"{key} {path} can't be read ({error.strerror}): set it to a file that this user may read; "
+                "scripts/make-certs writes a certificate for development"
+            ) from error
     try:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        # A password, so that nobody is asked for one.
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
     except (OSError, ssl.SSLError) as error:
-        files = f"mqtt.tls_certificate {settings.tls_certificate} and mqtt.tls_key {settings.tls_key}"
-        raise StartupError(f"{files} can't be used: {error}") from error
+        raise StartupError(
+            f"{' and '.join(f'{key} {path}' for key, path in files.items())} can't be used ({error}): "
+            "they must be a certificate chain and its own private key, in PEM and without a passphrase"
+        ) from error
     return context

@@ -223,7 +223,8 @@ async def test_ota_that_is_not_there_is_told(server: ScriptedServer) -> None:
     server.ota_url = "http://127.0.0.1:1/ota/"
     await expect(server, "can't be reached", "127.0.0.1:1")
     server.ota_url = "nonsense"
-    await expect(server, "can't be reached")
+    with pytest.raises(ConfigError, match="--ota: 'nonsense'"):
+        await converse(options(server))
 
 
 async def test_activation_is_told_with_its_cure(server: ScriptedServer) -> None:

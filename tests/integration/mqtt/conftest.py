@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.config.settings import MqttSettings
+from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.transports.mqtt.server import MqttServer
@@ -141,7 +142,13 @@ async def start_server() -> AsyncIterator[StartServer]:
         tcp = listening_socket()
         port = tcp.getsockname()[1]
         tls_port = tls.getsockname()[1] if tls is not None else 0
-        await server.start(tcp, tls)
+        try:
+            await server.start(tcp, tls)
+        except StartupError:
+            for sock in (tcp, tls):
+                if sock is not None:
+                    sock.close()
+            raise
         running.append(Running(server, sink, accounts, clock, port, tls_port))
         return running[-1]
 

@@ -11,8 +11,10 @@ from typing import Any
 import aiomqtt
 import paho.mqtt.client as paho
 import pytest
+from cryptography.hazmat.primitives import serialization
 from paho.mqtt.enums import CallbackAPIVersion
 
+from mimi_mqtt.errors import StartupError
 from tests.integration.mqtt.conftest import DEVICE, DOWN, UP, Running, StartServer
 from tests.integration.mqtt.raw import PATIENCE_S
 
@@ -197,6 +199,32 @@ async def test_tls_with_a_certificate_of_our_own(start_server: StartServer, cert
         writer.write(b"\xe0\x00")
         assert await reader.read() == b""
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "told"),
+    [
+        ("none.crt", "server.key", r"mqtt\.tls_certificate .*none\.crt can't be read"),
+        ("server.crt", "none.key", r"mqtt\.tls_key .*none\.key can't be read"),
+        ("server.key", "server.key", "in PEM"),
+        ("server.crt", "locked.key", "without a passphrase"),
+    ],
+)
+async def test_a_certificate_that_can_not_be_used_is_explained(
+    start_server: StartServer, certificates: Path, tmp_path: Path, certificate: str, key: str, told: str
+) -> None:
+    for name in ("server.crt", "server.key"):
+        (tmp_path / name).write_bytes((certificates / name).read_bytes())
+    private = serialization.load_pem_private_key((certificates / "server.key").read_bytes(), None)
+    (tmp_path / "locked.key").write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(StartupError, match=told):
+        await start_server(tls_certificate=tmp_path / certificate, tls_key=tmp_path / key)
 
 
 def _length(value: int) -> bytes:

@@ -1,9 +1,11 @@
 """`mimi-mqtt doctor`: how a provider that fails is graded, by who takes its place."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
+from mimi_mqtt.cli import doctor
 from mimi_mqtt.cli.doctor import Finding, examine_providers
 from mimi_mqtt.config import Settings
 from mimi_mqtt.providers.presets import PRESETS
@@ -22,6 +24,20 @@ def _nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 async def found(settings: Mapping[str, object]) -> Mapping[str, Finding]:
     whole = Settings.model_validate(settings)
     return {finding.what: finding async for finding in examine_providers(whole)}
+
+
+async def test_no_conversation_is_tried_with_a_server_that_is_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def down(_: Settings) -> Finding:
+        return Finding("fail", "server", "running, but down: store", "see the log")
+
+    monkeypatch.setattr(doctor, "_running_server", down)
+    settings = Settings.model_validate({"server": {"data_dir": tmp_path}, "providers": OFFLINE})
+    findings = {finding.what: finding async for finding in doctor.examine(settings)}
+    assert findings["server"].grade == "fail"
+    assert findings["conversation"].grade == "warn"
+    assert "mend that first" in findings["conversation"].cure
 
 
 async def test_each_provider_of_each_role_is_tried() -> None:

@@ -1,4 +1,5 @@
 import base64
+import errno
 import hashlib
 import hmac
 import os
@@ -95,6 +96,15 @@ def test_a_folder_that_can_not_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match=r"server\.data_dir"):
         Credentials.load(tmp_path / "file" / "data")
+
+
+def test_a_full_disk_is_told_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(StartupError, match="free some space"):
+        Credentials.load(tmp_path)
 
 
 def test_nothing_of_the_secret_is_shown(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
-from mimi_mqtt.errors import StoreError
+from mimi_mqtt.errors import ConfigError, StoreError
 from mimi_mqtt.store import devices, migrations
 from mimi_mqtt.store.engine import Store, StoreConflict
 from mimi_mqtt.store.tables import Device
@@ -157,7 +157,7 @@ async def test_two_first_starts_at_once_make_one_schema(url: str, tmp_path: Path
     ],
 )
 def test_a_url_that_can_not_work_is_refused_at_once(url: str, said: str) -> None:
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(ConfigError, match=said):
         Store(url)
 
 

@@ -39,6 +39,9 @@ def test_wrong_arguments_are_exit_code_2(arguments: list[str], capsys: pytest.Ca
         (["--say", "a", "--transport", "websocket"], "WebSocket"),
         (["--say", "a", "--mac", "phone"], "--mac"),
         (["--wav", "no-such-file.wav"], "--wav"),
+        (["--text", " "], "--text"),
+        (["--say", "a", "--save", "no-such-folder/a.wav"], "no-such-folder"),
+        (["--say", "a", "--ota", "192.168.1.10:8003"], "http://"),
     ],
 )
 def test_what_can_not_be_done_is_refused_clearly(
@@ -50,7 +53,9 @@ def test_what_can_not_be_done_is_refused_clearly(
 
 def test_unreachable_ota_is_exit_code_1_with_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*OTA, "--text", "hi", "--json"]) == 1
-    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 1, "nothing was heard, so there is nothing to tell of it"
+    summary = json.loads(shown[0])
     assert summary["ok"] is False
     assert "OTA can't be reached" in summary["error"]
 
