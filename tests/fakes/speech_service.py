@@ -198,6 +198,7 @@ class FakeSession(SpeechSession):
     async def _events(self) -> AsyncIterator[S2sEvent]:
         answers = self.service.answers
         for step in answers.pop(0) if len(answers) > 1 else answers[0]:
+            self._check_open()
             match step:
                 case ProviderError():
                     self.is_connected = False

@@ -298,6 +298,17 @@ async def test_tools_are_called_and_answered_on_the_same_connection(
     ]
 
 
+async def test_the_users_words_come_once_whatever_follows_from_them(
+    service: FakeS2s, session: SpeechSession
+) -> None:
+    service.replies = [calls(LIGHT), good_reply]
+    utterance = session.open()
+    utterance.push(ONE)
+    asked = await events(session.answer(utterance))
+    found = [*asked, *await events(session.tool_results([DONE]))]
+    assert [event.text for event in found if isinstance(event, Transcript)] == ["hello world"]
+
+
 async def test_results_nobody_asked_for_are_refused(session: SpeechSession) -> None:
     with pytest.raises(ProviderRefused):
         await events(session.tool_results([DONE]))
@@ -508,7 +519,12 @@ async def test_a_connection_lost_while_somebody_speaks_is_made_again(
     assert service.duplex.audio("utterance-1") == [1, 2, 3, 4, 5, 6]
 
 
-async def test_nothing_is_repeated_once_something_was_said(service: FakeS2s, session: SpeechSession) -> None:
+@pytest.mark.parametrize("connected", [False, True])
+async def test_nothing_is_repeated_once_something_was_said(
+    service: FakeS2s, session: SpeechSession, connected: bool
+) -> None:
+    if connected:
+        await session.connect()
     service.replies = [lambda duplex, answer: duplex.say(AnswerPart(answer, TextDelta("go"))), good_reply]
     async with aclosing(session.ask("hello")) as parts:
         assert await anext(parts) == TextDelta("go")

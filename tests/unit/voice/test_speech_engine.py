@@ -537,6 +537,20 @@ async def test_what_cannot_be_connected_to_is_not_waited_for_when_somebody_speak
         assert s.records[0][2] == "From the pipeline."
 
 
+async def test_a_connection_that_is_left_before_it_is_made_is_no_failure_of_the_service() -> None:
+    service = FakeService(spoken(FINE), words=["weather"])
+    service.connects_after_s = 8.0
+    async with scene(by(service, voice=VoiceSettings(s2s_idle_s=5))) as s:
+        s.conversation.listen("auto")
+        await asyncio.sleep(9)
+        assert service.log == ["close"]
+        service.connects_after_s = 0.0
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+        assert [record[2] for record in s.records] == [FINE]
+
+
 async def test_a_connection_that_is_cut_while_nobody_speaks_is_made_again_unnoticed() -> None:
     service = FakeService(spoken(FINE), words=["weather", "and now"])
     async with scene(by(service)) as s:
@@ -701,14 +715,15 @@ async def test_another_language_is_another_session_that_knows_the_past() -> None
 
 
 async def test_a_language_that_changes_with_the_words_does_not_end_their_answer() -> None:
-    service = FakeService(spoken("Хорошая погода. " * 4), words=["какая сегодня погода", ""])
+    answer = [*spoken("Хорошая погода. " * 3 + "Хорошая погода."), Wait(3.0), *spoken("Тепло.")]
+    service = FakeService(answer, words=["какая сегодня погода", ""])
     async with scene(by(service)) as s:
         await speaking(s, "realtime")
         await s.send(SPEECH, 4)
         await s.send(SILENCE, 14)
         await s.device.until("stop")
         await s.idle()
-        assert s.records[0][0] == "answered"
+        assert s.records[0][::2] == ("answered", "Хорошая погода. " * 4 + "Тепло.")
 
 
 @pytest.mark.parametrize("after", [0.0, 0.3, 0.9, 1.5, 2.5])
