@@ -28,6 +28,8 @@ class OpenAiServer(VendorServer):
         self.words: Sequence[str] = ("hello", " world")
         self.language, self.code = "english", "en"
         """Of the words, as Whisper and as gpt-transcribe call it."""
+        self.segments: Sequence[Mapping[str, Any]] = ()
+        """What verbose answers tell of the parts of the words."""
         self.refuses_verbose = False
         self.deltas: Sequence[Mapping[str, Any]] = ({"content": "good "}, {"content": "day"})
         self.usage: Mapping[str, int] | None = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
@@ -85,7 +87,8 @@ class OpenAiServer(VendorServer):
         if asked.fields.get("stream") != "true":
             told: dict[str, object] = {"text": text}
             if asked.fields.get("response_format") == "verbose_json":
-                told |= {"task": "transcribe", "language": self.language, "duration": 1.0, "segments": []}
+                told |= {"task": "transcribe", "language": self.language, "duration": 1.0}
+                told["segments"] = [*self.segments]
             answer = json.dumps(told).encode()
             return self.stream([answer[:9], answer[9:]], "application/json")
         events: list[Mapping[str, Any]] = [

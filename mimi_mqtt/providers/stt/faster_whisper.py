@@ -26,6 +26,7 @@ from mimi_mqtt.providers.base import (
 )
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.requirements import demand
+from mimi_mqtt.providers.stt.whisper import segments_of, spoken
 
 # The tokenizer would be fetched from the internet if it weren't there.
 _FILES = ("model.bin", "config.json", "tokenizer.json")
@@ -144,8 +145,8 @@ class FasterWhisper(SpeechToText):
             without_timestamps=True,
             condition_on_previous_text=False,
         )
-        heard = list(segments)
+        heard = spoken(segments_of(list(segments)))
         text = "".join(segment.text for segment in heard).strip()
         sure = math.exp(sum(segment.avg_logprob for segment in heard) / len(heard)) if heard else None
-        told = about.language if about.language_probability >= _SURE else None
+        told = about.language if heard and about.language_probability >= _SURE else None
         return Transcript(text, final=True, language=told, confidence=sure)

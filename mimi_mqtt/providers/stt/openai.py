@@ -10,6 +10,7 @@ from mimi_mqtt.providers.base import Limits, SpeechToText, SttCapabilities, Tran
 from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.openai_compatible import OpenAiOptions, OpenAiProvider
 from mimi_mqtt.providers.stt.pcm import wav_file
+from mimi_mqtt.providers.stt.whisper import segments_of, spoken
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -29,8 +30,8 @@ class OpenAiSttOptions(OpenAiOptions):
     """Words to expect: names of people, rooms and things."""
 
     stt_verbose: bool | None = None
-    """Whether the server is asked for verbose_json, which says the language that was spoken. Empty: for
-    models with whisper in their name, unless the server refuses it."""
+    """Whether the server is asked for verbose_json, which tells the language that was spoken and what is only
+    invented of noise. Empty: for models with whisper in their name, unless the server refuses it."""
 
 
 class OpenAiSpeechToText(OpenAiProvider, SpeechToText):
@@ -77,7 +78,13 @@ class OpenAiSpeechToText(OpenAiProvider, SpeechToText):
             raise ProviderBadAnswer(self.name, "the answer is not JSON")
         # Some servers tell it whatever the format, and the SDK keeps fields that it doesn't expect.
         told = language_named(getattr(answer, "language", None))
-        yield Transcript(answer.text.strip(), final=True, language=hint or told)
+        segments = segments_of(getattr(answer, "segments", None))
+        heard = spoken(segments)
+        if segments and not heard:
+            yield Transcript("", final=True)
+            return
+        text = answer.text if len(heard) == len(segments) else "".join(segment.text for segment in heard)
+        yield Transcript(text.strip(), final=True, language=hint or told)
 
     async def _answer(
         self, client: "AsyncOpenAI", wav: bytes, hint: str

@@ -27,6 +27,7 @@ from mimi_mqtt.providers.base import (
     TextToSpeech,
     ToolCall,
     ToolSpec,
+    Transcript,
     Usage,
     VoiceOptions,
 )
@@ -139,6 +140,36 @@ async def test_a_server_that_refuses_verbose_answers_is_asked_without(server: Op
     assert formats == ["verbose_json", "json", "json"]
     with pytest.raises(ProviderRefused, match="not supported"):
         await heard_language(server, None, stt_model="whisper-1", stt_verbose=True)
+
+
+def segment(text: str, **measures: float) -> Mapping[str, Any]:
+    """As Whisper tells of words that were clearly spoken, but for `measures`."""
+    usual = {"avg_logprob": -0.2, "no_speech_prob": 0.01, "compression_ratio": 0.9, "temperature": 0.0}
+    return {"id": 0, "seek": 0, "start": 0.0, "end": 1.0, "tokens": [1], "text": text, **usual, **measures}
+
+
+async def heard(server: OpenAiServer, **options: Any) -> Transcript:
+    stt = registry.build("stt", settings(server, stt_model="whisper-1", **options), {})
+    return await final(stt, language="en", certain=False)
+
+
+async def test_words_that_nobody_has_said_are_left_out(server: OpenAiServer) -> None:
+    server.segments = (segment(" Hello there."), segment(" Thank you.", no_speech_prob=0.95))
+    assert (await heard(server)).text == "Hello there."
+
+
+async def test_noise_is_no_words_and_of_no_language(server: OpenAiServer) -> None:
+    server.words, server.language = ("Vielen Dank.",), "german"
+    server.segments = (segment(" Vielen Dank.", no_speech_prob=0.7, avg_logprob=-0.8),)
+    assert await heard(server) == Transcript("", final=True)
+
+
+@pytest.mark.parametrize("segments", [({"text": " hello"},), ({"text": " x", "no_speech_prob": "?"},), ()])
+async def test_a_server_that_tells_nothing_of_its_words_is_believed(
+    server: OpenAiServer, segments: Sequence[Mapping[str, Any]]
+) -> None:
+    server.segments = segments
+    assert (await heard(server)).text == "hello world"
 
 
 async def test_text_is_streamed_by_models_that_can(server: OpenAiServer) -> None:

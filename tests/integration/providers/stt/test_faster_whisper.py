@@ -1,5 +1,6 @@
 """faster-whisper: real loading and decoding of a tiny model, and models that can't be used."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,13 +37,14 @@ class ManyLanguages:
     probability: float
     supported_languages: tuple[str, ...] = ("en", "de")
     hint: str | None = None
+    segments: tuple[object, ...] = (SimpleNamespace(text=" Guten Tag", avg_logprob=0.0),)
 
     def transcribe(
         self, audio: object, language: str | None, **options: object
     ) -> tuple[list[object], object]:
         self.hint = language
         about = SimpleNamespace(language=language or "de", language_probability=self.probability)
-        return [SimpleNamespace(text=" Guten Tag", avg_logprob=0.0)], about
+        return [*self.segments], about
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,18 @@ async def test_a_device_that_is_not_there_is_told_of(tmp_path: Path) -> None:
     )
     with pytest.raises(ProviderNotConfigured, match="float7"):
         await stt.start()
+
+
+async def test_words_that_nobody_has_said_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = SimpleNamespace(text=" Hello", avg_logprob=-0.1, no_speech_prob=0.02, compression_ratio=0.8)
+    invented = SimpleNamespace(
+        text=" Thanks for watching!", avg_logprob=-0.7, no_speech_prob=0.8, compression_ratio=0.9
+    )
+    model = ManyLanguages(1.0, segments=(said, invented))
+    monkeypatch.setattr(FasterWhisper, "_load", lambda _: model)
+    transcript = await final(provider("faster_whisper"), language="en", certain=False)
+    assert transcript.text == "Hello"
+    assert transcript.confidence == pytest.approx(math.exp(-0.1))
+    model.segments = (invented,)
+    transcript = await final(provider("faster_whisper"), language="en", certain=False)
+    assert (transcript.text, transcript.language, transcript.confidence) == ("", None, None)
