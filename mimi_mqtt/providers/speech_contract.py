@@ -112,6 +112,7 @@ class SpeechSession(ABC):
         """Ends the audio of `utterance` and asks for the answer to it, without waiting for its text.
 
         Repeated with the same audio on a new connection when the first one fails before anything was said.
+        Without speech, words or calls the service chose to say nothing; any other answer of nothing is bad.
         Raises ProviderError. Whoever stops reading early closes the iterator (`contextlib.aclosing`), which
         stops the answer, and calls `interrupted` when he knows what was heard.
         """
@@ -183,10 +184,14 @@ class AnswerPart:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDone:
-    """`answer` is over; `error` when it is not complete. One that was cancelled may end without this."""
+    """`answer` is over; `error` when it is not complete. One that was cancelled may end without this.
+
+    `silent`: the service chose to say nothing, as it may when nobody has talked to it; that is no failure.
+    """
 
     answer: str
     error: ProviderError | None = None
+    silent: bool = False
 
 
 DuplexEvent = UserWords | WordsFailed | AnswerPart | AnswerDone

@@ -54,6 +54,8 @@ class RunningAnswer:
         """Whether the service has said all of it, or it was stopped."""
         self.stopped = False
         """Whether it was us who ended it."""
+        self.silent = False
+        """Whether the service chose to say nothing."""
         self.ms = 0.0
         """How much speech of it has come, in ms."""
         self.text = ""
@@ -100,10 +102,10 @@ class RunningAnswer:
             return f"wants more than {MAX_TOOL_CALLS} tool calls"
         return ""
 
-    def end(self, error: ProviderError | None = None) -> None:
+    def end(self, error: ProviderError | None = None, *, silent: bool = False) -> None:
         """Nothing more comes; what waits is still read. Idempotent."""
         if not self.over:
-            self.over, self._error = True, error
+            self.over, self._error, self.silent = True, error, silent
             self._changed.set()
 
     def drop(self) -> None:
@@ -283,9 +285,9 @@ class Line:
                     self._count(part)
                 if answer := self._answers.get(name):
                     answer.put(part)
-            case AnswerDone(name, end):
+            case AnswerDone(name, end, silent):
                 if answer := self._answers.get(name):
-                    answer.end(end)
+                    answer.end(end, silent=silent)
 
     async def _send(self) -> None:
         try:

@@ -359,5 +359,5 @@ class DuplexSession(SpeechSession):
             if isinstance(part, Transcript) and utterance is not None:
                 utterance.reported = True
             yield part
-        if not answer.begun and not answer.stopped:
+        if not answer.begun and not answer.stopped and not answer.silent:
             raise ProviderBadAnswer(self.name, "answered with nothing")

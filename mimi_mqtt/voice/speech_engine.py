@@ -150,12 +150,16 @@ class SpeechEngine:
             learning.cancel()
         if answering.cancelled():
             await self._withdraw(turn, reply, utterance)
+        elif reply.silent and turn.mode != "manual":
+            # It holds that nobody has talked to it, or that more is to come: so the device goes on listening.
+            self._around.end_unanswered(turn)
         elif reply.given_up:
-            self._count_fallback(reply)
+            self._give_way(reply)
             if turn.heard:  # whose language may not have been told any more
                 await self._around.follow_language(turn, None)
             recording = utterance.speech().recording
             await self._pipeline.take_over(turn, listening, recording, reply)
+            self._leave()
         else:
             turn.judge()
 
@@ -168,7 +172,7 @@ class SpeechEngine:
             if not reply.given_up:
                 turn.judge()
                 return
-            self._count_fallback(reply)
+            self._give_way(reply)
             await self._pipeline.answer(turn, instead_of=reply)
         else:
             await self._pipeline.answer(turn)
@@ -183,7 +187,7 @@ class SpeechEngine:
             if not reply.given_up:
                 turn.judge()
                 return
-            self._count_fallback(reply)
+            self._give_way(reply)
         await self._pipeline.say(turn, text)
         self._leave()
 
@@ -296,7 +300,10 @@ class SpeechEngine:
         await utterance.speech().discard()
         self._around.end_unanswered(turn)
 
-    def _count_fallback(self, reply: SpokenReply) -> None:
+    def _give_way(self, reply: SpokenReply) -> None:
+        if reply.error is None:
+            _log.info("%s chose to say nothing: the pipeline answers instead", self._service.name)
+            return
         _fallbacks.labels(self._service.name).inc()
         _log.warning("the pipeline answers instead: %s", reply.error)
 

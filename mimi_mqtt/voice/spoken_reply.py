@@ -36,6 +36,8 @@ class SpokenReply(Reply):
         """Who replies."""
         self.error: ProviderError | None = None
         """What the service failed with."""
+        self.silent = False
+        """Whether it chose to say nothing, which is no failure."""
         self.began_at: float | None = None
         """When it began to say something (loop time, s)."""
         self._name = name
@@ -54,8 +56,9 @@ class SpokenReply(Reply):
 
     @property
     def given_up(self) -> bool:
-        """Whether it failed before anything was heard of it; then nothing was told of that."""
-        return self.error is not None and not self._handed
+        """Whether it failed, or chose to be silent, before anything was heard of it; then nothing was told of
+        that."""
+        return (self.error is not None or self.silent) and not self._handed
 
     @property
     def cut(self) -> bool:
@@ -96,7 +99,9 @@ class SpokenReply(Reply):
         try:
             await self._converse(encoder, events)
             if not self._track.frames and not self.winding_down:
-                raise ProviderBadAnswer(self._name, "said nothing")
+                self.silent = self.began_at is None
+                if not self.silent:
+                    raise ProviderBadAnswer(self._name, "said nothing")
         except ProviderError as error:
             self.error = error
         except AudioError as error:

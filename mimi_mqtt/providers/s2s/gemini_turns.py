@@ -57,6 +57,9 @@ class _Turn:
         self.over = False
         self.error: ProviderError | None = None
         """Why it is not whole, once it is over."""
+        self.silent = False
+        """Whether the model chose to say nothing, as of 3.8 when it holds that nobody has talked to it or
+        that more is to come."""
 
 
 class Turns:
@@ -265,8 +268,6 @@ class Turns:
             return ProviderBadAnswer(self._name, f"could not end its answer ({why.value})")
         if why is not None and why.value not in _WISHED and not turn.begun:
             return ProviderRefused(self._name, f"withheld its answer ({why.value})")
-        if not turn.begun:  # as of 3.8, when it holds that nobody has talked to it or that more is to come
-            return ProviderBadAnswer(self._name, "chose to say nothing")
         return None
 
     def _finish(self, error: ProviderError | None = None) -> None:
@@ -276,6 +277,7 @@ class Turns:
             return
         if self._words_due and self._words:
             self._pass_words(final=True)
+        turn.silent = error is None and not turn.begun
         if turn.usage is not None:
             self._put(turn.usage)
         turn.over, turn.error = True, error
@@ -284,7 +286,7 @@ class Turns:
 
     def _end(self, turn: _Turn) -> None:
         self._turn = None
-        self.ready.append(AnswerDone(turn.answer or "", turn.error))
+        self.ready.append(AnswerDone(turn.answer or "", turn.error, turn.silent))
 
     def _put(self, part: _Part) -> None:
         turn = self._turn

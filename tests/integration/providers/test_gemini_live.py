@@ -461,6 +461,13 @@ class TestAnswering:
         with pytest.raises(error, match=reason):
             await answer(session)
 
+    async def test_it_may_choose_to_say_nothing(
+        self, session: SpeechSession, server: GeminiLiveServer
+    ) -> None:
+        server.scripts.append([content(turnComplete=True, turnCompleteReason="NEED_MORE_INPUT")])
+        assert [part for part in await answer(session) if not isinstance(part, Transcript)] == []
+        assert len(server.sessions) == 1
+
     async def test_an_error_in_a_message_is_told(
         self, session: SpeechSession, server: GeminiLiveServer
     ) -> None:

@@ -597,6 +597,18 @@ async def test_an_answer_of_nothing_is_a_bad_one(service: FakeS2s, session: Spee
         await events(session.ask("hello"))
 
 
+async def test_a_service_may_choose_to_say_nothing(service: FakeS2s, session: SpeechSession) -> None:
+    service.replies = [
+        lambda duplex, answer: duplex.say(AnswerPart(answer, Usage(7, 0)), AnswerDone(answer, silent=True)),
+        good_reply,
+    ]
+    failed = metric("mimi_provider_errors_total", role="s2s", name="fake", kind="bad_answer")
+    assert await events(session.ask("hello")) == [Usage(7, 0)]
+    assert metric("mimi_provider_errors_total", role="s2s", name="fake", kind="bad_answer") == failed
+    assert words(await events(session.ask("again"))) == "good day"
+    assert len(service.connections) == 1
+
+
 MUCH = np.zeros(int(RATE * MAX_SPEECH_S / 4) + 1, np.int16)
 
 

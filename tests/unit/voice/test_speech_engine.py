@@ -427,7 +427,7 @@ async def test_closing_does_not_wait_for_late_words() -> None:
 # ── fallback ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("answer", [[DOWN], ["Well, ", DOWN], [Wait(0.5), DOWN], []])
+@pytest.mark.parametrize("answer", [[DOWN], ["Well, ", DOWN], [Wait(0.5), DOWN], ["Well, "]])
 async def test_a_service_that_fails_unheard_is_replaced_by_the_pipeline_with_the_same_audio(
     answer: list[str | ProviderError | Wait],
 ) -> None:
@@ -450,6 +450,44 @@ async def test_a_service_that_is_silent_for_long_is_not_waited_for() -> None:
         await one_turn(s)
         assert s.records == [("answered", "how is it", "From the pipeline.")]
         assert 10_000 < timings(s)["first_audio"] < 12_000
+
+
+# ── a service that says nothing of its own choice ────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("mode", ["auto", "realtime"])
+async def test_who_talks_to_nobody_is_not_answered_and_listened_to_further(mode: str) -> None:
+    service = FakeService([], spoken(FINE), words=["where is my hat", "how is it"])
+    async with scene(by(service)) as s:
+        s.conversation.listen("realtime" if mode == "realtime" else "auto")
+        for _ in range(5):  # as often as would rest a service that fails
+            service.answers.insert(0, [])
+        for _ in range(6):
+            await s.say()
+        assert s.device.count("start") == 0
+        assert s.conversation.state is TurnState.LISTENING
+        assert service.health.ready
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+        assert s.records[0] == ("nothing heard", "where is my hat", "")
+        assert s.records[-1] == ("answered", "how is it", FINE)
+        assert asked(s) == 0
+        assert len(service.sessions) == 1
+
+
+async def test_who_holds_the_button_is_answered_by_the_pipeline_and_the_service_learns_of_it() -> None:
+    service = FakeService([], spoken(FINE), words=["how is it"])
+    async with scene(by(service)) as s:
+        for turn in (1, 2):
+            s.conversation.listen("manual")
+            await s.send(SPEECH, 10)
+            s.conversation.stop_listening()
+            await s.device.until("stop", turn)
+            await s.idle()
+        assert [record[2] for record in s.records] == ["From the pipeline.", FINE]
+        assert service.health.ready
+        assert ("assistant", "From the pipeline.") in service.histories[-1]
 
 
 async def test_words_that_the_service_has_understood_are_not_asked_for_again() -> None:
