@@ -17,15 +17,20 @@ ROLES: tuple[Role, ...] = ("stt", "llm", "tts")
 # For each file: what its head says to export, and who answers first.
 EXPECTED: dict[str, tuple[dict[str, str], dict[Role, str]]] = {
     "gemini": ({"GEMINI_API_KEY": "k"}, dict.fromkeys(ROLES, "gemini")),
+    "gemini-live": ({"GEMINI_API_KEY": "k"}, {**dict.fromkeys(ROLES, "gemini"), "s2s": "gemini_live"}),
     "ollama-wyoming": ({}, {"stt": "wyoming", "llm": "ollama", "tts": "wyoming"}),
     "openai": ({"OPENAI_API_KEY": "sk-test"}, dict.fromkeys(ROLES, "openai")),
+    "openai-realtime": (
+        {"OPENAI_API_KEY": "sk-test"},
+        {**dict.fromkeys(ROLES, "openai"), "s2s": "openai_realtime"},
+    ),
 }
 
 each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
 
 def test_every_example_is_tested() -> None:
-    assert [path.stem for path in EXAMPLES] == sorted(EXPECTED)
+    assert {path.stem for path in EXAMPLES} == EXPECTED.keys()
 
 
 @each_example
@@ -34,9 +39,10 @@ async def test_its_providers_are_ready_with_what_its_head_says(path: Path) -> No
     loaded = load_settings(path, environ)
     settings = loaded.providers
     ready = {(found.role, found.name): found for found in listings(loaded, environ)}
-    for role in ROLES:
+    assert (settings.s2s is None) == ("s2s" not in first)
+    for role in first:
         names = registry.resolve(role, settings, environ)
-        assert names == (first[role], "offline")
+        assert names == ((first[role],) if role == "s2s" else (first[role], "offline"))
         for name in names:
             assert ready[role, name].lacking == ()
         provider = registry.build(role, settings, environ)

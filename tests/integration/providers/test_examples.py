@@ -7,6 +7,7 @@ import pytest
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.providers import registry
 from mimi_mqtt.providers.base import Role
+from mimi_mqtt.providers.chains import with_chain
 from mimi_mqtt.providers.overview import attempt
 from tests.integration.providers.row import Vendor
 from tests.integration.providers.vendors import VENDORS
@@ -20,6 +21,14 @@ PROVIDERS: dict[tuple[str, Role], str] = {
     ("gemini", "stt"): "gemini",
     ("gemini", "llm"): "gemini",
     ("gemini", "tts"): "gemini",
+    ("openai-realtime", "s2s"): "openai_realtime",
+    ("openai-realtime", "stt"): "openai",
+    ("openai-realtime", "llm"): "openai",
+    ("openai-realtime", "tts"): "openai",
+    ("gemini-live", "s2s"): "gemini_live",
+    ("gemini-live", "stt"): "gemini",
+    ("gemini-live", "llm"): "gemini",
+    ("gemini-live", "tts"): "gemini",
     ("ollama-wyoming", "stt"): "wyoming",
     ("ollama-wyoming", "llm"): "ollama",
     ("ollama-wyoming", "tts"): "wyoming",
@@ -32,17 +41,20 @@ def row(role: Role, name: str) -> Vendor:
 
 
 @pytest.mark.parametrize(("example", "role"), PROVIDERS, ids="-".join)
-async def test_an_example_is_answered_by_its_provider(example: str, role: Role) -> None:
+async def test_an_example_is_answered_by_its_provider(
+    example: str, role: Role, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = PROVIDERS[example, role]
     vendor = row(role, name)
     settings = load_settings(EXAMPLES / f"{example}.yaml", {}).providers
     assert name in registry.resolve(role, settings, {})
     server = vendor.server()
     await server.start()
+    vendor.arrange(server.url, monkeypatch)
     try:
         options = {**settings.options[name], **vendor.options(server.url)}
-        led_astray = {"options": {**settings.options, name: options}, role: (name,)}
-        trial = await attempt(registry.build(role, settings.model_copy(update=led_astray), {}), 30)
+        led_astray = settings.model_copy(update={"options": {**settings.options, name: options}})
+        trial = await attempt(registry.build(role, with_chain(led_astray, role, [name]), {}), 30)
     finally:
         await server.aclose()
     assert trial.said
