@@ -33,7 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     config.add_argument(
         "--config", type=Path, metavar="FILE", help="settings (default: $MIMI_CONFIG, else ./broker.yaml)"
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    parser.set_defaults(config=None, json=False)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", help="(default: list)")
     listing = actions.add_parser(
         "list", parents=[config], help="show every device, and who waits to be allowed"
     )
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         store = Store(settings.database_url)
         await store.open(create=False)
         try:
-            await actions[args.action](store, args)
+            await actions[args.action or "list"](store, args)
         finally:
             await store.aclose()
 

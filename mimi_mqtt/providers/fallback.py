@@ -109,7 +109,7 @@ class _Members(Generic[P]):
             await self._ensure_started(member, timeout_s=None)
         except ProviderError as error:
             logger.warning("%s can't start, others take its place: %s", self._role, error)
-            self._failed(member, error)
+            member.health.failed(error)
             return error
         return None
 

@@ -14,8 +14,9 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> int:
     """Serves requests; 0 when the parent has closed the pipe or is gone, 1 when there is no decoder."""
-    # Ctrl-C in a terminal reaches the whole group; when to stop is the parent's to say.
+    # Ctrl-C in a terminal and systemd's stop reach the whole group; when to stop is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with_parent()
     # Whatever a library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")

@@ -77,8 +77,11 @@ async def test_a_request_that_is_cut_off_ends_it(child: Process) -> None:
     assert await child.wait() == 0
 
 
-async def test_the_interrupt_of_a_terminal_is_the_parents_business(child: Process) -> None:
-    child.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_what_stops_the_whole_group_is_the_parents_business(
+    child: Process, number: signal.Signals
+) -> None:
+    child.send_signal(number)
     await write(child, pack_request(1, b""))
     assert (await read(child))[0] == 1
 
