@@ -381,8 +381,7 @@ class Conversation:
                         self._go_on_listening(spoken)
                     elif not cancelled:
                         self._go_on()
-                if record := turn.record(self._device_id, self._session_id):
-                    self._services.log.add_turn(record)
+                turn.keep(self._device_id, self._session_id, self._services.log.add_turn)
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 

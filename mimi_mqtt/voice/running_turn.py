@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -96,6 +98,8 @@ class RunningTurn:
         self.reply: Reply | None = None
         self.exchange: Exchange | None = None
         """What the dialogue keeps of it, once it is over."""
+        self.learning: asyncio.Task[None] | None = None
+        """What finds out the user's words, where they were not known by its end; bounded in time."""
         self.fillers: list[str] = []
         """What was said aloud beside the reply, while it was waited for."""
         self.watchdog = asyncio.timeout(None)
@@ -218,6 +222,16 @@ class RunningTurn:
         if self.outcome == "continued":
             return False
         return bool(self.heard or self.output.begun or self.outcome in ("stuck", "failed"))
+
+    def keep(self, device_id: str, session_id: str, add: Callable[[TurnRecord], None]) -> None:
+        """Has its record added, if there is any: at once, or when the user's words are known or can't be."""
+        record = self.record(device_id, session_id)
+        if record is None:
+            return
+        if self.learning is None:
+            add(record)
+        else:
+            self.learning.add_done_callback(lambda _: add(replace(record, heard=self.heard)))
 
     def record(self, device_id: str, session_id: str) -> TurnRecord | None:
         """The turn for the store, counted and logged; None when nothing happened in it."""

@@ -278,18 +278,18 @@ class SpeechEngine:
         return True
 
     def _learn_late(self, turn: RunningTurn) -> None:
-        """The words were not known by the end of `turn`: the dialogue is to have them all the same."""
+        """The words were not known by the end of `turn`: its record and the dialogue are to have them too."""
         exchange, utterance = turn.exchange, turn.listening.utterance if turn.listening is not None else None
         if exchange is None or utterance is None:
             return
 
         async def learn() -> None:
             try:
-                exchange.question = (await utterance.finish()).text.strip()
+                turn.heard = exchange.question = (await utterance.finish()).text.strip()
             except ProviderError as error:
                 _log.info("the user's words are not known: %s", error)
 
-        task = self._around.spawn(learn(), "learn")
+        task = turn.learning = self._around.spawn(learn(), "learn")
         self._learning.add(task)
         task.add_done_callback(self._learning.discard)
 

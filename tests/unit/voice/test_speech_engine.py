@@ -402,7 +402,7 @@ async def test_what_was_heard_of_a_reply_is_what_the_next_connection_begins_with
         assert service.histories[1] == [("user", "weather"), ("assistant", f"{said}…")]
 
 
-async def test_words_that_come_after_the_turn_are_kept_in_the_dialogue() -> None:
+async def test_words_that_come_after_the_turn_are_kept_in_the_dialogue_and_in_its_record() -> None:
     service = FakeService(spoken(FINE), words=[Wait(4.0), "weather", "next"])
     async with scene(by(service, voice=VoiceSettings(s2s_idle_s=10))) as s:
         await speaking(s)
@@ -412,6 +412,8 @@ async def test_words_that_come_after_the_turn_are_kept_in_the_dialogue() -> None
         await s.device.until("stop", 2)
         assert service.histories[1][0] == ("user", "weather")
         assert s.device.texts("stt") == ["next"]
+        await s.idle()
+        assert [record[:2] for record in s.records] == [("aborted", "weather"), ("answered", "next")]
 
 
 async def test_closing_does_not_wait_for_late_words() -> None:
@@ -422,6 +424,7 @@ async def test_closing_does_not_wait_for_late_words() -> None:
         began = s.loop.time()
         await s.conversation.aclose()
         assert s.loop.time() == began
+        assert [record[:2] for record in s.records] == [("aborted", "")]
 
 
 # ── fallback ─────────────────────────────────────────────────────────────────────────────────────────────
