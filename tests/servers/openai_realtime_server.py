@@ -51,6 +51,8 @@ class OpenAiRealtimeServer(S2sService):
         self.begins = asyncio.Event()
         """Clear it to hold the beginning of answers back."""
         self.begins.set()
+        self.left = asyncio.Event()
+        """Whether a connection has ended."""
         self._conversation: _Conversation | None = None
 
     @property
@@ -106,7 +108,10 @@ class OpenAiRealtimeServer(S2sService):
     async def converse(self, line: Line) -> None:
         self.events, self.memory = [], []
         self._conversation = _Conversation(self, line)
-        await self._conversation.run()
+        try:
+            await self._conversation.run()
+        finally:
+            self.left.set()
 
 
 class _Conversation:

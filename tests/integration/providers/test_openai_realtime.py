@@ -204,6 +204,7 @@ async def test_a_refused_set_up_is_explained(server: OpenAiRealtimeServer) -> No
     async with talking(server, voice="nobody") as session:
         with pytest.raises(ProviderRefused, match="it was invalid_value"):
             await session.connect()
+        await server.left.wait()
 
 
 async def test_without_a_key_it_says_how_to_mend_it() -> None:

@@ -83,6 +83,19 @@ async def test_a_slow_memory_is_told_later() -> None:
     assert prompts(llm) == ["I am Max.", "I am Max. We spoke of tea."]
 
 
+async def test_a_memory_that_does_not_come_is_waited_for_once() -> None:
+    prompt = SystemPrompt(
+        PromptTemplate("{{ memory }}"), agent="Max", device=DeviceFacts(), user=UserFacts(), remembers=True
+    )
+    loop = asyncio.get_running_loop()
+    waited = []
+    for _ in range(2):
+        began = loop.time()
+        await prompt.complete()
+        waited.append(loop.time() - began)
+    assert waited == [pytest.approx(PATIENCE_S), 0]
+
+
 async def test_who_does_not_tell_of_memory_does_not_read_it() -> None:
     memory = SlowMemory()
     made = services(agent=AgentSettings(wake_word="answer"))
