@@ -27,7 +27,7 @@ def joined(before: str, after: str) -> str:
 
 
 class Beginning:
-    """`seconds` of audio in `parts`, heard from `began_at` (loop time, s) on.
+    """`seconds` of audio in `parts`.
 
     Its words are `known`, or else `transcript` gives them; `close` is called when it isn't needed any more.
     """
@@ -40,12 +40,10 @@ class Beginning:
         *,
         seconds: float,
         parts: int,
-        began_at: float,
         spawn: Spawn,
     ) -> None:
         self.seconds = seconds
         self.parts = parts
-        self.began_at = began_at
         self._transcript = Transcript(known, final=True)
         self._ask = None if known else transcript
         self._close = close

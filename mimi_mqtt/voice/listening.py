@@ -154,10 +154,8 @@ class Listening:
             earlier.aclose,
             seconds=earlier.seconds,
             parts=earlier.parts,
-            began_at=earlier.began_at,
             spawn=spawn,
         )
-        self.began_at = earlier.began_at
 
     def stop(self) -> None:
         """The device says that it is over. Frames on their way still count, until `close`."""

@@ -21,17 +21,20 @@ from mimi_mqtt.voice.endpointing import (
     SpeechWentOn,
     UtteranceEnded,
 )
+from mimi_mqtt.voice.endpointing.fixed import FixedSilence
 
 _CONFIDENCE: Final = 1.96  # standard errors, for 95 %
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Times in ms after the true end of speech; None: never. `eager` is the pause the last guess began at."""
+    """Times in ms after the true end of speech; None: never. `eager` is the pause the last guess began at,
+    `went_on` when speech was heard again after the decision."""
 
     decided: float | None
     eager: float | None
     guesses: int
+    went_on: float | None = None
 
     @property
     def cut_off(self) -> bool:
@@ -97,8 +100,30 @@ def _one(
                 eager = None
                 words.went_on()
             elif isinstance(event, UtteranceEnded) and event.reason is End.SILENCE:
-                return Result(after_ms, eager, guesses)
+                went_on = _went_on(settings, utterance, probabilities, number + 1)
+                return Result(after_ms, eager, guesses, went_on)
     return Result(None, eager, guesses)
+
+
+def _went_on(
+    settings: EndpointSettings, utterance: Utterance, probabilities: Sequence[float], begin: int
+) -> float | None:
+    """When speech is heard from frame `begin` on, in ms after the true end of speech."""
+    endpointer = Endpointer(settings, FixedSilence(0), 0.0)
+    for number in range(begin, len(probabilities)):
+        now = (number + 1) * FRAME_MS / 1000
+        pcm = utterance.pcm[number * FRAME : (number + 1) * FRAME]
+        endpointer.frame(pcm, FRAME_MS, probabilities[number], now)
+        if endpointer.began:
+            return (now - utterance.speech_end_s) * 1000
+    return None
+
+
+def _joined(result: Result, answer_ms: float) -> bool:
+    """Whether what was cut off went on before its answer could be heard, and so was answered whole."""
+    if result.decided is None or result.went_on is None:
+        return False
+    return result.went_on - result.decided <= answer_ms - _saving(result, answer_ms)
 
 
 def _saving(result: Result, answer_ms: float) -> float:
@@ -115,6 +140,7 @@ def judge(results: Sequence[Result], answer_ms: float) -> Mapping[str, float | N
     savings = [_saving(result, answer_ms) for result in right]
     felt = [decided - saved for decided, saved in zip(late, savings, strict=True)]
     cut = sum(result.cut_off for result in results)
+    joined = sum(result.cut_off and _joined(result, answer_ms) for result in results)
     low, high = share(cut, len(results))
     return {
         "decision_ms_p50": median(late),
@@ -122,6 +148,7 @@ def judge(results: Sequence[Result], answer_ms: float) -> Mapping[str, float | N
         "cut_off_percent": round(100 * cut / len(results), 1),
         "cut_off_percent_from": low,
         "cut_off_percent_to": high,
+        "cut_off_and_joined_percent": round(100 * joined / len(results), 1),
         "never_percent": round(100 * sum(r.decided is None for r in results) / len(results), 1),
         "eager_saves_ms_p50": median(savings),
         "felt_ms_p50": median(felt),

@@ -7,7 +7,8 @@ are left out. Latencies are in ms of audio from the true end of speech, so they 
 Everything is judged twice: on the sentences and voices that rules may be fitted to (`tuned_`), and on others
 (`held_out_`). `decision` is when the answer may be heard; `felt` is that less what the eager answer has saved
 by then: as if so early a decision had been made without it. `could_be_all_percent` of the utterances have a
-pause at which the words could be all; whoever decides within 350 ms cuts most of these off.
+pause at which the words could be all; whoever decides within 350 ms cuts most of these off. Of those that are
+cut off, `cut_off_and_joined` go on while the answer is still thought about, and are answered whole.
 """
 
 import argparse

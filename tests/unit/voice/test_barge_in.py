@@ -157,6 +157,17 @@ async def test_what_begins_at_the_end_of_the_reply_is_heard_whole() -> None:
         assert stt.heard_samples[1] >= 25 * 960
 
 
+async def test_a_faint_voice_does_not_interrupt_an_announcement() -> None:
+    async with scene(with_stt("weather")) as s:
+        s.conversation.listen("realtime")
+        s.conversation.announce(WORDS)
+        await s.device.until("audio")
+        await s.send(bytes([60]), 10)
+        assert s.device.count("pause") == 0
+        await s.send(SPEECH, 5)
+        assert s.device.count("pause") == 1
+
+
 async def test_auto_mode_does_not_hear_while_it_speaks() -> None:
     async with scene(with_stt("weather", "never")) as s:
         s.conversation.listen("auto")

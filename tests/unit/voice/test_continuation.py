@@ -1,5 +1,6 @@
 """Speech that goes on after it was taken for complete, before the answer is heard; on virtual time."""
 
+from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
@@ -126,6 +127,20 @@ async def test_noise_only_delays_the_answer(mode: Mode) -> None:
         assert s.records == [("answered", FIRST, "It is on.")]
 
 
+@BOTH
+async def test_an_answer_that_was_ready_is_heard_as_soon_as_noise_is_known_for_it(mode: Mode) -> None:
+    async with scene(services(stt=ScriptedStt(FIRST, ""), llm=ScriptedLlm([Wait(0.5), "Yes."]))) as s:
+        await cut_off(s, mode)
+        await s.send(SPEECH, 10)
+        decided = s.loop.time() + 0.06 * 11
+        await s.send(SILENCE, 13)
+        await s.device.until("start")
+        assert s.device.events[-1][0] == pytest.approx(decided)
+        await s.send(SPEECH if mode == "auto" else SILENCE, 5)
+        await s.idle()
+        assert s.records == [("answered", FIRST, "Yes.")]
+
+
 async def test_a_cough_is_no_continuation() -> None:
     async with scene(services(stt=ScriptedStt(FIRST, "never"), llm=ScriptedLlm([Wait(0.5), "Yes."]))) as s:
         await cut_off(s)
@@ -206,7 +221,7 @@ async def test_one_may_go_on_more_than_once(mode: Mode) -> None:
     llm = ScriptedLlm([Wait(2.0), "No."], [Wait(2.0), "No."], ["It is on."])
     async with scene(services(stt=ScriptedStt(FIRST, "in the", "kitchen"), llm=llm)) as s:
         await cut_off(s, mode)
-        began = s.loop.time()
+        began, cut_off_at = s.loop.time(), datetime.now(UTC)
         await s.say()
         assert s.conversation.state is TurnState.THINKING
         await s.say()
@@ -215,6 +230,7 @@ async def test_one_may_go_on_more_than_once(mode: Mode) -> None:
         assert asked(llm)[-1] == WHOLE
         assert s.records == [("answered", WHOLE, "It is on.")]
         assert isinstance(s.services.log, MemoryLog)
+        assert s.services.log.records[0].started_at < cut_off_at
         timings = s.services.log.records[0].timings_ms
         assert timings["speech"] < (s.loop.time() - began) * 1000 / 2  # from the end of the last part
 
@@ -243,6 +259,16 @@ async def test_all_parts_together_are_no_longer_than_an_utterance() -> None:
         assert 3.5 <= sum(stt.heard_samples[:2]) / 16_000 <= 4.5
 
 
+async def test_nor_when_their_words_are_known_at_once() -> None:
+    stt = InterimStt({4: REST}, REST)
+    voice = VoiceSettings(max_utterance_s=4, eager_silence_ms=0, endpointing="fixed")
+    async with scene(services(stt=stt, llm=ScriptedLlm([Wait(2.0), "No."], ["Yes."]), voice=voice)) as s:
+        await cut_off(s)
+        await s.send(SPEECH, 100)
+        await s.idle()
+        assert 3.5 <= sum(stt.heard_samples[:2]) / 16_000 <= 4.5
+
+
 async def test_a_guess_that_was_confirmed_is_dropped_when_the_speaker_goes_on_after_all() -> None:
     stt = WholeStt(FIRST, REST)
     llm = ScriptedLlm([Wait(2.5), "Which one?"], ["It is on."])
@@ -260,7 +286,7 @@ async def test_a_guess_that_was_confirmed_is_dropped_when_the_speaker_goes_on_af
 
 async def test_noise_after_a_confirmed_guess_lets_it_be_heard() -> None:
     llm = ScriptedLlm([Wait(1.5), "It is on."])
-    async with scene(services(stt=WholeStt(Wait(0.7), FIRST, ""), llm=llm, voice=EAGER)) as s:
+    async with scene(services(stt=WholeStt(Wait(0.9), FIRST, ""), llm=llm, voice=EAGER)) as s:
         await cut_off(s)
         await s.send(SPEECH, 5)
         await s.send(SILENCE, 30)
