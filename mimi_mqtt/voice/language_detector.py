@@ -55,7 +55,8 @@ _lock = Lock()
 
 
 def _load() -> Any:
-    """The process's one model; it is the same for everyone. None when the package is broken or missing."""
+    """The process's one model; it is the same for everyone. None when the package is broken or missing, or
+    takes more memory than there is."""
     global _model
     with _lock:
         if _model is None:
@@ -63,6 +64,6 @@ def _load() -> Any:
                 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
                 _model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-            except (ImportError, OSError, ValueError, LZMAError) as error:
-                _log.warning("languages can't be told by their words: %s", error)
+            except (ImportError, OSError, ValueError, EOFError, LZMAError, MemoryError) as error:
+                _log.warning("languages can't be told by their words: %s", str(error) or type(error).__name__)
         return _model

@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from py3langid import langid
 
 from mimi_mqtt.voice import language_detector
 from mimi_mqtt.voice.language_detector import LANGUAGES, LanguageDetector
@@ -60,6 +62,17 @@ async def test_a_very_long_text_is_judged_by_its_beginning(detector: LanguageDet
 async def test_without_the_package_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(language_detector, "_model", None)
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    detector = LanguageDetector()
+    assert await detector.probabilities("guten Morgen", ("en",)) == {}
+    await detector.aclose()
+
+
+async def test_with_half_a_model_nothing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = langid.MODEL_DIR / langid.MODEL_FILE
+    half = tmp_path / "model.npz.xz"
+    half.write_bytes(whole.read_bytes()[:100_000])
+    monkeypatch.setattr(language_detector, "_model", None)
+    monkeypatch.setattr(langid, "MODEL_FILE", half)
     detector = LanguageDetector()
     assert await detector.probabilities("guten Morgen", ("en",)) == {}
     await detector.aclose()
