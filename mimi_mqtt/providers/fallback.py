@@ -39,7 +39,7 @@ from mimi_mqtt.providers.base import (
 )
 from mimi_mqtt.providers.breaker import Breaker, Health
 from mimi_mqtt.providers.hedging import Hedge, race
-from mimi_mqtt.providers.resilience import error_kind, may_have_acted, provider_border
+from mimi_mqtt.providers.resilience import may_have_acted, provider_border
 from mimi_mqtt.providers.transcription import Recording
 from mimi_mqtt.providers.unfinished import UnfinishedAnswer, UnfinishedSentence
 
@@ -234,7 +234,7 @@ class _Members(Generic[P]):
                 question.acted |= member.provider.acts and may_have_acted(error)
                 if question.waiting or question.asked > 1:
                     _fallbacks.labels(self._role, member.provider.name).inc()
-                    logger.info("%s %s gave way: %s", self._role, member.provider.name, error_kind(error))
+                    logger.info("%s gave way: %s", self._role, error)
                 raise
             except (GeneratorExit, asyncio.CancelledError):
                 if delivered:
