@@ -279,13 +279,13 @@ class SpeechEngine:
 
     def _learn_late(self, turn: RunningTurn) -> None:
         """The words were not known by the end of `turn`: its record and the dialogue are to have them too."""
-        exchange, utterance = turn.exchange, turn.listening.utterance if turn.listening is not None else None
-        if exchange is None or utterance is None:
+        exchange, listening = turn.exchange, turn.listening
+        if exchange is None or listening is None:
             return
 
         async def learn() -> None:
             try:
-                turn.heard = exchange.question = (await utterance.finish()).text.strip()
+                turn.heard = exchange.question = (await listening.transcript()).text.strip()
             except ProviderError as error:
                 _log.info("the user's words are not known: %s", error)
 

@@ -412,6 +412,17 @@ async def test_a_service_that_speaks_itself_has_heard_both_parts_and_answers_the
         assert service.log.count("interrupted 0") == 1
 
 
+async def test_of_such_a_service_late_words_are_recorded_with_the_first_part() -> None:
+    service = FakeService([Wait(2.0), *spoken("Which one?")], spoken("Yes."), words=[FIRST, Wait(6.0), REST])
+    async with scene(services(s2s=service)) as s:
+        await cut_off(s)
+        service.interim = REST
+        await s.say()
+        await s.device.until("stop")
+        await s.until(lambda: bool(s.records))
+        assert s.records == [("answered", WHOLE, "Yes.")]
+
+
 async def test_when_such_a_service_fails_the_pipeline_answers_the_whole() -> None:
     down = ProviderUnavailable("fake-s2s", "down")
     service = FakeService([Wait(2.0), *spoken("Which one?")], [down], words=[FIRST, Wait(9.0), "never"])
