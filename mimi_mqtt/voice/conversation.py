@@ -203,6 +203,7 @@ class Conversation:
         if not self._fire(TurnEvent.ABORT):
             return
         self.last_activity = self._loop.time()
+        self._farewell = False
         self._end_turn("aborted")
         if resumes(self._mode):
             self._resume()

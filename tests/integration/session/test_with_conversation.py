@@ -230,3 +230,18 @@ async def test_what_waits_to_be_said_is_said_before_the_session_ends(room: Room)
     assert room.channel.story()[-3:] == [
         "tts sentence_start Your tea timer is done.", "tts stop", "goodbye",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("room", [GOODBYE_LAST], indirect=True)
+async def test_a_press_of_the_button_during_a_goodbye_goes_on_talking(room: Room) -> None:
+    stop = {"type": "listen", "session_id": "", "state": "stop"}
+    await room.listen("manual")
+    await room.hear(SPEECH, 12)
+    room.say(stop)
+    await room.told("tts sentence_start Goodbye!")
+    room.say({"type": "abort", "session_id": ""})
+    room.say({"type": "listen", "session_id": "", "state": "start", "mode": "manual"})
+    await room.hear(SPEECH, 12)
+    room.say(stop)
+    await room.told("tts stop", 2)
+    assert room.manager.count == 1
