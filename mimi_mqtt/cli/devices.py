@@ -19,7 +19,7 @@ from mimi_mqtt.config import load_settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.errors import MimiError
 from mimi_mqtt.fleet import activation
-from mimi_mqtt.fleet.activation import DeviceChange
+from mimi_mqtt.fleet.activation import DeviceChange, same_client
 from mimi_mqtt.store import activations, devices
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
@@ -105,7 +105,14 @@ async def _list(store: Store, args: argparse.Namespace) -> None:
     now = datetime.now(UTC)
     async with store.read() as session:
         known = await devices.list_all(session)
-        waiting = [asker for asker in await activations.list_all(session) if asker.expires_at > now]
+        asking = [asker for asker in await activations.list_all(session) if asker.expires_at > now]
+    # Who was allowed has not asked again yet, and waits for nobody.
+    let_in = {device.id: device.client_id for device in known if device.allowed}
+    waiting = [
+        asker
+        for asker in asking
+        if asker.device_id not in let_in or not same_client(let_in[asker.device_id], asker.client_id)
+    ]
     if args.json:
         print(
             json.dumps(

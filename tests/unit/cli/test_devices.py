@@ -101,6 +101,7 @@ def test_a_waiting_device_is_allowed_by_its_code(folder: Path, capsys: pytest.Ca
     code = str(_listed(capsys)["waiting"][0]["code"])
     assert main(["devices", "allow", code]) == 0
     assert _device(folder, NEW).client_id == "two"
+    assert _listed(capsys)["waiting"] == []
 
 
 def test_a_device_is_revoked_and_allowed_again(folder: Path) -> None:
