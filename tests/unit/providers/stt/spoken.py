@@ -1,26 +1,40 @@
 """English spoken by espeak-ng and sent through Opus, as a device would: 16 kHz, 60 ms, 24 kb/s."""
 
 import random
+import subprocess
+import sys
 from functools import lru_cache
 
-import espeakng_loader
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder
 from mimi_mqtt.audio.resample import Resampler
-from mimi_mqtt.providers.tts.espeak_engine import Speech, shared_engine
 
 RATE = 16_000
 FRAME = 960
 
+_SPEAK = """
+import sys
+import espeakng_loader
+from mimi_mqtt.providers.tts.espeak_engine import Speech, shared_engine
+
+engine = shared_engine(espeakng_loader)
+sys.stdout.buffer.write(engine.sample_rate.to_bytes(4, "big"))
+sys.stdout.buffer.write(engine.speak(sys.argv[1], Speech(sys.argv[2], 165, 50)).tobytes())
+"""
+
 
 @lru_cache
 def said(text: str, voice: str = "gmw/en") -> Pcm:
-    """`text` at 16 kHz, with a peak around a third of full scale, without silence around it."""
-    engine = shared_engine(espeakng_loader)
-    made = engine.speak(text, Speech(voice, 165, 50))
-    pcm = Resampler(engine.sample_rate, RATE).process(made, last=True).astype(np.float64)
+    """`text` at 16 kHz, with a peak around a third of full scale, without silence around it.
+
+    Spoken by a process of its own: how espeak-ng says it depends on what it has said before.
+    """
+    spoken = subprocess.run([sys.executable, "-c", _SPEAK, text, voice], check=True, stdout=subprocess.PIPE)
+    made = np.frombuffer(spoken.stdout[4:], np.int16)
+    rate = int.from_bytes(spoken.stdout[:4], "big")
+    pcm = Resampler(rate, RATE).process(made, last=True).astype(np.float64)
     levelled: Pcm = np.round(pcm * (12_000 / np.abs(pcm).max())).astype(np.int16)
     return levelled
 
