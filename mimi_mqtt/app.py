@@ -21,7 +21,7 @@ from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.memory.recent import RecentTurns
-from mimi_mqtt.providers.chains import Chains, chains
+from mimi_mqtt.providers.catalog.selection import Chains, chains
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
@@ -29,8 +29,8 @@ from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.ensemble import Ensemble
-from mimi_mqtt.voice.greetings import greetings
+from mimi_mqtt.voice.pool import Ensemble
+from mimi_mqtt.voice.speech.greetings import greetings
 
 _log = logging.getLogger(__name__)
 

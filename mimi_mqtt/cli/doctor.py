@@ -24,7 +24,7 @@ from mimi_mqtt.log import setup_logging
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 
 if TYPE_CHECKING:
-    from mimi_mqtt.providers.base import Role
+    from mimi_mqtt.providers.contract.provider import Role
 
 _PROVIDER_TIMEOUT_S = 30.0
 _TALK_TIMEOUT_S = 15.0
@@ -225,8 +225,8 @@ async def _conversation(settings: Settings, address: str) -> Finding:
 
 async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:
     """Whom the agents ask, each tried once. One that fails is a warning while others take its place."""
-    from mimi_mqtt.providers.chains import chains, different
-    from mimi_mqtt.providers.overview import ROLES
+    from mimi_mqtt.providers.catalog.overview import ROLES
+    from mimi_mqtt.providers.catalog.selection import chains, different
 
     asked = chains(settings, os.environ)
     pipeline_works = True
@@ -258,9 +258,9 @@ def _mild(finding: Finding, instead: str) -> Finding:
 async def _provider(settings: Settings, role: "Role", name: str) -> Finding:
     """Starts the provider `name` of `role` and really asks for something small."""
     from mimi_mqtt.cli.providers import timings
-    from mimi_mqtt.providers.chains import with_chain
-    from mimi_mqtt.providers.overview import attempt
-    from mimi_mqtt.providers.registry import build
+    from mimi_mqtt.providers.catalog.overview import attempt
+    from mimi_mqtt.providers.catalog.registry import build
+    from mimi_mqtt.providers.catalog.selection import with_chain
 
     what = f"{role} {name}"
     try:

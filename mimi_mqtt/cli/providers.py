@@ -16,10 +16,10 @@ from pathlib import Path
 from mimi_mqtt.config import Settings, load_settings
 from mimi_mqtt.errors import ConfigError, ProviderError
 from mimi_mqtt.log import setup_logging
-from mimi_mqtt.providers.base import Role
-from mimi_mqtt.providers.chains import with_chain
-from mimi_mqtt.providers.overview import ROLES, Listing, Trial, attempt, listings
-from mimi_mqtt.providers.registry import build, known
+from mimi_mqtt.providers.catalog.overview import ROLES, Listing, Trial, attempt, listings
+from mimi_mqtt.providers.catalog.registry import build, known
+from mimi_mqtt.providers.catalog.selection import with_chain
+from mimi_mqtt.providers.contract.provider import Role
 
 _TIMEOUT_S = 60.0
 

@@ -18,7 +18,7 @@ from mimi_mqtt.log import setup_logging
 
 if TYPE_CHECKING:
     from mimi_mqtt.app import App
-    from mimi_mqtt.providers.chains import Chains
+    from mimi_mqtt.providers.catalog.selection import Chains
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

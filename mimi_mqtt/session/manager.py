@@ -31,7 +31,7 @@ from mimi_mqtt.session.session import ConversationFactory, Party, Session
 from mimi_mqtt.tools.builtin.clock import Clock
 from mimi_mqtt.tools.builtin.timers import Timers
 from mimi_mqtt.tools.registry import ToolBox, ToolSource
-from mimi_mqtt.voice.events import AudioFormat
+from mimi_mqtt.voice.ports import AudioFormat
 from mimi_mqtt.wire.messages import (
     Abort,
     Alert,

@@ -21,7 +21,7 @@ from mimi_mqtt.session.link import AudioChannel, ControlChannel
 from mimi_mqtt.session.playout import Playout, PlayoutStream
 from mimi_mqtt.tools.builtin.farewell import Farewell
 from mimi_mqtt.tools.registry import ToolSource
-from mimi_mqtt.voice.events import AudioFormat, Output
+from mimi_mqtt.voice.ports import AudioFormat, Output
 from mimi_mqtt.voice.services import Tools
 from mimi_mqtt.wire.messages import (
     Abort,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mimi_mqtt import __version__
 from mimi_mqtt.errors import MessageError, ToolError
-from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.registry import Tool
 from mimi_mqtt.wire import mcp
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from prometheus_client import Counter
 
 from mimi_mqtt.errors import ToolError
-from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.schema import check_arguments
 
 _log = logging.getLogger(__name__)

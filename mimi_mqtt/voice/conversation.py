@@ -13,10 +13,22 @@ from typing import Final
 
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.log import log_context
-from mimi_mqtt.voice.attention import Attention
-from mimi_mqtt.voice.dialogue import Dialogue
-from mimi_mqtt.voice.echo_guard import EchoGuard
-from mimi_mqtt.voice.endpointing import (
+from mimi_mqtt.voice.answer.dialogue import Dialogue
+from mimi_mqtt.voice.answer.engine import Surroundings
+from mimi_mqtt.voice.answer.realtime.engine import choose_engine
+from mimi_mqtt.voice.hearing.pool import HeardFrame
+from mimi_mqtt.voice.hearing.stream import Uplink
+from mimi_mqtt.voice.ports import AudioFormat, Output
+from mimi_mqtt.voice.services import Tools, VoiceServices
+from mimi_mqtt.voice.speech.greetings import greeting
+from mimi_mqtt.voice.turn.echo_guard import EchoGuard
+from mimi_mqtt.voice.turn.filler import apologize, keep_company
+from mimi_mqtt.voice.turn.interruption import Attention
+from mimi_mqtt.voice.turn.output import TurnOutput
+from mimi_mqtt.voice.turn.state import TurnEvent, TurnState, next_state, refusal, resumes
+from mimi_mqtt.voice.turn.tools import TurnTools
+from mimi_mqtt.voice.turn.turn import Kind, Outcome, RunningTurn
+from mimi_mqtt.voice.utterance.endpointing import (
     End,
     EndpointEvent,
     SpeechBegan,
@@ -25,19 +37,7 @@ from mimi_mqtt.voice.endpointing import (
     UtteranceEnded,
     endpointing,
 )
-from mimi_mqtt.voice.engine import Surroundings
-from mimi_mqtt.voice.events import AudioFormat, Output
-from mimi_mqtt.voice.greetings import greeting
-from mimi_mqtt.voice.hearing import HeardFrame
-from mimi_mqtt.voice.listening import Listening
-from mimi_mqtt.voice.running_turn import Kind, Outcome, RunningTurn
-from mimi_mqtt.voice.services import Tools, VoiceServices
-from mimi_mqtt.voice.speech_engine import choose_engine
-from mimi_mqtt.voice.turn import TurnEvent, TurnState, next_state, refusal, resumes
-from mimi_mqtt.voice.turn_output import TurnOutput
-from mimi_mqtt.voice.turn_tools import TurnTools
-from mimi_mqtt.voice.uplink import Uplink
-from mimi_mqtt.voice.waiting import apologize, keep_company
+from mimi_mqtt.voice.utterance.utterance import Listening
 from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)

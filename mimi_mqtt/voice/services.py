@@ -8,16 +8,19 @@ from typing import Any, Protocol
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import DeviceFacts, PromptTemplate, UserFacts
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
-from mimi_mqtt.providers.base import LanguageModel, SpeechToText, TextToSpeech, ToolSpec
-from mimi_mqtt.providers.speech_to_speech import SpeechToSpeech
+from mimi_mqtt.providers.contract.chat import ToolSpec
+from mimi_mqtt.providers.contract.llm import LanguageModel
+from mimi_mqtt.providers.contract.stt import SpeechToText
+from mimi_mqtt.providers.contract.tts import TextToSpeech
+from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
 from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.voice.events import AudioFormat
-from mimi_mqtt.voice.hearing import HeardFrame
-from mimi_mqtt.voice.languages import voice_for
-from mimi_mqtt.voice.speech import SpeechEncoders
-from mimi_mqtt.voice.spoken_apologies import SpokenApologies
-from mimi_mqtt.voice.spoken_language import SpokenLanguage, TellsLanguages
-from mimi_mqtt.voice.system_prompt import SystemPrompt
+from mimi_mqtt.voice.answer.system_prompt import SystemPrompt
+from mimi_mqtt.voice.hearing.pool import HeardFrame
+from mimi_mqtt.voice.language.languages import voice_for
+from mimi_mqtt.voice.language.spoken import SpokenLanguage, TellsLanguages
+from mimi_mqtt.voice.ports import AudioFormat
+from mimi_mqtt.voice.speech.encoder import SpeechEncoders
+from mimi_mqtt.voice.speech.prepared import SpokenApologies
 
 Spawn = Callable[[Coroutine[None, None, None], str], asyncio.Task[None]]
 """Starts a task under a name; who is asked waits for it at the end of the conversation."""

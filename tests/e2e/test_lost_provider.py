@@ -12,7 +12,7 @@ import pytest
 import yaml
 from websockets.http11 import Response
 
-from mimi_mqtt.voice.apologies import apologies
+from mimi_mqtt.voice.speech.phrases import apologies
 from tests.e2e.conftest import Command, MakeServer, Server
 from tests.e2e.vendor_process import ANSWER, FIRST, REST, SECOND, SPEECH_MS, VendorProcess
 from tests.servers.deepgram import KEY, DeepgramServer

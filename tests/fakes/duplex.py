@@ -8,17 +8,11 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderError
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    Limits,
-    ProviderOptions,
-    SpeechChunk,
-    TextDelta,
-    ToolCall,
-    Transcript,
-    Usage,
-)
-from mimi_mqtt.providers.speech_to_speech import (
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall, Usage
+from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.providers.runtime.realtime.provider import (
     AnswerDone,
     AnswerPart,
     DuplexEvent,
@@ -28,6 +22,7 @@ from mimi_mqtt.providers.speech_to_speech import (
     SpeechToSpeech,
     UserWords,
 )
+from mimi_mqtt.providers.runtime.resilience import Limits
 
 RATE = 24_000
 

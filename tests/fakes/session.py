@@ -8,7 +8,7 @@ from typing import Any
 
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats
-from mimi_mqtt.voice.events import AudioFormat, Output
+from mimi_mqtt.voice.ports import AudioFormat, Output
 from mimi_mqtt.voice.services import Tools
 from mimi_mqtt.wire.messages import ListenMode
 

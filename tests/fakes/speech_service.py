@@ -8,17 +8,12 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderError, ProviderUnavailable
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    Limits,
-    ProviderOptions,
-    SpeechChunk,
-    SttCapabilities,
-    TextDelta,
-    ToolCall,
-    Transcript,
-)
-from mimi_mqtt.providers.speech_to_speech import (
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall
+from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.providers.contract.recording import Recording, Transcript
+from mimi_mqtt.providers.contract.stt import SttCapabilities
+from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.providers.runtime.realtime.provider import (
     Opening,
     S2sCapabilities,
     S2sEvent,
@@ -28,7 +23,7 @@ from mimi_mqtt.providers.speech_to_speech import (
     SpeechToSpeech,
     SpeechUtterance,
 )
-from mimi_mqtt.providers.transcription import Recording
+from mimi_mqtt.providers.runtime.resilience import Limits
 from tests.fakes.voice import Wait
 
 RATE = 24_000

@@ -15,30 +15,20 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ToolError
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    ChatOptions,
-    LanguageModel,
-    Limits,
-    LlmEvent,
-    ProviderOptions,
-    SpeechChunk,
-    SpeechToText,
-    SttCapabilities,
-    TextDelta,
-    TextToSpeech,
-    ToolSpec,
-    Transcript,
-    TtsCapabilities,
-    VoiceOptions,
-)
-from mimi_mqtt.providers.speech_to_speech import SpeechToSpeech
+from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
+from mimi_mqtt.providers.contract.llm import LanguageModel
+from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
+from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.voice.events import AudioFormat
-from mimi_mqtt.voice.hearing import HeardFrame
+from mimi_mqtt.voice.hearing.pool import HeardFrame
+from mimi_mqtt.voice.language.spoken import TellsLanguages
+from mimi_mqtt.voice.ports import AudioFormat
 from mimi_mqtt.voice.services import VoiceServices
-from mimi_mqtt.voice.speech import SpeechEncoders
-from mimi_mqtt.voice.spoken_language import TellsLanguages
+from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 
 _LIMITS = Limits(timeout_s=15.0, retries=0)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.config import load_settings
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import Role
-from mimi_mqtt.providers.overview import listings
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.catalog.overview import listings
+from mimi_mqtt.providers.contract.provider import Role
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

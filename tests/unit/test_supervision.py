@@ -34,16 +34,17 @@ async def test_a_loop_is_unhealthy_from_a_fault_until_a_round_succeeds() -> None
             raise RuntimeError("now and then")
 
     loop = SupervisedLoop("test", tick, every_s=1.0)
-    assert not loop.healthy  # not started
+    seen = [loop.healthy]
     loop.start()
-    assert loop.healthy
+    seen.append(loop.healthy)
     await asyncio.sleep(1.1)
-    assert not loop.healthy
+    seen.append(loop.healthy)
     fail.clear()
     await asyncio.sleep(1.0 + FIRST_DELAY_S)
-    assert loop.healthy
+    seen.append(loop.healthy)
     await loop.aclose()
-    assert not loop.healthy
+    seen.append(loop.healthy)
+    assert seen == [False, True, False, True, False]  # before, started, failed, going on, closed
 
 
 async def test_a_loop_that_keeps_failing_waits_longer_each_time_up_to_a_bound() -> None:

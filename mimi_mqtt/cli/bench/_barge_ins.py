@@ -14,9 +14,9 @@ from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, RATE
 from mimi_mqtt.cli.bench._duplex import Duplex, Over
 from mimi_mqtt.cli.bench._endpoints import median, percentile, share
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
-from mimi_mqtt.voice.endpointing import Endpointer, EndpointSettings, SpeechBegan, endpointing
-from mimi_mqtt.voice.hearing import SPOKEN, UNSURE
-from mimi_mqtt.voice.listening import BARGE_IN_THRESHOLD
+from mimi_mqtt.voice.hearing.pool import SPOKEN, UNSURE
+from mimi_mqtt.voice.utterance.endpointing import Endpointer, EndpointSettings, SpeechBegan, endpointing
+from mimi_mqtt.voice.utterance.utterance import BARGE_IN_THRESHOLD
 
 _MISSED_AFTER_S: Final = 1.5
 _SETTLED_S: Final = 1.0

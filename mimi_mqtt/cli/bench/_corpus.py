@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.cli.bench._sentences import UNSPACED, Material
-from mimi_mqtt.providers.base import TextToSpeech, VoiceOptions
+from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
 
 RATE: Final = 16_000
 FRAME_MS: Final = 60

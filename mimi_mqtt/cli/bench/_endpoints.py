@@ -12,7 +12,7 @@ import numpy as np
 from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, Speaker, Utterance
 from mimi_mqtt.cli.bench._recognisers import Asked, Deaf, Recogniser, Streaming
 from mimi_mqtt.config.settings import VoiceSettings
-from mimi_mqtt.voice.endpointing import (
+from mimi_mqtt.voice.utterance.endpointing import (
     End,
     Endpointer,
     Endpointing,
@@ -21,7 +21,7 @@ from mimi_mqtt.voice.endpointing import (
     SpeechWentOn,
     UtteranceEnded,
 )
-from mimi_mqtt.voice.endpointing.fixed import FixedSilence
+from mimi_mqtt.voice.utterance.endpointing.fixed import FixedSilence
 
 _CONFIDENCE: Final = 1.96  # standard errors, for 95 %
 

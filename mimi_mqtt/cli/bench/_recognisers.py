@@ -9,8 +9,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from mimi_mqtt.cli.bench._corpus import Utterance
-from mimi_mqtt.voice.eager import MAX_GUESSES
-from mimi_mqtt.voice.endpointing import Spoken
+from mimi_mqtt.voice.answer.preemptive import MAX_GUESSES
+from mimi_mqtt.voice.utterance.endpointing import Spoken
 
 _UPDATE_S: Final = 0.1
 _SPREAD: Final = 0.25

@@ -34,25 +34,14 @@ from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    ChatOptions,
-    LanguageModel,
-    Limits,
-    LlmEvent,
-    ProviderOptions,
-    SpeechChunk,
-    SpeechToText,
-    SttCapabilities,
-    TextDelta,
-    TextToSpeech,
-    ToolSpec,
-    Transcript,
-    TtsCapabilities,
-    VadStream,
-    VoiceActivityDetector,
-    VoiceOptions,
-)
+from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
+from mimi_mqtt.providers.contract.llm import LanguageModel
+from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.contract.vad import VadStream, VoiceActivityDetector
+from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.store.engine import Store
@@ -60,9 +49,9 @@ from mimi_mqtt.store.tables import Device
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.hearing import Hearing
+from mimi_mqtt.voice.hearing.pool import Hearing
 from mimi_mqtt.voice.services import VoiceServices
-from mimi_mqtt.voice.speech import SpeechEncoders
+from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 
 _TTS_RATE = 22_050
 _SENTENCE = "This is one sentence of a reply. "

@@ -24,10 +24,11 @@ from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, RATE, Corpus, Speaker, 
 from mimi_mqtt.cli.bench._duplex import duplexes
 from mimi_mqtt.cli.bench._sentences import HELD_OUT, TUNED, Material
 from mimi_mqtt.config.settings import ProviderSettings, SessionSettings, VoiceSettings
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import TextToSpeech, VoiceActivityDetector
-from mimi_mqtt.voice.endpointing import endpointing
-from mimi_mqtt.voice.endpointing.likelihood import LikelyEnd
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.tts import TextToSpeech
+from mimi_mqtt.providers.contract.vad import VoiceActivityDetector
+from mimi_mqtt.voice.utterance.endpointing import endpointing
+from mimi_mqtt.voice.utterance.endpointing.likelihood import LikelyEnd
 
 _BATCH: Final = 64
 _STRATEGIES: Final = (

@@ -19,11 +19,11 @@ from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._udp_load import Load, Sent, speechlike
 from mimi_mqtt.config.settings import ProviderSettings, UdpSettings, VoiceSettings
 from mimi_mqtt.errors import StartupError
-from mimi_mqtt.providers.registry import build
+from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.session.link import AudioRequest, AudioSink
 from mimi_mqtt.transports.udp import UdpChannel, UdpServer
-from mimi_mqtt.voice.events import AudioFormat
-from mimi_mqtt.voice.hearing import Ear, HeardFrame, Hearing
+from mimi_mqtt.voice.hearing.pool import Ear, HeardFrame, Hearing
+from mimi_mqtt.voice.ports import AudioFormat
 from mimi_mqtt.wire.audio_packet import AudioCipher, nonce_template, pack_uplink
 
 _FRAME_MS = 60

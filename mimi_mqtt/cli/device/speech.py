@@ -16,8 +16,8 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.config.settings import ProviderSettings
 from mimi_mqtt.errors import ConfigError
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import VoiceOptions
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.tts import VoiceOptions
 
 _MIC_QUEUE_FRAMES = 100
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mimi_mqtt.errors import ToolError
-from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.registry import Tool
 
 _MAX_ZONE_CHARS: Final = 64

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.registry import Tool
 
 END_CONVERSATION: Final = "end_conversation"

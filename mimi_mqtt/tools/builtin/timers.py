@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mimi_mqtt.errors import ToolError
-from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.registry import Tool
 
 _log = logging.getLogger(__name__)

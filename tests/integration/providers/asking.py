@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from mimi_mqtt.config.settings import ProviderSettings
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import ChatMessage, ChatOptions, LanguageModel, LlmEvent, TextDelta, ToolSpec
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
+from mimi_mqtt.providers.contract.llm import LanguageModel
 
 QUESTION = (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
 JPEG = b"\xff\xd8\xff\xe0 a picture"

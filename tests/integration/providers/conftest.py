@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import Provider, Role
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.provider import Provider, Role
 from tests.integration.providers.row import Vendor
 from tests.servers.vendor import FakeVendor
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.config.settings import ProviderSettings
-from mimi_mqtt.providers.base import Role
+from mimi_mqtt.providers.contract.provider import Role
 from tests.servers.vendor import FakeVendor
 
 

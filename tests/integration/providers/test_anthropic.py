@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderRateLimited, ProviderRefused, ProviderUnavailable
-from mimi_mqtt.providers.base import ChatMessage, TextDelta, ToolCall, ToolSpec, Usage
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall, ToolSpec, Usage
 from tests.integration.providers.asking import JPEG, QUESTION, events, model, text
 from tests.servers.anthropic_server import KEY, TEXT, AnthropicServer, block, texts
 

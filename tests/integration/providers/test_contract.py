@@ -14,19 +14,12 @@ from mimi_mqtt.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    LanguageModel,
-    Provider,
-    Role,
-    SpeechToText,
-    TextDelta,
-    TextToSpeech,
-    ToolCall,
-    ToolSpec,
-    Usage,
-)
-from mimi_mqtt.providers.transcription import Recording
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall, ToolSpec, Usage
+from mimi_mqtt.providers.contract.llm import LanguageModel
+from mimi_mqtt.providers.contract.provider import Provider, Role
+from mimi_mqtt.providers.contract.recording import Recording
+from mimi_mqtt.providers.contract.stt import SpeechToText
+from mimi_mqtt.providers.contract.tts import TextToSpeech
 from tests.integration.providers.conftest import Connect
 from tests.integration.providers.row import Vendor
 from tests.integration.providers.vendors import VENDORS

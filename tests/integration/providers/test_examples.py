@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.config import load_settings
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import Role
-from mimi_mqtt.providers.chains import with_chain
-from mimi_mqtt.providers.overview import attempt
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.catalog.overview import attempt
+from mimi_mqtt.providers.catalog.selection import with_chain
+from mimi_mqtt.providers.contract.provider import Role
 from tests.integration.providers.row import Vendor
 from tests.integration.providers.vendors import VENDORS
 from tests.servers.openai_server import KEY, OpenAiServer

@@ -19,18 +19,12 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    SpeechChunk,
-    TextDelta,
-    ToolCall,
-    ToolSpec,
-    Transcript,
-    Usage,
-)
-from mimi_mqtt.providers.s2s import gemini_duplex
-from mimi_mqtt.providers.speech_to_speech import S2sEvent, SpeechSession, SpeechSetup, SpeechToSpeech
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall, ToolSpec, Usage
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.providers.runtime.realtime.provider import S2sEvent, SpeechSession, SpeechSetup, SpeechToSpeech
+from mimi_mqtt.providers.vendors.gemini import live_duplex
 from tests.servers.gemini_live_server import (
     ANSWER,
     KEY,
@@ -47,7 +41,7 @@ from tests.servers.vendor import Call
 LIGHT = ToolSpec("light", "Switches a light", {"type": "object", "properties": {"on": {"type": "boolean"}}})
 OLD = "gemini-3.1-flash-live-preview"
 OLDEST = "gemini-2.5-flash-native-audio-preview-12-2025"
-SECOND = gemini_duplex.INPUT_RATE
+SECOND = live_duplex.INPUT_RATE
 PATIENCE_S = 10.0
 
 Open = Callable[..., Awaitable[SpeechSession]]
@@ -344,7 +338,7 @@ class TestHearing:
     async def test_late_words_come_after_the_answer(
         self, session: SpeechSession, server: GeminiLiveServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(gemini_duplex, "SETTLE_S", 0.01)
+        monkeypatch.setattr(live_duplex, "SETTLE_S", 0.01)
         server.hears = ()
         utterance = session.open()
         utterance.push(noise(800))
@@ -368,7 +362,7 @@ class TestAnswering:
         self, session: SpeechSession, server: GeminiLiveServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The service announces the end of a turn only when it thinks that it was played."""
-        monkeypatch.setattr(gemini_duplex, "SETTLE_S", 0.01)
+        monkeypatch.setattr(live_duplex, "SETTLE_S", 0.01)
         played = asyncio.Event()
         server.scripts.append([*ANSWER, played])
         assert spoken(await answer(session)) == [1, 2, 3]
@@ -379,7 +373,7 @@ class TestAnswering:
     async def test_a_question_while_the_service_thinks_that_it_still_plays(
         self, session: SpeechSession, server: GeminiLiveServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(gemini_duplex, "SETTLE_S", 0.01)
+        monkeypatch.setattr(live_duplex, "SETTLE_S", 0.01)
         server.scripts += [[*ANSWER, asyncio.Event()], [content(**speech(4, 5, 6)), ANSWER[-1]]]
         assert spoken(await answer(session)) == [1, 2, 3]
         assert spoken(await answer(session)) == [4, 5, 6]

@@ -13,7 +13,7 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.base import ChatMessage, TextDelta, ToolCall, ToolSpec, Usage
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall, ToolSpec, Usage
 from tests.integration.providers.asking import JPEG, QUESTION, events, model, text
 from tests.servers.gemini_server import KEY, GeminiServer, chunk
 from tests.servers.vendor import Status

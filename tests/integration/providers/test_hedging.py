@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mimi_mqtt.config.settings import ProviderSettings
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import Role
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.provider import Role
 from tests.integration.providers.test_contract import request
 from tests.servers.openai_server import KEY, OpenAiServer
 from tests.servers.vendor import Silence

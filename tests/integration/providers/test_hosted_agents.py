@@ -13,7 +13,7 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.base import ChatMessage, ChatOptions, TextDelta
+from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, TextDelta
 from tests.integration.providers.asking import QUESTION, events, model, text
 from tests.servers import coze_server, dify_server, home_assistant_server
 from tests.servers.coze_server import CozeServer

@@ -17,21 +17,13 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    LanguageModel,
-    LlmEvent,
-    SpeechToText,
-    TextDelta,
-    TextToSpeech,
-    ToolCall,
-    ToolSpec,
-    Transcript,
-    Usage,
-    VoiceOptions,
-)
-from mimi_mqtt.providers.openai_compatible import OFFICIAL_URL, OpenAiOptions
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.chat import ChatMessage, LlmEvent, TextDelta, ToolCall, ToolSpec, Usage
+from mimi_mqtt.providers.contract.llm import LanguageModel
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText
+from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
+from mimi_mqtt.providers.vendors.openai.compatible import OFFICIAL_URL, OpenAiOptions
 from tests.integration.providers.stt.hearing import final
 from tests.servers.openai_server import KEY, OpenAiServer
 from tests.servers.vendor import Status

@@ -19,10 +19,16 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import ChatMessage, SpeechChunk, TextDelta, ToolCall, ToolSpec, Usage
-from mimi_mqtt.providers.s2s.openai_wire import MAX_KEPT
-from mimi_mqtt.providers.speech_to_speech import S2sEvent, SpeechSession, SpeechSetup, SpeechUtterance
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall, ToolSpec, Usage
+from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.providers.runtime.realtime.provider import (
+    S2sEvent,
+    SpeechSession,
+    SpeechSetup,
+    SpeechUtterance,
+)
+from mimi_mqtt.providers.vendors.openai.realtime_wire import MAX_KEPT
 from tests.servers.openai_realtime_server import OpenAiRealtimeServer
 from tests.servers.openai_server import KEY
 from tests.servers.s2s_service import until

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderRateLimited, ProviderRefused, ProviderUnavailable
-from mimi_mqtt.providers import presets, requirements
-from mimi_mqtt.providers.base import ChatMessage, ToolCall, ToolSpec, Usage
+from mimi_mqtt.providers.catalog import presets, requirements
+from mimi_mqtt.providers.contract.chat import ChatMessage, ToolCall, ToolSpec, Usage
 from tests.integration.providers.asking import JPEG, QUESTION, events, model, text
 from tests.servers.azure_openai_server import AzureOpenAiServer
 from tests.servers.openai_server import KEY, OpenAiServer

@@ -14,16 +14,10 @@ from mimi_mqtt.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    SpeechChunk,
-    TextDelta,
-    ToolCall,
-    ToolSpec,
-    Transcript,
-    Usage,
-)
-from mimi_mqtt.providers.speech_to_speech import (
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall, ToolSpec, Usage
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.providers.runtime.realtime.provider import (
     S2sEvent,
     SpeechSession,
     SpeechSetup,

@@ -17,8 +17,8 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import TextToSpeech, VoiceOptions
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
 from tests.integration.providers.vendors_tts import lead_edge_to
 from tests.servers.edge_server import EdgeServer
 from tests.servers.http_speech import (

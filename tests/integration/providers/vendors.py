@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mimi_mqtt.providers.base import Role
+from mimi_mqtt.providers.contract.provider import Role
 from tests.integration.providers.row import Vendor as Vendor
 from tests.integration.providers.vendors_llm import LLM
 from tests.integration.providers.vendors_s2s import S2S

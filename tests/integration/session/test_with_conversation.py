@@ -13,7 +13,7 @@ from mimi_mqtt.config import Settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
-from mimi_mqtt.providers.base import LlmEvent, ToolCall
+from mimi_mqtt.providers.contract.chat import LlmEvent, ToolCall
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.voice.conversation import Conversation
 from tests.fakes.session import DEVICE, FakeAudioChannel, FakeAudioTransport, FakeControlChannel

@@ -14,9 +14,9 @@ from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.config.settings import ProviderSettings
-from mimi_mqtt.providers.registry import build
+from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.hearing import Hearing
+from mimi_mqtt.voice.hearing.pool import Hearing
 from tests.fakes.voice import (
     DOWNLINK,
     UPLINK,

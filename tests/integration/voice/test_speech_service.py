@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.config.settings import VoiceSettings
-from mimi_mqtt.providers import registry
-from mimi_mqtt.voice.turn import TurnState
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.voice.turn.state import TurnState
 from tests.fakes.scene import Scene, scene
 from tests.fakes.voice import SILENCE, SPEECH, FakeTools, services
 from tests.integration.providers.row import Vendor

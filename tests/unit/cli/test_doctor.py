@@ -8,7 +8,7 @@ import pytest
 from mimi_mqtt.cli import doctor
 from mimi_mqtt.cli.doctor import Finding, examine_providers
 from mimi_mqtt.config import Settings
-from mimi_mqtt.providers.presets import PRESETS
+from mimi_mqtt.providers.catalog.presets import PRESETS
 
 # Nobody needs a key or a network here but openai, who has none.
 OFFLINE = {"stt": "offline", "llm": "offline", "tts": "offline"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.cli import main
-from mimi_mqtt.providers.overview import ROLES
-from mimi_mqtt.providers.presets import PRESETS
+from mimi_mqtt.providers.catalog.overview import ROLES
+from mimi_mqtt.providers.catalog.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)

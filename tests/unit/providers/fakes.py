@@ -8,23 +8,13 @@ import numpy as np
 from prometheus_client import REGISTRY
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.providers.base import (
-    ChatMessage,
-    ChatOptions,
-    LanguageModel,
-    Limits,
-    LlmEvent,
-    Provider,
-    ProviderOptions,
-    SpeechChunk,
-    SpeechToText,
-    SttCapabilities,
-    TextToSpeech,
-    ToolSpec,
-    Transcript,
-    TtsCapabilities,
-    VoiceOptions,
-)
+from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, ToolSpec
+from mimi_mqtt.providers.contract.llm import LanguageModel
+from mimi_mqtt.providers.contract.provider import Provider, ProviderOptions
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.runtime.resilience import Limits
 
 T = TypeVar("T")
 

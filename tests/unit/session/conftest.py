@@ -14,7 +14,7 @@ from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.session.session import Session
-from mimi_mqtt.voice.events import AudioFormat, Output
+from mimi_mqtt.voice.ports import AudioFormat, Output
 from mimi_mqtt.voice.services import Tools
 from tests.fakes.session import (
     DEVICE,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mimi_mqtt.session.session import READY_WAIT_S
-from mimi_mqtt.voice.events import Output
+from mimi_mqtt.voice.ports import Output
 from tests.fakes.session import FakeControlChannel
 from tests.unit.session.conftest import House
 

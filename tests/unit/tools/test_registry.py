@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.errors import ToolError
-from mimi_mqtt.providers.base import ToolSpec
+from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.registry import CALL_TIMEOUT_S, MAX_RESULT_CHARS, Tool, ToolBox
 
 pytestmark = pytest.mark.virtual_time

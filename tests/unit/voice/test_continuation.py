@@ -7,9 +7,9 @@ import pytest
 
 from mimi_mqtt.config.settings import VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
-from mimi_mqtt.providers.base import ToolCall
-from mimi_mqtt.voice.beginning import MAX_PARTS, joined
-from mimi_mqtt.voice.turn import TurnState
+from mimi_mqtt.providers.contract.chat import ToolCall
+from mimi_mqtt.voice.turn.state import TurnState
+from mimi_mqtt.voice.utterance.earlier_part import MAX_PARTS, joined
 from tests.fakes.scene import Scene, scene
 from tests.fakes.speech_service import FakeService, spoken
 from tests.fakes.voice import (
@@ -23,7 +23,7 @@ from tests.fakes.voice import (
     Wait,
     services,
 )
-from tests.unit.voice.test_eager import EAGER, InterimStt, WholeStt
+from tests.unit.voice.answer.test_preemptive import EAGER, InterimStt, WholeStt
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,8 +9,8 @@ from prometheus_client import REGISTRY
 
 from mimi_mqtt.config import AgentSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
-from mimi_mqtt.providers.base import ToolCall
-from mimi_mqtt.voice.turn import TurnState
+from mimi_mqtt.providers.contract.chat import ToolCall
+from mimi_mqtt.voice.turn.state import TurnState
 from tests.fakes.scene import scene
 from tests.fakes.voice import (
     SILENCE,

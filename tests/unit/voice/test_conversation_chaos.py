@@ -10,9 +10,9 @@ from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
-from mimi_mqtt.providers.base import ToolCall
+from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.turn import TurnState
+from mimi_mqtt.voice.turn.state import TurnState
 from tests.fakes.speech_service import FakeService, Sound
 from tests.fakes.voice import (
     DOWNLINK,

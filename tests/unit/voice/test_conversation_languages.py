@@ -6,8 +6,10 @@ import pytest
 
 from mimi_mqtt.config import AgentSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
-from mimi_mqtt.providers.base import SttCapabilities, TextDelta, Transcript
-from mimi_mqtt.voice.apologies import apologies
+from mimi_mqtt.providers.contract.chat import TextDelta
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SttCapabilities
+from mimi_mqtt.voice.speech.phrases import apologies
 from tests.fakes.scene import Scene, scene
 from tests.fakes.voice import ScriptedLlm, ScriptedStt, ToneTts, services
 

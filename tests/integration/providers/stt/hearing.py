@@ -9,9 +9,9 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.config.settings import ProviderSettings
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import SpeechToText, Transcript
-from mimi_mqtt.providers.transcription import Recording
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.recording import Recording, Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText
 
 RATE = 16_000
 

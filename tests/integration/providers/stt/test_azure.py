@@ -13,8 +13,9 @@ from mimi_mqtt.errors import (
     ProviderNotConfigured,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers import registry
-from mimi_mqtt.providers.base import SpeechToText, Transcript
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText
 from tests.integration.providers.stt.hearing import final, provider, speech
 from tests.servers.azure_asr import KEY, AzureAsrServer
 

@@ -14,7 +14,8 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.base import SpeechToText, Transcript
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText
 from tests.integration.providers.stt.hearing import begun, final, provider, query, speech, transcripts
 from tests.servers.deepgram import KEY, DeepgramServer, results, utterance_end
 from tests.servers.vendor import Asked

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured
-from mimi_mqtt.providers.base import SttCapabilities
-from mimi_mqtt.providers.stt.faster_whisper import FasterWhisper
+from mimi_mqtt.providers.contract.stt import SttCapabilities
+from mimi_mqtt.providers.vendors.whisper.stt import FasterWhisper
 from tests.integration.providers.stt.hearing import final, provider
 from tests.models import whisper
 

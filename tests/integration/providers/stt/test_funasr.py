@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
-from mimi_mqtt.providers.base import SpeechToText
+from mimi_mqtt.providers.contract.stt import SpeechToText
 from tests.integration.providers.stt.hearing import begun, final, provider, speech, transcripts
 from tests.servers.funasr import FunAsrServer
 from tests.servers.websocket_vendor import Line

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured, ProviderRefused
-from mimi_mqtt.providers.base import SpeechToText
+from mimi_mqtt.providers.contract.stt import SpeechToText
 from tests.integration.providers.stt.hearing import final, provider, transcripts
 from tests.servers.gemini_asr import KEY, GeminiAsrServer, candidate
 

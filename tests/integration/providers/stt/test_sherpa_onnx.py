@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured
-from mimi_mqtt.providers.stt.sherpa.models import KINDS, Kind
+from mimi_mqtt.providers.vendors.sherpa.models import KINDS, Kind
 from tests.integration.providers.stt.hearing import begun, final, provider, transcripts
 from tests.models import sherpa
 

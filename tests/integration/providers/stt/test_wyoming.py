@@ -8,7 +8,7 @@ import pytest
 from wyoming.audio import AudioStart
 
 from mimi_mqtt.errors import ConfigError, ProviderUnavailable
-from mimi_mqtt.providers.base import SpeechToText
+from mimi_mqtt.providers.contract.stt import SpeechToText
 from tests.integration.providers.stt.hearing import begun, final, provider, speech, transcripts
 from tests.servers.vendor import Status
 from tests.servers.wyoming_asr import WyomingAsrServer

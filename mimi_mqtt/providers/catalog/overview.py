@@ -1,0 +1,132 @@
+"""What there is to choose from: each provider, what it needs, whether it is there; and a real try of one.
+
+All of it comes from what the vendors' classes declare: `packages`, `extra`, and the options' `required` and
+`environment`. `mimi-mqtt providers` and `doctor` show it.
+"""
+
+import asyncio
+import importlib.util
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from mimi_mqtt.config import ProviderSettings, Settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
+from mimi_mqtt.errors import ConfigError, ProviderTimeout
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.catalog.requirements import required, variables
+from mimi_mqtt.providers.catalog.selection import chains
+from mimi_mqtt.providers.contract.provider import Provider, Role
+from mimi_mqtt.providers.runtime.resilience import first_results
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class NeededOption:
+    """An option that must have a value, and the environment variables that can give it one."""
+
+    option: str
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One provider of one role.
+
+    `lacking` has a cure for each thing without which it can't be used; `place` is its place, from 1, in the
+    list that is asked now, `agents` those in the lists of agents that ask others than the default one.
+    """
+
+    role: Role
+    name: str
+    extra: str
+    options: tuple[NeededOption, ...]
+    lacking: tuple[str, ...]
+    place: int | None
+    agents: Mapping[str, int]
+
+    @property
+    def configured(self) -> bool:
+        """Whether nothing is lacking."""
+        return not self.lacking
+
+
+def listings(settings: Settings, environ: Mapping[str, str]) -> list[Listing]:
+    """Every provider by role, with those of the configuration's own labels. Raises ConfigError."""
+    found: list[Listing] = []
+    asked = chains(settings, environ)
+    for role in ROLES:
+        vendors = registry.known(role)
+        labelled = [name for name in settings.providers.options if name.partition(":")[0] in vendors]
+        chosen = {agent: of_agent[role] for agent, of_agent in asked.items()}
+        names = dict.fromkeys((*vendors, *labelled, *itertools.chain(*chosen.values())))
+        found += [_listing(role, name, chosen, settings.providers, environ) for name in names]
+    return found
+
+
+def _listing(
+    role: Role,
+    name: str,
+    chosen: Mapping[str, tuple[str, ...]],
+    settings: ProviderSettings,
+    environ: Mapping[str, str],
+) -> Listing:
+    provider = registry.load(role, name)
+    named = variables(name, provider.Options)
+    options = tuple(
+        NeededOption(option, named.get(option, ())) for option in required(name, provider.Options)
+    )
+    try:
+        lacking = registry.lacking(role, name, settings, environ)
+    except ConfigError as error:
+        lacking = str(error).splitlines()
+    missing = [package for package in provider.packages if not _installed(package)]
+    if missing:
+        lacking = [f"no {', '.join(missing)}: pip install 'mimi-mqtt[{provider.extra}]'", *lacking]
+    usual = chosen[DEFAULT_AGENT]
+    place = usual.index(name) + 1 if name in usual else None
+    agents = {agent: own.index(name) + 1 for agent, own in chosen.items() if own != usual and name in own}
+    return Listing(role, name, provider.extra, options, tuple(lacking), place, agents)
+
+
+def _installed(package: str) -> bool:
+    """Whether `package` can be found; its parents are imported, itself is not."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a provider said when it was really asked, and how long that took, in seconds.
+
+    `first_result_s` is the time to the first of the answer (for stt, from the end of the audio to the text);
+    None where there is no such thing.
+    """
+
+    said: str
+    start_s: float
+    first_result_s: float | None
+    answer_s: float
+
+
+async def attempt(provider: Provider, timeout_s: float) -> Trial:
+    """Starts `provider`, really asks it for something small, and closes it. Raises ProviderError."""
+    try:
+        began = time.perf_counter()
+        with first_results() as seconds:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await provider.start()
+                    started = time.perf_counter()
+                    said = await provider.check()
+            except TimeoutError as error:
+                raise ProviderTimeout(provider.name, f"no answer within {timeout_s:g} s") from error
+        ended = time.perf_counter()
+        return Trial(said, started - began, min(seconds, default=None), ended - started)
+    finally:
+        await provider.aclose()

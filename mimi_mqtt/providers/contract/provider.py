@@ -1,0 +1,101 @@
+"""The part of the provider contract that all five roles share: options, limits, start, check and close.
+
+A vendor subclasses one role and implements its one private method; time-outs, retries and metrics are in
+`runtime.resilience`, bounds in the roles. PCM is mono `int16[n]`; rates are in Hz.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mimi_mqtt.config.settings import PriceSettings
+from mimi_mqtt.errors import ProviderNotConfigured
+from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.runtime.resilience import Limits
+
+Role = Literal["vad", "stt", "llm", "tts", "s2s"]
+
+
+class ProviderOptions(BaseModel):
+    """A vendor's typed options, from `providers.options.<name>`; an unknown key is a configuration error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
+    """Options whose value comes from an environment variable where the configuration has none.
+
+    Of several variables the first that is set counts.
+    """
+
+    required: ClassVar[tuple[str, ...]] = ()
+    """Options without which the provider can't be used; `requirements` tells which are missing."""
+
+    instead: ClassVar[Mapping[str, str]] = {}
+    """For a required option, another one that makes it needless, as an address does a region."""
+
+    by_preset: ClassVar[bool] = False
+    """Whether `presets` says all this for each name, as these options are many services'."""
+
+
+class Provider(ABC):
+    """What all roles have in common. `name` is the registry's; `Options` the vendor's option model."""
+
+    role: ClassVar[Role]
+    Options: ClassVar[type[ProviderOptions]] = ProviderOptions
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Python packages (their import names) that it can't do without, beyond those always installed."""
+
+    extra: ClassVar[str] = ""
+    """What installs `packages`: pip install 'mimi-mqtt[<extra>]'."""
+
+    acts: bool = False
+    """Whether asking may by itself have effects, as with a service that switches lights; never on a guess."""
+
+    price: PriceSettings | None = None
+    """What it costs, if somebody said so; what was used is counted in any case."""
+
+    def __init__(self, name: str, options: ProviderOptions, limits: Limits) -> None:
+        self.name = name
+        self.options = options
+        self.limits = limits
+
+    async def start(self) -> None:  # noqa: B027 - not every vendor has something to start
+        """Loads models or starts children. Raises ProviderNotConfigured with the cure."""
+
+    async def aclose(self) -> None:  # noqa: B027 - nor to free
+        """Frees what `start` took; safe to call twice."""
+
+    @abstractmethod
+    async def check(self) -> str:
+        """Really asks the started provider for something small; a short description for `doctor`.
+
+        Raises ProviderError.
+        """
+
+
+def load_package(module: str, provider: str, extra: str) -> ModuleType:
+    """Imports a vendor's package on first use. Raises ProviderNotConfigured that names the extra to install.
+
+    Blocks for as long as the import takes: call it from a thread where that is more than a few milliseconds.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ProviderNotConfigured(
+            provider,
+            f"the Python package {package} can't be loaded ({error}): pip install 'mimi-mqtt[{extra}]'",
+        ) from error
+
+
+def speaks(languages: frozenset[str] | None, language: str | None) -> bool:
+    """Whether `language` (such as `pt-BR`) is among `languages` by its primary subtag; None is any."""
+    if languages is None or language is None:
+        return True
+    spoken = primary(language)
+    return any(primary(known) == spoken for known in languages)

@@ -1,0 +1,103 @@
+"""The contract of text-to-speech providers."""
+
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.providers.contract.provider import Provider
+from mimi_mqtt.providers.runtime.resilience import closing_parts, resilient
+from mimi_mqtt.providers.runtime.usage import count_characters
+
+MAX_SPEECH_S = 600.0
+"""Longest speech taken for one sentence, in seconds; more is a broken answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceOptions:
+    """How to speak: `voice` None is the provider's default for `language`; `speed` 1.0 is normal."""
+
+    language: str = "en"
+    voice: str | None = None
+    speed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TtsCapabilities:
+    """`streaming`: the first chunk comes before the whole sentence is made. `languages` None: any."""
+
+    streaming: bool
+    languages: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """A piece of speech, mono, with its rate in Hz (constant within one call)."""
+
+    pcm: Pcm
+    sample_rate: int
+
+
+class TextToSpeech(Provider):
+    """Text to speech. Vendors implement `_synthesize`."""
+
+    role = "tts"
+    capabilities: TtsCapabilities
+
+    def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
+        """The speech of one sentence, chunk by chunk; none for a text without a letter or digit.
+
+        Raises ProviderError, also for no speech at all. Whoever stops reading early closes the iterator
+        (`contextlib.aclosing`).
+        """
+        if not speakable(text):
+            return silence()
+        return resilient(
+            partial(self._one_speak, text.strip(), voice or VoiceOptions()),
+            role=self.role,
+            name=self.name,
+            limits=self.limits,
+        )
+
+    async def _one_speak(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
+        seconds = 0.0
+        async with closing_parts(self._synthesize(text, voice)) as chunks:
+            async for chunk in chunks:
+                if chunk.pcm.size == 0:
+                    continue
+                if not seconds:
+                    count_characters(self.name, len(text), self.price)
+                seconds += chunk.pcm.size / chunk.sample_rate
+                if seconds > MAX_SPEECH_S:
+                    raise ProviderBadAnswer(self.name, "the speech does not end")
+                yield chunk
+        if not seconds:
+            raise ProviderBadAnswer(self.name, "made no speech")
+
+    @abstractmethod
+    def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
+        """Yields the vendor's audio; raises ProviderError kinds, nothing else."""
+
+    async def check(self) -> str:
+        """Says one word."""
+        seconds, rate = 0.0, 0
+        async with aclosing(self.speak("test")) as chunks:
+            async for chunk in chunks:
+                rate = chunk.sample_rate
+                seconds += chunk.pcm.size / rate
+        return f"{seconds:.1f} s of speech at {rate} Hz"
+
+
+def speakable(text: str) -> bool:
+    """Whether there is anything to say in `text`: punctuation and emoji alone are silent."""
+    return any(character.isalnum() for character in text)
+
+
+async def silence() -> AsyncGenerator[SpeechChunk, None]:
+    """The speech of a text without words: no chunk at all."""
+    nothing: tuple[SpeechChunk, ...] = ()
+    for chunk in nothing:
+        yield chunk

@@ -1,0 +1,1 @@
+"""What vendors over HTTP and WebSocket share: clients, error kinds, audio formats."""

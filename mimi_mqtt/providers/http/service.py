@@ -1,0 +1,155 @@
+"""What vendors spoken to over plain HTTP share: the lazily made client, its errors, server-sent events."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from pydantic import SecretStr
+
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderTimeout, ProviderUnavailable
+from mimi_mqtt.providers.http.certificates import shared
+from mimi_mqtt.providers.http.client import LazyClient
+from mimi_mqtt.providers.http.errors import readable, status_error
+from mimi_mqtt.providers.runtime.resilience import Limits
+
+MAX_EVENT_CHARS = 1_000_000
+"""Longest server-sent event; more is a broken answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event of `text/event-stream`; `kind` is `message` where the server names none."""
+
+    kind: str
+    data: str
+
+
+@asynccontextmanager
+async def http_errors(name: str, limits: Limits, where: str) -> AsyncIterator[None]:
+    """Inside, httpx is used; outside, there are only ProviderErrors. `where` is the address asked."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        unheard = isinstance(error, httpx.ConnectTimeout)
+        raise ProviderTimeout(name, f"no answer within {limits.timeout_s:g} s", unheard=unheard) from error
+    except httpx.ConnectError as error:
+        raise ProviderUnavailable(name, f"can't reach {where}", unheard=True) from error
+    except httpx.TransportError as error:
+        raise ProviderUnavailable(name, f"{where} hung up ({type(error).__name__})") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ProviderBadAnswer(
+            name, f"{where} answered in an unknown way ({type(error).__name__})"
+        ) from error
+
+
+def http_client(limits: Limits) -> httpx.AsyncClient:
+    """A client that keeps its connections: between two requests lies what somebody says, and by itself httpx
+    hangs up after 5 s. Blocks while the certificates are read."""
+    kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
+    trusted = shared(httpx.create_ssl_context)
+    return httpx.AsyncClient(timeout=limits.timeout_s, limits=kept, verify=trusted)
+
+
+class HttpClient(LazyClient[httpx.AsyncClient]):
+    """Plain HTTP, on connections that are kept."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def _make(self) -> httpx.AsyncClient:
+        return http_client(self._limits)
+
+    async def _close(self, made: httpx.AsyncClient) -> None:
+        await made.aclose()
+
+
+class HttpService(HttpClient):
+    """One vendor's HTTP service: requests with its key, errors in our own terms. One per provider."""
+
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        base_url: str,
+        token: SecretStr | None,
+        cures: Mapping[int, str] | None = None,
+    ) -> None:
+        super().__init__(limits)
+        self._name = name
+        self._base_url = base_url.rstrip("/")
+        self._token = token
+        self._cures = cures or {}
+
+    @asynccontextmanager
+    async def post(
+        self, path: str, body: Mapping[str, object], params: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """`POST` of JSON; the answer's body is not read yet. Raises ProviderError kinds, also within."""
+        client = await self.get()
+        headers = {} if self._token is None else {"Authorization": f"Bearer {self._token.get_secret_value()}"}
+        async with http_errors(self._name, self._limits, self._base_url):
+            request = client.stream(
+                "POST", self._base_url + path, json=dict(body), headers=headers, params=params
+            )
+            async with request as response:
+                if not response.is_success:
+                    message = readable(await response.aread(), (self._token,))
+                    status = response.status_code
+                    raise status_error(self._name, status, message, response.headers, self._cures)
+                yield response
+
+    async def json(self, response: httpx.Response) -> Mapping[str, object]:
+        """The JSON object that is the whole answer. Raises ProviderBadAnswer."""
+        return json_object(self._name, await response.aread())
+
+    async def events(self, response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
+        """The server-sent events of the answer (WHATWG HTML, section 9.2). Raises ProviderBadAnswer."""
+        kind, data, chars = "", list[str](), 0
+        async for line in response.aiter_lines():
+            if not line:
+                if data:
+                    yield ServerSentEvent(kind or "message", "\n".join(data))
+                kind, data, chars = "", [], 0
+                continue
+            field, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if field == "event":
+                kind = value
+            elif field == "data":
+                data.append(value)
+                chars += len(value)
+                if chars > MAX_EVENT_CHARS:
+                    raise ProviderBadAnswer(self._name, "an event does not end")
+
+
+def json_object(name: str, text: str | bytes) -> Mapping[str, object]:
+    """`text` as a JSON object. Raises ProviderBadAnswer."""
+    try:
+        value: object = json.loads(text)
+    except ValueError as error:
+        raise ProviderBadAnswer(name, "the answer is not JSON") from error
+    if not isinstance(value, dict):
+        raise ProviderBadAnswer(name, "the answer is not a JSON object")
+    return value
+
+
+def child(value: object, *keys: str) -> object:
+    """What lies at `keys` within nested JSON objects; None where there is nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def text_at(value: object, *keys: str) -> str:
+    """The string at `keys`; empty where there is none."""
+    found = child(value, *keys)
+    return found if isinstance(found, str) else ""
+
+
+def count_at(value: object, *keys: str) -> int:
+    """The number at `keys`; 0 where there is none."""
+    found = child(value, *keys)
+    return found if isinstance(found, int) else 0

@@ -1,1 +1,0 @@
-"""Language models: one file a vendor, loaded by name through `providers.registry` alone."""

@@ -1,0 +1,1 @@
+"""What runs around every provider: retries, time-outs, circuit breakers, fallback, hedging, usage, cache."""

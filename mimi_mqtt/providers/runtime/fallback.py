@@ -1,0 +1,407 @@
+"""A chain of providers of one role that is itself a provider: the next one is asked when one fails.
+
+Only a request of which nothing was passed on moves to the next provider, except for speech to text, whose
+audio is kept and asked about again. A provider that keeps failing is rested: it is asked last, not never.
+With hedging, the next one is also asked when one is slow to begin; never are two heard.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
+
+from prometheus_client import Counter
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderError, ProviderNotConfigured, ProviderUnavailable
+from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, ToolSpec
+from mimi_mqtt.providers.contract.llm import LanguageModel
+from mimi_mqtt.providers.contract.provider import Provider, ProviderOptions, speaks
+from mimi_mqtt.providers.contract.recording import Recording, Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
+from mimi_mqtt.providers.contract.tts import (
+    MAX_SPEECH_S,
+    SpeechChunk,
+    TextToSpeech,
+    TtsCapabilities,
+    VoiceOptions,
+    silence,
+    speakable,
+)
+from mimi_mqtt.providers.runtime.breaker import Breaker, Health
+from mimi_mqtt.providers.runtime.hedging import Hedge, race
+from mimi_mqtt.providers.runtime.resilience import may_have_acted, provider_border
+from mimi_mqtt.providers.runtime.unfinished import UnfinishedAnswer, UnfinishedSentence
+
+logger = logging.getLogger(__name__)
+
+P = TypeVar("P", bound=Provider)
+T = TypeVar("T")
+
+_fallbacks = Counter(
+    "mimi_provider_fallbacks",
+    "Requests that moved on to the next provider, by the one left.",
+    ["role", "name"],
+)
+
+_hedges = Counter(
+    "mimi_provider_hedges",
+    "Requests in which this provider was slow to begin and the next one was asked too.",
+    ["role", "name"],
+)
+_hedges_won = Counter(
+    "mimi_provider_hedges_won",
+    "Requests in which this provider was asked second and began first.",
+    ["role", "name"],
+)
+
+
+@dataclass(slots=True)
+class _Member(Generic[P]):
+    provider: P
+    health: Health
+    started: bool = False
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
+class _Question(Generic[P, T]):
+    """One request on its way through a chain: who has not been asked yet, how many are, who failed."""
+
+    request: Callable[[P], AsyncGenerator[T, None]]
+    waiting: "deque[_Member[P]]"
+    asked: int = 0
+    errors: list[ProviderError] = field(default_factory=list)
+    acted: bool = False
+    """Whether somebody may have done what was wanted: another who acts would do it twice."""
+
+
+class _Members(Generic[P]):
+    """The providers of a chain, in order of preference, with their health."""
+
+    def __init__(self, providers: Sequence[P], breaker: Breaker | None, hedge_s: float) -> None:
+        self.name = "+".join(provider.name for provider in providers)
+        self._role = providers[0].role
+        self._hedge_s = hedge_s
+        rule = breaker or Breaker()
+        self._members = [
+            _Member(provider, Health(provider.role, provider.name, rule)) for provider in providers
+        ]
+
+    async def start(self) -> None:
+        """Starts all; who can't is tried again later. Raises ProviderNotConfigured when nobody can."""
+        errors = [error for error in await asyncio.gather(*map(self._try_start, self._members)) if error]
+        if len(errors) == len(self._members):
+            raise ProviderNotConfigured(self.name, "; ".join(map(str, errors))) from errors[0]
+
+    async def _try_start(self, member: _Member[P]) -> ProviderError | None:
+        try:
+            await self._ensure_started(member, timeout_s=None)
+        except ProviderError as error:
+            logger.warning("%s can't start, others take its place: %s", self._role, error)
+            member.health.failed(error)
+            return error
+        return None
+
+    async def _ensure_started(self, member: _Member[P], timeout_s: float | None) -> None:
+        """Starts `member` once; `timeout_s` bounds it where a speaker waits."""
+        if member.started:
+            return
+        provider = member.provider
+        async with (
+            provider_border(provider.name, provider.limits),
+            asyncio.timeout(timeout_s),
+            member.starting,
+        ):
+            if not member.started:
+                await provider.start()
+                member.started = True
+
+    async def aclose(self) -> None:
+        """Closes all, whatever becomes of each."""
+        for member in self._members:
+            try:
+                async with provider_border(member.provider.name, member.provider.limits):
+                    await member.provider.aclose()
+            except ProviderError as error:
+                logger.warning("%s did not close: %s", self._role, error)
+            member.started = False
+
+    async def check(self) -> str:
+        """Asks each; what each said. Raises ProviderUnavailable when none works."""
+        lines, errors = [], []
+        for member in self._members:
+            try:
+                await self._ensure_started(member, timeout_s=None)
+                lines.append(f"{member.provider.name}: {await member.provider.check()}")
+            except ProviderError as error:
+                errors.append(error)
+                lines.append(f"FAILED {error}")
+        if len(errors) == len(self._members):
+            raise self._nobody(errors) from errors[0]
+        return "; ".join(lines)
+
+    async def ask(
+        self,
+        request: Callable[[P], AsyncGenerator[T, None]],
+        *,
+        knows: Callable[[P], bool] = lambda provider: True,
+        goes_on: Callable[[P], bool] = lambda provider: False,
+        asked_all: Callable[[], Awaitable[None]] | None = None,
+        begins: Callable[[T], bool] = lambda part: True,
+    ) -> AsyncGenerator[T, None]:
+        """The answer of the first that gives one; those of whom `knows` holds are asked, if there are any.
+
+        `request` is made anew for each; `goes_on` tells who can go on with an answer of which parts were
+        passed on, when the one before is lost in the middle: nobody by itself. For hedging: `asked_all`
+        returns when the request is complete, as speech is at its end; `begins` tells the part by which the
+        answer has begun. Raises ProviderError when nobody could answer.
+        """
+        question = _Question(request, deque(self._in_order(knows)))
+        began = False
+        while question.waiting:
+            delivered = False
+            try:
+                async with aclosing(self._attempt(question, asked_all, begins)) as parts:
+                    async for part in parts:
+                        delivered = True
+                        yield part
+                return
+            except ProviderError:
+                began = began or delivered
+                question.waiting = deque(
+                    member
+                    for member in question.waiting
+                    if not (began and not goes_on(member.provider))
+                    and not (question.acted and member.provider.acts)
+                )
+        raise self._nobody(question.errors) from question.errors[0]
+
+    def _attempt(
+        self,
+        question: _Question[P, T],
+        asked_all: Callable[[], Awaitable[None]] | None,
+        begins: Callable[[T], bool],
+    ) -> AsyncGenerator[T, None]:
+        """The next one's answer, or a race of the next two."""
+        member = question.waiting.popleft()
+        answer = self._ask_one(member, question)
+        rival = question.waiting[0] if question.waiting else None
+        if not self._hedge_s or rival is None or not rival.health.ready:
+            return answer
+        if member.provider.acts or rival.provider.acts:
+            return answer
+
+        async def due() -> None:
+            if asked_all is not None:
+                await asked_all()
+            await asyncio.sleep(self._hedge_s)
+
+        def ask_rival() -> AsyncGenerator[T, None]:
+            question.waiting.remove(rival)
+            _hedges.labels(self._role, member.provider.name).inc()
+            return self._ask_one(rival, question)
+
+        def rescued() -> None:
+            _hedges_won.labels(self._role, rival.provider.name).inc()
+
+        return race(answer, ask_rival, Hedge(due, begins, rescued))
+
+    async def _ask_one(self, member: _Member[P], question: _Question[P, T]) -> AsyncGenerator[T, None]:
+        """The answer of `member`, whose health is kept by it. Raises ProviderError."""
+        delivered = False
+        question.asked += 1
+        with member.health.trying():
+            try:
+                await self._ensure_started(member, member.provider.limits.timeout_s)
+                async with aclosing(question.request(member.provider)) as parts:
+                    async for part in parts:
+                        delivered = True
+                        yield part
+            except ProviderError as error:
+                self._failed(member, error)
+                question.errors.append(error)
+                question.acted |= member.provider.acts and may_have_acted(error)
+                if question.waiting or question.asked > 1:
+                    _fallbacks.labels(self._role, member.provider.name).inc()
+                    logger.info("%s gave way: %s", self._role, error)
+                raise
+            except (GeneratorExit, asyncio.CancelledError):
+                if delivered:
+                    self._worked(member)
+                raise
+            else:
+                self._worked(member)
+            finally:
+                question.asked -= 1
+
+    def _in_order(self, knows: Callable[[P], bool]) -> list[_Member[P]]:
+        able = [member for member in self._members if knows(member.provider)] or self._members
+        return sorted(able, key=lambda member: not member.health.ready)
+
+    def _nobody(self, errors: Sequence[ProviderError]) -> ProviderError:
+        if len(errors) == 1:
+            return errors[0]
+        return ProviderUnavailable(self.name, "nobody could answer: " + "; ".join(map(str, errors)))
+
+    def _worked(self, member: _Member[P]) -> None:
+        if member.health.worked():
+            logger.info("%s %s works again", self._role, member.provider.name)
+
+    def _failed(self, member: _Member[P], error: ProviderError) -> None:
+        if rest_s := member.health.failed(error):
+            logger.warning("%s: resting for %.0f s after %s", self._role, rest_s, error)
+
+
+class _All(Protocol):
+    async def start(self) -> None: ...
+    async def aclose(self) -> None: ...
+    async def check(self) -> str: ...
+
+
+class _Chain(Provider):
+    """What all chains do alike; to be named before the role among the bases."""
+
+    _members: _All
+
+    async def start(self) -> None:
+        """Starts all. Raises ProviderNotConfigured when none starts."""
+        await self._members.start()
+
+    async def aclose(self) -> None:
+        """Closes all."""
+        await self._members.aclose()
+
+    async def check(self) -> str:
+        """Asks each."""
+        return await self._members.check()
+
+
+class SttChain(_Chain, SpeechToText):
+    """Speech to text by the first of `members` that works; those that know the language are preferred."""
+
+    _members: _Members[SpeechToText]
+
+    def __init__(
+        self, members: Sequence[SpeechToText], breaker: Breaker | None = None, hedge_s: float = 0.0
+    ) -> None:
+        self._members = _Members(members, breaker, hedge_s)
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.acts = any(member.acts for member in members)
+        first = members[0].capabilities
+        languages = _union([member.capabilities.languages for member in members])
+        self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
+
+    def listen(
+        self, recording: Recording, language: str | None, certain: bool = True
+    ) -> AsyncGenerator[Transcript, None]:
+        """The transcripts of `recording`, which each provider hears from its beginning."""
+        return self._members.ask(
+            lambda member: member.listen(recording, language, certain),
+            knows=lambda member: speaks(member.capabilities.languages, language),
+            goes_on=lambda member: True,
+            asked_all=recording.until_ended,
+            begins=lambda transcript: transcript.final,
+        )
+
+    async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
+        recording = Recording(self.capabilities.sample_rate, MAX_SPEECH_S)
+        async for pcm in audio:
+            recording.push(pcm)
+        recording.end()
+        async with aclosing(self.listen(recording, language)) as transcripts:
+            async for transcript in transcripts:
+                yield transcript
+
+
+class LlmChain(_Chain, LanguageModel):
+    """The first of `members` that begins to answer."""
+
+    _members: _Members[LanguageModel]
+
+    def __init__(
+        self, members: Sequence[LanguageModel], breaker: Breaker | None = None, hedge_s: float = 0.0
+    ) -> None:
+        self._members = _Members(members, breaker, hedge_s)
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.acts = any(member.acts for member in members)
+
+    async def chat(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[ToolSpec] = (),
+        options: ChatOptions | None = None,
+    ) -> AsyncGenerator[LlmEvent, None]:
+        """The answer as it comes; when a model is lost in the middle of it, the next one that can goes on."""
+        answer = UnfinishedAnswer(messages)
+        events = self._members.ask(
+            lambda member: member.chat(answer.messages, tools, options),
+            goes_on=lambda member: member.goes_on,
+        )
+        async with aclosing(events):
+            async for event in events:
+                answer.add(event)
+                yield event
+
+    def _chat(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
+    ) -> AsyncIterator[LlmEvent]:
+        return self.chat(messages, tools, options)
+
+
+class TtsChain(_Chain, TextToSpeech):
+    """The first of `members` that begins to speak; those that know the language are preferred."""
+
+    _members: _Members[TextToSpeech]
+
+    def __init__(
+        self, members: Sequence[TextToSpeech], breaker: Breaker | None = None, hedge_s: float = 0.0
+    ) -> None:
+        self._members = _Members(members, breaker, hedge_s)
+        self._first = members[0]
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.acts = any(member.acts for member in members)
+        languages = _union([member.capabilities.languages for member in members])
+        self.capabilities = TtsCapabilities(members[0].capabilities.streaming, languages)
+
+    def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
+        """The speech of one sentence; when a voice is lost in the middle of it, the next one says the rest.
+
+        A named voice is the first provider's: the others speak with their own for the language.
+        """
+        if not speakable(text):
+            return silence()
+        wanted = voice or VoiceOptions()
+        return self._speak(UnfinishedSentence(text, wanted.speed), wanted)
+
+    async def _speak(
+        self, sentence: UnfinishedSentence, voice: VoiceOptions
+    ) -> AsyncGenerator[SpeechChunk, None]:
+        def speak_by(member: TextToSpeech) -> AsyncGenerator[SpeechChunk, None]:
+            return member.speak(sentence.rest, voice if member is self._first else replace(voice, voice=None))
+
+        chunks = self._members.ask(
+            speak_by,
+            knows=lambda member: speaks(member.capabilities.languages, voice.language),
+            goes_on=lambda member: True,
+        )
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                sentence.add(chunk)
+                yield chunk
+
+    def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
+        return self.speak(text, voice)
+
+
+def _union(sets: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+    """All languages of all; None (any) when one of them takes any."""
+    known: frozenset[str] = frozenset()
+    for languages in sets:
+        if languages is None:
+            return None
+        known |= languages
+    return known

@@ -1,0 +1,1 @@
+"""Conversations with a speech-to-speech service: provider, session, connection and utterance."""

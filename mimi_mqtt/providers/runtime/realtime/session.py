@@ -1,0 +1,365 @@
+"""A conversation with a speech-to-speech service, over as many connections as it takes.
+
+What is needed to say everything again is kept here: the audio of the question, and what followed from it.
+Earlier questions come from `SpeechSetup.history`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+
+from mimi_mqtt.config.settings import PriceSettings
+from mimi_mqtt.errors import (
+    ProviderBadAnswer,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnavailable,
+)
+from mimi_mqtt.providers.contract.chat import ChatMessage, Usage
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.s2s import (
+    Opening,
+    S2sCapabilities,
+    S2sEvent,
+    SpeechDuplex,
+    SpeechSession,
+    SpeechSetup,
+    SpeechUtterance,
+)
+from mimi_mqtt.providers.contract.stt import SttCapabilities
+from mimi_mqtt.providers.runtime.realtime.connection import Line, RunningAnswer
+from mimi_mqtt.providers.runtime.realtime.utterance import DuplexUtterance
+from mimi_mqtt.providers.runtime.resilience import Limits, provider_border, resilient
+from mimi_mqtt.providers.runtime.usage import count_speech_tokens
+
+Dial = Callable[[Opening], Awaitable[SpeechDuplex]]
+
+
+async def _truncate(answer: str, heard_ms: int, duplex: SpeechDuplex) -> bool:
+    return await duplex.send_truncate(answer, heard_ms)
+
+
+@dataclass(slots=True)
+class _Round:
+    """Tool calls that were made on `line`, and their results."""
+
+    calls: ChatMessage
+    results: tuple[ChatMessage, ...]
+    line: Line
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One question, and all that has followed from it so far: enough to ask it again."""
+
+    utterance: DuplexUtterance | None = None
+    question: ChatMessage | None = None
+    rounds: list[_Round] = field(default_factory=list)
+    answers: list[RunningAnswer] = field(default_factory=list)
+    line: Line | None = None
+    known: int = 0
+    """How many rounds the service of `line` knows."""
+
+    async def bring(self, line: Line) -> None:
+        """Has the service of `line` remember all of it. Raises ProviderError."""
+        messages: list[ChatMessage] = []
+        if self.line is not line:
+            self.line, self.known = None, 0
+            if self.utterance is not None:
+                await self.utterance.delivered(line)
+            if self.question is not None:
+                messages.append(self.question)
+        for one in self.rounds[self.known :]:
+            messages += one.results if one.line is line else (one.calls, *one.results)
+        if messages:
+            await line.run(lambda duplex: duplex.send_messages(messages))
+        self.line, self.known = line, len(self.rounds)
+
+
+class _AnswerWait:
+    """The wait for an answer: who was too slow is hung up on, and judged by what was said."""
+
+    def __init__(self, hang_up: Callable[[], None]) -> None:
+        self._began = time.perf_counter()
+        self._hang_up = hang_up
+
+    @asynccontextmanager
+    async def bound(self, timeout_s: float) -> AsyncIterator[None]:
+        """Runs from now."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield
+        except TimeoutError:
+            self._hang_up()
+            raise
+
+    def seconds_to(self, part: S2sEvent) -> float | None:
+        """The user's own words are no answer."""
+        return time.perf_counter() - self._began if _is_answer(part) else None
+
+
+def _is_answer(part: S2sEvent) -> bool:
+    return not isinstance(part, Transcript)
+
+
+class DuplexSession(SpeechSession):
+    """`dial` makes a vendor's connection; see `SpeechSession` for the rest."""
+
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        capabilities: S2sCapabilities,
+        price: PriceSettings | None,
+        setup: SpeechSetup,
+        dial: Dial,
+    ) -> None:
+        self.name = name
+        self.limits = limits
+        self._capabilities = SttCapabilities(
+            streaming=True, languages=capabilities.languages, sample_rate=capabilities.input_rate
+        )
+        self._endpoints = capabilities.endpoints
+        self._price = price
+        self._setup = setup
+        self._dial = dial
+        self._line: Line | None = None
+        self._readying = asyncio.Lock()
+        self._numbers = count(1)
+        self._turn: _Turn | None = None
+        self._speaking: _Turn | None = None  # the turn, or what was said on its own since
+        self._utterances: list[DuplexUtterance] = []
+        self._past: list[Line] = []  # hung up on, perhaps not closed yet
+        self._closed = False
+
+    @property
+    def capabilities(self) -> SttCapabilities:
+        """How it hears."""
+        return self._capabilities
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a live connection now."""
+        return self._line is not None and self._line.alive
+
+    async def connect(self) -> None:
+        """Connects if need be."""
+        await self.ready()
+
+    def open(self, *, language: str | None = None, max_s: float | None = None) -> DuplexUtterance:
+        """Begins an utterance."""
+        longest = self._setup.max_s if max_s is None else max_s
+        name = f"utterance-{next(self._numbers)}"
+        utterance = DuplexUtterance(self, name, self._capabilities.sample_rate, language, longest)
+        self._utterances = [one for one in self._utterances if not one.over]
+        self._utterances.append(utterance)
+        return utterance
+
+    async def answer(self, utterance: SpeechUtterance) -> AsyncGenerator[S2sEvent, None]:
+        """Asks for the answer to `utterance`, which this session must have opened."""
+        if not isinstance(utterance, DuplexUtterance):
+            raise TypeError("an utterance of another session")
+        utterance.end()
+        if utterance.recording.empty:
+            raise ProviderRefused(self.name, "an utterance without audio can't be answered")
+        utterance.answered = True
+        self._turn = _Turn(utterance)
+        async with aclosing(self._request(self._turn)) as parts:
+            async for part in parts:
+                yield part
+
+    async def ask(self, text: str) -> AsyncGenerator[S2sEvent, None]:
+        """Asks a written question."""
+        self._turn = _Turn(question=ChatMessage("user", text))
+        async with aclosing(self._request(self._turn)) as parts:
+            async for part in parts:
+                yield part
+
+    async def say(self, text: str) -> AsyncGenerator[S2sEvent, None]:
+        """Has `text` spoken."""
+        recital = _Turn()
+        async with aclosing(self._request(recital, text)) as parts:
+            async for part in parts:
+                yield part
+        if recital.line is not None and not recital.answers[-1].stopped:
+            said = (ChatMessage("assistant", text),)
+            recital.line.post(lambda duplex: duplex.send_messages(said))
+
+    async def tool_results(self, results: Sequence[ChatMessage]) -> AsyncGenerator[S2sEvent, None]:
+        """Goes on with the answer."""
+        turn = self._turn
+        if turn is None or not turn.answers or not turn.answers[-1].calls:
+            raise ProviderRefused(self.name, "these are results of tools that it has not called")
+        last = turn.answers[-1]
+        calls = ChatMessage("assistant", last.text, tool_calls=tuple(last.calls))
+        turn.rounds.append(_Round(calls, tuple(results), last.line))
+        async with aclosing(self._request(turn)) as parts:
+            async for part in parts:
+                yield part
+
+    async def interrupted(self, heard_ms: int) -> None:
+        """Stops the last answer and cuts what nobody has heard."""
+        left = float(heard_ms)
+        for answer in self._speaking.answers if self._speaking is not None else ():
+            running, line = not answer.over, answer.line
+            if running:
+                line.stop(answer)
+            answer.drop()
+            if running or answer.ms > left:
+                heard = round(min(max(left, 0.0), answer.ms))
+                line.post(partial(_truncate, answer.name, heard))
+            left -= answer.ms
+
+    async def aclose(self) -> None:
+        """Hangs up."""
+        self._closed = True
+        self._hang_up()
+        for utterance in self._utterances:
+            await utterance.stop()
+        for line in self._past:
+            await line.aclose()
+
+    # ── for its utterances ───────────────────────────────────────────────────────────────────────────────
+
+    def understood(self, utterance: DuplexUtterance) -> None:
+        """The final text of `utterance` is there: it goes with its answer if that is not over."""
+        turn = self._turn
+        if turn is not None and turn.utterance is utterance and turn.answers and utterance.final is not None:
+            turn.answers[-1].put(utterance.final)
+
+    async def ready(self, *, up_to_date: bool = False) -> tuple[Line, bool]:
+        """A live connection, and whether it was there before; `up_to_date`: with the prompt and tools of now.
+
+        Raises ProviderError.
+        """
+        async with self._readying:
+            self._demand_open()
+            line = self._line
+            if line is not None and line.alive and (not up_to_date or await self._update(line)):
+                return line, True
+            self._hang_up()
+            self._line = await self._connect()
+            self._demand_open()
+            return self._line, False
+
+    # ── connections ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _demand_open(self) -> None:
+        if self._closed:
+            self._hang_up()
+            raise ProviderUnavailable(self.name, "the conversation was closed")
+
+    async def _update(self, line: Line) -> bool:
+        """Tells the service of a new prompt or new tools; whether `line` can go on."""
+        now = replace(line.opening, prompt=self._setup.prompt(), tools=tuple(self._setup.tools()))
+        if now == line.opening:
+            return True
+        try:
+            await line.run(lambda duplex: duplex.send_changes(now))
+        except ProviderError:
+            return False
+        line.opening = now
+        return True
+
+    async def _connect(self) -> Line:
+        async with provider_border(self.name, self.limits), asyncio.timeout(self.limits.timeout_s):
+            opening = self._opening()
+            duplex = await self._dial(opening)
+        return Line(self.name, self.limits, duplex, opening, self._count)
+
+    def _opening(self) -> Opening:
+        setup = self._setup
+        return Opening(
+            prompt=setup.prompt(),
+            tools=tuple(setup.tools()),
+            history=tuple(setup.history()),
+            language=setup.language,
+            voice=setup.voice,
+            speed=setup.speed,
+            device_id=setup.device_id,
+            end_by_vendor=setup.end_by_vendor and self._endpoints,
+        )
+
+    def _hang_up(self) -> None:
+        line, self._line = self._line, None
+        self._past = [one for one in self._past if not one.closed]
+        if line is not None:
+            line.hang_up()
+            self._past.append(line)
+
+    def _count(self, usage: Usage) -> None:
+        heard, said = usage.input_audio_tokens, usage.output_audio_tokens
+        count_speech_tokens(
+            self.name,
+            heard=(usage.input_tokens - heard, heard),
+            said=(usage.output_tokens - said, said),
+            price=self._price,
+        )
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _request(self, turn: _Turn, recital: str = "") -> AsyncGenerator[S2sEvent, None]:
+        if self._speaking is not None and self._speaking.answers:
+            before = self._speaking.answers[-1]
+            before.line.stop(before)
+        self._speaking = turn
+        attempts = resilient(
+            partial(self._one_request, turn, recital),
+            role="s2s",
+            name=self.name,
+            limits=self.limits,
+            again_when_late=True,
+            wait=partial(_AnswerWait, self._hang_up),
+            binds=_is_answer,
+        )
+        try:
+            async with aclosing(attempts) as parts:
+                async for part in parts:
+                    yield part
+        except ProviderError as error:
+            # What the service remembers of this is not what will be heard: the next connection knows.
+            self._hang_up()
+            if turn.utterance is not None:
+                turn.utterance.failed(error)
+            raise
+
+    async def _one_request(self, turn: _Turn, recital: str) -> AsyncGenerator[S2sEvent, None]:
+        reused = True
+        while reused:
+            line, reused = await self.ready(up_to_date=True)
+            answer = line.expect(f"answer-{next(self._numbers)}")
+            turn.answers.append(answer)
+            try:
+                async with aclosing(self._parts(turn, recital, answer)) as parts:
+                    async for part in parts:
+                        yield part
+                return
+            except ProviderUnavailable:
+                # A connection that had died while nobody spoke is nobody's failure.
+                if not reused or answer.begun or line.alive:
+                    raise
+            finally:
+                line.stop(answer)
+                answer.drop()
+
+    async def _parts(
+        self, turn: _Turn, recital: str, answer: RunningAnswer
+    ) -> AsyncGenerator[S2sEvent, None]:
+        utterance, line = turn.utterance, answer.line
+        if utterance is not None and utterance.final is not None and not utterance.reported:
+            answer.put(utterance.final)
+        await turn.bring(line)
+        if recital:
+            await line.run(lambda duplex: duplex.send_recital(answer.name, recital))
+        else:
+            await line.run(lambda duplex: duplex.send_request(answer.name))
+        async for part in answer.parts():
+            if isinstance(part, Transcript) and utterance is not None:
+                utterance.reported = True
+            yield part
+        if not answer.begun and not answer.stopped and not answer.silent:
+            raise ProviderBadAnswer(self.name, "answered with nothing")

@@ -1,1 +1,0 @@
-"""Speech to text: one file a vendor, loaded by name through `providers.registry` alone."""

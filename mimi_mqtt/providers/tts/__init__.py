@@ -1,1 +1,0 @@
-"""Text to speech: one file a vendor, loaded by name through `providers.registry` alone."""

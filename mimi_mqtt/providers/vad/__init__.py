@@ -1,1 +1,0 @@
-"""Voice activity detectors: one file a vendor, loaded by name through `providers.registry` alone."""

@@ -1,0 +1,191 @@
+"""Speech to text by Azure Speech: what is said goes up while it is said, in one request.
+
+That is what people mean by Azure for speech; the transcription models of Azure OpenAI are reached as
+`openai:azure` with a base_url of https://NAME.openai.azure.com/openai/v1. Plain HTTP, as Microsoft documents
+it ("Speech to text REST API for short audio", up to 60 s): the SDK is a native library of its own.
+"""
+
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import ClassVar, Literal
+
+import httpx
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured, ProviderUnavailable
+from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
+from mimi_mqtt.providers.http.errors import readable, status_error
+from mimi_mqtt.providers.http.pcm import byte_chunks
+from mimi_mqtt.providers.http.service import HttpClient, http_errors
+from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.runtime.resilience import Limits
+
+_PATH = "/speech/recognition/conversation/cognitiveservices/v1"
+
+# The service wants a locale: the one that is taken for a language alone.
+_LOCALES: Mapping[str, str] = {
+    "no": "nb-NO",
+    "ar": "ar-SA",
+    "ca": "ca-ES",
+    "cs": "cs-CZ",
+    "da": "da-DK",
+    "el": "el-GR",
+    "en": "en-US",
+    "et": "et-EE",
+    "fa": "fa-IR",
+    "he": "he-IL",
+    "hi": "hi-IN",
+    "ja": "ja-JP",
+    "ko": "ko-KR",
+    "ms": "ms-MY",
+    "nb": "nb-NO",
+    "pt": "pt-BR",
+    "sl": "sl-SI",
+    "sr": "sr-RS",
+    "sv": "sv-SE",
+    "uk": "uk-UA",
+    "vi": "vi-VN",
+    "zh": "zh-CN",
+    **{
+        language: f"{language}-{language.upper()}"
+        for language in ("bg", "de", "es", "fi", "fr", "hr", "hu", "id", "it", "lt", "lv", "nl", "pl", "ro")
+    },
+    **{language: f"{language}-{language.upper()}" for language in ("ru", "sk", "th", "tr")},
+}
+
+_NOTHING_SAID = frozenset({"NoMatch", "InitialSilenceTimeout", "BabbleTimeout"})
+
+
+class AzureSttOptions(ProviderOptions):
+    """Options of `providers.options.azure` for hearing."""
+
+    environment: ClassVar[Mapping[str, str]] = {
+        "speech_key": "AZURE_SPEECH_KEY",
+        "speech_region": "AZURE_SPEECH_REGION",
+    }
+    required: ClassVar[tuple[str, ...]] = ("speech_key", "speech_region")
+    instead: ClassVar[Mapping[str, str]] = {"speech_region": "stt_url"}
+
+    speech_key: SecretStr | None = None
+    """Key of the Speech resource. Empty: the variable AZURE_SPEECH_KEY."""
+
+    speech_region: str | None = Field(None, pattern=r"^[a-z0-9-]+$")
+    """Region of the Speech resource, such as westeurope. Empty: the variable AZURE_SPEECH_REGION."""
+
+    stt_url: str | None = Field(None, pattern=r"^https?://[^/]")
+    """Address of the service where it isn't the region's, such as
+    https://my-name.cognitiveservices.azure.com/stt."""
+
+    stt_language: str = Field("en-US", pattern=r"^[a-z]{2,3}-[A-Za-z]{2,4}(-[A-Za-z]{2})?$")
+    """Locale to listen for where the speaker's language is not known."""
+
+    stt_profanity: Literal["masked", "removed", "raw"] = "raw"
+    """What becomes of rude words."""
+
+
+class _Phrase(BaseModel):
+    Display: str
+    Confidence: float | None = None
+
+
+class _Answer(BaseModel):
+    RecognitionStatus: str
+    DisplayText: str | None = None
+    NBest: list[_Phrase] = Field(default_factory=list)
+
+
+class AzureSpeechToText(SpeechToText):
+    """`POST` with a growing body; the text comes when the speaker is done."""
+
+    Options = AzureSttOptions
+    capabilities = SttCapabilities(streaming=True)
+
+    def __init__(self, name: str, options: AzureSttOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self._options = options
+        self._client = HttpClient(limits)
+
+    async def start(self) -> None:
+        """Makes the client. Raises ProviderNotConfigured without a key or a region."""
+        self._address()
+        self._key()
+        await self._client.get()
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    def _address(self) -> str:
+        if self._options.stt_url is not None:
+            return self._options.stt_url.rstrip("/") + _PATH
+        if self._options.speech_region is None:
+            where = f"providers.options.{self.name}.speech_region"
+            raise ProviderNotConfigured(self.name, f"no region: set AZURE_SPEECH_REGION or {where}")
+        return f"https://{self._options.speech_region}.stt.speech.microsoft.com{_PATH}"
+
+    def _key(self) -> str:
+        if self._options.speech_key is None:
+            where = f"providers.options.{self.name}.speech_key"
+            raise ProviderNotConfigured(self.name, f"no key: set AZURE_SPEECH_KEY or {where}")
+        return self._options.speech_key.get_secret_value()
+
+    async def _transcribe(
+        self, audio: AsyncIterator[Pcm], language: str | None
+    ) -> AsyncGenerator[Transcript, None]:
+        client = await self._client.get()
+        rate, url = self.capabilities.sample_rate, self._address()
+        locale = locale_for(language, self._options.stt_language)
+        headers = {
+            "Ocp-Apim-Subscription-Key": self._key(),
+            "Content-Type": f"audio/wav; codecs=audio/pcm; samplerate={rate}",
+            "Accept": "application/json",
+        }
+        query = {"language": locale, "format": "detailed", "profanity": self._options.stt_profanity}
+        async with http_errors(self.name, self.limits, httpx.URL(url).host):
+            answer = await client.post(url, params=query, headers=headers, content=_growing_file(audio, rate))
+        if not answer.is_success:
+            key = (
+                f"set AZURE_SPEECH_KEY or providers.options.{self.name}.speech_key, and the key's own region"
+            )
+            message = readable(answer.content, (self._options.speech_key,))
+            raise status_error(self.name, answer.status_code, message, answer.headers, {401: key, 403: key})
+        yield self._transcript(answer.content, locale)
+
+    def _transcript(self, body: bytes, locale: str) -> Transcript:
+        try:
+            answer = _Answer.model_validate_json(body)
+        except ValidationError as error:
+            raise ProviderBadAnswer(self.name, "the answer has an unknown shape") from error
+        language = primary(locale)
+        if answer.RecognitionStatus in _NOTHING_SAID:
+            return Transcript("", final=True, language=language)
+        if answer.RecognitionStatus == "Error":
+            raise ProviderUnavailable(self.name, "failed to recognise")
+        if answer.RecognitionStatus != "Success" or (not answer.NBest and answer.DisplayText is None):
+            raise ProviderBadAnswer(self.name, f"answered with {answer.RecognitionStatus[:40]!r}")
+        if not answer.NBest:
+            return Transcript((answer.DisplayText or "").strip(), final=True, language=language)
+        best = answer.NBest[0]
+        return Transcript(best.Display.strip(), True, language, best.Confidence)
+
+
+def locale_for(language: str | None, default: str) -> str:
+    """The locale for a hint such as `pt`, `pt-BR` or `zh_TW`."""
+    if not language:
+        return default
+    primary, _, rest = language.replace("_", "-").partition("-")
+    if len(rest) == 2:
+        return f"{primary.lower()}-{rest.upper()}"
+    return _LOCALES.get(primary.lower(), default)
+
+
+async def _growing_file(audio: AsyncIterator[Pcm], rate: int) -> AsyncGenerator[bytes, None]:
+    """A WAV file whose length is not known yet."""
+    yield b"RIFF" + struct.pack("<I", 0) + b"WAVE"
+    yield b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, rate, 2 * rate, 2, 16)
+    yield b"data" + struct.pack("<I", 0)
+    async for chunk in byte_chunks(audio):
+        yield chunk

@@ -1,0 +1,1 @@
+"""Google Gemini: language, speech, and the Live API."""

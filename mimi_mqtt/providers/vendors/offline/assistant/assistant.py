@@ -1,0 +1,120 @@
+"""The language model of an installation without one: a table of intents, honest about all the rest."""
+
+import random
+import re
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from mimi_mqtt.providers.contract.chat import (
+    ChatMessage,
+    ChatOptions,
+    LlmEvent,
+    TextDelta,
+    ToolCall,
+    ToolSpec,
+)
+from mimi_mqtt.providers.contract.llm import LanguageModel
+from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.providers.vendors.offline.assistant.intents import INTENTS, plain
+from mimi_mqtt.providers.vendors.offline.assistant.phrases import LANGUAGES, fixed
+from mimi_mqtt.providers.vendors.offline.assistant.turn import Action, Result, Say, Turn
+
+_NAME: Final = re.compile(r"\byou are (?P<name>[A-Z][\w-]{0,30})", re.IGNORECASE)
+_SENTENCE: Final = re.compile(r".+?(?:[.!?]+(?:\s+|$)|[。！？]+|$)", re.DOTALL)
+_DEFAULT_NAME: Final = "MiMi"
+
+
+def _system_clock(zone: ZoneInfo | None) -> datetime:
+    return datetime.now(zone).astimezone(zone)
+
+
+class OfflineAssistant(LanguageModel):
+    """Answers at once and for nothing. `now` tells the time in a zone (None: the machine's own)."""
+
+    goes_on = False
+
+    def __init__(
+        self,
+        name: str,
+        options: ProviderOptions,
+        limits: Limits,
+        *,
+        now: Callable[[ZoneInfo | None], datetime] = _system_clock,
+        chance: random.Random | None = None,
+    ) -> None:
+        super().__init__(name, options, limits)
+        self._now = now
+        self._chance = chance or random.Random()
+
+    async def check(self) -> str:
+        """Answers a sum."""
+        events = [event async for event in self.chat([ChatMessage("user", "what is six times seven")])]
+        return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+    async def _chat(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
+    ) -> AsyncGenerator[LlmEvent, None]:
+        turn = self._turn(messages, tools, options)
+        match decide(turn):
+            case Say(text, language):
+                for sentence in _sentences(text):
+                    yield TextDelta(sentence, language)
+            case use:
+                yield ToolCall(f"offline_{len(turn.results) + 1}", use.tool, use.arguments)
+
+    def _turn(self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions) -> Turn:
+        asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=-1)
+        spoken = messages[asked].content if asked >= 0 else ""
+        system = next((message.content for message in messages if message.role == "system"), "")
+        name = _NAME.search(system)
+        language = primary(options.language)
+        return Turn(
+            spoken=spoken,
+            text=plain(spoken),
+            language=language if language in LANGUAGES else "en",
+            name=name["name"] if name else _DEFAULT_NAME,
+            now=self._now(_zone(options.timezone)),
+            tools={tool.name: tool for tool in tools},
+            results=tuple(_results(messages[asked + 1 :])),
+            earlier=[message.content for message in messages[:asked] if message.role == "assistant"],
+            random=self._chance,
+        )
+
+
+def decide(turn: Turn) -> Action:
+    """What to do in `turn`: the first intent that answers, else the honest word that it is not known."""
+    if not turn.text:
+        return Say(fixed("nothing", turn.language), turn.language)
+    for intent in INTENTS:
+        match = intent.pattern.search(turn.text)
+        action = intent.act(turn, match) if match else None
+        if action is not None:
+            return action
+    last = turn.earlier[-1] if turn.earlier else ""
+    again = any(fixed(key, turn.language)[2:] in last for key in ("unknown", "unknown again"))
+    return Say(fixed("unknown again" if again else "unknown", turn.language), turn.language)
+
+
+def _results(messages: Sequence[ChatMessage]) -> Iterator[Result]:
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    for message in messages:
+        if message.role == "tool" and message.tool_call_id in names:
+            yield Result(names[message.tool_call_id], message.content)
+
+
+def _zone(name: str | None) -> ZoneInfo | None:
+    """The zone called `name`; None, the machine's own, when there is no such zone."""
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def _sentences(text: str) -> Iterator[str]:
+    return (match[0] for match in _SENTENCE.finditer(text))

@@ -1,0 +1,116 @@
+"""Text to speech by Piper in this process: no internet, a neural voice from a model file."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
+from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.runtime.resilience import Limits
+
+if TYPE_CHECKING:
+    from piper import PiperVoice
+
+_CURE = (
+    "download a voice with `python -m piper.download_voices en_US-lessac-medium` and set "
+    "providers.options.{name}.tts_model to its .onnx file"
+)
+
+
+class PiperOptions(ProviderOptions):
+    """Options of `providers.options.piper`."""
+
+    required: ClassVar[tuple[str, ...]] = ("tts_model",)
+
+    tts_model: Path | None = None
+    """The voice's .onnx file; its .onnx.json lies next to it."""
+
+    tts_speaker: str | None = None
+    """Speaker, for models that have several, where assistant.voice is empty."""
+
+    tts_volume: float = Field(1.0, gt=0, le=4)
+    """Loudness; 1 is the model's own."""
+
+
+class Piper(TextToSpeech):
+    """A model in a thread of its own; each sentence in the text is passed on when it is made."""
+
+    Options = PiperOptions
+    packages = ("piper",)
+    extra = "piper"
+
+    def __init__(self, name: str, options: PiperOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self.capabilities = TtsCapabilities(streaming=True)
+        self._options = options
+        self._thread: ThreadPoolExecutor | None = None
+        self._voice: PiperVoice | None = None
+
+    async def start(self) -> None:
+        """Loads the model. Raises ProviderNotConfigured."""
+        await self._loaded()
+
+    async def aclose(self) -> None:
+        """Ends the thread and forgets the model."""
+        thread, self._thread, self._voice = self._thread, None, None
+        if thread is not None:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _loaded(self) -> "tuple[PiperVoice, ThreadPoolExecutor]":
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="piper")
+        thread = self._thread
+        if self._voice is None:
+            self._voice = await asyncio.get_running_loop().run_in_executor(thread, self._load)
+            language = self._voice.config.espeak_voice
+            self.capabilities = TtsCapabilities(True, frozenset({language}) if language else None)
+        return self._voice, thread
+
+    def _load(self) -> "PiperVoice":
+        model = self._options.tts_model
+        cure = _CURE.format(name=self.name)
+        if model is None:
+            raise ProviderNotConfigured(self.name, f"no model: {cure}")
+        for file in (model, Path(f"{model}.json")):
+            if not file.is_file():
+                raise ProviderNotConfigured(self.name, f"there is no file {file}: {cure}")
+        load_package("piper", self.name, self.extra)
+        from onnxruntime.capi import onnxruntime_pybind11_state as onnx
+        from piper import PiperVoice
+
+        bad_model = (onnx.Fail, onnx.InvalidArgument, onnx.InvalidGraph, onnx.InvalidProtobuf, onnx.NoModel)
+        try:
+            return PiperVoice.load(model)
+        except (OSError, AttributeError, LookupError, TypeError, ValueError, *bad_model) as error:
+            broken = type(error).__name__
+        raise ProviderNotConfigured(self.name, f"{model} is no Piper voice ({broken}): {cure}")
+
+    async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncGenerator[SpeechChunk, None]:
+        model, thread = await self._loaded()
+        loop = asyncio.get_running_loop()
+        sentences = self._sentences(model, text, voice)
+        while (chunk := await loop.run_in_executor(thread, next, sentences, None)) is not None:
+            yield chunk
+
+    def _sentences(self, model: "PiperVoice", text: str, voice: VoiceOptions) -> Iterator[SpeechChunk]:
+        from piper import SynthesisConfig
+
+        speakers = model.config.speaker_id_map
+        names = (voice.voice, self._options.tts_speaker)
+        speaker = next((speakers[name] for name in names if name and name in speakers), None)
+        config = SynthesisConfig(
+            speaker_id=speaker,
+            length_scale=model.config.length_scale / voice.speed,
+            volume=self._options.tts_volume,
+        )
+        # `[[ ]]` would be taken for phonemes.
+        plain = text.replace("[[", "[").replace("]]", "]")
+        for chunk in model.synthesize(plain, config):
+            if chunk.sample_channels != 1:
+                raise ProviderBadAnswer(self.name, "the model is not mono")
+            yield SpeechChunk(chunk.audio_int16_array, chunk.sample_rate)

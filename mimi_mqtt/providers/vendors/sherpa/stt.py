@@ -1,0 +1,226 @@
+"""Speech to text by sherpa-onnx in this process: no key, no internet, a model folder of your choice.
+
+Streaming models understand while the speaker speaks and judge the end of an utterance; all others get the
+utterance when it is over. https://k2-fsa.github.io/sherpa/onnx/pretrained_models/
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderNotConfigured
+from mimi_mqtt.providers.catalog.requirements import demand
+from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
+from mimi_mqtt.providers.languages import language_named, primary
+from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.providers.vendors.sherpa.models import Model, ModelError, find, recognizer
+
+T = TypeVar("T")
+
+_RATE = 16_000
+# Models want to see some silence before they are sure of the last word, and fail with next to no audio.
+_TAIL = np.zeros(int(0.66 * _RATE), np.float32)
+_LOADING_S = 180.0
+
+
+class SherpaOnnxOptions(ProviderOptions):
+    """Options of `providers.options.sherpa_onnx` for hearing."""
+
+    required: ClassVar[tuple[str, ...]] = ("stt_model",)
+
+    stt_model: Path | None = None
+    """Folder of the unpacked model, such as /models/sherpa-onnx-streaming-zipformer-en-2023-06-26."""
+
+    stt_kind: Literal[
+        "",
+        "streaming_transducer",
+        "streaming_paraformer",
+        "streaming_zipformer_ctc",
+        "streaming_nemo_ctc",
+        "transducer",
+        "nemo_transducer",
+        "paraformer",
+        "sense_voice",
+        "whisper",
+        "moonshine",
+        "zipformer_ctc",
+        "nemo_ctc",
+        "dolphin_ctc",
+    ] = ""
+    """Kind of model. Empty: read from the folder's name and files."""
+
+    stt_languages: tuple[str, ...] = ()
+    """Languages that the model knows, such as [en, de]. Empty: any."""
+
+    stt_language: str = ""
+    """Language that is spoken, for Whisper and SenseVoice models. Empty: they find out."""
+
+    stt_threads: int = Field(2, ge=1, le=64)
+    """Threads of one decoding."""
+
+    stt_workers: int = Field(1, ge=1, le=32)
+    """Utterances that are decoded at the same time."""
+
+    stt_endpointing_ms: int = Field(600, ge=0, le=10_000)
+    """Silence after which a streaming model holds the speaker to be done, in ms; 0: it doesn't judge it."""
+
+
+class SherpaOnnx(SpeechToText):
+    """Decodes in threads of its own; the library lets go of the interpreter while it does."""
+
+    Options = SherpaOnnxOptions
+    packages = ("sherpa_onnx",)
+    extra = "sherpa-onnx"
+    _proven: ClassVar[set[tuple[object, ...]]] = set()
+    """What this process may load, as it was loaded before."""
+
+    def __init__(self, name: str, options: SherpaOnnxOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self._options = options
+        self._threads: ThreadPoolExecutor | None = None
+        self._recognizer: Any = None
+        self._loading = asyncio.Lock()
+        languages = frozenset(options.stt_languages) or None
+        try:
+            kind = self._find(options.stt_model).kind if options.stt_model is not None else None
+        except ProviderNotConfigured:  # which `start` says again
+            kind = None
+        # Such models are told the language when they are loaded, or find it out with each utterance.
+        finds_out = kind is not None and kind.takes_language and not options.stt_language
+        self.capabilities = SttCapabilities(
+            kind is not None and kind.streaming, languages, _RATE, None if finds_out else frozenset()
+        )
+
+    async def start(self) -> None:
+        """Loads the model, in another process first. Raises ProviderNotConfigured."""
+        demand(self.name, self._options)
+        async with self._loading:
+            if self._recognizer is None and self._options.stt_model is not None:
+                package = await asyncio.to_thread(load_package, "sherpa_onnx", self.name, self.extra)
+                model = self._find(self._options.stt_model)
+                if (state := _state(model, self._options.stt_language)) not in self._proven:
+                    await self._probe(str(self._options.stt_model))
+                    self._proven.add(state)
+                self._threads = ThreadPoolExecutor(self._options.stt_workers, f"{self.name} decoding")
+                self._recognizer = await self._in_thread(partial(self._load, package, model))
+
+    async def aclose(self) -> None:
+        """Lets go of the model; a decoding that runs ends by itself, unheard."""
+        threads, self._threads, self._recognizer = self._threads, None, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _find(self, folder: Path) -> Model:
+        try:
+            return find(folder.expanduser(), self._options.stt_kind)
+        except ModelError as error:
+            raise ProviderNotConfigured(
+                self.name, f"{error}; see providers.options.{self.name}.stt_model"
+            ) from error
+
+    async def _probe(self, folder: str) -> None:
+        arguments = (folder, self._options.stt_kind, self._options.stt_language)
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mimi_mqtt.providers.vendors.sherpa.probe", *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(_LOADING_S):
+                _, said = await child.communicate()
+        except TimeoutError as error:
+            raise ProviderNotConfigured(
+                self.name, f"the model in {folder} does not load within {_LOADING_S:g} s"
+            ) from error
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        if child.returncode:
+            last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"code {child.returncode}"]
+            raise ProviderNotConfigured(
+                self.name,
+                f"sherpa-onnx can't use the model in {folder} ({last[0][-200:]}): get it anew, or set "
+                f"providers.options.{self.name}.stt_kind",
+            )
+
+    def _load(self, package: ModuleType, model: Model) -> Any:
+        options = self._options
+        return recognizer(
+            package, model, options.stt_threads, options.stt_language, options.stt_endpointing_ms
+        )
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._threads is None:
+            raise ProviderNotConfigured(self.name, "was closed")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _transcribe(
+        self, audio: AsyncIterator[Pcm], language: str | None
+    ) -> AsyncGenerator[Transcript, None]:
+        await self.start()
+        known = self._options.stt_languages
+        only = known[0] if len(known) == 1 else self._options.stt_language
+        spoken = primary(only) if only else None
+        stream = await self._in_thread(self._recognizer.create_stream)
+        if not self.capabilities.streaming:
+            async for pcm in audio:
+                text, heard = await self._in_thread(partial(_decode_whole, self._recognizer, stream, pcm))
+                yield Transcript(text, final=True, language=language_named(heard) or spoken)
+            return
+        shown = Transcript("", final=False)
+        async for transcript in self._decoded(stream, audio):
+            if transcript != shown:
+                shown = transcript
+                yield shown
+        yield Transcript(shown.text, final=True, language=spoken)
+
+    async def _decoded(self, stream: Any, audio: AsyncIterator[Pcm]) -> AsyncGenerator[Transcript, None]:
+        """What a streaming model has understood after each of its steps."""
+        async for pcm in audio:
+            stream.accept_waveform(_RATE, _floats(pcm))
+            while (step := await self._in_thread(partial(_step, self._recognizer, stream))) is not None:
+                yield step
+        stream.accept_waveform(_RATE, _TAIL)
+        stream.input_finished()
+        while (step := await self._in_thread(partial(_step, self._recognizer, stream))) is not None:
+            yield step
+
+
+def _state(model: Model, language: str) -> tuple[object, ...]:
+    """What the outcome of loading depends on: the files as they are, and how they are understood."""
+    stats = [(path, Path(path).stat()) for path in sorted(model.files.values())]
+    files = tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
+    return (model.kind.method, model.kind.streaming, language, *files)
+
+
+def _step(recognizer: Any, stream: Any) -> Transcript | None:
+    """Decodes once, if there is audio enough for it."""
+    if not recognizer.is_ready(stream):
+        return None
+    recognizer.decode_stream(stream)
+    text = str(recognizer.get_result(stream)).strip()
+    return Transcript(text, final=False, endpoint=bool(text) and bool(recognizer.is_endpoint(stream)))
+
+
+def _decode_whole(recognizer: Any, stream: Any, pcm: Pcm) -> tuple[str, str]:
+    """The text, and the language where the model tells it (`<|en|>`)."""
+    stream.accept_waveform(_RATE, np.concatenate([_floats(pcm), _TAIL]))
+    recognizer.decode_stream(stream)
+    return str(stream.result.text).strip(), str(stream.result.lang).strip("<|>")
+
+
+def _floats(pcm: Pcm) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    return np.divide(pcm, 32768, dtype=np.float32)

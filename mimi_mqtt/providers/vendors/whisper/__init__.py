@@ -1,0 +1,1 @@
+"""Whisper, in process through faster-whisper, and what all Whisper services share."""

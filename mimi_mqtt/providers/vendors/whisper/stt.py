@@ -1,0 +1,148 @@
+"""Speech to text by faster-whisper in this process: no key, no internet, a model folder of your choice.
+
+Models are folders such as https://huggingface.co/Systran/faster-whisper-base; nothing is ever fetched here.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderNotConfigured
+from mimi_mqtt.providers.catalog.requirements import demand
+from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
+from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.providers.vendors.whisper.segments import segments_of, spoken
+
+# The tokenizer would be fetched from the internet if it weren't there.
+_FILES = ("model.bin", "config.json", "tokenizer.json")
+
+_SURE = 0.5
+"""A language that is less probable than this is a guess, and not told."""
+
+
+class FasterWhisperOptions(ProviderOptions):
+    """Options of `providers.options.faster_whisper` for hearing."""
+
+    required: ClassVar[tuple[str, ...]] = ("stt_model",)
+
+    stt_model: Path | None = None
+    """Folder of the model, with model.bin, config.json and tokenizer.json in it."""
+
+    stt_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it computes."""
+
+    stt_compute_type: str = "default"
+    """Precision, such as int8 or float16; default: the model's own."""
+
+    stt_beam_size: int = Field(1, ge=1, le=10)
+    """Guesses that are followed at the same time; more is a little better and much slower."""
+
+    stt_threads: int = Field(4, ge=1, le=128)
+    """Threads of one decoding on the CPU."""
+
+    stt_workers: int = Field(1, ge=1, le=16)
+    """Utterances that are decoded at the same time."""
+
+    stt_prompt: str = ""
+    """Words to expect: names of people, rooms and things."""
+
+
+class FasterWhisper(SpeechToText):
+    """Decodes whole utterances in threads of its own; the library lets go of the interpreter meanwhile."""
+
+    Options = FasterWhisperOptions
+    packages = ("faster_whisper",)
+    extra = "faster-whisper"
+    capabilities = SttCapabilities(streaming=False, detects=None)
+
+    def __init__(self, name: str, options: FasterWhisperOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self._options = options
+        self._model: Any = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._loading = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Loads the model. Raises ProviderNotConfigured."""
+        await self._get()
+
+    async def aclose(self) -> None:
+        """Lets go of the model; a decoding that runs ends by itself, unheard."""
+        threads, self._threads, self._model = self._threads, None, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _get(self) -> tuple[Any, ThreadPoolExecutor]:
+        async with self._loading:
+            if self._model is None or self._threads is None:
+                self._model = await asyncio.to_thread(self._load)
+                self._threads = ThreadPoolExecutor(self._options.stt_workers, f"{self.name} decoding")
+                if self._model.supported_languages == ["en"]:
+                    self.capabilities = SttCapabilities(streaming=False, languages=frozenset({"en"}))
+            return self._model, self._threads
+
+    def _load(self) -> Any:
+        demand(self.name, self._options)
+        where = f"providers.options.{self.name}.stt_model"
+        folder = (self._options.stt_model or Path()).expanduser()
+        lacking = [file for file in _FILES if not (folder / file).is_file()]
+        if lacking:
+            raise ProviderNotConfigured(
+                self.name,
+                f"{folder} has no {' and no '.join(lacking)}: set {where} to the folder of a model, such as "
+                "a copy of huggingface.co/Systran/faster-whisper-base",
+            )
+        package = load_package("faster_whisper", self.name, self.extra)
+        options = self._options
+        try:
+            return package.WhisperModel(
+                str(folder),
+                device=options.stt_device,
+                compute_type=options.stt_compute_type,
+                cpu_threads=options.stt_threads,
+                num_workers=options.stt_workers,
+                local_files_only=True,
+            )
+        except Exception as error:
+            # The border to native code, which has errors of many kinds for a broken file or a wrong device.
+            reason = " ".join(str(error).split())[:200]
+            raise ProviderNotConfigured(
+                self.name, f"faster-whisper can't use {folder} ({reason}): see {where}"
+            ) from error
+
+    async def _transcribe(
+        self, audio: AsyncIterator[Pcm], language: str | None
+    ) -> AsyncGenerator[Transcript, None]:
+        model, threads = await self._get()
+        hint = primary(language) if language else None
+        async for pcm in audio:
+            work = partial(self._decode, model, pcm, hint)
+            yield await asyncio.get_running_loop().run_in_executor(threads, work)
+
+    def _decode(self, model: Any, pcm: Pcm, hint: str | None) -> Transcript:
+        options = self._options
+        segments, about = model.transcribe(
+            pcm.astype(np.float32) / 32768,
+            language=hint if hint in model.supported_languages else None,
+            beam_size=options.stt_beam_size,
+            initial_prompt=options.stt_prompt or None,
+            temperature=0.0,
+            without_timestamps=True,
+            condition_on_previous_text=False,
+        )
+        heard = spoken(segments_of(list(segments)))
+        text = "".join(segment.text for segment in heard).strip()
+        sure = math.exp(sum(segment.avg_logprob for segment in heard) / len(heard)) if heard else None
+        told = about.language if heard and about.language_probability >= _SURE else None
+        return Transcript(text, final=True, language=told, confidence=sure)

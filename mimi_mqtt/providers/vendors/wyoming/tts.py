@@ -1,0 +1,180 @@
+"""Text to speech by a Wyoming server, such as Piper's: events over TCP or a Unix socket.
+
+The codec and the events are the `wyoming` package's. Its client is not used: it answers `None` for a closed
+connection and for a broken event alike, which are different failures.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import numpy as np
+from pydantic import Field
+
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured, ProviderUnavailable
+from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.runtime.resilience import Limits
+
+if TYPE_CHECKING:
+    from wyoming.audio import AudioChunk
+    from wyoming.event import Event
+    from wyoming.info import TtsProgram
+    from wyoming.tts import SynthesizeVoice
+
+
+class WyomingTtsOptions(ProviderOptions):
+    """Options of `providers.options.wyoming` for speaking."""
+
+    tts_uri: str = Field("tcp://localhost:10200", pattern=r"^(tcp://[^/:]+:\d{1,5}/?|unix:///.+)$")
+    """Address of the server, such as tcp://192.168.1.5:10200 or unix:///run/piper.sock."""
+
+    tts_voice: str | None = None
+    """Name of the voice, where assistant.voice is empty. Empty: the server's for the language."""
+
+    tts_speaker: str | None = None
+    """Speaker, for voices that have several."""
+
+
+class WyomingTextToSpeech(TextToSpeech):
+    """One connection a sentence; a server that can stream is asked to."""
+
+    Options = WyomingTtsOptions
+    packages = ("wyoming",)
+    extra = "wyoming"
+
+    def __init__(self, name: str, options: WyomingTtsOptions, limits: Limits) -> None:
+        super().__init__(name, options, limits)
+        self.capabilities = TtsCapabilities(streaming=True)
+        self._options = options
+        self._program: TtsProgram | None = None
+
+    async def start(self) -> None:
+        """Imports the package. Raises ProviderNotConfigured. The server itself may come up later."""
+        await asyncio.to_thread(load_package, "wyoming.info", self.name, self.extra)
+
+    async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncGenerator[SpeechChunk, None]:
+        await self.start()
+        async with self._connected() as line:
+            if self._program is None:
+                self._program = await self._describe(line)
+            async for chunk in self._speech(line, self._program, text, voice):
+                yield chunk
+
+    async def _describe(self, line: "_Line") -> "TtsProgram":
+        """The server's own words on its voices, asked for once."""
+        from wyoming.info import Describe, Info
+
+        await line.write(Describe().event())
+        while not Info.is_type((event := await line.read()).type):
+            pass
+        program = next(iter(Info.from_event(event).tts), None)
+        if program is None:
+            raise ProviderNotConfigured(self.name, "the Wyoming server at tts_uri does not speak")
+        languages = frozenset(language for known in program.voices for language in known.languages)
+        self.capabilities = TtsCapabilities(streaming=True, languages=languages or None)
+        return program
+
+    async def _speech(
+        self, line: "_Line", program: "TtsProgram", text: str, voice: VoiceOptions
+    ) -> AsyncIterator[SpeechChunk]:
+        from wyoming.audio import AudioChunk, AudioStop
+        from wyoming.error import Error
+        from wyoming.tts import (
+            Synthesize,
+            SynthesizeChunk,
+            SynthesizeStart,
+            SynthesizeStop,
+            SynthesizeStopped,
+        )
+
+        chosen = self._voice(program, voice)
+        streams = program.supports_synthesize_streaming
+        if streams:
+            await line.write(SynthesizeStart(voice=chosen).event())
+            await line.write(SynthesizeChunk(text=text).event())
+            await line.write(SynthesizeStop().event())
+        else:
+            await line.write(Synthesize(text=text, voice=chosen).event())
+        # A streaming server may send several audio streams, one for each sentence it finds.
+        last = SynthesizeStopped if streams else AudioStop
+        while not last.is_type((event := await line.read()).type):
+            if Error.is_type(event.type):
+                raise ProviderUnavailable(self.name, f"the server failed: {Error.from_event(event).text}")
+            if AudioChunk.is_type(event.type):
+                yield self._chunk(AudioChunk.from_event(event))
+
+    def _voice(self, program: "TtsProgram", voice: VoiceOptions) -> "SynthesizeVoice":
+        """The named voice if the server has it; else one for the language."""
+        from wyoming.tts import SynthesizeVoice
+
+        names = {known.name for known in program.voices}
+        for name in (voice.voice, self._options.tts_voice):
+            if name and (name in names or not names):
+                return SynthesizeVoice(name=name, speaker=self._options.tts_speaker)
+        wanted = voice.language.lower().replace("_", "-")
+        spoken = [
+            (language.lower().replace("_", "-"), known)
+            for known in program.voices
+            if known.installed
+            for language in known.languages
+        ]
+        for tag, known in [*spoken, *((tag.partition("-")[0], known) for tag, known in spoken)]:
+            if tag in (wanted, wanted.partition("-")[0]):
+                return SynthesizeVoice(name=known.name, speaker=self._options.tts_speaker)
+        return SynthesizeVoice(language=voice.language)
+
+    def _chunk(self, chunk: "AudioChunk") -> SpeechChunk:
+        if chunk.width != 2 or chunk.channels != 1 or not 8_000 <= chunk.rate <= 48_000:
+            raise ProviderBadAnswer(
+                self.name,
+                f"sent {chunk.width * 8}-bit audio with {chunk.channels} channels at {chunk.rate} Hz",
+            )
+        whole = len(chunk.audio) & ~1
+        return SpeechChunk(np.frombuffer(chunk.audio[:whole], "<i2").astype(np.int16, copy=False), chunk.rate)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator["_Line"]:
+        address = urlsplit(self._options.tts_uri)
+        if address.scheme == "unix":
+            reader, writer = await asyncio.open_unix_connection(address.path)
+        else:
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            yield _Line(self.name, reader, writer)
+        except (ProviderError, OSError):
+            self._program = None  # another server may answer next time
+            raise
+        finally:
+            writer.close()
+
+
+class _Line:
+    """One connection, event by event. Raises ProviderError kinds."""
+
+    def __init__(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._name = name
+        self._reader = reader
+        self._writer = writer
+
+    async def write(self, event: "Event") -> None:
+        """Sends `event`."""
+        from wyoming.event import async_write_event
+
+        await async_write_event(event, self._writer)
+
+    async def read(self) -> "Event":
+        """The next event."""
+        from wyoming.event import async_read_event
+
+        try:
+            event = await async_read_event(self._reader)
+        except asyncio.IncompleteReadError as error:
+            raise ProviderUnavailable(self._name, "hung up in the middle of an event") from error
+        if event is None and self._reader.at_eof():
+            raise ProviderUnavailable(self._name, "hung up")
+        if event is None:
+            raise ProviderBadAnswer(self._name, "sent something that is no Wyoming event")
+        return event

@@ -1,0 +1,1 @@
+"""Answers: the interface to what answers, the STT-LLM-TTS pipeline, and preemptive replies."""

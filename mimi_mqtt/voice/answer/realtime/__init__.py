@@ -1,0 +1,1 @@
+"""Answers by a speech-to-speech service."""

@@ -1,0 +1,1 @@
+"""The languages of a conversation: names, detection, and the one being spoken."""

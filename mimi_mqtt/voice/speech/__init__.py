@@ -1,0 +1,1 @@
+"""From text to Opus: sentences, moods, encoding, fixed phrases."""

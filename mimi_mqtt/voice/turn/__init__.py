@@ -1,0 +1,1 @@
+"""One turn: its state, its output to the device, its tools, its interruption and its record."""

@@ -1,0 +1,1 @@
+"""One utterance of the user: its audio, its end and its text."""

@@ -1,0 +1,78 @@
+"""What was said before a pause that was wrongly taken for the end: it belongs to what follows."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+from mimi_mqtt.errors import ProviderError
+from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.voice.services import Spawn
+
+_log = logging.getLogger(__name__)
+
+MAX_PARTS: Final = 4
+"""Parts that are joined to one utterance: whoever pauses more often is answered, or begins another one."""
+
+_UNSPACED: Final = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
+"""Characters, punctuation included, of languages written without spaces."""
+
+
+def joined(before: str, after: str) -> str:
+    """Both as one text."""
+    unspaced = _UNSPACED.search(before[-1:]) and _UNSPACED.search(after[:1])
+    return f"{before}{'' if unspaced else ' '}{after}".strip()
+
+
+class Beginning:
+    """`seconds` of audio in `parts`.
+
+    Its words are `known`, or else `transcript` gives them; `close` is called when it isn't needed any more.
+    """
+
+    def __init__(
+        self,
+        known: str,
+        transcript: Callable[[], Awaitable[Transcript]],
+        close: Callable[[], Awaitable[None]],
+        *,
+        seconds: float,
+        parts: int,
+        spawn: Spawn,
+    ) -> None:
+        self.seconds = seconds
+        self.parts = parts
+        self._transcript = Transcript(known, final=True)
+        self._ask = None if known else transcript
+        self._close = close
+        self._task = spawn(self._learn(), "beginning")
+
+    @property
+    def text(self) -> str:
+        """Its words, as far as they are known by now."""
+        return self._transcript.text
+
+    def before(self, transcript: Transcript) -> Transcript:
+        """`transcript` with what is known of this in front."""
+        language = transcript.language or self._transcript.language
+        return replace(transcript, text=joined(self.text, transcript.text), language=language)
+
+    async def known(self) -> None:
+        """Waits until its words are known, or known to be lost."""
+        await asyncio.wait({self._task})
+
+    async def aclose(self) -> None:
+        """Ends the transcription, if it still runs; safe to call twice."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        await self._close()
+
+    async def _learn(self) -> None:
+        if self._ask is not None:
+            try:
+                self._transcript = await self._ask()
+            except ProviderError as error:
+                _log.warning("the beginning of what was said can't be understood: %s", error)
+        await self._close()

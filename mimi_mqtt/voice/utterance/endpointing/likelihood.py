@@ -1,0 +1,103 @@
+"""The silence follows the odds that the speaker goes on: words, this speaker's pauses, the silence. Pure.
+
+After the silence s the speaker goes on with the probability p S(s) / (p S(s) + 1 - p). S(s) is the share of
+this speaker's pauses that are longer than s, which are log-normal; p is how often this speaker goes on at
+all, corrected by what the words promise. Once that is no more than the accepted risk the utterance is over.
+
+Without words there are only the pauses, which `adaptive` judges best; with words that say nothing and a
+speaker of whom nothing is known, that is after `end_silence_ms` as well.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Final
+
+from mimi_mqtt.voice.utterance.endpointing.adaptive import SHORTEST_PAUSE_MS, Pauses
+from mimi_mqtt.voice.utterance.endpointing.clauses import Clause, clause
+from mimi_mqtt.voice.utterance.endpointing.strategy import Spoken
+
+RISK: Final = 0.024
+"""Chance, at the end of an utterance, that the speaker would have gone on; see `bench turns --risks`."""
+
+_WORDS: Final = {
+    Clause.FINAL: 0.02,
+    Clause.QUESTION: 0.4,
+    Clause.COMPLETE: 0.55,
+    Clause.OPEN: 1.0,
+    Clause.UNFINISHED: 30.0,
+}
+"""How much more often than not a speaker goes on who has said this, against one of whom nothing is known."""
+
+_LEAST_MS: Final = 180.0
+"""Less would end utterances at a stop consonant or a lost packet."""
+_LONGEST: Final = 1.5  # of the configured silence
+_SPREAD: Final = 0.5  # of the logarithm of a pause; of people as of the corpus, about a quarter to a half
+_MEMORY: Final = 8.0  # pauses
+_BELIEF: Final = 3.0  # pauses that the first assumption is worth
+_LAG_MS, _MOST_LAG_MS = 240.0, 900.0
+_LAG_DECAY: Final = 1 / 8
+
+
+class LikelyEnd:
+    """Ends an utterance once it is unlikely enough that the speaker goes on."""
+
+    def __init__(self, end_silence_ms: float, language: Callable[[], str], risk: float = RISK) -> None:
+        self._language = language
+        self._risk_odds = risk / (1 - risk)
+        self._longest_ms = _LONGEST * end_silence_ms
+        self._alone = Pauses(end_silence_ms)
+        self._pauses = self._ends = _BELIEF
+        # So that nothing but silence means `end_silence_ms`.
+        self._mean = math.log(end_silence_ms) - _SPREAD * NormalDist().inv_cdf(1 - self._risk_odds)
+        self._variance = _SPREAD**2
+        self._lag_ms = _LAG_MS
+        self._changed_ms = 0.0
+        self._last = Spoken()
+        self._silence_ms = 0.0
+        self._said = Clause.OPEN
+
+    def paused(self, pause_ms: float) -> None:
+        """Learns how often and how long this speaker pauses, and how late the words come."""
+        self._alone.add(pause_ms)
+        if pause_ms >= SHORTEST_PAUSE_MS:
+            self._pauses += 1
+            off = math.log(pause_ms) - self._mean
+            weight = 1 / min(self._pauses, _MEMORY)
+            self._mean += off * weight
+            self._variance += (off**2 * (1 - weight) - self._variance) * weight
+        self._learn_lag()
+
+    def ended(self) -> None:
+        """Learns that this speaker stops, too."""
+        self._ends += 1
+        self._learn_lag()
+
+    def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
+        """As little silence as the risk allows; the longest while the last words may still be on their
+        way."""
+        if spoken != self._last:
+            if spoken.text != self._last.text:
+                self._changed_ms = silence_ms if silence_ms >= self._silence_ms else 0.0
+            self._last = spoken
+            self._said = clause(spoken.text, self._language())
+        self._silence_ms = silence_ms
+        if not spoken.text:
+            return self._alone.end_silence_ms
+        if not spoken.whole and silence_ms < self._lag_ms:
+            return self._longest_ms
+        # What many pauses say of the rate is worth less than what the words do: it is bounded.
+        odds = _WORDS[self._said] * min(max(self._pauses / self._ends, 0.5), 2.0)
+        longer = self._risk_odds / odds
+        if longer >= 1:
+            return _LEAST_MS
+        wait_ms = math.exp(self._mean + math.sqrt(self._variance) * NormalDist().inv_cdf(1 - longer))
+        return min(max(wait_ms, _LEAST_MS), self._longest_ms)
+
+    def _learn_lag(self) -> None:
+        """The longest wait for words of late, slowly forgotten; words that never changed tell nothing."""
+        if self._changed_ms > self._lag_ms:
+            self._lag_ms = min(self._changed_ms, _MOST_LAG_MS)
+        elif self._changed_ms:
+            self._lag_ms += (self._changed_ms - self._lag_ms) * _LAG_DECAY
+        self._changed_ms = self._silence_ms = 0.0

@@ -1,0 +1,86 @@
+"""One utterance on its way to who hears it, at the rate wanted there."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.resample import Resampler
+from mimi_mqtt.errors import ProviderError
+from mimi_mqtt.providers.contract.recording import Transcript, Transcription
+from mimi_mqtt.providers.contract.stt import SttCapabilities
+from mimi_mqtt.voice.hearing.pool import HEARING_RATE
+from mimi_mqtt.voice.utterance.endpointing import Spoken
+
+
+class Utterance:
+    """Push heard frames (16 kHz) as they come, then `finish`.
+
+    `begin` begins a transcription by somebody with these `capabilities`; if it raises ProviderError, `finish`
+    does. `recorded`: it may be asked about before its end.
+    """
+
+    def __init__(
+        self, begin: Callable[[], Transcription], capabilities: SttCapabilities, *, recorded: bool = False
+    ) -> None:
+        self._again = partial(Utterance, begin, capabilities)
+        self._recorded: list[Pcm] | None = [] if recorded else None
+        self._streams = capabilities.streaming
+        rate = capabilities.sample_rate
+        self._resampler = Resampler(HEARING_RATE, rate) if rate != HEARING_RATE else None
+        self._ended = False
+        self._transcription: Transcription | ProviderError
+        try:
+            self._transcription = begin()
+        except ProviderError as error:
+            self._transcription = error
+
+    def push(self, pcm: Pcm) -> None:
+        """Adds a frame; never blocks."""
+        if self._recorded is not None:
+            self._recorded.append(pcm)
+        if isinstance(self._transcription, Transcription) and not self._ended:
+            self._transcription.push(self._resampler.process(pcm) if self._resampler else pcm)
+
+    @property
+    def spoken(self) -> Spoken:
+        """What has been understood so far."""
+        transcription = self._transcription
+        if isinstance(transcription, ProviderError):
+            return Spoken()
+        return Spoken(transcription.interim, transcription.endpoint)
+
+    async def guess(self) -> Transcript:
+        """What was said so far, while more may come. Raises ProviderError.
+
+        A provider that streams has interim text, or nothing; of one that takes audio in one piece a second
+        transcription is made (when `recorded`), which is `final`.
+        """
+        if self._streams:
+            return Transcript(self.spoken.text, final=False)
+        again = self._again()
+        try:
+            for pcm in self._recorded or ():
+                again.push(pcm)
+            return await again.finish()
+        finally:
+            await again.aclose()
+
+    async def finish(self) -> Transcript:
+        """The final transcript. Raises ProviderError."""
+        return await self.whole().finish()
+
+    def whole(self) -> Transcription:
+        """The transcription, with all of the audio. Raises ProviderError when it could not begin."""
+        if isinstance(self._transcription, ProviderError):
+            raise self._transcription
+        if self._resampler is not None and not self._ended:
+            self._transcription.push(self._resampler.process(np.zeros(0, np.int16), last=True))
+        self._ended = True
+        return self._transcription
+
+    async def aclose(self) -> None:
+        """Cancels whatever is still running; safe after `finish`."""
+        if isinstance(self._transcription, Transcription):
+            await self._transcription.aclose()

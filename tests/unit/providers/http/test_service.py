@@ -1,0 +1,76 @@
+"""Server-sent events and JSON from a vendor that may send anything."""
+
+import json
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.providers.http.service import (
+    MAX_EVENT_CHARS,
+    HttpService,
+    ServerSentEvent,
+    child,
+    count_at,
+    json_object,
+    text_at,
+)
+from mimi_mqtt.providers.runtime.resilience import Limits
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+async def events(body: bytes) -> list[ServerSentEvent]:
+    service = HttpService("fake", Limits(), "http://localhost", None)
+    return [event async for event in service.events(httpx.Response(200, content=body))]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"data: a\n\n", [ServerSentEvent("message", "a")]),
+        (b"event:done\ndata:a\r\n\r\n", [ServerSentEvent("done", "a")]),
+        (b"data: a\ndata:  b\n\n", [ServerSentEvent("message", "a\n b")]),
+        (b": comment\nid: 7\nevent: ping\n\ndata: a\n\n", [ServerSentEvent("message", "a")]),
+        (b"data\n\n", [ServerSentEvent("message", "")]),
+        (b"data: unfinished", []),
+        (b"", []),
+    ],
+)
+async def test_events_are_read_as_the_standard_says(body: bytes, expected: list[ServerSentEvent]) -> None:
+    assert await events(body) == expected
+
+
+async def test_an_event_without_end_is_a_bad_answer() -> None:
+    line = b"data: " + b"x" * 65_536 + b"\n"
+    with pytest.raises(ProviderBadAnswer):
+        await events(line * (MAX_EVENT_CHARS // 65_536 + 1))
+
+
+@given(st.binary(max_size=200))
+async def test_any_bytes_are_events_or_none(body: bytes) -> None:
+    for event in await events(body):
+        assert event.kind
+
+
+@given(JSON)
+def test_json_is_an_object_or_a_bad_answer(value: object) -> None:
+    text = json.dumps(value)
+    if isinstance(value, dict):
+        assert json_object("fake", text).keys() == value.keys()
+    else:
+        with pytest.raises(ProviderBadAnswer):
+            json_object("fake", text)
+
+
+@given(JSON)
+def test_nothing_is_found_where_there_is_nothing(value: object) -> None:
+    assert isinstance(text_at(value, "a", "b"), str)
+    assert isinstance(count_at(value, "a", "b"), int)
+    assert child({"a": {"b": value}}, "a", "b") is value
