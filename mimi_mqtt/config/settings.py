@@ -244,7 +244,7 @@ class VoiceSettings(Section):
     """Silence that ends an utterance in auto and realtime mode, in ms; adapts between half and one and a half
     times this to the speaker's own pauses."""
 
-    eager_silence_ms: int = Field(180, ge=0, le=5000)
+    preemptive_silence_ms: int = Field(180, ge=0, le=5000)
     """Eager turns: after so much silence, in ms, the answer is begun on a guess, unheard and without tools.
     It is dropped when the speaker goes on, which costs a request to speech to text and one to the
     language model; set 0 to spare them."""

@@ -285,10 +285,9 @@ class SessionManager:
         """Makes conversations with `agent`."""
         return self._converse[agent.key]
 
-    def toolbox(self, device_id: str, agent: Agent, farewell: ToolSource) -> ToolBox:
-        """The server's tools, the session's `farewell`, and the device's own, as far as `agent` may use
-        them."""
-        sources: list[ToolSource] = [self._timers.for_device(device_id), self._clock, farewell]
+    def toolbox(self, device_id: str, agent: Agent, end_conversation: ToolSource) -> ToolBox:
+        """The tools `agent` may use: the server's, the session's `end_conversation`, and the device's own."""
+        sources: list[ToolSource] = [self._timers.for_device(device_id), self._clock, end_conversation]
         connection = self._of_device.get(device_id)
         if connection is not None:
             sources.append(connection.tools)

@@ -19,7 +19,7 @@ from mimi_mqtt.fleet.agents import Agent
 from mimi_mqtt.log import bind_log_context
 from mimi_mqtt.session.link import AudioChannel, ControlChannel
 from mimi_mqtt.session.playout import Playout, PlayoutStream
-from mimi_mqtt.tools.builtin.farewell import Farewell
+from mimi_mqtt.tools.builtin.end_conversation import EndConversation
 from mimi_mqtt.tools.registry import ToolSource
 from mimi_mqtt.voice.ports import AudioFormat, Output
 from mimi_mqtt.voice.services import Tools
@@ -116,8 +116,8 @@ class SessionOwner(Protocol):
     def converse(self, agent: Agent) -> ConversationFactory:
         """Makes conversations with `agent`."""
 
-    def toolbox(self, device_id: str, agent: Agent, farewell: ToolSource) -> Tools:
-        """What an answer of `agent` can do for this device; `farewell` is the session's own."""
+    def toolbox(self, device_id: str, agent: Agent, end_conversation: ToolSource) -> Tools:
+        """What an answer of `agent` can do for this device; `end_conversation` is the session's own."""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs something to its end, and waits for it when the server stops."""
@@ -220,7 +220,7 @@ class Session:
                 uplink=self._uplink,
                 downlink=self._downlink,
                 output=self,
-                tools=self._owner.toolbox(self.device_id, party.agent, Farewell(self._end_after_turn)),
+                tools=self._owner.toolbox(self.device_id, party.agent, EndConversation(self._end_after_turn)),
                 language=party.language,
             )
         return self._conversation

@@ -49,7 +49,7 @@ def serve(make_server: MakeServer, vendors: dict[str, VendorProcess], **sections
     """A server, not started, that knows `vendors` as openai:NAME and asks nobody on a guess."""
     made = make_server()
     options = {f"openai:{name}": vendor.options for name, vendor in vendors.items()}
-    voice = {"eager_silence_ms": 0, **sections.pop("voice", {})}
+    voice = {"preemptive_silence_ms": 0, **sections.pop("voice", {})}
     providers = {"retries": 0, "options": options, **sections.pop("providers")}
     (made.folder / "broker.yaml").write_text(yaml.safe_dump({"providers": providers, "voice": voice}))
     return made

@@ -68,7 +68,7 @@ def replay(
         speech_threshold=voice.speech_threshold,
         min_speech_ms=voice.min_speech_ms,
         preroll_ms=voice.preroll_ms,
-        eager_silence_ms=voice.eager_silence_ms,
+        preemptive_silence_ms=voice.preemptive_silence_ms,
     )
     return [
         _one(settings, strategies[utterance.speaker], make(number, utterance), utterance, probabilities)

@@ -54,13 +54,14 @@ def _count(low: int, high: int, text: str) -> int:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the size of the corpus and what is assumed of providers."""
     defaults = VoiceSettings()
+    preemptive_ms = defaults.preemptive_silence_ms or 180
     for name, low, high, default, meaning in (
         ("--speakers", 1, 100, 14, "speakers of each part, each in a session"),
         ("--utterances", 1, 200, 20, "utterances of each"),
         ("--duplexes", 3, 300, 45, "replies of each part that are, or are not, interrupted"),
         ("--seed", 0, 1 << 31, 7, "seed of the corpus"),
         ("--end-silence-ms", 200, 5000, defaults.end_silence_ms, "voice.end_silence_ms"),
-        ("--eager-silence-ms", 60, 5000, defaults.eager_silence_ms or 180, "voice.eager_silence_ms"),
+        ("--preemptive-silence-ms", 60, 5000, preemptive_ms, "voice.preemptive_silence_ms"),
         ("--barge-in-ms", 60, 5000, defaults.barge_in_ms or 180, "voice.barge_in_ms"),
         ("--recogniser-ms", 0, 2000, 300, "how long after it was said a word is known while streaming"),
         ("--recognition-ms", 0, 5000, 500, "how long a recogniser takes that is asked at a pause"),
@@ -135,7 +136,7 @@ async def _part(
         "could_be_all_percent": round(100 * sum(u.could_be_all for u in utterances) / len(utterances), 1),
     }
     voice = VoiceSettings.model_validate(
-        {"end_silence_ms": args.end_silence_ms, "eager_silence_ms": args.eager_silence_ms}
+        {"end_silence_ms": args.end_silence_ms, "preemptive_silence_ms": args.preemptive_silence_ms}
     )
     for strategy, kind in _STRATEGIES:
         chosen = voice.model_copy(update={"endpointing": strategy})

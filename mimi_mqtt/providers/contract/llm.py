@@ -32,7 +32,7 @@ class LanguageModel(Provider):
 
     role = "llm"
 
-    goes_on: ClassVar[bool] = True
+    can_continue: ClassVar[bool] = True
     """Whether it can go on with an answer that another model began."""
 
     def chat(
@@ -52,7 +52,7 @@ class LanguageModel(Provider):
             role=self.role,
             name=self.name,
             limits=self.limits,
-            acts=self.acts,
+            has_side_effects=self.has_side_effects,
         )
 
     async def _one_chat(

@@ -53,7 +53,7 @@ class Provider(ABC):
     extra: ClassVar[str] = ""
     """What installs `packages`: pip install 'mimi-mqtt[<extra>]'."""
 
-    acts: bool = False
+    has_side_effects: bool = False
     """Whether asking may by itself have effects, as with a service that switches lights; never on a guess."""
 
     price: PriceSettings | None = None

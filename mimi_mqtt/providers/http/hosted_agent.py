@@ -8,8 +8,8 @@ from mimi_mqtt.providers.http.service import HttpService
 class HostedAgent(LanguageModel):
     """It acts by itself, so that asking it may have effects, and can't go on with another's answer."""
 
-    acts = True
-    goes_on = False
+    has_side_effects = True
+    can_continue = False
     _http: HttpService
 
     async def start(self) -> None:

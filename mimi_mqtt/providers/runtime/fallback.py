@@ -148,19 +148,19 @@ class _Members(Generic[P]):
         self,
         request: Callable[[P], AsyncGenerator[T, None]],
         *,
-        knows: Callable[[P], bool] = lambda provider: True,
-        goes_on: Callable[[P], bool] = lambda provider: False,
+        supports: Callable[[P], bool] = lambda provider: True,
+        can_continue: Callable[[P], bool] = lambda provider: False,
         asked_all: Callable[[], Awaitable[None]] | None = None,
         begins: Callable[[T], bool] = lambda part: True,
     ) -> AsyncGenerator[T, None]:
-        """The answer of the first that gives one; those of whom `knows` holds are asked, if there are any.
+        """The answer of the first that gives one; those of whom `supports` holds are asked, if there are any.
 
-        `request` is made anew for each; `goes_on` tells who can go on with an answer of which parts were
+        `request` is made anew for each; `can_continue` tells who can go on with an answer of which parts were
         passed on, when the one before is lost in the middle: nobody by itself. For hedging: `asked_all`
         returns when the request is complete, as speech is at its end; `begins` tells the part by which the
         answer has begun. Raises ProviderError when nobody could answer.
         """
-        question = _Question(request, deque(self._in_order(knows)))
+        question = _Question(request, deque(self._in_order(supports)))
         began = False
         while question.waiting:
             delivered = False
@@ -175,8 +175,8 @@ class _Members(Generic[P]):
                 question.waiting = deque(
                     member
                     for member in question.waiting
-                    if not (began and not goes_on(member.provider))
-                    and not (question.acted and member.provider.acts)
+                    if not (began and not can_continue(member.provider))
+                    and not (question.acted and member.provider.has_side_effects)
                 )
         raise self._nobody(question.errors) from question.errors[0]
 
@@ -192,7 +192,7 @@ class _Members(Generic[P]):
         rival = question.waiting[0] if question.waiting else None
         if not self._hedge_s or rival is None or not rival.health.ready:
             return answer
-        if member.provider.acts or rival.provider.acts:
+        if member.provider.has_side_effects or rival.provider.has_side_effects:
             return answer
 
         async def due() -> None:
@@ -224,7 +224,7 @@ class _Members(Generic[P]):
             except ProviderError as error:
                 self._failed(member, error)
                 question.errors.append(error)
-                question.acted |= member.provider.acts and may_have_acted(error)
+                question.acted |= member.provider.has_side_effects and may_have_acted(error)
                 if question.waiting or question.asked > 1:
                     _fallbacks.labels(self._role, member.provider.name).inc()
                     logger.info("%s gave way: %s", self._role, error)
@@ -238,8 +238,8 @@ class _Members(Generic[P]):
             finally:
                 question.asked -= 1
 
-    def _in_order(self, knows: Callable[[P], bool]) -> list[_Member[P]]:
-        able = [member for member in self._members if knows(member.provider)] or self._members
+    def _in_order(self, supports: Callable[[P], bool]) -> list[_Member[P]]:
+        able = [member for member in self._members if supports(member.provider)] or self._members
         return sorted(able, key=lambda member: not member.health.ready)
 
     def _nobody(self, errors: Sequence[ProviderError]) -> ProviderError:
@@ -290,7 +290,7 @@ class SttChain(_Chain, SpeechToText):
     ) -> None:
         self._members = _Members(members, breaker, hedge_s)
         super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.acts = any(member.acts for member in members)
+        self.has_side_effects = any(member.has_side_effects for member in members)
         first = members[0].capabilities
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
@@ -301,8 +301,8 @@ class SttChain(_Chain, SpeechToText):
         """The transcripts of `recording`, which each provider hears from its beginning."""
         return self._members.ask(
             lambda member: member.listen(recording, language, certain),
-            knows=lambda member: speaks(member.capabilities.languages, language),
-            goes_on=lambda member: True,
+            supports=lambda member: speaks(member.capabilities.languages, language),
+            can_continue=lambda member: True,
             asked_all=recording.until_ended,
             begins=lambda transcript: transcript.final,
         )
@@ -327,7 +327,7 @@ class LlmChain(_Chain, LanguageModel):
     ) -> None:
         self._members = _Members(members, breaker, hedge_s)
         super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.acts = any(member.acts for member in members)
+        self.has_side_effects = any(member.has_side_effects for member in members)
 
     async def chat(
         self,
@@ -339,7 +339,7 @@ class LlmChain(_Chain, LanguageModel):
         answer = UnfinishedAnswer(messages)
         events = self._members.ask(
             lambda member: member.chat(answer.messages, tools, options),
-            goes_on=lambda member: member.goes_on,
+            can_continue=lambda member: member.can_continue,
         )
         async with aclosing(events):
             async for event in events:
@@ -363,7 +363,7 @@ class TtsChain(_Chain, TextToSpeech):
         self._members = _Members(members, breaker, hedge_s)
         self._first = members[0]
         super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.acts = any(member.acts for member in members)
+        self.has_side_effects = any(member.has_side_effects for member in members)
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = TtsCapabilities(members[0].capabilities.streaming, languages)
 
@@ -385,8 +385,8 @@ class TtsChain(_Chain, TextToSpeech):
 
         chunks = self._members.ask(
             speak_by,
-            knows=lambda member: speaks(member.capabilities.languages, voice.language),
-            goes_on=lambda member: True,
+            supports=lambda member: speaks(member.capabilities.languages, voice.language),
+            can_continue=lambda member: True,
         )
         async with aclosing(chunks):
             async for chunk in chunks:

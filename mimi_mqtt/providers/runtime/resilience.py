@@ -191,15 +191,15 @@ async def resilient(
     limits: Limits,
     wait: Callable[[], Wait[T]] = RequestWait,
     repeatable: bool = False,
-    acts: bool = False,
+    has_side_effects: bool = False,
     again_when_late: bool = False,
     binds: Callable[[T], bool] = lambda part: True,
 ) -> AsyncGenerator[T, None]:
     """The parts of `attempt()`, each bounded in time; a failed attempt is repeated if that may help.
 
     `wait` makes the clock of one attempt. `repeatable`: also repeat when parts were already passed on, as
-    interim transcripts replace each other; `binds`: which parts rule that out. `acts`: asking has effects,
-    so a request that may have had its effect is not repeated. `again_when_late`: also repeat after a time-
+    interim transcripts replace each other; `binds`: which parts rule that out. With `has_side_effects`
+    a request that may have had its effect is not repeated. `again_when_late`: also repeat after a time-
     out, as where a connection kept for long may have died unnoticed; else the speaker has waited long
     enough, and the next provider may be quicker. Raises ProviderError, and nothing else.
     """
@@ -217,7 +217,7 @@ async def resilient(
             _errors.labels(role, name, error_kind(error)).inc()
             delay = retry_delay(error, tries, limits)
             too_late = isinstance(error, ProviderTimeout) and not again_when_late
-            twice = acts and may_have_acted(error)
+            twice = has_side_effects and may_have_acted(error)
             if delay is None or too_late or twice or (delivered and not repeatable):
                 raise
             logger.info("%s %s: trying again in %.1f s: %s", role, name, delay, error_kind(error))

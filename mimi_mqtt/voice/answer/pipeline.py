@@ -11,7 +11,7 @@ from typing import Final
 
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, TextDelta, ToolCall
-from mimi_mqtt.tools.builtin.farewell import END_CONVERSATION
+from mimi_mqtt.tools.builtin.end_conversation import END_CONVERSATION
 from mimi_mqtt.voice.answer.reply import Reply, ReplyContext
 from mimi_mqtt.voice.speech.sentences import Sentence, SentenceCutter
 

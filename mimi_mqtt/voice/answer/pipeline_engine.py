@@ -32,7 +32,7 @@ class PipelineEngine:
     @property
     def guesses(self) -> bool:
         """Not with a model that acts."""
-        return not self.around.services.llm.acts
+        return not self.around.services.llm.has_side_effects
 
     def prepare(self) -> None:
         """Nothing: each provider is asked when it is needed."""
@@ -114,7 +114,7 @@ class PipelineEngine:
                 guess.drop()
             reply = turn.reply = PipelineReply(around.reply_context(turn))
             await around.prompt.complete()
-            if around.services.llm.acts:
+            if around.services.llm.has_side_effects:
                 await turn.tools.act()
             if instead_of is not None:
                 reply.take_over(instead_of)

@@ -52,7 +52,7 @@ class Listening:
         on_event: Callable[[EndpointEvent], None],
     ) -> None:
         self._hear = hear
-        self._eager = eager and voice.eager_silence_ms > 0 and not manual
+        self._eager = eager and voice.preemptive_silence_ms > 0 and not manual
         self._strategy = strategy
         self._frame_ms = float(frame_ms)
         self._alone = voice.speech_threshold, voice.min_speech_ms
@@ -64,7 +64,7 @@ class Listening:
             preroll_ms=voice.preroll_ms,
             max_utterance_s=self._max_s if max_s is None else max_s,
             no_speech_timeout_s=voice.no_speech_timeout_s,
-            eager_silence_ms=voice.eager_silence_ms if eager else 0,
+            preemptive_silence_ms=voice.preemptive_silence_ms if eager else 0,
             manual=manual,
         )
         self.on_event = on_event

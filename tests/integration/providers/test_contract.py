@@ -67,7 +67,7 @@ EXPECTED: dict[Role, str] = {"stt": "hello world", "llm": "good day", "tts": "1 
 
 async def asked_again(provider: Provider, role: Role, server: FakeVendor) -> None:
     """After a fault that may have come too late: only who does nothing by being asked is asked twice."""
-    if provider.acts:
+    if provider.has_side_effects:
         with pytest.raises(ProviderUnavailable):
             await request(provider)
         assert len(server.asked) == 1

@@ -273,7 +273,7 @@ async def test_an_answer_without_words_is_bad_when_nothing_was_done(
     async with model("home_assistant", house_options(house)) as llm:
         with pytest.raises(ProviderBadAnswer):
             await events(llm)
-        assert llm.acts
+        assert llm.has_side_effects
 
 
 @pytest.mark.parametrize("fault", [Cut(), Status(500), Status(503)])

@@ -36,7 +36,7 @@ FIRST, REST = "turn on the light", "in the kitchen"
 class ActingLlm(ScriptedLlm):
     """Asking it has effects."""
 
-    acts = True
+    has_side_effects = True
 
 
 def asked(llm: ScriptedLlm) -> list[str]:
@@ -249,7 +249,7 @@ async def test_who_never_ends_is_answered_all_the_same() -> None:
 
 async def test_all_parts_together_are_no_longer_than_an_utterance() -> None:
     stt, llm = ScriptedStt(FIRST, REST, "never"), ScriptedLlm([Wait(2.0), "No."], [Wait(3.0), "It is on."])
-    voice = VoiceSettings(max_utterance_s=4, eager_silence_ms=0)
+    voice = VoiceSettings(max_utterance_s=4, preemptive_silence_ms=0)
     async with scene(services(stt=stt, llm=llm, voice=voice)) as s:
         await cut_off(s)
         await s.send(SPEECH, 100)
@@ -261,7 +261,7 @@ async def test_all_parts_together_are_no_longer_than_an_utterance() -> None:
 
 async def test_nor_when_their_words_are_known_at_once() -> None:
     stt = InterimStt({4: REST}, REST)
-    voice = VoiceSettings(max_utterance_s=4, eager_silence_ms=0, endpointing="fixed")
+    voice = VoiceSettings(max_utterance_s=4, preemptive_silence_ms=0, endpointing="fixed")
     async with scene(services(stt=stt, llm=ScriptedLlm([Wait(2.0), "No."], ["Yes."]), voice=voice)) as s:
         await cut_off(s)
         await s.send(SPEECH, 100)

@@ -49,7 +49,7 @@ async def test_each_utterance_is_answered_in_its_own_language(
         heard(GERMAN, "de" if told else None), heard(ENGLISH, "en" if told else None), streaming=streaming
     )
     llm, tts = ScriptedLlm(["Es ist drei Uhr."], ["It is three o'clock."]), ToneTts()
-    voice = VoiceSettings(eager_silence_ms=eager_ms)
+    voice = VoiceSettings(preemptive_silence_ms=eager_ms)
     async with scene(services(stt=stt, llm=llm, tts=tts, voice=voice, languages=Words())) as s:
         await turns(s, 2)
         assert llm.languages == ["de", "en"]
@@ -67,7 +67,7 @@ async def test_who_is_not_sure_stays() -> None:
 async def test_who_finds_out_the_language_is_not_hinted_and_others_follow_the_conversation() -> None:
     for detects, hints in ((None, [None, None]), (frozenset[str](), ["en", "de"])):
         stt = ScriptedStt(heard(GERMAN, "de"), detects=detects)
-        async with scene(services(stt=stt, voice=VoiceSettings(eager_silence_ms=0))) as s:
+        async with scene(services(stt=stt, voice=VoiceSettings(preemptive_silence_ms=0))) as s:
             await turns(s, 2)
             assert stt.languages == hints
 
@@ -132,7 +132,12 @@ async def test_an_agent_with_a_language_of_its_own_never_changes_it() -> None:
     llm, tts = ScriptedLlm(["Es ist drei Uhr."], ["Guten Morgen."]), ToneTts()
     agent = AgentSettings(language="de", voice={"de": "Katja", "en": "Ava"}, prompt="Speak {{ language }}.")
     with_agent = services(
-        stt=stt, llm=llm, tts=tts, agent=agent, voice=VoiceSettings(eager_silence_ms=0), languages=Words()
+        stt=stt,
+        llm=llm,
+        tts=tts,
+        agent=agent,
+        voice=VoiceSettings(preemptive_silence_ms=0),
+        languages=Words(),
     )
     async with scene(with_agent, language="de") as s:
         await turns(s, 2)

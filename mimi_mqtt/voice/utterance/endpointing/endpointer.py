@@ -39,7 +39,7 @@ class SpeechWent:
 
 @dataclass(frozen=True, slots=True)
 class SpeechPaused:
-    """A first, short silence: the utterance may be over (only with `eager_silence_ms`)."""
+    """A first, short silence: the utterance may be over (only with `preemptive_silence_ms`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +76,14 @@ EndpointEvent = SpeechBegan | SpeechWent | SpeechPaused | SpeechWentOn | Utteran
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
     """The bounds of one utterance; names as in `voice` settings. `manual`: only the device ends an
-    utterance. `eager_silence_ms` 0: no SpeechPaused."""
+    utterance. `preemptive_silence_ms` 0: no SpeechPaused."""
 
     speech_threshold: float = 0.5
     min_speech_ms: float = 180
     preroll_ms: float = 300
     max_utterance_s: float = 30
     no_speech_timeout_s: float = 15
-    eager_silence_ms: float = 0
+    preemptive_silence_ms: float = 0
     manual: bool = False
 
 
@@ -196,7 +196,7 @@ class Endpointer:
             if self._quiet_ms >= self._strategy.end_silence_ms(self._spoken(), self._quiet_ms):
                 events.append(self._end(End.SILENCE, self._quiet_ms))
                 return events
-            if not self._paused and 0 < self._settings.eager_silence_ms <= self._quiet_ms:
+            if not self._paused and 0 < self._settings.preemptive_silence_ms <= self._quiet_ms:
                 self._paused = True
                 events.append(SpeechPaused())
         if self._length_ms >= self._settings.max_utterance_s * 1000:

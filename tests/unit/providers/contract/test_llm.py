@@ -63,7 +63,7 @@ async def test_a_service_that_acts_by_itself_is_not_asked_again_when_it_may_have
     error, answer = ProviderUnavailable("fake", "hung up, or said 500"), TextDelta("done")
     assert await collect(FakeLlm([error], [answer]).chat(QUESTION)) == [answer]
     acting = FakeLlm([error], [answer])
-    acting.acts = True
+    acting.has_side_effects = True
     with pytest.raises(ProviderUnavailable):
         await collect(acting.chat(QUESTION))
 
@@ -74,5 +74,5 @@ async def test_a_service_that_acts_by_itself_is_not_asked_again_when_it_may_have
 )
 async def test_a_service_that_acts_is_asked_again_when_it_surely_did_nothing(error: ProviderError) -> None:
     acting = FakeLlm([error], [TextDelta("done")])
-    acting.acts = True
+    acting.has_side_effects = True
     assert await collect(acting.chat(QUESTION)) == [TextDelta("done")]

@@ -86,14 +86,14 @@ async def test_a_model_that_can_not_go_on_is_passed_over() -> None:
         llm("own mind", [TextDelta("x")]),
         llm("b", [TextDelta("b")]),
     ]
-    members[1].goes_on = False  # type: ignore[misc]
+    members[1].can_continue = False  # type: ignore[misc]
     assert await answer(LlmChain(members)) == "ab"
     assert members[1].script.played == 0
 
 
 async def test_a_failure_after_the_first_word_is_raised_when_nobody_can_go_on() -> None:
     chain, _, second = two([TextDelta("fir"), DOWN])
-    second.goes_on = False  # type: ignore[misc]
+    second.can_continue = False  # type: ignore[misc]
     answer = chain.chat(QUESTION)
     assert await anext(answer) == TextDelta("fir")
     with pytest.raises(ProviderUnavailable):
@@ -387,7 +387,7 @@ async def test_the_vendor_side_of_a_chain_is_the_chain() -> None:
 async def test_whoever_acts_is_not_asked_after_another_who_may_have_acted(unheard: bool) -> None:
     cut = ProviderUnavailable("house", "hung up", unheard=unheard)
     house, other_house = llm("house", [cut]), llm("other house", [TextDelta("done twice")])
-    house.acts = other_house.acts = True
+    house.has_side_effects = other_house.has_side_effects = True
     talker = llm("talker", [TextDelta("who knows")])
     expected = "done twice" if unheard else "who knows"
     assert await answer(LlmChain([house, other_house, talker])) == expected
@@ -396,7 +396,7 @@ async def test_whoever_acts_is_not_asked_after_another_who_may_have_acted(unhear
 
 async def test_nobody_is_left_when_all_others_act() -> None:
     house, other_house = llm("house", [DOWN]), llm("other house", [TextDelta("done twice")])
-    house.acts = other_house.acts = True
+    house.has_side_effects = other_house.has_side_effects = True
     with pytest.raises(ProviderUnavailable, match="down"):
         await answer(LlmChain([house, other_house]))
     assert other_house.script.played == 0

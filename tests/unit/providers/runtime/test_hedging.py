@@ -29,7 +29,7 @@ QUESTION = (ChatMessage("user", "hello"),)
 class Late(FakeLlm):
     """Begins after `delay_s`, then says each of its words a second apart; goes on with nobody else's."""
 
-    goes_on = False
+    can_continue = False
 
     def __init__(self, name: str, delay_s: float, *words: str, fails: bool = False) -> None:
         super().__init__(name=name, limits=LIMITS)
@@ -182,9 +182,9 @@ async def test_an_answer_that_is_not_read_to_its_end_is_closed() -> None:
 @pytest.mark.parametrize("who", [0, 1])
 async def test_a_service_that_acts_is_never_asked_beside_another(who: int) -> None:
     members = [Late("first", 2.0, "a"), Late("second", 0.0, "b")]
-    members[who].acts = True
+    members[who].has_side_effects = True
     chain = hedged(*members)
-    assert chain.acts
+    assert chain.has_side_effects
     assert await answer(chain) == "a"
     assert members[1].asked_at == []
 

@@ -27,7 +27,7 @@ from tests.fakes.voice import (
 
 pytestmark = pytest.mark.virtual_time
 
-EAGER = VoiceSettings(eager_silence_ms=240, endpointing="fixed")
+EAGER = VoiceSettings(preemptive_silence_ms=240, endpointing="fixed")
 
 
 class WholeStt(ScriptedStt):
@@ -80,7 +80,7 @@ async def test_a_right_guess_is_answered_in_the_moment_of_the_decision() -> None
 
 async def test_without_eager_turns_the_same_answer_comes_later() -> None:
     stt, llm = WholeStt(Wait(0.2), "how is it"), ScriptedLlm([Wait(0.2), "It is fine."])
-    async with scene(services(stt=stt, llm=llm, voice=VoiceSettings(eager_silence_ms=0))) as s:
+    async with scene(services(stt=stt, llm=llm, voice=VoiceSettings(preemptive_silence_ms=0))) as s:
         s.conversation.listen("auto")
         await s.send(SPEECH, 10)
         decided = s.loop.time() + 0.06 * 11
@@ -248,7 +248,7 @@ async def test_closing_in_the_middle_of_a_guess_leaves_nothing_behind(silence: i
 
 async def test_a_service_that_acts_by_itself_is_never_asked_on_a_guess() -> None:
     stt, llm = WholeStt("turn on", "turn on the light"), ScriptedLlm(["The light is on."])
-    llm.acts = True
+    llm.has_side_effects = True
     async with scene(services(stt=stt, llm=llm, voice=EAGER)) as s:
         s.conversation.listen("auto")
         await s.send(SPEECH, 10)

@@ -85,7 +85,9 @@ async def test_the_assistants_own_words_do_not_interrupt_it() -> None:
 
 async def test_interim_words_interrupt_before_the_utterance_is_over() -> None:
     stt = InterimStt({4: "no", 20: "no I mean tomorrow"}, "No, I mean tomorrow.")
-    made = services(stt=stt, llm=ScriptedLlm([WORDS], ["Rain."]), voice=VoiceSettings(eager_silence_ms=0))
+    made = services(
+        stt=stt, llm=ScriptedLlm([WORDS], ["Rain."]), voice=VoiceSettings(preemptive_silence_ms=0)
+    )
     async with scene(made) as s:
         await speaking(s)
         await s.send(SPEECH, 22)

@@ -29,7 +29,10 @@ async def patient(
 ) -> VoiceServices:
     """Services whose text to speech made its phrases before; nothing else bounds a wait than patience."""
     made = services(
-        stt=stt, llm=llm, tts=tts, voice=voice or VoiceSettings(filler_s=5, patience_s=30, eager_silence_ms=0)
+        stt=stt,
+        llm=llm,
+        tts=tts,
+        voice=voice or VoiceSettings(filler_s=5, patience_s=30, preemptive_silence_ms=0),
     )
     made.spoken_apologies = SpokenApologies(ToneTts(ms_per_char=30), None, AgentSettings())
     made.spoken_apologies.prepare("en")
@@ -146,7 +149,7 @@ async def test_the_apology_is_the_last_word_also_when_it_takes_longer_again_just
 
     async def told(patience_s: float) -> list[str]:
         nonlocal second_s
-        voice = VoiceSettings(filler_s=1, patience_s=patience_s, eager_silence_ms=0)
+        voice = VoiceSettings(filler_s=1, patience_s=patience_s, preemptive_silence_ms=0)
         async with scene(await patient(llm=ScriptedLlm([Wait(1_000)]), voice=voice)) as s:
             ended = await ask(s)
             await s.device.until("alert")
@@ -186,7 +189,7 @@ async def test_a_reply_that_has_begun_is_not_given_up() -> None:
 
 
 async def test_a_late_guess_goes_on_where_the_filler_ended() -> None:
-    voice = VoiceSettings(eager_silence_ms=240)
+    voice = VoiceSettings(preemptive_silence_ms=240)
     async with scene(await patient(llm=ScriptedLlm([Wait(8), "Hi there."]), voice=voice)) as s:
         await ask(s)
         await s.device.until("stop")
@@ -197,7 +200,7 @@ async def test_a_late_guess_goes_on_where_the_filler_ended() -> None:
 
 
 async def test_without_fillers_it_is_silent_until_patience_ends() -> None:
-    voice = VoiceSettings(filler_s=0, patience_s=12, eager_silence_ms=0)
+    voice = VoiceSettings(filler_s=0, patience_s=12, preemptive_silence_ms=0)
     async with scene(await patient(llm=ScriptedLlm([Wait(1_000)]), voice=voice)) as s:
         ended = await ask(s)
         await s.device.until("sentence")

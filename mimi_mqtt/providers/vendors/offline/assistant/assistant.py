@@ -35,7 +35,7 @@ def _system_clock(zone: ZoneInfo | None) -> datetime:
 class OfflineAssistant(LanguageModel):
     """Answers at once and for nothing. `now` tells the time in a zone (None: the machine's own)."""
 
-    goes_on = False
+    can_continue = False
 
     def __init__(
         self,

@@ -194,7 +194,7 @@ async def test_a_service_may_end_the_utterance() -> None:
 
 async def test_nothing_is_begun_on_a_guess() -> None:
     service = FakeService()
-    async with scene(by(service, voice=VoiceSettings(eager_silence_ms=180))) as s:
+    async with scene(by(service, voice=VoiceSettings(preemptive_silence_ms=180))) as s:
         s.conversation.listen("auto")
         await s.send(SPEECH, 10)
         await s.send(SILENCE, 6)

@@ -314,7 +314,7 @@ def test_every_strategy_of_the_configuration_is_known(name: str) -> None:
 
 
 def test_a_first_silence_is_told_once_and_taken_back_when_the_speaker_goes_on() -> None:
-    settings = EndpointSettings(eager_silence_ms=180)
+    settings = EndpointSettings(preemptive_silence_ms=180)
     speaker = Speaker(settings).speech(5).silence(2)
     assert SpeechPaused() not in speaker.events
     speaker.silence(5)

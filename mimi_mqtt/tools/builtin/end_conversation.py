@@ -18,7 +18,7 @@ _SPEC: Final = ToolSpec(
 )
 
 
-class Farewell:
+class EndConversation:
     """One session's. `end_after_turn` is told that the present turn is to be the last."""
 
     def __init__(self, end_after_turn: Callable[[], None]) -> None:
