@@ -68,6 +68,11 @@ async def test_taken_configured_port_names_its_owner(make_server: MakeServer, tm
 
 
 async def test_openai_key_chooses_openai_with_offline_behind(make_server: MakeServer) -> None:
+    without = make_server()
+    await without.start()
+    assert "openai" not in without.welcome
     server = make_server(OPENAI_API_KEY="not-a-real-key")
     await server.start()
-    assert "openai" in server.welcome
+    (voice,) = [line for line in server.welcome.splitlines() if line.startswith("  Voice ")]
+    for role in ("stt", "llm", "tts"):
+        assert f"{role} openai+offline" in voice

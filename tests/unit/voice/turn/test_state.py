@@ -1,5 +1,8 @@
 """The state table."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,9 +53,13 @@ def test_what_has_no_place_has_a_reason(state: TurnState, event: TurnEvent) -> N
         assert event.value in reason
 
 
-def test_the_diagram_has_every_transition() -> None:
-    drawn = diagram()
-    assert all(f"{at.value} --> {to.value}: {event.value}" in drawn for (at, event), to in TABLE.items())
+def test_the_documentation_shows_the_table() -> None:
+    document = Path(__file__).parents[4] / "docs" / "turn.md"
+    drawn = document.read_text(encoding="utf-8").split("```mermaid\n")[1].split("\n```")[0]
+    assert drawn == diagram()
+    arrows = re.findall(r"(\w+) --> (\w+): (.+)", drawn)
+    assert len(arrows) == len(TABLE)
+    assert ("speaking", "listening", "listen") in arrows
 
 
 def test_only_hands_free_modes_go_on_listening() -> None:
