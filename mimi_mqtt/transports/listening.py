@@ -56,14 +56,16 @@ def _open(bind: BindAddress, key: str, kind: socket.SocketKind, movable: bool) -
 
 def _bind(bind: BindAddress, key: str, kind: socket.SocketKind) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        family, _, protocol, _, address = socket.getaddrinfo(
             bind.host, bind.port, type=kind, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
         )[0]
     except socket.gaierror as error:
         raise StartupError(
             f"{key}: {bind.host!r} is not an address of this machine: {error.strerror}"
         ) from error
-    sock = socket.socket(family, kind)
+    # With its protocol number: accepted sockets inherit it, and asyncio sets TCP_NODELAY by it. Without, each
+    # message of a reply waits for the acknowledgement of the one before.
+    sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
         if kind == socket.SOCK_STREAM:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from mimi_mqtt.config import BindAddress
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.session.link import ControlChannel
+from mimi_mqtt.transports.listening import open_tcp
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.wire.mqtt import Will
 from tests.integration.mqtt.raw import PATIENCE_S, RawClient
@@ -113,6 +115,10 @@ class Running:
         self.clock.now += seconds
         self.server.sweep(self.clock.now)
 
+    async def turn_of_the_loop(self) -> None:
+        """Lets everything that is due run once."""
+        await asyncio.sleep(0)
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Lets the loop run until `condition` holds."""
         async with asyncio.timeout(PATIENCE_S):
@@ -124,11 +130,7 @@ StartServer = Callable[..., Awaitable[Running]]
 
 
 def listening_socket() -> socket.socket:
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    sock.listen(1024)
-    sock.setblocking(False)
-    return sock
+    return open_tcp(BindAddress("127.0.0.1", 0), "mqtt.bind")
 
 
 @pytest.fixture
