@@ -12,6 +12,8 @@ from typing import Final
 
 from prometheus_client import Counter
 
+from mimi_mqtt.errors import MimiError
+
 _log = logging.getLogger(__name__)
 
 FIRST_DELAY_S: Final = 0.5
@@ -74,19 +76,27 @@ class SupervisedLoop:
                 await self._round()
             except LoopFinished:
                 return
-            except Exception:  # noqa: BLE001 - the border of a loop: it must go on
-                await asyncio.sleep(self._failed())
+            except Exception as error:  # noqa: BLE001 - the border of a loop: it must go on
+                await asyncio.sleep(self._failed(error))
             else:
                 self._succeeded()
 
-    def _failed(self) -> float:
+    def _failed(self, error: Exception) -> float:
         """Tells of the exception being handled; returns the delay before the next round, in seconds."""
         self._failed_in_a_row += 1
         _failures.labels(self.name).inc()
         now = time.monotonic()
         if self._told_at is None or now - self._told_at >= TOLD_AGAIN_S:
             self._told_at = now
-            _log.exception("%s failed (%d in a row); it goes on", self.name, self._failed_in_a_row)
+            # A failure that this project knows of explains itself; any other needs its traceback.
+            told = f": {error}" if isinstance(error, MimiError) else ""
+            _log.error(
+                "%s failed (%d in a row); it goes on%s",
+                self.name,
+                self._failed_in_a_row,
+                told,
+                exc_info=not told,
+            )
         return min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** min(self._failed_in_a_row - 1, 16))
 
     def _succeeded(self) -> None:

@@ -18,8 +18,9 @@ from pathlib import Path
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.errors import MimiError
-from mimi_mqtt.fleet import activation
-from mimi_mqtt.fleet.activation import DeviceChange, same_client
+from mimi_mqtt.fleet import administration
+from mimi_mqtt.fleet.activation import same_client
+from mimi_mqtt.fleet.administration import DeviceChange, UnknownCode, UnknownDevice
 from mimi_mqtt.store import activations, devices
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
@@ -67,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does one action. Returns 0; raises MimiError with what is wrong."""
+    """Does one action. Returns 0; raises MimiError, which says what is wrong and how to mend it."""
     settings = load_settings(args.config, os.environ)
     actions: dict[str, Callable[[Store, argparse.Namespace], Awaitable[None]]] = {
         "list": _list,
@@ -82,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         await store.open(create=False)
         try:
             await actions[args.action or "list"](store, args)
+        except (UnknownCode, UnknownDevice) as error:
+            raise MimiError(f"{error}; `mimi-mqtt devices list` shows those there are") from error
         finally:
             await store.aclose()
 
@@ -141,21 +144,21 @@ async def _list(store: Store, args: argparse.Namespace) -> None:
 
 
 async def _allow(store: Store, args: argparse.Namespace) -> None:
-    device = await activation.allow(store, args.device, datetime.now(UTC))
+    device = await administration.allow(store, args.device, datetime.now(UTC))
     print(f"{device.id} is allowed; it gets its credentials with its next OTA request")
 
 
 async def _revoke(store: Store, args: argparse.Namespace) -> None:
-    device = await activation.revoke(store, args.device, datetime.now(UTC))
+    device = await administration.revoke(store, args.device, datetime.now(UTC))
     print(f"{device.id} is revoked; `mimi-mqtt devices allow {device.id}` lets it in again")
 
 
 async def _forget(store: Store, args: argparse.Namespace) -> None:
     now = datetime.now(UTC)
     if args.device is not None:
-        print(f"{await activation.forget(store, args.device, now)} is forgotten")
+        print(f"{await administration.forget(store, args.device, now)} is forgotten")
         return
-    forgotten = await activation.forget_unseen(store, now - timedelta(days=args.unseen_days), now)
+    forgotten = await administration.forget_unseen(store, now - timedelta(days=args.unseen_days), now)
     for device_id in forgotten:
         print(f"{device_id} is forgotten")
     if not forgotten:
@@ -175,7 +178,7 @@ async def _set(store: Store, args: argparse.Namespace, agents: Iterable[str]) ->
     )
     if wanted == DeviceChange():
         raise MimiError("nothing to set: give --transport, --name, --language, --agent or --user")
-    device = await activation.change(store, args.device, wanted, datetime.now(UTC))
+    device = await administration.change(store, args.device, wanted, datetime.now(UTC))
     when = ["the transport from its next boot on"] if args.transport is not None else []
     if any(given is not None for given in (args.name, args.language, args.agent, args.user)):
         when.append("the rest from its next session on" if when else "effective from its next session on")

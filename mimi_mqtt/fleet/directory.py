@@ -1,8 +1,8 @@
-"""Who may connect, kept in memory: the authenticator of every connection, and OTA's memory.
+"""The devices that may connect, kept in memory: the authenticator of every connection, and OTA's memory.
 
 The directory mirrors the devices table. Changes made by this process are applied at once, those of others
-(the command line, another node) within `refresh_s`. When devices were seen and what they said of themselves
-is written behind their backs.
+(the command line, another node) within `refresh_s`. The times at which devices were seen and their OTA
+reports are written behind their backs.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 
 from mimi_mqtt.config import AccountSettings
 from mimi_mqtt.config.prompt import DeviceFacts
-from mimi_mqtt.errors import StoreError
+from mimi_mqtt.errors import MimiError, StoreError
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices, tables
@@ -24,9 +24,10 @@ from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device
 from mimi_mqtt.store.values import bounded
-from mimi_mqtt.store.write_behind import WriteBehind
+from mimi_mqtt.store.write_behind import CLOSE_TIMEOUT_S, WriteBehind
+from mimi_mqtt.supervision import LoopFinished, SupervisedLoop
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _KNOWN = Gauge("mimi_fleet_devices", "Devices that may connect")
 _BOOTS = Counter(
@@ -38,7 +39,6 @@ MAX_WAITING_BOOTS = 10_000
 
 _SEEN_EVERY_S = 30.0
 _PRESENT_EVERY_S = 3600.0
-_CLOSE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,24 @@ class _Entry:
     back."""
     registration: Registration | None
 
+    @classmethod
+    def of(cls, device: Device, credentials: Credentials) -> "_Entry":
+        """The entry for a row."""
+        if not device.allowed:
+            return cls(device.epoch, device.revision, None, None)
+        info = DeviceInfo(
+            device.id,
+            credentials.udp_key(device.id, device.epoch),
+            device.host or None,
+            device.language or device.reported_language,
+            device.name,
+            device.board,
+            device.firmware_version,
+            device.agent,
+            device.user_name,
+        )
+        return cls(device.epoch, device.revision, info, Registration.of(device))
+
 
 class DeviceDirectory:
     """The devices that may connect, and the accounts of people. Implements `fleet.identity.Authenticator`."""
@@ -108,50 +126,59 @@ class DeviceDirectory:
         self._allowed = 0
         self._revision = 0
         self._seen: dict[str, datetime] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._loop = SupervisedLoop("device directory", self._keep_up)
         self._closing = asyncio.Event()
-        self._failing = False
+        self._save_seen_at = self._look_at = 0.0
         self._refreshing = asyncio.Lock()
         self._read_at = float("-inf")
         self._boots = WriteBehind(
             self._save_boots, "reports of booting devices", _BOOTS, max_waiting=MAX_WAITING_BOOTS
         )
-        self.on_revoked: Callable[[str], None] = _nobody
+        self._forgotten: dict[str, int] = {}
+        """Revisions of forgotten devices that are remembered."""
+        self._unended: set[str] = set()
+        """Those of `_revoked` whose failure was told."""
+        self._revoked: dict[str, None] = {}
+        """Devices whose connections are to be ended, in order; empty but for those where that failed."""
+        self.on_revoked: Callable[[str], None] = _end_nothing
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
-        connections."""
+        connections. Called again with the next refresh when it raises."""
         self.is_connected: Callable[[str], bool] = _never
         """Whether a device is connected now: it counts as seen although it does not log in again."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the last refresh and the last write succeeded; when not, what was known before still
-        holds."""
-        return not self._failing and self._boots.healthy
+        """Whether the directory keeps up with changes, ended the connections of every revoked device and
+        writes reports; when not, what was known before still holds."""
+        return self._loop.healthy and self._boots.healthy
 
     def __len__(self) -> int:
         return self._allowed
+
+    @property
+    def remembered(self) -> int:
+        """Devices in memory: those that may connect, those revoked, and those forgotten a moment ago."""
+        return len(self._entries)
 
     async def start(self) -> None:
         """Reads every device, and keeps up with changes from now on. Raises StoreError."""
         await self.refresh()
         await self._boots.start()
-        if self._task is None:
-            self._closing.clear()
-            self._task = asyncio.create_task(self._keep_up(), name="device-directory")
+        self._closing.clear()
+        now = asyncio.get_running_loop().time()
+        self._save_seen_at, self._look_at = now + _SEEN_EVERY_S, now + _PRESENT_EVERY_S
+        self._loop.start()
 
     async def aclose(self) -> None:
         """Stops keeping up and writes what waits to be written; safe to call twice."""
         await self._boots.aclose()
-        task, self._task = self._task, None
-        if task is None:
-            return
         # A query is not cut off half-way: its connection would be lost to the pool.
         self._closing.set()
-        _, late = await asyncio.wait({task}, timeout=_CLOSE_TIMEOUT_S)
-        if late:
-            task.cancel()
-            await asyncio.wait({task})
-        await self._save_seen()
+        await self._loop.aclose(timeout_s=CLOSE_TIMEOUT_S if self._loop.healthy else 0.0)
+        try:
+            await self._save_seen()
+        except StoreError as error:
+            _log.warning("when devices were last seen could not be recorded: %s", error)
 
     def get(self, device_id: str) -> DeviceInfo | None:
         """The device, or None when there is none that may connect."""
@@ -159,8 +186,8 @@ class DeviceDirectory:
         return entry.info if entry is not None else None
 
     async def registration(self, device_id: str) -> Registration | None:
-        """What OTA knows of a device that may connect, from a reading of at most `refresh_s` ago. Who comes
-        when it is older shares one new reading. Raises StoreError when that fails."""
+        """The registration of a device that may connect, from a reading of at most `refresh_s` ago. Callers
+        that come when it is older share one new reading. Raises StoreError when that fails."""
         if self._is_old():
             async with self._refreshing:
                 if self._is_old():
@@ -202,32 +229,35 @@ class DeviceDirectory:
 
     def apply(self, device: Device) -> None:
         """Takes over a row just written or read; the newest revision wins, whatever the order."""
-        if not device.allowed:
-            self._put(device.id, _Entry(device.epoch, device.revision, None, None))
-            return
-        info = DeviceInfo(
-            device.id,
-            self._credentials.udp_key(device.id, device.epoch),
-            device.host or None,
-            device.language or device.reported_language,
-            device.name,
-            device.board,
-            device.firmware_version,
-            device.agent,
-            device.user_name,
-        )
-        self._put(device.id, _Entry(device.epoch, device.revision, info, Registration.of(device)))
+        self._put(device.id, _Entry.of(device, self._credentials))
+        self._end_connections()
 
     def _put(self, device_id: str, entry: _Entry) -> None:
         known = self._entries.get(device_id)
         if known is not None and known.revision >= entry.revision:
             return
+        if known is None and entry.revision <= self._revision - self._store.revision_overlap:
+            return  # read already, and no longer there: a row from before the device was forgotten
         self._entries[device_id] = entry
         was_allowed = known is not None and known.info is not None
         self._allowed += (entry.info is not None) - was_allowed
         _KNOWN.set(self._allowed)
         if known is not None and was_allowed and (entry.info is None or known.epoch != entry.epoch):
-            self.on_revoked(device_id)
+            self._revoked[device_id] = None
+
+    def _end_connections(self) -> None:
+        """Has the connections of revoked devices ended. Devices for which that fails are kept for the next
+        time: neither the others nor the reading of further changes depend on it."""
+        for device_id in [*self._revoked]:
+            try:
+                self.on_revoked(device_id)
+            except Exception:  # noqa: BLE001 - the border of the transports
+                if device_id not in self._unended:
+                    _log.exception("its connections could not be ended", extra={"device": device_id})
+                self._unended.add(device_id)
+            else:
+                del self._revoked[device_id]
+                self._unended.discard(device_id)
 
     async def refresh(self) -> None:
         """Applies what others changed. Raises StoreError."""
@@ -244,32 +274,38 @@ class DeviceDirectory:
             changed = await devices.changed_since(session, known)
             forgotten = await devices.forgotten_since(session, known)
         for device in changed:
-            self.apply(device)
+            self._put(device.id, _Entry.of(device, self._credentials))
         for gone in forgotten:
             self._put(gone.id, _Entry(0, gone.revision, None, None))
+            self._forgotten[gone.id] = gone.revision
         revisions = [row.revision for row in changed] + [row.revision for row in forgotten]
         self._revision = max([self._revision, *revisions])
         self._read_at = began
+        self._prune()
+        self._end_connections()
+
+    def _prune(self) -> None:
+        """Drops forgotten devices whose rows can't be read again: see `_put`."""
+        known = self._revision - self._store.revision_overlap
+        for device_id in [name for name, revision in self._forgotten.items() if revision <= known]:
+            revision = self._forgotten.pop(device_id)
+            entry = self._entries.get(device_id)
+            if entry is not None and entry.revision == revision:
+                del self._entries[device_id]
 
     async def _keep_up(self) -> None:
         loop = asyncio.get_running_loop()
-        next_seen = loop.time() + _SEEN_EVERY_S
-        next_present = loop.time() + _PRESENT_EVERY_S
-        while not await self._closes_within(self._refresh_s):
-            try:
-                await self.refresh()
-            except StoreError as error:
-                if not self._failing:
-                    _logger.warning("changes of devices are not being noticed: %s", error)
-                self._failing = True
-                continue
-            self._failing = False
-            if loop.time() >= next_present:
-                next_present = loop.time() + _PRESENT_EVERY_S
-                self._see_connected()
-            if loop.time() >= next_seen:
-                next_seen = loop.time() + _SEEN_EVERY_S
-                await self._save_seen()
+        if await self._closes_within(self._refresh_s):
+            raise LoopFinished
+        await self.refresh()
+        if loop.time() >= self._save_seen_at:
+            await self._save_seen()
+            self._save_seen_at = loop.time() + _SEEN_EVERY_S
+        if loop.time() >= self._look_at:
+            self._look_at = loop.time() + _PRESENT_EVERY_S
+            self._see_connected()
+        if self._revoked:
+            raise MimiError(f"the connections of {len(self._revoked)} revoked devices could not be ended")
 
     async def _closes_within(self, seconds: float) -> bool:
         try:
@@ -290,12 +326,14 @@ class DeviceDirectory:
 
     async def _save_seen(self) -> None:
         seen, self._seen = self._seen, {}
+        if not seen:
+            return
         try:
-            if seen:
-                async with self._store.write() as session:
-                    await devices.touch(session, seen)
-        except StoreError as error:
-            _logger.warning("when devices were last seen could not be recorded: %s", error)
+            async with self._store.write() as session:
+                await devices.touch(session, seen)
+        except BaseException:
+            self._seen = seen | self._seen
+            raise
 
 
 def _never(device_id: str) -> bool:
@@ -303,5 +341,5 @@ def _never(device_id: str) -> bool:
     return False
 
 
-def _nobody(device_id: str) -> None:
+def _end_nothing(device_id: str) -> None:
     del device_id

@@ -1,7 +1,6 @@
 """Conversations and their turns: written behind the speakers' backs, read by id, forgotten in time."""
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,19 +10,16 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
-from mimi_mqtt.errors import StoreError
 from mimi_mqtt.store import tables
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Conversation, Device, ForgottenDevice, Turn
 from mimi_mqtt.store.values import bounded, finite
-from mimi_mqtt.store.write_behind import WriteBehind
-
-_logger = logging.getLogger(__name__)
+from mimi_mqtt.store.write_behind import CLOSE_TIMEOUT_S, WriteBehind
+from mimi_mqtt.supervision import LoopFinished, SupervisedLoop
 
 _TURNS = Counter("mimi_store_turns_total", "Turns handed to the conversation log", ["outcome"])
 
 _PRUNE_EVERY_S = 6 * 3600.0
-_CLOSE_TIMEOUT_S = 5.0
 _MAX_TOOLS = 64
 
 
@@ -127,10 +123,10 @@ async def _forgotten(session: AsyncSession, device_ids: set[str]) -> set[str]:
 
 
 class ConversationLog:
-    """Takes finished turns at once and writes them when the database has time.
+    """Accepts finished turns at once and writes them when the database has time.
 
-    No turn ever waits for or fails with the database: past `max_waiting` records, and when writing fails,
-    turns are dropped and counted. Conversations older than `keep_days` are deleted at start and every few
+    No turn ever waits for the database or fails with it: turns beyond `max_waiting`, and those whose write
+    fails, are dropped and counted. Conversations older than `keep_days` are deleted at start and every few
     hours.
     """
 
@@ -138,13 +134,14 @@ class ConversationLog:
         self._store = store
         self._keep = timedelta(days=keep_days)
         self._turns = WriteBehind(self._save, "turns", _TURNS, max_waiting=max_waiting)
-        self._pruner: asyncio.Task[None] | None = None
+        self._pruner = SupervisedLoop("conversation pruner", self._prune_when_due)
+        self._prune_at = float("-inf")
         self._closing = asyncio.Event()
 
     @property
     def healthy(self) -> bool:
-        """Whether the last write succeeded."""
-        return self._turns.healthy
+        """Whether turns are being written and old conversations deleted."""
+        return self._turns.healthy and self._pruner.healthy
 
     @property
     def dropped(self) -> int:
@@ -152,22 +149,16 @@ class ConversationLog:
         return self._turns.dropped
 
     async def start(self) -> None:
-        """Starts the writer."""
+        """Starts the writer and the pruner; does nothing while they run."""
         await self._turns.start()
-        if self._pruner is None:
-            self._closing.clear()
-            self._pruner = asyncio.create_task(self._prune_now_and_then(), name="conversation-pruner")
+        self._closing.clear()
+        self._pruner.start()
 
     async def aclose(self) -> None:
         """Writes what waits, bounded to a few seconds, and ends; safe to call twice."""
-        pruner, self._pruner = self._pruner, None
         self._closing.set()
         await self._turns.aclose()
-        if pruner is not None:
-            _, late = await asyncio.wait({pruner}, timeout=_CLOSE_TIMEOUT_S)
-            if late:
-                pruner.cancel()
-                await asyncio.wait({pruner})
+        await self._pruner.aclose(timeout_s=CLOSE_TIMEOUT_S if self._pruner.healthy else 0.0)
 
     def add_turn(self, record: TurnRecord) -> None:
         """Queues a turn; never blocks, never raises."""
@@ -177,19 +168,15 @@ class ConversationLog:
         async with self._store.write() as session:
             await save_turns(session, batch)
 
-    async def _prune_now_and_then(self) -> None:
-        while True:
-            await self._prune()
+    async def _prune_when_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        if (wait_s := self._prune_at - loop.time()) > 0:
             try:
-                async with asyncio.timeout(_PRUNE_EVERY_S):
+                async with asyncio.timeout(wait_s):
                     await self._closing.wait()
-                return
+                raise LoopFinished
             except TimeoutError:
-                continue
-
-    async def _prune(self) -> None:
-        try:
-            async with self._store.write() as session:
-                await forget_before(session, datetime.now(UTC) - self._keep)
-        except StoreError as error:
-            _logger.warning("old conversations could not be deleted: %s", error)
+                pass
+        async with self._store.write() as session:
+            await forget_before(session, datetime.now(UTC) - self._keep)
+        self._prune_at = loop.time() + _PRUNE_EVERY_S

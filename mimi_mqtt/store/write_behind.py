@@ -1,29 +1,30 @@
-"""Writes behind the caller's back: a bounded queue, and one task that saves what waits in batches."""
+"""Write-behind: a bounded queue of records, and one loop that saves what waits in batches."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from prometheus_client import Counter
 
-from mimi_mqtt.errors import StoreError
+from mimi_mqtt.supervision import LoopFinished, SupervisedLoop
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-_BATCH = 100
-_CLOSE_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S: Final = 5.0
+"""Seconds for the write that runs at `aclose`, and again for what still waits then."""
 
+_BATCH: Final = 100
 
 Record = TypeVar("Record")
 
 
 class WriteBehind(Generic[Record]):
-    """Takes records at once and hands them to `save` when the database has time.
+    """Accepts records at once and hands them to `save` when the database has time.
 
-    Nobody ever waits for or fails with the database: past `max_waiting` records, and when `save` raises
-    StoreError, records are dropped and counted. `what` names them in the log; `counter` has one label, which
-    is `stored` or `dropped`.
+    No caller waits for the database or fails with it. Records beyond `max_waiting` and the batch for which
+    `save` raises are dropped and counted; after a failure the others wait while the loop does. `what` names
+    the records in the log; `counter` has one label, which is `stored` or `dropped`.
     """
 
     def __init__(
@@ -39,32 +40,40 @@ class WriteBehind(Generic[Record]):
         self._counter = counter
         self._waiting: asyncio.Queue[Record | None] = asyncio.Queue()
         self._max_waiting = max_waiting
-        self._writer: asyncio.Task[None] | None = None
+        self._loop = SupervisedLoop(f"writer of {what}", self._write_next)
+        self._started = False
+        self._saving = False
         self._failing = False
         self.dropped = 0
         """Records that will never be in the database."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the last write succeeded."""
-        return not self._failing
+        """Whether the writer runs and no record was dropped since the last successful write."""
+        return self._loop.healthy and not self._failing
 
     async def start(self) -> None:
-        """Starts the writer."""
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write(), name=f"write-behind: {self._what}")
+        """Starts the writer; does nothing while it runs."""
+        self._started = True
+        self._loop.start()
 
     async def aclose(self) -> None:
-        """Writes what waits, bounded to a few seconds, and ends; safe to call twice."""
-        writer, self._writer = self._writer, None
-        if writer is None:
+        """Writes what waits, bounded to a few seconds, counts the rest as dropped and ends; safe to call
+        twice."""
+        started, self._started = self._started, False
+        if not started:
             return
         self._waiting.put_nowait(None)
-        _, late = await asyncio.wait({writer}, timeout=_CLOSE_TIMEOUT_S)
-        if late:
-            writer.cancel()
-            await asyncio.wait({writer})
-            self._drop(self._waiting.qsize(), "the database is too slow to close")
+        # A write that runs may end; the pause after a failed one is cut short.
+        pausing = not self._loop.healthy and not self._saving
+        await self._loop.aclose(timeout_s=0.0 if pausing else CLOSE_TIMEOUT_S)
+        if pausing:
+            await self._write_rest()
+        left = self._waiting.qsize()
+        while not self._waiting.empty():
+            left -= self._waiting.get_nowait() is None
+        if left:
+            self._drop(left, "the database is too slow, or out of reach, at the end")
 
     def add(self, record: Record) -> None:
         """Queues a record; never blocks, never raises."""
@@ -73,26 +82,42 @@ class WriteBehind(Generic[Record]):
         else:
             self._waiting.put_nowait(record)
 
-    async def _write(self) -> None:
-        while True:
-            record = await self._waiting.get()
-            batch: list[Record] = []
-            while record is not None:
-                batch.append(record)
-                if len(batch) >= _BATCH or self._waiting.empty():
-                    break
-                record = self._waiting.get_nowait()
-            if batch:
-                await self._save_batch(batch)
-            if record is None:
-                return
+    async def _write_next(self) -> None:
+        """Waits for records and saves one batch. Raises LoopFinished at the mark that `aclose` queues."""
+        record = await self._waiting.get()
+        if record is None:
+            raise LoopFinished
+        batch = [record]
+        while len(batch) < _BATCH and not self._waiting.empty():
+            if (record := self._waiting.get_nowait()) is None:
+                self._waiting.put_nowait(None)  # the mark stays the last
+                break
+            batch.append(record)
+        await self._save_batch(batch)
+
+    async def _write_rest(self) -> None:
+        """Saves what waits, until all is saved, a write fails, or the time for it is over."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                while True:
+                    await self._write_next()
+        except LoopFinished:
+            pass
+        except Exception as error:  # noqa: BLE001 - the border of `save`: closing must go on
+            _log.warning("%s could not all be written at the end: %s", self._what, error)
 
     async def _save_batch(self, batch: Sequence[Record]) -> None:
+        self._saving = True
         try:
             await self._save(batch)
-        except StoreError as error:
-            self._drop(len(batch), str(error))
-            return
+        except asyncio.CancelledError:
+            self._drop(len(batch), "the database is too slow to close")
+            raise
+        except Exception as error:
+            self._drop(len(batch), str(error) or type(error).__name__)
+            raise
+        finally:
+            self._saving = False
         self._counter.labels("stored").inc(len(batch))
         self._failing = False
 
@@ -101,4 +126,4 @@ class WriteBehind(Generic[Record]):
         self._counter.labels("dropped").inc(count)
         if not self._failing:
             self._failing = True
-            _logger.warning("%s are not being recorded: %s", self._what, reason)
+            _log.warning("%s are not being recorded: %s", self._what, reason)

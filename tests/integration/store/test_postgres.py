@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlmodel import SQLModel
 
 from mimi_mqtt.config import AccountSettings, OtaSettings
-from mimi_mqtt.fleet import activation
+from mimi_mqtt.fleet import administration
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
@@ -62,8 +62,8 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
         await directory.refresh()
         assert len(directory) == 49
 
-    wanted = activation.DeviceChange(agent="chef", user_name="Anna")
-    await activation.change(nodes[0], "aa-bb-cc-00-11-30", wanted, NOW)
+    wanted = administration.DeviceChange(agent="chef", user_name="Anna")
+    await administration.change(nodes[0], "aa-bb-cc-00-11-30", wanted, NOW)
     await directories[1].refresh()
     known = directories[1].get("aa-bb-cc-00-11-30")
     assert known is not None
@@ -71,7 +71,7 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
 
     revoked: list[str] = []
     directories[1].on_revoked = revoked.append
-    await activation.revoke(nodes[0], DEVICE, NOW)
+    await administration.revoke(nodes[0], DEVICE, NOW)
     await directories[1].refresh()
     assert revoked == [DEVICE]
     for directory in directories:

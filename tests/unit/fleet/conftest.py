@@ -11,7 +11,7 @@ from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.store.engine import Store
-from mimi_mqtt.wire.ota import OtaRequest, OtaResponse
+from mimi_mqtt.wire.ota import ActivationSection, OtaRequest, OtaResponse
 
 MAC = "aa:bb:cc:00:11:22"
 DEVICE = "aa-bb-cc-00-11-22"
@@ -75,6 +75,13 @@ def password_of(response: OtaResponse) -> bytes:
     """The MQTT password a response carries."""
     assert response.mqtt is not None
     return response.mqtt.password.encode()
+
+
+async def code_for(provisioner: Provisioner, client_id: str) -> ActivationSection:
+    response = await provisioner.provision(asking(client_id), "10.0.0.1")
+    assert response.mqtt is None
+    assert response.activation is not None
+    return response.activation
 
 
 @pytest.fixture

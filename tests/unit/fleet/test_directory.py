@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -7,12 +8,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mimi_mqtt import supervision
 from mimi_mqtt.config import AccountSettings
 from mimi_mqtt.config.prompt import DeviceFacts
 from mimi_mqtt.errors import StoreError
-from mimi_mqtt.fleet import activation
+from mimi_mqtt.fleet import administration
 from mimi_mqtt.fleet import directory as directory_module
-from mimi_mqtt.fleet.activation import DeviceChange
+from mimi_mqtt.fleet.administration import DeviceChange
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices
@@ -87,7 +89,7 @@ async def test_a_device_revoked_by_another_process_is_thrown_out(fleet: Fleet, t
     password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
     other = Store(f"sqlite:///{tmp_path}/mimi.db")
     await other.open()
-    await activation.revoke(other, DEVICE, fleet.clock())
+    await administration.revoke(other, DEVICE, fleet.clock())
     await other.aclose()
     await fleet.directory.refresh()
     assert fleet.revoked == [DEVICE]
@@ -99,8 +101,8 @@ async def test_a_device_revoked_by_another_process_is_thrown_out(fleet: Fleet, t
 async def test_an_old_password_stays_worthless_when_the_device_is_allowed_again(fleet: Fleet) -> None:
     provisioner = fleet.provisioner()
     old = password_of(await provisioner.provision(asking(), "10.0.0.1"))
-    await activation.revoke(fleet.store, DEVICE, fleet.clock())
-    await activation.allow(fleet.store, DEVICE, fleet.clock())
+    await administration.revoke(fleet.store, DEVICE, fleet.clock())
+    await administration.allow(fleet.store, DEVICE, fleet.clock())
     await fleet.directory.refresh()
     new = password_of(await provisioner.provision(asking(), "10.0.0.1"))
     assert fleet.directory.authenticate(DEVICE, DEVICE, old) is None
@@ -115,7 +117,7 @@ async def test_a_device_forgotten_by_another_process_is_thrown_out(fleet: Fleet,
     assert before is not None
     other = Store(f"sqlite:///{tmp_path}/mimi.db")
     await other.open()
-    await activation.forget(other, DEVICE, fleet.clock())
+    await administration.forget(other, DEVICE, fleet.clock())
     await other.aclose()
     await fleet.directory.refresh()
     assert fleet.revoked == [DEVICE]
@@ -128,7 +130,7 @@ async def test_a_device_forgotten_by_another_process_is_thrown_out(fleet: Fleet,
 async def test_a_forgotten_device_that_comes_back_is_a_new_one(fleet: Fleet) -> None:
     provisioner = fleet.provisioner()
     old = password_of(await provisioner.provision(asking("uuid-1"), "10.0.0.1"))
-    await activation.forget(fleet.store, DEVICE, fleet.clock())
+    await administration.forget(fleet.store, DEVICE, fleet.clock())
     await fleet.directory.refresh()
     new = password_of(await provisioner.provision(asking("uuid-2"), "10.0.0.1"))
     assert fleet.directory.authenticate(DEVICE, DEVICE, old) is None
@@ -147,7 +149,7 @@ async def test_a_device_that_was_forgotten_and_came_back_unnoticed_loses_its_con
     revoked: list[str] = []
     late.on_revoked = revoked.append
     await late.refresh()
-    await activation.forget(fleet.store, DEVICE, fleet.clock())
+    await administration.forget(fleet.store, DEVICE, fleet.clock())
     await fleet.directory.refresh()
     await fleet.provisioner().provision(asking(), "10.0.0.1")
     await late.refresh()
@@ -160,7 +162,7 @@ async def test_a_row_that_arrives_late_does_not_bring_a_revoked_device_back(flee
     async with fleet.store.read() as session:
         before = await devices.get(session, DEVICE)
     assert before is not None
-    await activation.revoke(fleet.store, DEVICE, fleet.clock())
+    await administration.revoke(fleet.store, DEVICE, fleet.clock())
     await fleet.directory.refresh()
     fleet.directory.apply(before)
     assert fleet.directory.get(DEVICE) is None
@@ -172,7 +174,7 @@ async def test_changed_settings_reach_the_directory_without_ending_connections(f
     assert known is not None
     assert (known.language, known.name, known.host) == ("en-US", "", "10.0.0.1")
     wanted = DeviceChange(name=" Kitchen ", language="de", transport="websocket")
-    await activation.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await administration.change(fleet.store, DEVICE, wanted, fleet.clock())
     await fleet.directory.refresh()
     known = fleet.directory.get(DEVICE)
     assert known is not None
@@ -201,13 +203,13 @@ async def test_what_a_device_said_of_itself_is_known_at_once(fleet: Fleet) -> No
 async def test_an_agent_and_a_user_given_elsewhere_are_noticed(fleet: Fleet) -> None:
     await fleet.provisioner().provision(asking(), "10.0.0.1")
     wanted = DeviceChange(agent="chef", user_name=" Anna ")
-    await activation.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await administration.change(fleet.store, DEVICE, wanted, fleet.clock())
     await fleet.directory.refresh()
     known = fleet.directory.get(DEVICE)
     assert known is not None
     assert (known.agent, known.user_name) == ("chef", "Anna")
     wanted = DeviceChange(agent="", user_name="")
-    await activation.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await administration.change(fleet.store, DEVICE, wanted, fleet.clock())
     await fleet.directory.refresh()
     known = fleet.directory.get(DEVICE)
     assert known is not None
@@ -244,7 +246,7 @@ async def test_devices_that_stay_connected_count_as_seen(
     await directory.start()
     await asked.wait()
     await directory.aclose()
-    forgotten = await activation.forget_unseen(
+    forgotten = await administration.forget_unseen(
         fleet.store, fleet.clock() + timedelta(seconds=1), fleet.clock()
     )
     assert forgotten == ["aa-bb-cc-00-11-02"]
@@ -264,7 +266,8 @@ async def test_keys_are_not_shown(fleet: Fleet) -> None:
 class FlakyStore(Store):
     """A database that can be out of reach; `asked` counts how often it was read."""
 
-    broken = False
+    fault: Exception | None = None
+    write_fault: Exception | None = None
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -272,9 +275,14 @@ class FlakyStore(Store):
 
     def read(self) -> AbstractAsyncContextManager[AsyncSession]:
         self.asked.release()
-        if self.broken:
-            raise StoreError("out of reach")
+        if self.fault is not None:
+            raise self.fault
         return super().read()
+
+    def write(self) -> AbstractAsyncContextManager[AsyncSession]:
+        if self.write_fault is not None:
+            raise self.write_fault
+        return super().write()
 
 
 async def test_changes_of_others_are_noticed_without_being_asked(fleet: Fleet, tmp_path: Path) -> None:
@@ -286,13 +294,14 @@ async def test_changes_of_others_are_noticed_without_being_asked(fleet: Fleet, t
     assert directory.authenticate(DEVICE, DEVICE, password) is not None
     other = Store(f"sqlite:///{tmp_path}/mimi.db")
     await other.open()
-    await activation.revoke(other, DEVICE, fleet.clock())
+    await administration.revoke(other, DEVICE, fleet.clock())
     await other.aclose()
     await revoked.wait()
     assert directory.authenticate(DEVICE, DEVICE, password) is None
     await directory.aclose()
 
 
+@pytest.mark.usefixtures("soon")
 async def test_a_database_out_of_reach_leaves_what_was_known(fleet: Fleet, tmp_path: Path) -> None:
     password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
     store = FlakyStore(f"sqlite:///{tmp_path}/mimi.db")
@@ -300,7 +309,7 @@ async def test_a_database_out_of_reach_leaves_what_was_known(fleet: Fleet, tmp_p
     directory = DeviceDirectory(store, fleet.credentials, AccountSettings(), refresh_s=0.001)
     await directory.start()
     for broken in (True, False):
-        store.broken = broken
+        store.fault = StoreError("out of reach") if broken else None
         # Of four readings, the third came after the outcome of the second was taken in.
         for _ in range(4):
             await store.asked.acquire()
@@ -320,9 +329,9 @@ async def test_ota_sees_what_others_changed_when_the_last_reading_is_too_old(
     found = await directory.registration(DEVICE)
     assert found is not None
     assert (found.client_id, found.host) == ("uuid-1", "10.0.0.1")
-    await activation.revoke(fleet.store, DEVICE, fleet.clock())
+    await administration.revoke(fleet.store, DEVICE, fleet.clock())
     assert await directory.registration(DEVICE) is None
-    store.broken = True
+    store.fault = StoreError("out of reach")
     with pytest.raises(StoreError):
         await directory.registration(DEVICE)
     await store.aclose()
@@ -345,3 +354,122 @@ async def test_a_registration_does_not_show_the_client_id(fleet: Fleet) -> None:
     found = await fleet.directory.registration(DEVICE)
     assert found is not None
     assert "secret-uuid" not in f"{found!r} {found}"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the loop go on until `condition` holds."""
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that failed goes on almost at once."""
+    monkeypatch.setattr(supervision, "FIRST_DELAY_S", 0.002)
+    monkeypatch.setattr(supervision, "MAX_DELAY_S", 0.002)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_one_device_that_can_not_be_thrown_out_does_not_keep_the_others_connected(fleet: Fleet) -> None:
+    ids = [f"aa-bb-cc-00-11-0{number}" for number in range(4)]
+    for device_id in ids:
+        await fleet.provisioner().provision(asking(mac=device_id.replace("-", ":")), "10.0.0.1")
+    directory = DeviceDirectory(fleet.store, fleet.credentials, AccountSettings(), refresh_s=0.001)
+    ended: list[str] = []
+    stuck = True
+    tries = 0
+
+    def end(device_id: str) -> None:
+        nonlocal tries
+        if device_id == ids[1] and stuck:
+            tries += 1
+            raise RuntimeError("a mistake in the transport")
+        ended.append(device_id)
+
+    directory.on_revoked = end
+    await directory.start()
+    for device_id in ids[:3]:
+        await administration.revoke(fleet.store, device_id, fleet.clock())
+    await until(lambda: tries > 2)
+    assert sorted(ended) == [ids[0], ids[2]]
+    assert not directory.healthy
+    assert len(directory) == 1
+    await administration.revoke(fleet.store, ids[3], fleet.clock())  # later ones are noticed too
+    await until(lambda: ids[3] in ended)
+    assert not directory.healthy
+    stuck = False
+    await until(lambda: directory.healthy)
+    assert sorted(ended) == ids
+    await directory.aclose()
+
+
+async def test_ota_is_answered_although_the_old_connection_can_not_be_ended(fleet: Fleet) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+
+    def end(_: str) -> None:
+        raise RuntimeError("a mistake in the transport")
+
+    fleet.directory.on_revoked = end
+    await administration.revoke(fleet.store, DEVICE, fleet.clock())
+    await administration.allow(fleet.store, DEVICE, fleet.clock())
+    response = await fleet.provisioner().provision(asking(), "10.0.0.2")
+    assert response.mqtt is not None
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("fault", [StoreError("locked"), TypeError("a mistake")])
+async def test_changes_are_noticed_again_after_whatever_a_round_raised(
+    fleet: Fleet, tmp_path: Path, fault: Exception
+) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    store = FlakyStore(f"sqlite:///{tmp_path}/mimi.db")
+    await store.open()
+    directory = DeviceDirectory(store, fleet.credentials, AccountSettings(), refresh_s=0.001)
+    await directory.start()
+    store.fault = fault
+    await until(lambda: not directory.healthy)
+    await administration.revoke(fleet.store, DEVICE, fleet.clock())
+    store.fault = None
+    await until(lambda: len(directory) == 0)
+    await until(lambda: directory.healthy)
+    await directory.aclose()
+    await store.aclose()
+
+
+@pytest.mark.usefixtures("soon")
+async def test_when_devices_were_seen_is_not_lost_with_a_failed_write(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory_module, "_SEEN_EVERY_S", 0.0)
+    password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
+    await fleet.directory.aclose()
+    store = FlakyStore(f"sqlite:///{tmp_path}/mimi.db")
+    await store.open()
+    directory = DeviceDirectory(store, fleet.credentials, AccountSettings(), refresh_s=0.001)
+    await directory.start()
+    store.write_fault = StoreError("locked")
+    directory.authenticate(DEVICE, DEVICE, password)
+    await until(lambda: not directory.healthy)
+    store.write_fault = None
+    await until(lambda: directory.healthy)
+    async with store.read() as session:
+        found = await devices.get(session, DEVICE)
+    assert found is not None
+    assert found.last_seen_at > fleet.clock()
+    await directory.aclose()
+    await store.aclose()
+
+
+async def test_forgotten_devices_take_no_room(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    for number in range(20):
+        mac = f"aa:bb:cc:00:22:{number:02x}"
+        password = password_of(await provisioner.provision(asking(mac=mac), "10.0.0.1"))
+        device_id = mac.replace(":", "-")
+        assert fleet.directory.authenticate(device_id, device_id, password) is not None
+        await administration.forget(fleet.store, mac, fleet.clock())
+        await fleet.directory.refresh()
+    assert (fleet.directory.remembered, len(fleet.directory)) == (0, 0)
+    again = with_accounts(fleet, AccountSettings())
+    await again.refresh()
+    assert again.remembered == 0

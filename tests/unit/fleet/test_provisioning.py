@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimi_mqtt.errors import OtaError
-from mimi_mqtt.fleet import activation
-from mimi_mqtt.fleet.activation import DeviceChange, TooManyAskers
+from mimi_mqtt.fleet import administration
+from mimi_mqtt.fleet.activation import TooManyAskers
+from mimi_mqtt.fleet.administration import DeviceChange
 from mimi_mqtt.fleet.provisioning import Endpoints
 from mimi_mqtt.store import devices
 from mimi_mqtt.wire.ota import MqttSection, OtaRequest, UdpSection
@@ -156,13 +157,13 @@ async def test_a_device_is_moved_to_websocket_by_its_own_setting(fleet: Fleet) -
     endpoints = Endpoints(mqtt_port=1883, udp_port=8884, http_port=8003, websocket_path="/xiaozhi/v1/")
     provisioner = fleet.provisioner(endpoints=endpoints)
     assert (await provisioner.provision(asking(), "10.0.0.1")).websocket is None
-    await activation.change(fleet.store, DEVICE, DeviceChange(transport="websocket"), fleet.clock())
+    await administration.change(fleet.store, DEVICE, DeviceChange(transport="websocket"), fleet.clock())
     await fleet.directory.refresh()
     response = await provisioner.provision(asking(), "10.0.0.1")
     assert response.mqtt is None
     assert response.websocket is not None
     assert response.websocket.url == "ws://10.0.0.1:8003/xiaozhi/v1/"
-    await activation.change(fleet.store, DEVICE, DeviceChange(transport=""), fleet.clock())
+    await administration.change(fleet.store, DEVICE, DeviceChange(transport=""), fleet.clock())
     await fleet.directory.refresh()
     assert (await provisioner.provision(asking(), "10.0.0.1")).mqtt is not None
 
@@ -234,7 +235,7 @@ async def test_whoever_asks_otherwise_than_before_waits_for_the_database(
 async def test_a_revoked_device_is_not_answered_from_memory(fleet: Fleet) -> None:
     provisioner = fleet.provisioner()
     await provisioner.provision(asking(), "10.0.0.1")
-    await activation.revoke(fleet.store, DEVICE, fleet.clock())
+    await administration.revoke(fleet.store, DEVICE, fleet.clock())
     await fleet.directory.refresh()
     assert (await provisioner.provision(asking(), "10.0.0.1")).mqtt is None
 

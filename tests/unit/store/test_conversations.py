@@ -1,7 +1,12 @@
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mimi_mqtt import supervision
 from mimi_mqtt.store import conversations, tables
 from mimi_mqtt.store.conversations import ConversationLog, TurnRecord
 from mimi_mqtt.store.engine import Store
@@ -125,3 +130,35 @@ async def test_adding_and_closing_work_in_any_order(store: Store) -> None:
     await log.start()
     await log.start()
     await asyncio.gather(log.aclose(), log.aclose())
+
+
+class Flaky(Store):
+    """A database whose first transactions that write fail, in a way that nobody foresaw."""
+
+    failures = 1
+
+    def write(self) -> AbstractAsyncContextManager[AsyncSession]:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("a mistake in the driver")
+        return super().write()
+
+
+async def test_old_conversations_are_forgotten_although_the_first_try_failed(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "FIRST_DELAY_S", 0.01)
+    async with store.write() as session:
+        await conversations.save_turns(session, [turn(session_id="old", started_at=NOW - timedelta(days=91))])
+    flaky = Flaky(url)
+    await flaky.open()
+    log = ConversationLog(flaky, keep_days=90)
+    await log.start()
+    while log.healthy:  # noqa: ASYNC110 - what is waited for has no event of its own
+        await asyncio.sleep(0)
+    while not log.healthy:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    async with store.read() as session:
+        assert await conversations.latest(session, "aa-bb-cc-00-11-22") == []
+    await log.aclose()
+    await flaky.aclose()
