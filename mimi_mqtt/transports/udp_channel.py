@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from mimi_mqtt.audio.opus import PacketCheck
+from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.session.link import AudioSink, AudioStats
 from mimi_mqtt.wire.audio_packet import (
     MAX_PAYLOAD_BYTES,
@@ -59,12 +60,11 @@ class Uplink:
     """One session's incoming side: verdict, decryption, plausibility, address; delivers to `sink`.
 
     Times are seconds of one steady clock; `opened` is when the session began; `ids` are for log lines.
-    The allowance of datagrams is taken by good packets only: a flood of garbage uses up nothing of it.
+    Only good packets count against the rate of datagrams: a flood of garbage takes nothing from the device.
     """
 
     __slots__ = (
-        "_allowance",
-        "_burst",
+        "_bucket",
         "_candidates",
         "_check",
         "_cipher",
@@ -74,7 +74,6 @@ class Uplink:
         "_last_transit_ms",
         "_limits",
         "_proof",
-        "_refilled",
         "_sink",
         "_window",
         "address",
@@ -98,9 +97,8 @@ class Uplink:
         self._limits = limits
         self._frame_ms = frame_ms
         self._window = ReplayWindow(max(_WINDOW, limits.max_sequence_jump + 1), limits.max_sequence_jump)
-        self._burst = max(1.0, limits.max_datagrams_per_s / 2)
-        self._allowance = self._burst
-        self._refilled = opened
+        rate = limits.max_datagrams_per_s
+        self._bucket = TokenBucket(rate, max(1.0, rate / 2), opened)
         self._last_good = opened
         self._last_transit_ms: float | None = None
         self._proof = 0  # good packets in a row from `address`; it is tentative until there were enough
@@ -158,18 +156,13 @@ class Uplink:
             self._candidates = [row for row in self._candidates if sequence < row.highest <= far]
 
     def _believe(self, opus: bytes, sequence: int, timestamp: int, arrived: float) -> bool:
-        """Counts and delivers a good packet; False when the session has used up its allowance."""
-        limits, stats, window = self._limits, self.stats, self._window
-        passed = arrived - self._refilled
-        if passed > 0:
-            self._allowance = min(self._burst, self._allowance + passed * limits.max_datagrams_per_s)
-            self._refilled = arrived
-        if self._allowance < 1:
+        """Counts and delivers a good packet; False when it exceeds the session's rate."""
+        stats, window = self.stats, self._window
+        if not self._bucket.take(arrived):
             stats.limited += 1
             if stats.limited == 1:
                 _log.warning("audio beyond udp.max_datagrams_per_s is dropped (logged once)", extra=self._ids)
             return False
-        self._allowance -= 1
         ahead = sequence - window.highest
         if ahead > 0:
             stats.lost += ahead - 1

@@ -280,7 +280,7 @@ def test_far_packets_that_are_not_in_a_row_prove_nothing(channel: Channel) -> No
     assert channel.session.sequences == [1, 2, 3, 4]
 
 
-def test_garbage_uses_up_nothing_of_the_devices_allowance() -> None:
+def test_garbage_takes_nothing_from_the_devices_rate() -> None:
     channel = Channel(rate=20.0)
     channel.talk(1, 2, 3)
     for number in range(5000):
