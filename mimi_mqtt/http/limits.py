@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
 from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+
+from mimi_mqtt.limits import TokenBucket
 
 REFUSED = Counter("mimi_http_refused_total", "HTTP requests refused by a limit", ["limit"])
 
@@ -22,12 +23,6 @@ MAX_ADDRESSES = 4_096
 """Addresses whose rate is remembered; of more, those that asked longest ago are forgotten."""
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled_at: float
-
-
 class RateLimiter:
     """So many requests within `period_s` from one address (one /64 of IPv6), with a burst of as many."""
 
@@ -35,7 +30,7 @@ class RateLimiter:
         self._burst = float(requests)
         self._rate = requests / period_s
         self._max_addresses = max_addresses
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -47,14 +42,9 @@ class RateLimiter:
         if bucket is None:
             while len(self._buckets) >= self._max_addresses:
                 self._buckets.popitem(last=False)
-            bucket = self._buckets[key] = _Bucket(self._burst, now)
+            bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, now)
         self._buckets.move_to_end(key)
-        bucket.tokens = min(self._burst, bucket.tokens + max(0.0, now - bucket.filled_at) * self._rate)
-        bucket.filled_at = now
-        if bucket.tokens < 1:
-            return (1 - bucket.tokens) / self._rate
-        bucket.tokens -= 1
-        return 0.0
+        return 0.0 if bucket.take(now) else bucket.wait_s(now)
 
 
 def _network(address: str) -> str:

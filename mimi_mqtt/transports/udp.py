@@ -185,6 +185,7 @@ class UdpServer:
         self._port = 0
         self._pace = ReadPace()
         self._poll_handle: asyncio.Handle | None = None
+        self._failing = False
         self.datagrams = 0
         """Datagrams received, whatever became of them."""
         self.unknown = 0
@@ -239,8 +240,8 @@ class UdpServer:
 
     @property
     def running(self) -> bool:
-        """Whether the socket is served."""
-        return self._socket is not None
+        """Whether the socket is served, and was read without a fault the last time."""
+        return self._socket is not None and not self._failing
 
     def totals(self) -> AudioStats:
         """The counters of all channels, ended ones included; `jitter_ms` is the mean of those open now."""
@@ -304,8 +305,7 @@ class UdpServer:
         if sock is None or loop is None:
             return
         now = loop.time()
-        self._drain(sock, now)
-        if self._pace.woke(now):
+        if self._read(sock, now) is not None and self._pace.woke(now):
             loop.remove_reader(sock.fileno())
             self._poll_handle = loop.call_later(_POLL_S, self._poll)
 
@@ -314,16 +314,28 @@ class UdpServer:
         self._poll_handle = None
         if sock is None or loop is None:
             return
-        count = self._drain(sock, loop.time())
+        count = self._read(sock, loop.time())
         if count == _DRAIN:
             self._poll_handle = loop.call_soon(self._poll)
-        elif self._pace.polled(count):
+        elif count is None or self._pace.polled(count):
             self._poll_handle = loop.call_later(_POLL_S, self._poll)
         else:
             loop.add_reader(sock.fileno(), self._readable)
 
+    def _read(self, sock: socket.socket, now: float) -> int | None:
+        """Reads what is there; returns the number of datagrams, None after a fault."""
+        try:
+            count = self._drain(sock, now)
+        except Exception:  # noqa: BLE001 - the border of the socket: it serves all sessions
+            if not self._failing:
+                self._failing = True
+                _log.exception("reading the audio socket failed; it goes on (logged once until it succeeds)")
+            return None
+        self._failing = False
+        return count
+
     def _drain(self, sock: socket.socket, now: float) -> int:
-        """Reads what is there, up to a bound; how much that was."""
+        """Reads what is there, up to a bound; returns the number of datagrams."""
         receive, channels = sock.recvfrom, self._channels
         for count in range(_DRAIN):
             try:
@@ -342,12 +354,12 @@ class UdpServer:
                 self.unknown += 1
                 continue
             try:
-                header = parse_header(datagram)
-            except AudioPacketError:
-                self.malformed += 1
-                channel.uplink.stats.forged += 1
-                continue
-            try:
+                try:
+                    header = parse_header(datagram)
+                except AudioPacketError:
+                    self.malformed += 1
+                    channel.uplink.stats.forged += 1
+                    continue
                 channel.uplink.receive(datagram, header, address, now)
             except Exception:  # noqa: BLE001 - the border of one session: the others' datagrams must be read
                 if not channel.failed:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from mimi_mqtt.audio.opus import PacketCheck
+from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.session.link import AudioSink, AudioStats
 from mimi_mqtt.wire.audio_packet import (
     MAX_PAYLOAD_BYTES,
@@ -31,6 +32,7 @@ _MAX_CANDIDATES: Final = 4
 _CANDIDATE_STEP: Final = 16  # packets a candidate may skip and still count as a row
 _PACE_SLACK: Final = 1.5  # how much faster than real time a device's count may run while nothing is heard
 _PAUSE_MS: Final = 1_000.0  # a larger change in transit time is a pause in talking, not jitter
+_QUIET_S: Final = 60.0  # between two log entries about changes of the source address
 _LAST_SEQUENCE: Final = 0xFFFFFFFF - (
     MAX_PAYLOAD_BYTES // 16 + 1
 )  # its blocks don't carry into the timestamp
@@ -59,12 +61,11 @@ class Uplink:
     """One session's incoming side: verdict, decryption, plausibility, address; delivers to `sink`.
 
     Times are seconds of one steady clock; `opened` is when the session began; `ids` are for log lines.
-    The allowance of datagrams is taken by good packets only: a flood of garbage uses up nothing of it.
+    Only good packets count against the rate of datagrams: a flood of garbage takes nothing from the device.
     """
 
     __slots__ = (
-        "_allowance",
-        "_burst",
+        "_bucket",
         "_candidates",
         "_check",
         "_cipher",
@@ -73,8 +74,10 @@ class Uplink:
         "_last_good",
         "_last_transit_ms",
         "_limits",
+        "_moves_told_at",
+        "_moves_untold",
+        "_offset",
         "_proof",
-        "_refilled",
         "_sink",
         "_window",
         "address",
@@ -98,11 +101,13 @@ class Uplink:
         self._limits = limits
         self._frame_ms = frame_ms
         self._window = ReplayWindow(max(_WINDOW, limits.max_sequence_jump + 1), limits.max_sequence_jump)
-        self._burst = max(1.0, limits.max_datagrams_per_s / 2)
-        self._allowance = self._burst
-        self._refilled = opened
+        rate = limits.max_datagrams_per_s
+        self._bucket = TokenBucket(rate, max(1.0, rate / 2), opened)
         self._last_good = opened
         self._last_transit_ms: float | None = None
+        self._offset = 0  # from the device's sequence to one that counts from 1
+        self._moves_untold = 0
+        self._moves_told_at = -_QUIET_S
         self._proof = 0  # good packets in a row from `address`; it is tentative until there were enough
         self._candidates: list[_Candidate] = []
         self.address: Address | None = None
@@ -158,29 +163,28 @@ class Uplink:
             self._candidates = [row for row in self._candidates if sequence < row.highest <= far]
 
     def _believe(self, opus: bytes, sequence: int, timestamp: int, arrived: float) -> bool:
-        """Counts and delivers a good packet; False when the session has used up its allowance."""
-        limits, stats, window = self._limits, self.stats, self._window
-        passed = arrived - self._refilled
-        if passed > 0:
-            self._allowance = min(self._burst, self._allowance + passed * limits.max_datagrams_per_s)
-            self._refilled = arrived
-        if self._allowance < 1:
+        """Counts and delivers a good packet; False when it exceeds the session's rate."""
+        stats, window = self.stats, self._window
+        if not self._bucket.take(arrived):
             stats.limited += 1
             if stats.limited == 1:
                 _log.warning("audio beyond udp.max_datagrams_per_s is dropped (logged once)", extra=self._ids)
             return False
-        self._allowance -= 1
         ahead = sequence - window.highest
         if ahead > 0:
             stats.lost += ahead - 1
             self._last_good = arrived
             self._measure_jitter(sequence, arrived)
+        elif ahead == 0:  # not a duplicate: the first packet of a stream that begins at 0
+            self._offset = 1
+            self._last_good = arrived
         else:
             stats.late += 1
-            stats.lost -= 1
+            if sequence:  # without 0 nothing is missing: most streams begin at 1
+                stats.lost -= 1
         window.accept(sequence)
         stats.received += 1
-        self._sink.audio_received(opus, sequence, timestamp, arrived)
+        self._sink.audio_received(opus, sequence + self._offset, timestamp, arrived)
         return True
 
     def _measure_jitter(self, sequence: int, arrived: float) -> None:
@@ -232,13 +236,23 @@ class Uplink:
             self.stats.lost = 0
         if self.address is not None and row.address != self.address:
             self.stats.address_changes += 1
-            _log.info("audio moved to another source address, after proof", extra=self._ids)
+            self._tell_of_a_move(row.held[-1][3])
         self.address = row.address
         self._proof = self._limits.path_proof_packets
         self._candidates.clear()
         for opus, sequence, timestamp, arrived in row.held:
             if self._window.check(sequence) not in (Verdict.DUPLICATE, Verdict.TOO_OLD):
                 self._believe(opus, sequence, timestamp, arrived)
+
+    def _tell_of_a_move(self, now: float) -> None:
+        """Logs a new source address, at most once a minute: some NATs change it every few seconds."""
+        self._moves_untold += 1
+        if now - self._moves_told_at < _QUIET_S:
+            return
+        times = "" if self._moves_untold == 1 else f" ({self._moves_untold} times since the last entry)"
+        _log.info("audio comes from another source address, after proof%s", times, extra=self._ids)
+        self._moves_untold = 0
+        self._moves_told_at = now
 
     def _distrust(self, address: Address) -> None:
         """A forgery came from `address`: its rows, and a tentative address, start over."""

@@ -1,12 +1,14 @@
-"""Who may publish, subscribe to and receive what; pure.
+"""Rights of each role: topics it may publish on, subscribe to and receive; pure.
 
 | role      | publishes                           | subscribes to                | receives          |
 |-----------|-------------------------------------|------------------------------|-------------------|
 | admin     | everything                          | everything, `$SYS` included  | everything        |
 | tester    | `up` and `command` of its device    | filters within its device    | its device's      |
-| device    | `up` of its own                     | `down` of its own            | its own           |
+| device    | `up` of its own                     | every filter                 | its own           |
 | anonymous | everything but `mimi/#`             | all but filters under `mimi` | all but `mimi/#`  |
 
+A device is granted every filter and sent what is its own: firmware that hard-codes another topic, such as the
+`devices/p2p/#` of QuecPython clients, gives up when its filter is refused.
 Topics that begin with `$` belong to the broker (MQTT 3.1.1 section 4.7.2): nobody publishes there.
 An anonymous client may subscribe to `#` or `+/…`, and is not sent what lies under `mimi`.
 """
@@ -15,6 +17,11 @@ from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.wire.topics import ROOT, device_topic, filter_within
 
 _DEVICES = f"{ROOT}/devices"
+
+
+def subject(identity: Identity) -> str:
+    """The name of `identity` in log entries."""
+    return identity.username or "anonymous"
 
 
 def may_publish(identity: Identity, topic: str) -> bool:
@@ -34,6 +41,8 @@ def may_publish(identity: Identity, topic: str) -> bool:
 
 def may_subscribe(identity: Identity, topic_filter: str) -> bool:
     """Whether `topic_filter` is granted; otherwise SUBACK says 0x80."""
+    if identity.role is Role.DEVICE:
+        return identity.device_id is not None
     if topic_filter.startswith("$"):
         return identity.role is Role.ADMIN and filter_within(topic_filter, "$SYS")
     if identity.role is Role.ADMIN:
@@ -42,8 +51,6 @@ def may_subscribe(identity: Identity, topic_filter: str) -> bool:
         return not filter_within(topic_filter, ROOT)
     if identity.device_id is None:
         return False
-    if identity.role is Role.DEVICE:
-        return topic_filter == device_topic(identity.device_id, "down")
     return filter_within(topic_filter, f"{_DEVICES}/{identity.device_id}")
 
 

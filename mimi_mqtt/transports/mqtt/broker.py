@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 from amqtt.broker import Broker, RetainedApplicationMessage
@@ -35,7 +36,8 @@ from amqtt.session import Session
 
 from mimi_mqtt.fleet.identity import Identity
 from mimi_mqtt.transports.mqtt import limits
-from mimi_mqtt.transports.mqtt.access import may_receive, may_subscribe
+from mimi_mqtt.transports.mqtt.access import may_receive, may_subscribe, subject
+from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.flow import OutgoingFlow
 from mimi_mqtt.wire.mqtt import (
@@ -131,12 +133,14 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
             key=lambda client: client.left_at,
         )
         surplus = len(away) - limits.MAX_OFFLINE_SESSIONS
+        ended: list[str] = []
         for index, client in enumerate(away):
             if index < surplus:
                 self.counters.limit("offline_sessions", "too many persistent sessions: the oldest was ended")
             elif now - client.left_at < limits.OFFLINE_SESSION_S:
                 break
-            self.forget(client.key)
+            ended.append(client.key)
+        run_each("offline sessions", (partial(self.forget, key) for key in ended))
 
     def recipients(self, topic: str) -> dict[str, tuple[Client, int]]:
         """Who has subscribed to `topic` and may receive it, with the highest QoS granted, by key."""
@@ -159,7 +163,16 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
             self.deliver(client, topic, payload, min(qos, granted))
 
     def deliver(self, client: Client, topic: str, payload: bytes, qos: int, retain: bool = False) -> None:
-        """Sends one message to one client, or keeps it when its session is persistent and it is away."""
+        """Sends one message to one client, or keeps it when its session is persistent and it is away.
+
+        A fault is this client's alone: the sender and the other receivers don't see it.
+        """
+        try:
+            self._deliver(client, topic, payload, qos, retain)
+        except Exception:  # noqa: BLE001 - the border of one client
+            self.counters.fault("deliver", f"a message to {subject(client.identity)} failed")
+
+    def _deliver(self, client: Client, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         data = client.flow.publish(topic, payload, qos, retain)
         if data is None:
             if client.cut_off is not None:
@@ -191,12 +204,12 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         """Grants a filter, once its retained messages may follow: the QoS, or SUBSCRIBE_FAILURE."""
         if not may_subscribe(client.identity, topic_filter):
             self.counters.limit(
-                "forbidden_subscribe", f"{client.identity.username} may not read {topic_filter!r}"
+                "forbidden_subscribe", f"{subject(client.identity)} may not read {topic_filter!r}"
             )
             return SUBSCRIBE_FAILURE
         if topic_filter not in client.filters and len(client.filters) >= limits.MAX_FILTERS:
             self.counters.limit(
-                "filters", f"{client.identity.username} has {limits.MAX_FILTERS} subscriptions"
+                "filters", f"{subject(client.identity)} has {limits.MAX_FILTERS} subscriptions"
             )
             return SUBSCRIBE_FAILURE
         self._del_subscription(topic_filter, session)  # a new subscription replaces the old one (3.8.4)

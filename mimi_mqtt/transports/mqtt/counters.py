@@ -17,12 +17,13 @@ _QUIET_S = 60.0
 class Counters:
     """Totals since start, connections now, and the log line of a limit that was reached.
 
-    `refused` and `limits` count by reason; messages are PUBLISH packets, bytes whole packets.
+    `refused` and `limits` count by reason, `faults` by the border that caught them; messages are PUBLISH
+    packets, bytes whole packets.
     """
 
     __slots__ = (
         "__weakref__", "_clock", "_last_logged", "_suppressed", "accepted", "bytes_in", "bytes_out",
-        "connected", "limits", "messages_in", "messages_out", "pending", "refused",
+        "connected", "faults", "limits", "messages_in", "messages_out", "pending", "refused",
     )  # fmt: skip
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -30,6 +31,7 @@ class Counters:
         self.connected: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.limits: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
         self.pending = 0
         self.messages_in = self.messages_out = 0
         self.bytes_in = self.bytes_out = 0
@@ -48,7 +50,12 @@ class Counters:
         self.limits[name] += 1
         self._log_rarely(name, detail)
 
-    def _log_rarely(self, key: str, text: str) -> None:
+    def fault(self, border: str, detail: str) -> None:
+        """Counts the exception being handled; logged with its traceback, once a minute for each border."""
+        self.faults[border] += 1
+        self._log_rarely(border, detail, traceback=True)
+
+    def _log_rarely(self, key: str, text: str, *, traceback: bool = False) -> None:
         now = self._clock()
         if now - self._last_logged.get(key, -_QUIET_S) < _QUIET_S:
             self._suppressed[key] += 1
@@ -56,7 +63,10 @@ class Counters:
         self._last_logged[key] = now
         if more := self._suppressed.pop(key, 0):
             text += f" (and {more} more like it)"
-        _log.warning("%s", text)
+        if traceback:
+            _log.exception("%s", text)
+        else:
+            _log.warning("%s", text)
 
 
 _live: "weakref.WeakSet[Counters]" = weakref.WeakSet()
@@ -85,6 +95,7 @@ class _BrokerCollector(Collector):
             ("connects_accepted", "Accepted CONNECTs", "role", [item.accepted for item in brokers]),
             ("connects_refused", "Refused connections", "reason", [item.refused for item in brokers]),
             ("limits", "Limits reached", "limit", [item.limits for item in brokers]),
+            ("faults", "Exceptions caught at a border", "border", [item.faults for item in brokers]),
         ):
             family = CounterMetricFamily(f"mimi_mqtt_{name}", text, labels=[label])
             for value_label, value in sum(totals, Counter[str]()).items():

@@ -11,15 +11,14 @@ from typing import Protocol
 
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import MqttError
+from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.addresses import local_host
-from mimi_mqtt.transports.mqtt.allowance import Allowance
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.delivery import undelivered
 from mimi_mqtt.transports.mqtt.gate import Admission
 from mimi_mqtt.wire.mqtt import (
     PINGRESP,
-    SUBSCRIBE_FAILURE,
     PacketType,
     Publish,
     RawPacket,
@@ -66,7 +65,7 @@ class DeviceConnection(asyncio.Protocol):
     """One native device: an asyncio protocol below and a `session.link.ControlChannel` above."""
 
     __slots__ = (
-        "_allowance", "_excess", "_host", "_keepalive_limit", "_last_heard", "_open",
+        "_bucket", "_excess", "_host", "_joining", "_keepalive_limit", "_last_heard", "_open", "_outgoing",
         "_reader", "_transport", "_unreleased", "_will", "device_id",
     )  # fmt: skip
 
@@ -83,18 +82,20 @@ class DeviceConnection(asyncio.Protocol):
         self._will = admission.connect.will
         self._keepalive_limit = admission.connect.keepalive_s * 1.5
         self._last_heard = host.clock()
-        burst = host.settings.device_messages_per_s * limits.BURST_FACTOR
-        self._allowance = Allowance(burst, self._last_heard)
+        rate = host.settings.device_messages_per_s
+        self._bucket = TokenBucket(rate, rate * limits.BURST_FACTOR, self._last_heard)
         self._excess = 0
         self._unreleased: set[int] | None = None
         self._open = True
+        # CONNACK is the first packet, whatever is sent before `start`.
+        self._outgoing = encode_connack(0)
+        self._joining = True
 
     def start(self, admission: Admission) -> None:
         """Accepts the connection, and takes what the device sent behind CONNECT without waiting."""
-        self._transport.write(encode_connack(0))
-        if admission.packets or admission.rest:
+        if admission.packets:
             self._packets(admission.packets)
-            self.data_received(admission.rest)
+        self.data_received(admission.rest)
 
     # ── ControlChannel ──────────────────────────────────────────────────────────────────────────────────
 
@@ -112,7 +113,7 @@ class DeviceConnection(asyncio.Protocol):
 
     def undelivered(self) -> int:
         """Bytes written that the device's TCP has not acknowledged."""
-        return undelivered(self._transport)
+        return len(self._outgoing) + undelivered(self._transport)
 
     def close(self, reason: str) -> None:
         """Ends the connection."""
@@ -121,18 +122,23 @@ class DeviceConnection(asyncio.Protocol):
     # ── asyncio.Protocol ────────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came from the device."""
+        """Bytes came from the device; what answers them leaves together."""
         self._last_heard = self._host.clock()
-        # In slices: a flood ends the connection before all of it was looked at.
-        for start in range(0, len(data), limits.SLICE_BYTES):
-            if not self._open:
-                return
-            try:
-                packets = self._reader.feed(data[start : start + limits.SLICE_BYTES])
-            except MqttError as error:
-                self._fail(error)
-            else:
-                self._packets(packets)
+        self._joining = True
+        try:
+            # In slices: a flood ends the connection before all of it was looked at.
+            for start in range(0, len(data), limits.SLICE_BYTES):
+                if not self._open:
+                    return
+                try:
+                    packets = self._reader.feed(data[start : start + limits.SLICE_BYTES])
+                except MqttError as error:
+                    self._fail(error)
+                else:
+                    self._packets(packets)
+        finally:
+            self._joining = False
+            self._flush()
 
     def pause_writing(self) -> None:
         """The device reads so slowly that its write buffer is full: it is cut off."""
@@ -146,8 +152,10 @@ class DeviceConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
-        self._end("connection lost", self._will)
-        self._host.released()
+        try:
+            self._end("connection lost", self._will)
+        finally:
+            self._host.released()
 
     def check_keepalive(self, now: float) -> None:
         """Ends the connection when nothing came for one and a half keepalives (section 3.1.2.10)."""
@@ -185,12 +193,7 @@ class DeviceConnection(asyncio.Protocol):
             self._write(encode_ack(PacketType.PUBCOMP, packet_id))
         elif kind is PacketType.SUBSCRIBE:
             subscribe = parse_subscribe(packet)
-            own = device_topic(self.device_id, "down")
-            codes = tuple(
-                min(qos, 1) if name == own else SUBSCRIBE_FAILURE for name, qos in subscribe.filters
-            )
-            if SUBSCRIBE_FAILURE in codes:
-                self._host.counters.limit("forbidden_subscribe", f"{self.device_id} may only read {own}")
+            codes = tuple(min(qos, 1) for _, qos in subscribe.filters)
             self._write(encode_suback(subscribe.packet_id, codes))
         elif kind is PacketType.UNSUBSCRIBE:
             self._write(encode_unsuback(parse_unsubscribe(packet).packet_id))
@@ -222,25 +225,42 @@ class DeviceConnection(asyncio.Protocol):
             self._write(encode_ack(kind, packet_id))
 
     def _allowed(self) -> bool:
-        """Takes one packet from the device's allowance; beyond it packets are dropped, a flood is cut off."""
-        rate = self._host.settings.device_messages_per_s
-        burst = rate * limits.BURST_FACTOR
-        if self._allowance.take(rate, burst, self._last_heard):
-            if self._allowance.left > burst / 2:
+        """Counts one packet; False beyond the device's rate: it is dropped, and a flood is cut off."""
+        bucket = self._bucket
+        if bucket.take(self._last_heard):
+            if self._excess and bucket.left(self._last_heard) > bucket.burst / 2:
                 self._excess = 0
             return True
         self._excess += 1
         self._host.counters.limit(
-            "message_rate", f"{self.device_id} sends more than {rate:g} messages/s: dropped"
+            "message_rate", f"{self.device_id} sends more than {bucket.rate:g} messages/s: dropped"
         )
-        if self._excess > burst * limits.FLOOD_FACTOR:
+        if self._excess > bucket.burst * limits.FLOOD_FACTOR:
             self._transport.abort()
             self._end("flooding", None)
         return False
 
     def _write(self, data: bytes) -> None:
-        if self._open:
-            self._host.counters.bytes_out += len(data)
+        """Queues whole packets; those of one turn of the loop leave in one write, so in one segment.
+
+        That saves a radio its wake-ups. While bytes of the device are dealt with, `data_received` flushes;
+        a full segment doesn't wait.
+        """
+        if not self._open:
+            return
+        self._host.counters.bytes_out += len(data)
+        if self._outgoing:
+            self._outgoing += data
+        else:
+            self._outgoing = data
+            if not self._joining:
+                asyncio.get_running_loop().call_soon(self._flush)
+        if len(self._outgoing) >= limits.JOINED_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        data, self._outgoing = self._outgoing, b""
+        if data and not self._transport.is_closing():
             self._transport.write(data)
 
     def _fail(self, error: MqttError) -> None:
@@ -251,5 +271,6 @@ class DeviceConnection(asyncio.Protocol):
         if self._open:
             self._open = False
             self._will = None
+            self._flush()
             self._host.finish(self._transport)
             self._host.device_closed(self, reason, will)

@@ -6,15 +6,19 @@ identity.
 """
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from typing import NamedTuple, cast
 
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
-from mimi_mqtt.transports.mqtt.access import may_publish
+from mimi_mqtt.transports.mqtt.access import may_publish, subject
+from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.limits import LINGER_S, MAX_CLIENT_ID_CHARS
 from mimi_mqtt.wire.mqtt import (
@@ -48,8 +52,8 @@ class Admission(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
-    """Where the gate sends those it lets in; `holds` tells whether one would replace a connection."""
+class Handover:
+    """Receivers of admitted connections, by role; `holds` tells whether one would replace a connection."""
 
     device: Callable[[asyncio.Transport, Admission], None]
     general: Callable[[asyncio.Transport, Admission], None]
@@ -65,16 +69,17 @@ class Gate:
         authenticator: Authenticator,
         counters: Counters,
         clock: Callable[[], float],
-        doors: Doors,
+        handover: Handover,
     ) -> None:
         self.settings = settings
         self.counters = counters
         self.clock = clock
-        self.doors = doors
+        self.handover = handover
         self._authenticator = authenticator
         self._pending: dict[GateConnection, float] = {}
         self._lingering: dict[asyncio.Transport, float] = {}
         self._open = 0
+        self._accepting = True
 
     @property
     def open(self) -> int:
@@ -88,8 +93,12 @@ class Gate:
     # ── a connection's life ─────────────────────────────────────────────────────────────────────────────
 
     def arrived(self, connection: "GateConnection", transport: asyncio.Transport) -> bool:
-        """Counts a new socket; False when too many have not sent CONNECT: it is dropped without an answer."""
+        """Counts a new socket; False when it is dropped without an answer: the server stops, or too many have
+        not sent CONNECT."""
         self._open += 1
+        if not self._accepting:
+            self.counters.refuse("stopping", _peer(transport))
+            return False
         if len(self._pending) >= self.settings.max_pending_connects:
             self.counters.refuse("too_many_pending", _peer(transport))
             return False
@@ -115,22 +124,33 @@ class Gate:
     def sweep(self, now: float) -> None:
         """Drops connections without CONNECT in time, and closed ones that still hold bytes."""
         latest = now - self.settings.connect_timeout_s
-        for connection, since in list(self._pending.items()):
-            if since > latest:
-                break
-            connection.expire()
-        for transport, until in list(self._lingering.items()):
-            if now >= until or not transport.get_write_buffer_size():
-                transport.abort()
-                del self._lingering[transport]
+        late = takewhile(lambda item: item[1] <= latest, list(self._pending.items()))
+        run_each(
+            "gate",
+            (
+                *(connection.expire for connection, _ in late),
+                *(partial(self._drop_lingering, transport, now) for transport in list(self._lingering)),
+            ),
+        )
+
+    def _drop_lingering(self, transport: asyncio.Transport, now: float) -> None:
+        # One without bytes has closed, or is about to, and asyncio's `abort` raises once it has.
+        if not transport.get_write_buffer_size():
+            del self._lingering[transport]
+        elif now >= self._lingering[transport]:
+            del self._lingering[transport]
+            transport.abort()
+
+    def stop_accepting(self) -> None:
+        """Refuses every CONNECT from here on, also on connections that are open already."""
+        self._accepting = False
 
     def abort_all(self) -> None:
         """Drops everybody who has not entered yet."""
         for connection in list(self._pending):
             connection.expire()
-        for transport in self._lingering:
-            transport.abort()
-        self._lingering.clear()
+        for transport in list(self._lingering):
+            self._drop_lingering(transport, math.inf)
 
     # ── who enters ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,13 +170,15 @@ class Gate:
             len(connect.client_id) > MAX_CLIENT_ID_CHARS or not connect.client_id.isprintable()
         ):
             self._refuse(transport, "client_id", encode_connack(REFUSED_CLIENT_ID))
+        elif not self._accepting:
+            self._refuse(transport, "stopping", encode_connack(REFUSED_UNAVAILABLE), "the server stops")
         elif (identity := self._who(connect)) is None:
             code = REFUSED_CREDENTIALS if connect.username else REFUSED_NOT_AUTHORIZED
             self._refuse(
                 transport, "credentials", encode_connack(code), f"wrong password for {connect.username!r:.80}"
             )
         elif connect.will is not None and not may_publish(identity, connect.will.topic):
-            detail = f"{identity.username} may not have a will on {connect.will.topic[:80]!r}"
+            detail = f"{subject(identity)} may not have a will on {connect.will.topic[:80]!r}"
             self._refuse(transport, "will", encode_connack(REFUSED_NOT_AUTHORIZED), detail)
         elif self._full(identity, connect.client_id):
             self._refuse(transport, "full", encode_connack(REFUSED_UNAVAILABLE), "max_connections is reached")
@@ -165,15 +187,15 @@ class Gate:
             transport.set_write_buffer_limits(high=self.settings.max_write_buffer_bytes)
             if connect.keepalive_s == 0:
                 _probe_when_silent(transport)
-            door = self.doors.device if identity.role is Role.DEVICE else self.doors.general
-            door(transport, Admission(connect, identity, reader, packets[1:], rest))
+            take = self.handover.device if identity.role is Role.DEVICE else self.handover.general
+            take(transport, Admission(connect, identity, reader, packets[1:], rest))
 
     def _who(self, connect: Connect) -> Identity | None:
         return self._authenticator.authenticate(connect.client_id, connect.username, connect.password)
 
     def _full(self, identity: Identity, client_id: str) -> bool:
         entered = self._open - len(self._pending) - len(self._lingering)
-        return entered > self.settings.max_connections and not self.doors.holds(identity, client_id)
+        return entered > self.settings.max_connections and not self.handover.holds(identity, client_id)
 
     def _refuse(self, transport: asyncio.Transport, reason: str, answer: bytes, detail: str = "") -> None:
         self.counters.refuse(reason, _peer(transport), detail)

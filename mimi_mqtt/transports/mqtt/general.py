@@ -7,12 +7,15 @@ a misconfigured tool in the house should keep the rest of its work). A forbidden
 
 import asyncio
 import logging
+from functools import partial
 from typing import Protocol
 
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.access import subject
 from mimi_mqtt.transports.mqtt.addresses import local_host
+from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.transports.mqtt.broker import LISTENER, Client, EmbeddedBroker
 from mimi_mqtt.transports.mqtt.gate import Admission, Gate
 from mimi_mqtt.transports.mqtt.intake import Intake
@@ -101,10 +104,15 @@ class GeneralClients:
         self.gate.counters.connected[identity.role.value] -= 1
 
     def sweep(self, now: float) -> None:
-        """Ends connections whose keepalive has run out."""
-        for connection in list(self._connections.values()):
-            connection.check_keepalive(now)
-        self.broker.sweep(now)
+        """Ends connections whose keepalive has run out, and sessions whose client is away for too long."""
+        connections = list(self._connections.values())
+        run_each(
+            "general clients",
+            (
+                *(partial(connection.check_keepalive, now) for connection in connections),
+                partial(self.broker.sweep, now),
+            ),
+        )
 
     def disconnect_testers(self, device_id: str, reason: str) -> None:
         """Ends every connection and session that holds the credentials of `device_id`."""
@@ -178,8 +186,8 @@ class GeneralConnection(asyncio.Protocol):
             packets = self._reader.feed(data)
         except MqttError as error:
             self._fail(error)
-        else:
-            self._packets(packets)
+            return
+        self._packets(packets)
 
     def _packets(self, packets: list[RawPacket]) -> None:
         """Checks packets and passes them on, and those behind them that the reader still holds."""
@@ -192,6 +200,9 @@ class GeneralConnection(asyncio.Protocol):
                 packets = self._reader.feed(b"")
         except MqttError as error:
             self._fail(error)
+        except Exception:  # noqa: BLE001 - the border of one client: its intake would stand still for ever
+            self._gate.counters.fault("general_packet", f"{self._name}: the connection is ended")
+            self.end("the server failed on a packet", abnormal=True)
 
     def _fail(self, error: MqttError) -> None:
         self._gate.counters.limit("bad_packet", f"{self._name}: {error}")
@@ -300,15 +311,23 @@ class GeneralConnection(asyncio.Protocol):
         except Exception:  # noqa: BLE001  # amqtt documents no exceptions; this ends one client only
             _log.exception("%s: the connection is ended", self._name)
         finally:
-            if client is not None:
-                broker.leave(client, self._gate.clock())
-                if self.forget_session:
-                    broker.forget(self._key)
-            self.end("disconnected", abnormal=True)
-            if self._will is not None and self._abnormal:
-                self._publish(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
-            self._clients.gone(self)
+            run_each(f"the end of {self._name}", (partial(self._leave, client), self._say_will, self._gone))
+
+    def _leave(self, client: Client | None) -> None:
+        broker = self._clients.broker
+        if client is not None:
+            broker.leave(client, self._gate.clock())
+            if self.forget_session:
+                broker.forget(self._key)
+
+    def _say_will(self) -> None:
+        self.end("disconnected", abnormal=True)
+        if self._will is not None and self._abnormal:
+            self._publish(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
+
+    def _gone(self) -> None:
+        self._clients.gone(self)
 
     @property
     def _name(self) -> str:
-        return f"{self.identity.username or 'anonymous'}/{self.client_id!r}"
+        return f"{subject(self.identity)}/{self.client_id!r}"

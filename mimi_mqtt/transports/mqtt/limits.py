@@ -40,6 +40,9 @@ TESTER_CHANNEL_S = 120.0
 """How long a device that testers play is kept after its last tester left, in seconds: mosquitto_pub leaves at
 once, and its session should still be there for the next one."""
 
+JOINED_BYTES = 1_400
+"""Bytes of messages to one device that are joined to one write, at most: about a TCP segment."""
+
 SLICE_BYTES = 4_096
 """Bytes of one connection that are dealt with before others have their turn."""
 

@@ -10,18 +10,21 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from mimi_mqtt import __version__
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.session.link import ControlSink
+from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.transports.mqtt import limits
-from mimi_mqtt.transports.mqtt.access import may_publish
+from mimi_mqtt.transports.mqtt.access import may_publish, subject
+from mimi_mqtt.transports.mqtt.borders import GuardedSink, run_each
 from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.device import DeviceConnection
-from mimi_mqtt.transports.mqtt.gate import Admission, Doors, Gate
+from mimi_mqtt.transports.mqtt.gate import Admission, Gate, Handover
 from mimi_mqtt.transports.mqtt.general import GeneralClients
 from mimi_mqtt.transports.mqtt.testers import Testers
 from mimi_mqtt.transports.mqtt.tls import tls_factory
@@ -52,18 +55,19 @@ class MqttServer:
         self.settings = settings
         self.clock = clock
         self.counters = Counters(clock)
-        self._sink = sink
-        doors = Doors(self._take_device, self._take_general, self._holds)
-        self._gate = Gate(settings, authenticator, self.counters, clock, doors)
+        self._sink = GuardedSink(sink, self.counters)
+        handover = Handover(self._take_device, self._take_general, self._holds)
+        self._gate = Gate(settings, authenticator, self.counters, clock, handover)
         self._broker = EmbeddedBroker(self.counters, settings.max_write_buffer_bytes)
         self._general = GeneralClients(self._gate, self._broker, self)
         self._devices: dict[str, DeviceConnection] = {}
         self._testers = Testers(
-            sink, self._general.testers, self._answer_testers, settings.device_messages_per_s
+            self._sink, self._general.testers, self._answer_testers, settings.device_messages_per_s
         )
         self.websocket_app = MqttWebSocket(self._gate.connection)
         self._servers: list[asyncio.Server] = []
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sweeper = SupervisedLoop("mqtt sweeper", self._sweep, every_s=limits.SWEEP_S)
+        self._open = False
 
     # ── lifetime ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -78,22 +82,27 @@ class MqttServer:
             self._servers.append(await loop.create_server(factory, sock=sock, backlog=_BACKLOG))
         self.websocket_app.open = True
         self.publish(STATUS, _status("online"), retain=True)
-        self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="mqtt sweeper")
+        self._open = True
+        self._sweeper.start()
 
     def stop_accepting(self) -> None:
-        """Lets nobody else in; who is connected stays."""
+        """Refuses new connections; those that have entered go on.
+
+        New sockets are not accepted; a connection that has not finished its CONNECT is refused with return
+        code 3, server unavailable (MQTT 3.1.1 section 3.2.2.3). Safe to call twice.
+        """
         self.websocket_app.open = False
+        self._gate.stop_accepting()
         for server in self._servers:
             server.close()
 
     async def aclose(self) -> None:
         """Stops accepting, says `offline`, ends every connection; safe to call twice."""
         self.stop_accepting()
-        sweeper, self._sweeper = self._sweeper, None
-        if sweeper is None:
+        if not self._open:
             return
-        sweeper.cancel()
-        await asyncio.wait({sweeper})
+        self._open = False
+        await self._sweeper.aclose()
         self.publish(STATUS, _status("offline"), retain=True)
         self._testers.close_all("server stops")
         for device in list(self._devices.values()):
@@ -103,18 +112,24 @@ class MqttServer:
         self._gate.abort_all()
         await self.websocket_app.aclose()
 
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(limits.SWEEP_S)
-            self.sweep(self.clock())
+    async def _sweep(self) -> None:
+        self.sweep(self.clock())
 
     def sweep(self, now: float) -> None:
-        """Enforces every time limit as of `now`: CONNECT, keepalive, closing sockets, testers, sessions."""
-        self._gate.sweep(now)
-        for device in list(self._devices.values()):
-            device.check_keepalive(now)
-        self._general.sweep(now)
-        self._testers.sweep(now)
+        """Enforces every time limit as of `now`: CONNECT, keepalive, closing sockets, testers, sessions.
+
+        Raises ExceptionGroup after all of them were looked at, when some failed.
+        """
+        devices = list(self._devices.values())
+        run_each(
+            "time limits",
+            (
+                partial(self._gate.sweep, now),
+                *(partial(device.check_keepalive, now) for device in devices),
+                partial(self._general.sweep, now),
+                partial(self._testers.sweep, now),
+            ),
+        )
 
     # ── for the rest of the server ──────────────────────────────────────────────────────────────────────
 
@@ -137,8 +152,12 @@ class MqttServer:
 
     @property
     def running(self) -> bool:
-        """Whether connections are accepted."""
-        return bool(self._servers) and all(server.is_serving() for server in self._servers)
+        """Whether connections are accepted and time limits are enforced."""
+        return (
+            bool(self._servers)
+            and all(server.is_serving() for server in self._servers)
+            and self._sweeper.healthy
+        )
 
     @property
     def connections(self) -> Mapping[str, int]:
@@ -155,7 +174,7 @@ class MqttServer:
         """Topic filters that somebody has subscribed to."""
         return len(self._broker.subscriptions)
 
-    # ── doors ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── handover ────────────────────────────────────────────────────────────────────────────────────────
 
     def _holds(self, identity: Identity, client_id: str) -> bool:
         if identity.role is Role.DEVICE:
@@ -220,7 +239,7 @@ class MqttServer:
     ) -> None:
         """A general client's message: to a device, as a device's, or to the subscribers of its topic."""
         if not may_publish(identity, topic):
-            detail = f"{identity.username or 'anonymous'} may not publish on {topic[:80]!r}: dropped"
+            detail = f"{subject(identity)} may not publish on {topic[:80]!r}: dropped"
             self.counters.limit("forbidden_publish", detail)
             return
         device = split_device_topic(topic)
@@ -265,7 +284,16 @@ class MqttServer:
     # ── mirrors ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _mirror(self, device_id: str, leaf: Leaf, payload: bytes, *, clear_for_testers: bool = False) -> None:
-        """Shows a device's message to whoever watches its topic, keys hidden."""
+        """Shows a device's message to the clients that watch its topic, keys hidden.
+
+        A border: what fails here must not reach the device that spoke or is spoken to.
+        """
+        try:
+            self._show(device_id, leaf, payload, clear_for_testers)
+        except Exception:  # noqa: BLE001 - the border between a device and its watchers
+            self.counters.fault("mirror", f"a message of {device_id} could not be mirrored")
+
+    def _show(self, device_id: str, leaf: Leaf, payload: bytes, clear_for_testers: bool) -> None:
         topic = device_topic(device_id, leaf)
         watchers = self._broker.recipients(topic)
         hidden: bytes | None = None

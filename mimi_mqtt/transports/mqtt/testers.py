@@ -8,8 +8,8 @@ its mirror.
 
 from collections.abc import Callable
 
+from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.session.link import ControlSink
-from mimi_mqtt.transports.mqtt.allowance import Allowance
 from mimi_mqtt.transports.mqtt.limits import BURST_FACTOR, TESTER_CHANNEL_S
 
 
@@ -52,7 +52,7 @@ class Testers:
     ) -> None:
         self._rate = messages_per_s
         self._burst = messages_per_s * BURST_FACTOR
-        self._allowances: dict[str, Allowance] = {}
+        self._buckets: dict[str, TokenBucket] = {}
         self._sink = sink
         self._connected = connected
         self._publish_down = publish_down
@@ -63,10 +63,10 @@ class Testers:
 
     def allowed(self, device_id: str, now: float) -> bool:
         """Whether the device's testers may send one more message."""
-        allowance = self._allowances.get(device_id)
-        if allowance is None:
-            allowance = self._allowances[device_id] = Allowance(self._burst, now)
-        return allowance.take(self._rate, self._burst, now)
+        bucket = self._buckets.get(device_id)
+        if bucket is None:
+            bucket = self._buckets[device_id] = TokenBucket(self._rate, self._burst, now)
+        return bucket.take(now)
 
     def message(self, device_id: str, host: str | None, payload: bytes, now: float) -> None:
         """A tester's message as its device's, on the device's channel, which is opened when there is none."""
@@ -74,6 +74,8 @@ class Testers:
         if channel is None:
             channel = self._channels[device_id] = TesterChannel(self, device_id, host, now)
             self._sink.control_opened(channel)
+            if self._channels.get(device_id) is not channel:
+                return
         channel.seen_at = now
         self._sink.control_message(channel, payload)
 
@@ -95,9 +97,9 @@ class Testers:
                 channel.seen_at = now
             elif now - channel.seen_at > TESTER_CHANNEL_S:
                 self.close(device_id, "its testers are gone")
-        for device_id, allowance in list(self._allowances.items()):
-            if allowance.is_full(self._rate, self._burst, now):
-                del self._allowances[device_id]
+        for device_id, bucket in list(self._buckets.items()):
+            if bucket.is_full(now):
+                del self._buckets[device_id]
 
     def close_all(self, reason: str) -> None:
         """Ends all channels."""

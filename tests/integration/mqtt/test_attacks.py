@@ -191,11 +191,18 @@ async def test_resets_around_connack_leak_nothing(mqtt: Running) -> None:
 @pytest.mark.parametrize(
     "topic_filter", ["#", "+/devices/#", "mimi/#", f"mimi/devices/{OTHER}/down", "$SYS/#", UP]
 )
-async def test_device_credentials_cannot_subscribe_beyond_their_topic(
+async def test_a_device_that_subscribes_to_more_is_sent_only_its_own(
     mqtt: Running, topic_filter: str
 ) -> None:
     device = await mqtt.device()
-    assert await device.subscribe((topic_filter, 1), (DOWN, 2)) == (0x80, 1)
+    assert await device.subscribe((topic_filter, 1), (DOWN, 2)) == (1, 1)
+    other, admin = await mqtt.device(OTHER), await mqtt.admin()
+    await admin.publish("a", b"not a device's", retain=True)
+    await admin.publish(UP, b"a device's, but not to it")
+    mqtt.sink.channels[OTHER].send(b"another device's")
+    assert [parse_publish(packet).payload for packet in await other.round_trip()] == [b"another device's"]
+    mqtt.sink.channels[DEVICE].send(b"its own")
+    assert [parse_publish(packet).payload for packet in await device.round_trip()] == [b"its own"]
 
 
 @pytest.mark.parametrize(

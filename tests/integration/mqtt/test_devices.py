@@ -1,17 +1,24 @@
 """A device's native connection: what stock firmware and desktop clients do."""
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 
+from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.device import DeviceConnection
 from mimi_mqtt.wire.mqtt import (
     DISCONNECT,
+    PINGREQ,
     PacketType,
     encode_ack,
     encode_publish,
+    encode_subscribe,
     encode_unsubscribe,
     parse_packet_id,
     parse_publish,
 )
-from tests.integration.mqtt.conftest import DEVICE, DOWN, LAST_WORDS, OTHER, UP, Running
+from tests.integration.mqtt.conftest import DEVICE, DOWN, LAST_WORDS, OTHER, UP, Running, StartServer
 
 HELLO = b'{"type":"hello","version":3,"transport":"udp"}'
 
@@ -46,10 +53,10 @@ async def test_messages_sent_right_behind_connect_are_taken(mqtt: Running) -> No
     assert mqtt.sink.messages == [(DEVICE, HELLO), (DEVICE, big)]
 
 
-async def test_desktop_client_subscribes_to_its_own_topic_only(mqtt: Running) -> None:
+async def test_desktop_client_subscribes_to_its_own_topic(mqtt: Running) -> None:
     device = await mqtt.device()
     assert await device.subscribe((DOWN, 1)) == (1,)
-    assert await device.subscribe((DOWN, 2), (UP, 0), (DOWN, 0)) == (1, 0x80, 0)
+    assert await device.subscribe((DOWN, 2), (UP, 0), (DOWN, 0)) == (1, 0, 0)
     await device.send(encode_unsubscribe(7, (DOWN,)))
     assert parse_packet_id(await device.expect(PacketType.UNSUBACK)) == 7
     mqtt.sink.channels[DEVICE].send(b"{}")
@@ -175,3 +182,121 @@ async def test_two_devices_do_not_hear_each_other(mqtt: Running) -> None:
     mqtt.sink.channels[OTHER].send(b"two")
     assert [parse_publish(packet).payload for packet in await first.round_trip()] == [b"one"]
     assert [parse_publish(packet).payload for packet in await second.round_trip()] == [b"two"]
+
+
+async def test_quecpython_client_subscribes_to_a_topic_of_its_own_making(mqtt: Running) -> None:
+    device = await mqtt.device(keepalive_s=120)
+    assert await device.subscribe(("devices/p2p/#", 0)) == (0,)
+    mqtt.sink.channels[DEVICE].send(b"{}")
+    assert (await device.publish_received()).topic == DOWN
+
+
+async def test_espressif_client_subscribes_after_each_connect_and_stays_by_pings(mqtt: Running) -> None:
+    for _ in range(2):
+        device = await mqtt.device(keepalive_s=90)
+        assert await device.subscribe((DOWN, 0)) == (0,)
+        for _ in range(5):
+            mqtt.pass_time(45)
+            assert await device.round_trip() == []
+    mqtt.pass_time(136)
+    assert await device.closed() == []
+
+
+async def test_a_device_may_subscribe_to_invalid_filters_as_little_as_anybody(mqtt: Running) -> None:
+    device = await mqtt.device()
+    await device.send(encode_subscribe(1, (("devices/#/p2p", 0),)))
+    assert await device.closed() == []
+
+
+async def test_messages_of_one_turn_of_the_loop_are_one_write_in_order(mqtt: Running) -> None:
+    device = await mqtt.device()
+    channel = mqtt.sink.channels[DEVICE]
+    payloads = [b'{"type":"stt"}', b'{"type":"llm"}', b'{"type":"tts","state":"start"}']
+    with written() as writes:
+        for payload in payloads:
+            channel.send(payload)
+        assert channel.undelivered() > sum(map(len, payloads))
+        for payload in payloads:
+            assert (await device.publish_received()).payload == payload
+    assert len(writes) == 1
+
+
+async def test_answers_to_what_came_together_leave_together(mqtt: Running) -> None:
+    mqtt.sink.reply = b'{"type":"hello"}'
+    device = await mqtt.device()
+    with written() as writes:
+        await device.send(encode_publish(UP, HELLO) + PINGREQ + encode_publish(UP, HELLO, 1, packet_id=3))
+        kinds = [(await device.packet()) for _ in range(4)]
+    assert [packet and packet.type for packet in kinds] == [
+        PacketType.PUBLISH, PacketType.PINGRESP, PacketType.PUBLISH, PacketType.PUBACK,
+    ]  # fmt: skip
+    assert len(writes) == 1
+
+
+async def test_more_than_a_segment_does_not_wait_for_the_turn_of_the_loop(mqtt: Running) -> None:
+    device = await mqtt.device()
+    channel = mqtt.sink.channels[DEVICE]
+    payloads = [bytes((ord("a") + index,)) * limits.JOINED_BYTES for index in range(3)]
+    with written() as writes:
+        for payload in payloads:
+            channel.send(payload)
+        assert len(writes) == 3
+    for payload in payloads:
+        assert (await device.publish_received()).payload == payload
+
+
+@pytest.mark.parametrize("how", ["channel", "server"])
+async def test_a_goodbye_right_before_the_end_arrives(mqtt: Running, how: str) -> None:
+    device = await mqtt.device()
+    channel = mqtt.sink.channels[DEVICE]
+    channel.send(b'{"type":"goodbye","session_id":"x"}')
+    if how == "channel":
+        channel.close("idle")
+    else:
+        mqtt.server.disconnect(DEVICE, "its credentials were revoked")
+    packets = await device.closed()
+    assert [parse_publish(packet).payload for packet in packets] == [b'{"type":"goodbye","session_id":"x"}']
+
+
+async def test_a_goodbye_behind_what_a_stalled_device_has_not_read_arrives(start_server: StartServer) -> None:
+    mqtt = await start_server(max_write_buffer_bytes=8_000_000)
+    device = await mqtt.open(receive_buffer=4_096)
+    assert await device.connack(DEVICE, DEVICE, "right") == 0
+    channel = mqtt.sink.channels[DEVICE]
+    for _ in range(800):
+        channel.send(b"x" * 8_000)
+    channel.send(b'{"type":"goodbye"}')
+    mqtt.server.disconnect(DEVICE, "its credentials were revoked")
+    packets = await device.closed()
+    assert len(packets) == 801
+    assert parse_publish(packets[-1]).payload == b'{"type":"goodbye"}'
+    await mqtt.until(lambda: mqtt.server.connections["sockets"] == 0)
+    mqtt.pass_time(limits.LINGER_S)  # the connection that was waited for has closed by itself
+
+
+async def test_a_closed_device_that_reads_nothing_is_dropped_after_a_while(start_server: StartServer) -> None:
+    mqtt = await start_server(max_write_buffer_bytes=8_000_000)
+    device = await mqtt.open(receive_buffer=4_096)
+    assert await device.connack(DEVICE, DEVICE, "right") == 0
+    for _ in range(800):
+        mqtt.sink.channels[DEVICE].send(b"x" * 8_000)
+    mqtt.server.disconnect(DEVICE, "its credentials were revoked")
+    assert mqtt.server.connections["sockets"] == 1
+    mqtt.pass_time(limits.LINGER_S)
+    await mqtt.until(lambda: mqtt.server.connections["sockets"] == 0)
+
+
+@contextlib.contextmanager
+def written() -> Iterator[list[bytes]]:
+    """Every write of a device's connection to its transport."""
+    writes: list[bytes] = []
+    flush = DeviceConnection._flush
+
+    def recording(device: DeviceConnection) -> None:
+        if device._outgoing:
+            writes.append(device._outgoing)
+        flush(device)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DeviceConnection, "_flush", recording)
+        yield writes

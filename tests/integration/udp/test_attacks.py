@@ -94,7 +94,7 @@ async def test_the_servers_own_downlink_sent_back(device: Device, attacker: Peer
     await device_still_works(device)
 
 
-async def test_a_flood_of_garbage_does_not_use_up_the_devices_allowance(
+async def test_a_flood_of_garbage_takes_nothing_from_the_devices_rate(
     device: Device, attacker: Peer, barrier: Barrier
 ) -> None:
     await device.talk(3)

@@ -280,7 +280,7 @@ def test_far_packets_that_are_not_in_a_row_prove_nothing(channel: Channel) -> No
     assert channel.session.sequences == [1, 2, 3, 4]
 
 
-def test_garbage_uses_up_nothing_of_the_devices_allowance() -> None:
+def test_garbage_takes_nothing_from_the_devices_rate() -> None:
     channel = Channel(rate=20.0)
     channel.talk(1, 2, 3)
     for number in range(5000):
@@ -367,3 +367,53 @@ def test_the_key_stream_is_never_used_twice_over_a_long_session() -> None:
     assert len(blocks) == count
     uplink = int.from_bytes(nonce_template(SSRC)) >> 112 << 112
     assert all(block >> 112 != uplink >> 112 for block in blocks)
+
+
+def test_a_stream_that_begins_at_zero_is_delivered_whole_and_counted_from_one(channel: Channel) -> None:
+    """QuecPython clients begin at 0, stock firmware at 1."""
+    channel.talk(0, 1, 1, 0, 2)
+    assert channel.session.sequences == [1, 2, 3]
+    stats = channel.uplink.stats
+    assert (stats.received, stats.duplicate, stats.lost, stats.late) == (3, 2, 0, 0)
+    assert channel.uplink.address == HOME
+
+
+def test_a_late_sequence_zero_is_no_loss_made_good(channel: Channel) -> None:
+    channel.talk(1, 0, 2)
+    stats = channel.uplink.stats
+    assert (stats.received, stats.lost, stats.late) == (3, 0, 1)
+
+
+def test_silence_of_one_byte_is_ordinary_audio(channel: Channel) -> None:
+    """The firmware's encoder sends DTX packets (device contract, section 4)."""
+    silence = b"\x58"  # TOC alone: one SILK frame, wideband, 60 ms (RFC 6716, 3.1)
+    for sequence in range(1, 6):
+        channel.now += 0.06
+        channel.deliver(channel.packet(sequence, silence), HOME)
+    assert channel.session.frames == [silence] * 5
+    assert (channel.uplink.stats.forged, channel.uplink.stats.lost) == (0, 0)
+
+
+@given(st.integers(0, 0xFFFFFFFF))
+def test_any_timestamp_of_the_uplink_is_believed(timestamp: int) -> None:
+    """0 from stock firmware, an echo with server AEC, a tick count from Espressif's client."""
+    channel = Channel()
+    header = pack_uplink(nonce_template(SSRC), timestamp, 1, len(FRAME))
+    channel.deliver(channel.device.encrypt(header, FRAME), HOME)
+    assert channel.session.sequences == [1]
+
+
+def test_address_changes_are_one_log_entry_a_minute(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel.talk(*range(1, 6))
+    with caplog.at_level("INFO"):
+        for change in range(20):
+            first = 6 + change * 5
+            channel.talk(*range(first, first + 5), address=ROAM if change % 2 == 0 else HOME)
+        assert channel.uplink.stats.address_changes == 20
+        assert len(caplog.records) == 1
+        channel.now += 60
+        channel.talk(*range(106, 111), address=ROAM)
+        assert channel.uplink.stats.address_changes == 21
+        assert len(caplog.records) == 2

@@ -7,11 +7,28 @@ from mimi_mqtt.wire.replay_window import ReplayWindow, Verdict
 sequences = st.integers(-5, 2**32 + 5)
 
 
-def test_a_stream_begins_at_one() -> None:
+def test_a_stream_begins_at_zero_or_one() -> None:
     window = ReplayWindow()
-    assert window.check(0) is Verdict.TOO_OLD
     assert window.check(-1) is Verdict.TOO_OLD
+    assert window.check(0) is Verdict.NEW
     assert window.check(1) is Verdict.NEW
+
+
+def test_sequence_zero_is_accepted_once() -> None:
+    window = ReplayWindow()
+    window.accept(0)
+    assert window.check(0) is Verdict.DUPLICATE
+    assert window.check(1) is Verdict.NEW
+    window.accept(1)
+    assert window.check(0) is Verdict.DUPLICATE
+
+
+def test_sequence_zero_may_be_overtaken_by_the_next() -> None:
+    window = ReplayWindow()
+    window.accept(1)
+    assert window.check(0) is Verdict.LATE
+    window.accept(0)
+    assert window.check(0) is Verdict.DUPLICATE
 
 
 def test_checking_changes_nothing() -> None:
@@ -25,7 +42,7 @@ def test_repeated_packet_is_a_duplicate_and_a_missed_one_is_late() -> None:
     for sequence in (1, 2, 5):
         window.accept(sequence)
     assert [window.check(n) for n in range(7)] == [
-        Verdict.TOO_OLD,
+        Verdict.LATE,
         Verdict.DUPLICATE,
         Verdict.DUPLICATE,
         Verdict.LATE,
@@ -76,9 +93,11 @@ def test_agrees_with_a_window_that_remembers_everything(
     accepted: set[int] = set()
     for sequence in arrivals:
         highest = max(accepted, default=0)
-        if sequence > highest:
+        if sequence == 0 and not accepted:
+            expected = Verdict.NEW
+        elif sequence > highest:
             expected = Verdict.NEW if sequence - highest <= max_jump else Verdict.TOO_FAR
-        elif sequence <= 0 or highest - sequence >= size:
+        elif sequence < 0 or highest - sequence >= size:
             expected = Verdict.TOO_OLD
         else:
             expected = Verdict.DUPLICATE if sequence in accepted else Verdict.LATE

@@ -1,11 +1,11 @@
-"""Who may do what, over all roles."""
+"""Rights of all roles."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.fleet.identity import Identity, Role
-from mimi_mqtt.transports.mqtt.access import may_publish, may_receive, may_subscribe
+from mimi_mqtt.transports.mqtt.access import may_publish, may_receive, may_subscribe, subject
 from mimi_mqtt.wire.topics import filter_matches
 
 ID, OTHER = "aa-bb-cc-00-11-22", "aa-bb-cc-00-11-33"
@@ -43,18 +43,18 @@ def test_who_may_publish(topic: str, allowed: set[Role]) -> None:
 @pytest.mark.parametrize(
     ("topic_filter", "allowed"),
     [
-        ("#", {Role.ADMIN, Role.ANONYMOUS}),
-        ("+/devices/#", {Role.ADMIN, Role.ANONYMOUS}),
-        ("mimi/#", {Role.ADMIN}),
-        ("mimi/devices/#", {Role.ADMIN}),
-        ("mimi/devices/+/up", {Role.ADMIN}),
-        (f"{OWN}/#", {Role.ADMIN, Role.TESTER}),
-        (f"{OWN}/+", {Role.ADMIN, Role.TESTER}),
+        ("#", {Role.ADMIN, Role.ANONYMOUS, Role.DEVICE}),
+        ("+/devices/#", {Role.ADMIN, Role.ANONYMOUS, Role.DEVICE}),
+        ("mimi/#", {Role.ADMIN, Role.DEVICE}),
+        ("mimi/devices/#", {Role.ADMIN, Role.DEVICE}),
+        ("mimi/devices/+/up", {Role.ADMIN, Role.DEVICE}),
+        (f"{OWN}/#", {Role.ADMIN, Role.TESTER, Role.DEVICE}),
+        (f"{OWN}/+", {Role.ADMIN, Role.TESTER, Role.DEVICE}),
         (f"{OWN}/down", {Role.ADMIN, Role.TESTER, Role.DEVICE}),
-        (f"mimi/+/{ID}/down", {Role.ADMIN}),
-        ("$SYS/#", {Role.ADMIN}),
-        ("$share/g/mimi/#", set()),
-        ("$SYSTEM/#", set()),
+        (f"mimi/+/{ID}/down", {Role.ADMIN, Role.DEVICE}),
+        ("$SYS/#", {Role.ADMIN, Role.DEVICE}),
+        ("$share/g/mimi/#", {Role.DEVICE}),
+        ("$SYSTEM/#", {Role.DEVICE}),
     ],
 )
 def test_who_may_subscribe(topic_filter: str, allowed: set[Role]) -> None:
@@ -93,3 +93,12 @@ def test_what_is_received_lies_within_what_the_role_may_see(topic_filter: str, t
 def test_a_testers_granted_filter_matches_nothing_that_is_not_its_own(topic_filter: str, topic: str) -> None:
     if may_subscribe(TESTER, topic_filter) and filter_matches(topic_filter, topic):
         assert may_receive(TESTER, topic)
+
+
+@given(TOPIC)
+def test_a_device_receives_its_own_whatever_it_subscribed_to(topic: str) -> None:
+    assert may_receive(DEVICE, topic) == (topic == OWN or topic.startswith(f"{OWN}/"))
+
+
+def test_everybody_has_a_name_in_log_entries() -> None:
+    assert [subject(who) for who in EVERYONE] == ["admin", ID, ID, "anonymous"]

@@ -1,0 +1,42 @@
+"""Token bucket: the rate of messages, datagrams or requests of one sender; pure."""
+
+
+class TokenBucket:
+    """Allows `burst` messages at once and `rate` messages a second in the long run; starts full.
+
+    `now` is monotonic seconds; a clock that goes back earns nothing. `rate` must be positive.
+    """
+
+    __slots__ = ("_at", "_left", "burst", "rate")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._left = burst
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Takes one message; False when none is left."""
+        left = self._left
+        if now > self._at:
+            left += (now - self._at) * self.rate
+            if left > self.burst:
+                left = self.burst
+            self._at = now
+        if left < 1.0:
+            self._left = left
+            return False
+        self._left = left - 1.0
+        return True
+
+    def left(self, now: float) -> float:
+        """Messages that may be taken at `now`, with a fraction."""
+        return min(self.burst, self._left + max(0.0, now - self._at) * self.rate)
+
+    def is_full(self, now: float) -> bool:
+        """Whether the bucket at `now` equals a new one, so that it can be forgotten."""
+        return self.left(now) >= self.burst
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until one message may be taken; 0 when one may be taken now."""
+        return max(0.0, 1.0 - self.left(now)) / self.rate
