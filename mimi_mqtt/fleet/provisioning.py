@@ -46,7 +46,7 @@ from mimi_mqtt.wire.ota import (
 )
 from mimi_mqtt.wire.topics import device_topic
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _ANSWERS = Counter("mimi_ota_answers_total", "OTA requests by what they were answered with", ["answer"])
 _POLLS = Counter("mimi_ota_activation_polls_total", "Activation polls by their answer", ["answer"])
@@ -98,7 +98,7 @@ class Provisioner:
         self._clock = clock
         self._websocket_told = False
         if endpoints.mqtt_port == _TLS_PORT:
-            _logger.warning(
+            _log.warning(
                 "plain MQTT is on port %d, where stock devices speak TLS: set mqtt.bind to another port",
                 _TLS_PORT,
             )
@@ -163,7 +163,7 @@ class Provisioner:
                 device.reported_language = bounded(request.language, tables.LANGUAGE_CHARS)
                 await devices.save_changed(session, device, now)
         if known is None:
-            _logger.info("a new device was taken in", extra={"device": request.device_id})
+            _log.info("a new device was taken in", extra={"device": request.device_id})
         return device
 
     async def _take_in(
@@ -190,7 +190,7 @@ class Provisioner:
     def _activation(self, waiting: Activation, now: datetime) -> ActivationSection:
         _ANSWERS.labels("activation").inc()
         if waiting.created_at == now:
-            _logger.info(
+            _log.info(
                 "a device waits to be allowed: mimi-mqtt devices allow %s",
                 waiting.code,
                 extra={"device": waiting.device_id},
@@ -213,7 +213,7 @@ class Provisioner:
                 return {"websocket": WebsocketSection(url=f"ws://{host}{port}{path}", token=password)}
             if not self._websocket_told:
                 self._websocket_told = True
-                _logger.warning(
+                _log.warning(
                     "websocket is set as transport, but none is served: devices are told to use mqtt",
                     extra={"device": device.device_id},
                 )
@@ -258,7 +258,9 @@ def _boot(request: OtaRequest, now: datetime) -> Boot:
         client_id=request.client_id,
         at=now,
         board=request.board,
+        board_name=request.board_name,
         firmware_version=request.firmware_version,
+        cellular=request.cellular,
         report=request.report,
     )
 

@@ -40,6 +40,8 @@ def test_whole_request() -> None:
         device_id="aa-bb-cc-00-11-22",
         client_id="0c0f7b2e-9f2e-4f6c-8a54-1d2b3c4d5e6f",
         board="bread-compact-wifi",
+        board_name="bread",
+        cellular=False,
         firmware_version="1.8.2",
         language="zh-CN",
         activation_version=2,
