@@ -149,12 +149,12 @@ class DeviceDirectory:
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
         connections. Called again with the next refresh when it raises."""
         self.is_connected: Callable[[str], bool] = _never
-        """Whether a device is connected now: it counts as seen although it does not log in again."""
+        """Called with the id of a device; true when it is connected: it counts as seen."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the directory keeps up with changes, ended the connections of every revoked device and
-        writes reports; when not, what was known before still holds."""
+        """True while the directory keeps up with changes, every revoked device is disconnected and reports
+        are written. When false, the last known state still holds."""
         return self._loop.healthy and self._boots.healthy
 
     def __len__(self) -> int:
@@ -220,8 +220,8 @@ class DeviceDirectory:
                 self._entries[boot.device_id] = replace(entry, info=info)
 
     def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
-        """Checks a CONNECT. An unknown user costs what a wrong password costs; only the current epoch is
-        good."""
+        """Checks a CONNECT. An unknown user takes as long as a wrong password; credentials of another epoch
+        than the current one are wrong."""
         if not username:
             return Identity(Role.ANONYMOUS, "") if self._anonymous and not password else None
         given = password or b""
@@ -266,14 +266,16 @@ class DeviceDirectory:
                 self.on_revoked(device_id)
             except Exception:  # noqa: BLE001 - the border of the transports
                 if device_id not in self._unended:
-                    _log.exception("its connections could not be ended", extra={"device": device_id})
+                    _log.exception(
+                        "the connections of a revoked device could not be ended", extra={"device": device_id}
+                    )
                 self._unended.add(device_id)
             else:
                 del self._revoked[device_id]
                 self._unended.discard(device_id)
 
     async def refresh(self) -> None:
-        """Applies what others changed. Raises StoreError."""
+        """Applies the changes of other processes. Raises StoreError."""
         async with self._refreshing:
             await self._read_changes()
 

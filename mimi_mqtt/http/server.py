@@ -111,7 +111,7 @@ class HttpServer:
 
     @property
     def healthy(self) -> bool:
-        """Whether connections are accepted."""
+        """True while connections are accepted."""
         return self._server is not None and all(server.is_serving() for server in self._server.servers)
 
     @property

@@ -48,7 +48,7 @@ def _time(*, index: bool = False) -> Column[datetime]:
 
 
 def _added(chars: int) -> Column[str]:
-    """A text that came to a table which had rows."""
+    """A text column that was added to a table with rows."""
     return Column(String(chars), nullable=False, server_default="")
 
 

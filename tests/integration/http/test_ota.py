@@ -153,7 +153,7 @@ async def test_revoking_on_the_command_line_ends_a_running_servers_device(
 async def test_a_poll_without_a_code_is_told_to_ask_again(server: Server, path: str) -> None:
     reply = await server.client.post(path, headers=HEADERS)
     assert reply.status_code == 403
-    assert "ask OTA again" in reply.json()["error"]
+    assert "request OTA again" in reply.json()["error"]
 
 
 @pytest.mark.parametrize(
