@@ -195,6 +195,8 @@ def _as_json(device: Device) -> dict[str, object]:
         "agent": device.agent or DEFAULT_AGENT,
         "user": device.user_name,
         "board": device.board,
+        "board_name": device.board_name,
+        "cellular": device.cellular,
         "firmware_version": device.firmware_version,
         "host": device.host,
         "created_at": device.created_at.isoformat(),
