@@ -27,7 +27,7 @@ from mimi_mqtt.http.replies import CommonHeaders, error_reply, json_reply
 
 _QUIET_S: Final = 60.0
 """Seconds between two log lines about the same failure of the database."""
-_MAX_REASONS: Final = 64
+MAX_REASONS: Final = 64
 """Failures of the database that are remembered within that time; further ones are not logged."""
 
 _log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class _StoreFailures:
     async def __call__(self, _: Request, error: Exception) -> Response:
         now, reason = time.monotonic(), str(error)
         self._told = {told: at for told, at in self._told.items() if now - at < _QUIET_S}
-        if reason not in self._told and len(self._told) < _MAX_REASONS:
+        if reason not in self._told and len(self._told) < MAX_REASONS:
             self._told[reason] = now
             _log.error("%s", reason)
         return error_reply(503, "the server's database does not work: see its log", {"Retry-After": "10"})

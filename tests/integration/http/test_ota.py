@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import logging
 from typing import Literal
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.cli import main
 from mimi_mqtt.config import HttpSettings, OtaSettings
+from mimi_mqtt.errors import StoreError
+from mimi_mqtt.http.app import MAX_REASONS
 from tests.integration.http.conftest import Server, Start
 
 MAC = "aa:bb:cc:00:11:22"
@@ -255,6 +258,20 @@ async def test_a_failing_database_is_a_503_without_its_details(
     assert {reply.status_code for reply in replies} == {503}
     assert str(server.folder) not in replies[0].text
     assert len([line for line in caplog.records if line.name == "mimi_mqtt.http.app"]) == 1
+
+
+async def test_a_database_that_fails_in_many_ways_does_not_flood_the_log(
+    generous: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reasons = itertools.count()
+
+    async def fail(_: str) -> None:
+        raise StoreError(f"failure {next(reasons)}")
+
+    monkeypatch.setattr(generous.directory, "registration", fail)
+    replies = await asyncio.gather(*(ask(generous) for _ in range(150)))
+    assert {reply.status_code for reply in replies} == {503}
+    assert len([line for line in caplog.records if line.name == "mimi_mqtt.http.app"]) == MAX_REASONS
 
 
 async def test_many_new_devices_at_once_are_all_taken_in(server: Server) -> None:
