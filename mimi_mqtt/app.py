@@ -169,7 +169,9 @@ class App:
     def health(self) -> Mapping[str, PartHealth]:
         """Each part's state, for /healthz and the web page."""
         connections = self._mqtt.connections
-        turns = "" if self._turn_log.healthy else f", {self._turn_log.dropped} turns not recorded"
+        faults = "" if self._directory.healthy else ", changes of devices may go unnoticed"
+        if not self._turn_log.healthy:
+            faults += f", {self._turn_log.dropped} turns not recorded"
         return {
             "http": PartHealth(self._http.healthy, f"port {self.http_port}"),
             "mqtt": PartHealth(
@@ -179,7 +181,7 @@ class App:
             "udp": PartHealth(self._udp.running, f"port {self._udp.port}; {self._udp.count} channels"),
             "sessions": PartHealth(True, f"{self._sessions.count} live"),
             "store": PartHealth(
-                self._turn_log.healthy and self._directory.healthy, f"{len(self._directory)} devices{turns}"
+                self._turn_log.healthy and self._directory.healthy, f"{len(self._directory)} devices{faults}"
             ),
         }
 

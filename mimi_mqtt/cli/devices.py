@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(config=None, json=False)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", help="(default: list)")
     listing = actions.add_parser(
-        "list", parents=[config], help="show every device, and who waits to be allowed"
+        "list", parents=[config], help="show every device, and those that wait to be allowed"
     )
     listing.add_argument("--json", action="store_true", help="print one JSON object")
     allow = actions.add_parser("allow", parents=[config], help="give a device its credentials")
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     which = forget.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "device", nargs="?", metavar="ID", help="its MAC address; clears who waits under it too"
+        "device", nargs="?", metavar="ID", help="its MAC address; clears pending activations for it too"
     )
     which.add_argument(
         "--unseen-days", type=_days, metavar="N", help="every device that was not seen for N days"
@@ -61,9 +61,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     change.add_argument("--name", help="a name for people; empty for none")
     change.add_argument("--language", type=_language, help="such as en or zh-CN; empty: what the device says")
-    change.add_argument("--agent", metavar="NAME", help="who answers, from the next session on; or default")
+    change.add_argument("--agent", metavar="NAME", help="its agent, from the next session on; or default")
     change.add_argument(
-        "--user", metavar="NAME", help="who talks to it, for the agent's prompt; empty: nobody known"
+        "--user", metavar="NAME", help="the person who talks to it, for the agent's prompt; empty: unknown"
     )
 
 
@@ -109,7 +109,7 @@ async def _list(store: Store, args: argparse.Namespace) -> None:
     async with store.read() as session:
         known = await devices.list_all(session)
         asking = [asker for asker in await activations.list_all(session) if asker.expires_at > now]
-    # Who was allowed has not asked again yet, and waits for nobody.
+    # A device that was allowed has not asked OTA again yet: nobody needs to allow it.
     let_in = {device.id: device.client_id for device in known if device.allowed}
     waiting = [
         asker
@@ -127,7 +127,7 @@ async def _list(store: Store, args: argparse.Namespace) -> None:
         )
         return
     if not known and not waiting:
-        print("no device has asked yet", file=sys.stderr)
+        print("no device has sent an OTA request yet", file=sys.stderr)
     for device in known:
         state = "allowed" if device.allowed else "revoked"
         words = [device.id, state, device.transport or "", device.board, device.firmware_version]
@@ -195,6 +195,8 @@ def _as_json(device: Device) -> dict[str, object]:
         "agent": device.agent or DEFAULT_AGENT,
         "user": device.user_name,
         "board": device.board,
+        "board_name": device.board_name,
+        "cellular": device.cellular,
         "firmware_version": device.firmware_version,
         "host": device.host,
         "created_at": device.created_at.isoformat(),
@@ -214,5 +216,5 @@ def _waiting(asker: Activation) -> dict[str, object]:
 
 
 def _printable(text: str) -> str:
-    """What a device said of itself must not move the cursor of the terminal it is shown on."""
+    """`text` without control characters: the words of a device must not move the terminal's cursor."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,4 +1,4 @@
-"""What the server knows of devices: identity, credentials, provisioning, activation and agents.
+"""The devices: their identity, credentials, provisioning, activation, administration and agents.
 
 Imports `store`, `wire`, `config` and below; http, transports and session import it. Later: firmware.
 """

@@ -1,4 +1,4 @@
-"""Which agent a device has: the one that a person gave it, else the default."""
+"""The agent of a device: the one that a person gave it, else the default."""
 
 import logging
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from mimi_mqtt.fleet.directory import DeviceInfo
 _log = logging.getLogger(__name__)
 
 _MAX_MISSED: Final = 1_000
-"""Agents that are remembered to be missing; of more, none is told."""
+"""Missing agents that were logged; further ones are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class AgentDirectory:
         self._missed: set[str] = set()
 
     def of(self, device: DeviceInfo) -> Agent:
-        """The device's agent. The default one takes the place of an agent that is not there any more, which
-        is told once."""
+        """The device's agent. The default one takes the place of an agent that no longer exists, which is
+        logged once."""
         agent = self._agents.get(device.agent or DEFAULT_AGENT)
         if agent is not None:
             return agent

@@ -22,13 +22,13 @@ _NO_DEVICE = "00-00-00-00-00-00"
 
 
 def first_epoch() -> int:
-    """The epoch of a device that registers: random, so that one that was forgotten and comes back does not
-    make the credentials good that it had before."""
+    """The epoch of a device that registers: random, so that the credentials of before it was forgotten stay
+    worthless when it comes back."""
     return secrets.randbelow(2**30) + 1
 
 
 class Credentials:
-    """Makes and checks devices' credentials. Shows nothing of the secret in its `repr`."""
+    """Makes and checks the credentials of devices. Its `repr` shows nothing of the secret."""
 
     __slots__ = ("_secret",)
 
@@ -65,7 +65,7 @@ class Credentials:
         return hmac.digest(self._secret, f"udp|{device_id}|{epoch}".encode(), "sha256")[:16]
 
     def check_password(self, password: bytes, device_id: str | None, epoch: int) -> bool:
-        """Whether `password` is the device's, in the same time for every wrong one and for no device
+        """True when `password` is the device's. Takes the same time for every wrong one and for no device
         (None)."""
         expected = self._password(_NO_DEVICE if device_id is None else device_id, epoch)
         return hmac.compare_digest(password, expected) and device_id is not None

@@ -19,11 +19,10 @@ from mimi_mqtt.config.prompt import DeviceFacts
 from mimi_mqtt.errors import MimiError, StoreError
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.identity import Identity, Role
-from mimi_mqtt.store import devices, tables
-from mimi_mqtt.store.devices import Boot
+from mimi_mqtt.store import devices
+from mimi_mqtt.store.devices import BoardFacts, Boot
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device
-from mimi_mqtt.store.values import bounded
 from mimi_mqtt.store.write_behind import CLOSE_TIMEOUT_S, WriteBehind
 from mimi_mqtt.supervision import LoopFinished, SupervisedLoop
 
@@ -31,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 _KNOWN = Gauge("mimi_fleet_devices", "Devices that may connect")
 _BOOTS = Counter(
-    "mimi_fleet_boots_total", "Boots of known devices by what became of their report", ["outcome"]
+    "mimi_fleet_boots_total", "Boots of known devices by the outcome of storing their report", ["outcome"]
 )
 
 MAX_WAITING_BOOTS = 10_000
-"""Boots whose report waits for the database; of more, the report is not kept."""
+"""Reports that wait for the database; further ones are dropped."""
 
 _SEEN_EVERY_S = 30.0
 _PRESENT_EVERY_S = 3600.0
@@ -43,8 +42,8 @@ _PRESENT_EVERY_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
-    """A device that may connect. `host` is the address of ours it last reached; a text is "" when
-    unknown, `agent` for the default one."""
+    """A device that may connect. `host` is the address of ours it last reached; a text is "" when unknown,
+    `agent` for the default one."""
 
     device_id: str
     udp_key: bytes = field(repr=False)
@@ -52,19 +51,23 @@ class DeviceInfo:
     language: str = ""
     name: str = ""
     board: str = ""
+    """The board's type, from the last OTA report as its name, version and network."""
     firmware_version: str = ""
     agent: str = ""
     user_name: str = field(default="", repr=False)
+    board_name: str = ""
+    cellular: bool = False
+    """A modem in place of Wi-Fi: messages are shorter (device contract, section 3)."""
 
     @property
     def facts(self) -> DeviceFacts:
-        """What a prompt may tell of it."""
+        """The facts that a prompt may tell."""
         return DeviceFacts(self.device_id, self.name, self.board, self.language, self.firmware_version)
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What OTA knows of a device that may connect: whom it is bound to, and what it was last told for."""
+    """The part of a device's row that decides how OTA answers it without asking the database."""
 
     device_id: str
     client_id: str = field(repr=False)
@@ -105,6 +108,8 @@ class _Entry:
             device.firmware_version,
             device.agent,
             device.user_name,
+            device.board_name,
+            device.cellular,
         )
         return cls(device.epoch, device.revision, info, Registration.of(device))
 
@@ -144,12 +149,12 @@ class DeviceDirectory:
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
         connections. Called again with the next refresh when it raises."""
         self.is_connected: Callable[[str], bool] = _never
-        """Whether a device is connected now: it counts as seen although it does not log in again."""
+        """Called with the id of a device; true when it is connected: it counts as seen."""
 
     @property
     def healthy(self) -> bool:
-        """Whether the directory keeps up with changes, ended the connections of every revoked device and
-        writes reports; when not, what was known before still holds."""
+        """True while the directory keeps up with changes, every revoked device is disconnected and reports
+        are written. When false, the last known state still holds."""
         return self._loop.healthy and self._boots.healthy
 
     def __len__(self) -> int:
@@ -196,19 +201,27 @@ class DeviceDirectory:
         return entry.registration if entry is not None else None
 
     def booted(self, boot: Boot) -> None:
-        """Keeps what a device said of itself when the database has time; never blocks, never raises."""
+        """Takes over the report of a device that got its credentials: in memory at once, in the database
+        when that has time. Never blocks, never raises."""
         self._boots.add(boot)
         entry = self._entries.get(boot.device_id)
         if entry is not None and entry.info is not None:
-            # Not a change that other processes would notice, nor one that they need at once.
-            board = bounded(boot.board, tables.BOARD_CHARS)
-            version = bounded(boot.firmware_version, tables.VERSION_CHARS)
-            told = replace(entry.info, board=board, firmware_version=version)
-            self._entries[boot.device_id] = replace(entry, info=told)
+            info = entry.info
+            known = BoardFacts(info.board, info.board_name, info.firmware_version, info.cellular)
+            facts = known.updated(boot)
+            if facts != known:
+                info = replace(
+                    info,
+                    board=facts.board,
+                    board_name=facts.board_name,
+                    firmware_version=facts.firmware_version,
+                    cellular=facts.cellular,
+                )
+                self._entries[boot.device_id] = replace(entry, info=info)
 
     def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
-        """Checks a CONNECT. An unknown user costs what a wrong password costs; only the current epoch is
-        good."""
+        """Checks a CONNECT. An unknown user takes as long as a wrong password; credentials of another epoch
+        than the current one are wrong."""
         if not username:
             return Identity(Role.ANONYMOUS, "") if self._anonymous and not password else None
         given = password or b""
@@ -253,14 +266,16 @@ class DeviceDirectory:
                 self.on_revoked(device_id)
             except Exception:  # noqa: BLE001 - the border of the transports
                 if device_id not in self._unended:
-                    _log.exception("its connections could not be ended", extra={"device": device_id})
+                    _log.exception(
+                        "the connections of a revoked device could not be ended", extra={"device": device_id}
+                    )
                 self._unended.add(device_id)
             else:
                 del self._revoked[device_id]
                 self._unended.discard(device_id)
 
     async def refresh(self) -> None:
-        """Applies what others changed. Raises StoreError."""
+        """Applies the changes of other processes. Raises StoreError."""
         async with self._refreshing:
             await self._read_changes()
 

@@ -1,4 +1,4 @@
-"""Who is on a connection: the answer to every authentication."""
+"""The identity of a connection: the result of its authentication."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Role(Enum):
-    """What a connection may do."""
+    """The rights of a connection."""
 
     DEVICE = "device"
     """A provisioned device under its own client id: served natively, pushed to without subscription."""
@@ -31,4 +31,4 @@ class Authenticator(Protocol):
     """Checks credentials; called on the event loop for every CONNECT, so it neither blocks nor awaits."""
 
     def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
-        """The identity, or None when the credentials are wrong; takes the same time for an unknown user."""
+        """The identity, or None when the credentials are wrong; an unknown user takes the same time."""

@@ -1,8 +1,8 @@
-"""The answer to a booting device: its credentials, keys and clock, or a code to be allowed by.
+"""Provisioning: a booting device gets its credentials, keys and clock, or a code to be allowed by.
 
-The rules: the first request for a MAC address binds it to its Client-Id (`ota.new_devices: allow`), any
-other Client-Id gets an activation section and no credentials until a person allows it. A missing Client-Id
-is a value of its own: it matches a device that never sent one, and no other.
+The first request for a MAC address binds it to its Client-Id (`ota.new_devices: allow`); any other Client-Id
+gets an activation section, and no credentials until a person allows it. A missing Client-Id is a value of its
+own: it matches a device that never sent one, and no other.
 """
 
 import logging
@@ -46,9 +46,9 @@ from mimi_mqtt.wire.ota import (
 )
 from mimi_mqtt.wire.topics import device_topic
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-_ANSWERS = Counter("mimi_ota_answers_total", "OTA requests by what they were answered with", ["answer"])
+_ANSWERS = Counter("mimi_ota_answers_total", "OTA requests by their answer", ["answer"])
 _POLLS = Counter("mimi_ota_activation_polls_total", "Activation polls by their answer", ["answer"])
 
 _TRIES = 3
@@ -60,7 +60,7 @@ _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,7}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """Where the server is reached. Ports as devices see them; `public_host` None: the address a device used.
+    """Ports and addresses as devices see them; `public_host` None: the address that a device used.
 
     `websocket_path` None: no WebSocket channel is served; `http_port` is the port it would be on.
     """
@@ -74,7 +74,7 @@ class Endpoints:
 
 
 class Provisioner:
-    """Answers OTA and activation requests. `keepalive_s` and `timezone` are what devices are told."""
+    """Answers OTA and activation requests. Devices are told `keepalive_s` and the offset of `timezone`."""
 
     def __init__(
         self,
@@ -98,30 +98,30 @@ class Provisioner:
         self._clock = clock
         self._websocket_told = False
         if endpoints.mqtt_port == _TLS_PORT:
-            _logger.warning(
+            _log.warning(
                 "plain MQTT is on port %d, where stock devices speak TLS: set mqtt.bind to another port",
                 _TLS_PORT,
             )
 
     @property
     def new_devices_per_hour(self) -> int:
-        """How many new devices one address may bring within an hour."""
+        """The most new devices from one address within an hour."""
         return self._settings.new_devices_per_hour
 
     async def provision(
         self, request: OtaRequest, host: str, may_be_new: Callable[[], bool] = lambda: True
     ) -> OtaResponse:
-        """The answer to an OTA request that reached us at `host` (name or IPv4 address, checked by the
-        caller). `may_be_new` is asked before a device is taken in, or begins to wait for that.
+        """The answer to an OTA request that was sent to `host` (a name or IPv4 address that the caller
+        checked). `may_be_new` is called before a new device is registered or becomes an activation.
 
-        Raises OtaError when no further device can be taken in (TooManyAskers when others still can be),
+        Raises OtaError when no further device can be registered (TooManyAskers when others still can be), and
         StoreError when the database fails.
         """
         host = self.endpoints.public_host or host
         now = self._clock()
         common = OtaResponse(server_time=self._server_time(now), firmware=_own_firmware(request))
         known = await self._directory.registration(request.device_id)
-        # Where there is nothing to decide, nobody waits for the database, however many devices boot at once.
+        # Known devices that ask as before are answered without the database, however many boot at once.
         if known is None or not _is_as_before(known, request, host):
             outcome = await self._decided(request, host, now, may_be_new)
             if isinstance(outcome, Activation):
@@ -146,7 +146,7 @@ class Provisioner:
             try:
                 return await self._decide(request, host, now, may_be_new)
             except StoreConflict:
-                continue  # another node took in the same device in the same moment: now it is known
+                continue  # another node registered the same device in the same moment: now it is known
         return await self._decide(request, host, now, may_be_new)
 
     async def _decide(
@@ -163,7 +163,7 @@ class Provisioner:
                 device.reported_language = bounded(request.language, tables.LANGUAGE_CHARS)
                 await devices.save_changed(session, device, now)
         if known is None:
-            _logger.info("a new device was taken in", extra={"device": request.device_id})
+            _log.info("new device registered", extra={"device": request.device_id})
         return device
 
     async def _take_in(
@@ -190,8 +190,8 @@ class Provisioner:
     def _activation(self, waiting: Activation, now: datetime) -> ActivationSection:
         _ANSWERS.labels("activation").inc()
         if waiting.created_at == now:
-            _logger.info(
-                "a device waits to be allowed: mimi-mqtt devices allow %s",
+            _log.info(
+                "device waits to be allowed: mimi-mqtt devices allow %s",
                 waiting.code,
                 extra={"device": waiting.device_id},
             )
@@ -213,8 +213,8 @@ class Provisioner:
                 return {"websocket": WebsocketSection(url=f"ws://{host}{port}{path}", token=password)}
             if not self._websocket_told:
                 self._websocket_told = True
-                _logger.warning(
-                    "websocket is set as transport, but none is served: devices are told to use mqtt",
+                _log.warning(
+                    "websocket is set as transport, but not served: devices are told to use mqtt",
                     extra={"device": device.device_id},
                 )
         return {
@@ -244,7 +244,8 @@ class Provisioner:
 
 
 def _is_as_before(known: Registration, request: OtaRequest, host: str) -> bool:
-    """Whether the asker is the one the device is bound to, and nothing that sessions depend on changed."""
+    """True when the asker has the Client-Id that the device is bound to, and host and language are as
+    known."""
     return (
         same_client(known.client_id, request.client_id)
         and known.host == bounded(host, tables.HOST_CHARS)
@@ -258,7 +259,9 @@ def _boot(request: OtaRequest, now: datetime) -> Boot:
         client_id=request.client_id,
         at=now,
         board=request.board,
+        board_name=request.board_name,
         firmware_version=request.firmware_version,
+        cellular=request.cellular,
         report=request.report,
     )
 

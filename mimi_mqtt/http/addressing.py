@@ -1,7 +1,7 @@
-"""By which address a device reached us: what it is then told to use for MQTT and UDP.
+"""The address by which a device reached the server, which it is then told to use for MQTT and UDP.
 
-The Host header is the asker's own word. It is believed only as far as its form goes, and what it names is
-told to nobody but the asker.
+The Host header comes from the client and is checked for its form only. The address in it is sent to nobody
+but that client.
 """
 
 import re
@@ -13,8 +13,8 @@ _PORT = re.compile(r"[0-9]{1,5}")
 
 
 def advertised_host(host_header: str | None, local_address: str | None) -> str | None:
-    """The name or IPv4 address to advertise: the Host header's if devices can use it, else our own side's of
-    the connection. None when neither is of use (devices speak IPv4 only)."""
+    """The name or IPv4 address to advertise: that of the Host header if devices can use it, else the server's
+    end of the connection. None when devices can use neither (they speak IPv4 only)."""
     return _named(host_header or "") or _usable_ipv4(local_address or "")
 
 

@@ -1,4 +1,4 @@
-"""The HTTP application: which path is whose, and what an error looks like."""
+"""The HTTP application: its routes, and the form of its errors."""
 
 import logging
 import time
@@ -26,9 +26,11 @@ from mimi_mqtt.http.pages import Pages
 from mimi_mqtt.http.replies import CommonHeaders, error_reply, json_reply
 
 _QUIET_S: Final = 60.0
-"""Between two log lines about the same failure of the database, in seconds."""
+"""Seconds between two log lines about the same failure of the database."""
+MAX_REASONS: Final = 64
+"""Failures of the database that are remembered within that time; further ones are not logged."""
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def build_app(
@@ -39,8 +41,8 @@ def build_app(
     mqtt_websocket: ASGIApp | None,
     settings: HttpSettings,
 ) -> Starlette:
-    """The application. `health` is asked at every look; `mqtt_websocket` serves MQTT over WebSocket at
-    /mqtt."""
+    """The application. `health` is called for every page and check; `mqtt_websocket` serves MQTT over
+    WebSocket at /mqtt."""
     pages = Pages(provisioner.endpoints, directory, health)
 
     async def front(request: Request) -> Response:
@@ -82,13 +84,13 @@ def build_app(
         middleware=[Middleware(CommonHeaders)],
         exception_handlers={HTTPException: _refused, StoreError: _StoreFailures(), Exception: _failed},
     )
-    # A device must not be sent elsewhere: it does not follow.
+    # Devices follow no redirects (device contract, section 1).
     app.router.redirect_slashes = False
     return app
 
 
 class _BoundedWebsockets:
-    """Lets so many WebSockets in at once; a further one is refused before the handshake ends."""
+    """At most `most` WebSockets at once; a further one is refused before the handshake ends."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
@@ -112,14 +114,14 @@ async def _refused(request: Request, error: Exception) -> Response:
         raise error
     detail = error.detail
     if error.status_code == 404:
-        detail = f"there is nothing at {request.url.path[:200]}: devices ask at /xiaozhi/ota/"
+        detail = f"there is nothing at {request.url.path[:200]}: the OTA address is /xiaozhi/ota/"
     elif error.status_code == 405:
         detail = f"{request.method[:20]} is not possible here"
     return error_reply(error.status_code, detail, error.headers)
 
 
 class _StoreFailures:
-    """Answers while the database fails; says why in the log once a minute, however many devices ask."""
+    """Replies while the database fails; each reason is logged once a minute, however many devices ask."""
 
     def __init__(self) -> None:
         self._told: dict[str, float] = {}
@@ -127,9 +129,9 @@ class _StoreFailures:
     async def __call__(self, _: Request, error: Exception) -> Response:
         now, reason = time.monotonic(), str(error)
         self._told = {told: at for told, at in self._told.items() if now - at < _QUIET_S}
-        if reason not in self._told:
+        if reason not in self._told and len(self._told) < MAX_REASONS:
             self._told[reason] = now
-            _logger.error("%s", reason)
+            _log.error("%s", reason)
         return error_reply(503, "the server's database does not work: see its log", {"Retry-After": "10"})
 
 

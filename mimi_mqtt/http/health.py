@@ -1,11 +1,11 @@
-"""What a part of the server says of itself."""
+"""The health of one part of the server."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class PartHealth:
-    """Whether a part works, and one line about it for people."""
+    """`ok` while the part works, and one line about it for people."""
 
     ok: bool
     detail: str = ""

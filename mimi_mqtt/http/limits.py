@@ -1,4 +1,4 @@
-"""Bounds on what HTTP clients may ask for: rate per address, and size and time of a request's body."""
+"""Bounds on HTTP clients: the rate per address, and the size and time of a request's body."""
 
 import asyncio
 from collections import OrderedDict
@@ -13,18 +13,18 @@ from mimi_mqtt.limits import TokenBucket
 REFUSED = Counter("mimi_http_refused_total", "HTTP requests refused by a limit", ["limit"])
 
 BODY_TIMEOUT_S = 10.0
-"""Time for a request's body to arrive."""
+"""Seconds for a request's body to arrive."""
 
-# A client reads the reply only after it has written its request: a body not too far beyond the bound is taken
-# off the wire, and nothing of it kept.
+# A client reads the reply only after it has written its request: a body up to so many times the bound is read
+# off the wire and discarded.
 _DISCARDED_TIMES = 16
 
 MAX_ADDRESSES = 4_096
-"""Addresses whose rate is remembered; of more, those that asked longest ago are forgotten."""
+"""Addresses whose rate is remembered; beyond them the least recent ones are forgotten."""
 
 
 class RateLimiter:
-    """So many requests within `period_s` from one address (one /64 of IPv6), with a burst of as many."""
+    """At most `requests` within `period_s` from one address (one /64 of IPv6), with a burst of as many."""
 
     def __init__(self, requests: int, *, period_s: float = 60.0, max_addresses: int = MAX_ADDRESSES) -> None:
         self._burst = float(requests)
@@ -36,7 +36,7 @@ class RateLimiter:
         return len(self._buckets)
 
     def wait_s(self, address: str, now: float) -> float:
-        """Takes one request into account: 0 when it is allowed, else the seconds until one will be."""
+        """Counts one request. Returns 0 when it is allowed, else the seconds until the next one will be."""
         key = _network(address)
         bucket = self._buckets.get(key)
         if bucket is None:

@@ -1,4 +1,4 @@
-"""The devices' endpoints: OTA and activation (device contract, sections 1 and 2)."""
+"""The devices' endpoints: OTA and activation (device contract, sections 1, 2 and 8)."""
 
 import asyncio
 import logging
@@ -20,17 +20,19 @@ from mimi_mqtt.http.pages import Pages, wants_page
 from mimi_mqtt.http.replies import error_reply, json_reply
 from mimi_mqtt.wire.ota import ActivationRequest, OtaRequest
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 OTA_PATHS = ("/xiaozhi/ota", "/api/ota", "/ota")
 
-_BAD = Counter("mimi_ota_bad_requests_total", "OTA and activation requests that could not be understood")
+_BAD = Counter("mimi_ota_bad_requests_total", "OTA and activation requests that could not be parsed")
 
 _POLL_STATUS = {ActivationState.DONE: 200, ActivationState.WAITING: 202, ActivationState.REFUSED: 403}
-_POLL_WORDS = {
-    ActivationState.DONE: "allowed: ask OTA again",
-    ActivationState.WAITING: "waiting to be allowed",
-    ActivationState.REFUSED: "nobody waits under this Device-Id, Client-Id and challenge: ask OTA again",
+_POLL_TEXTS = {
+    ActivationState.DONE: "the device is allowed: request OTA again",
+    ActivationState.WAITING: "the activation is pending",
+    ActivationState.REFUSED: (
+        "no activation is pending for this Device-Id, Client-Id and challenge: request OTA again"
+    ),
 }
 
 
@@ -60,7 +62,7 @@ class OtaEndpoint:
         return asks + polls
 
     async def ota(self, request: Request) -> Response:
-        """A device's question when it boots; a browser gets the page for people instead."""
+        """The request of a booting device; a browser gets the page for people instead."""
         self._count(request)
         if request.method != "POST" and wants_page(request):
             return self._pages.page(request)
@@ -87,19 +89,19 @@ class OtaEndpoint:
         return json_reply(answer.to_json())
 
     async def activate(self, request: Request) -> Response:
-        """A poll of a device that shows a code: 200 done, 202 ask again, 403 ask OTA for another code."""
+        """A poll of a device that shows a code: 200 allowed, 202 pending, 403 OTA gives another code."""
         self._count(request)
         body = await read_body(request, self._max_body)
         try:
             poll = ActivationRequest.from_body(body)
-            # Who polls is told by the headers alone.
+            # A poll's body does not say whose it is: the headers do.
             asked = OtaRequest.from_http(request.headers, b"")
         except OtaError as error:
             _BAD.inc()
             return error_reply(400, str(error))
         state = await self._provisioner.activate(Asker(asked.device_id, asked.client_id), poll)
         word = "error" if state is ActivationState.REFUSED else "message"
-        return json_reply({word: _POLL_WORDS[state]}, _POLL_STATUS[state])
+        return json_reply({word: _POLL_TEXTS[state]}, _POLL_STATUS[state])
 
     def _may_be_new(self, request: Request) -> bool:
         return self._newcomers.wait_s(_address(request), asyncio.get_running_loop().time()) == 0
@@ -111,7 +113,9 @@ class OtaEndpoint:
             REFUSED.labels("rate").inc()
             if not self._limit_told:
                 self._limit_told = True
-                _logger.warning("%s asks more often than http.requests_per_minute allows", address)
+                _log.warning(
+                    "requests from %s exceed http.requests_per_minute: they are answered with 429", address
+                )
             raise HTTPException(
                 429,
                 "too many requests from this address (http.requests_per_minute)",

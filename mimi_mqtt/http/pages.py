@@ -1,4 +1,4 @@
-"""The page for people: what this is, the address a device needs, and whether every part works.
+"""The page for people: the OTA address to enter in a device, the ports, and the state of every part.
 
 Plain HTML without scripts or anything from elsewhere; every value is escaped.
 """
@@ -32,7 +32,7 @@ _POLICY = (
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person with a browser asks, not a device."""
+    """True for the request of a browser, False for that of a device."""
     return "device-id" not in request.headers and "text/html" in request.headers.get("accept", "")
 
 
@@ -76,13 +76,13 @@ class Pages:
             f"{'ok' if part.ok else 'down'}</td><td>{escape(part.detail)}</td></tr>"
             for name, part in self._health().items()
         )
-        return f"<table>{rows}</table><p>{len(self._directory)} devices are registered.</p>"
+        return f"<table>{rows}</table><p>{len(self._directory)} devices may connect.</p>"
 
     def _ota_address(self, request: Request) -> str:
         local_host, local_port = request.scope.get("server") or ("", None)
         header = request.headers.get("host")
         host = self._endpoints.public_host or advertised_host(header, local_host) or "this-server"
-        # What a header says of the port is no better than what it says of the host.
+        # The port of a Host header is believed only together with its host.
         believed = header is not None and advertised_host(header, None) is not None
         port = header.partition(":")[2] if header and believed else str(local_port or "")
         return f"http://{host}{'' if port in ('', '80') else f':{port}'}/xiaozhi/ota/"

@@ -1,4 +1,4 @@
-"""Replies that every endpoint shares: JSON, errors that say how to mend them, and the headers of all."""
+"""Replies that all endpoints share: JSON, errors that say how to mend them, and common headers."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def json_reply(
 
 
 def error_reply(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """`{"error": …}`: what is wrong and what to do about it."""
+    """The reply `{"error": message}`; `message` says what is wrong and what to do about it."""
     return json_reply({"error": message}, status, headers)
 
 

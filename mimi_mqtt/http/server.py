@@ -1,5 +1,4 @@
-"""Runs the HTTP application on the server's own event loop: uvicorn without its signal handlers and its
-clock."""
+"""The HTTP server on the process's own event loop: uvicorn without its signal handlers and its clock."""
 
 import asyncio
 import logging
@@ -13,10 +12,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mimi_mqtt.config import HttpSettings
 from mimi_mqtt.http.limits import REFUSED
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 HEADER_TIMEOUT_S = 10.0
-"""Time for a request's head to arrive, from the connection or the first byte after the last response."""
+"""Seconds for a request's head to arrive, from the connection or the first byte after the last response."""
 
 _MAX_HEAD_BYTES = 16_384
 _KEEP_ALIVE_S = 5
@@ -24,8 +23,7 @@ _GRACE_S = 1.0
 
 
 class BoundedHttpProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with what it lacks: a bound on open connections, and on the time of a request's
-    head."""
+    """uvicorn's HTTP/1.1 with two more bounds: on open connections, and on the time of a request's head."""
 
     max_connections = 2_000
     header_timeout_s = HEADER_TIMEOUT_S
@@ -51,7 +49,7 @@ class BoundedHttpProtocol(H11Protocol):
             self._head_came()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the clock."""
+        """Stops the clock."""
         self._head_came()
         super().connection_lost(exc)
 
@@ -96,7 +94,7 @@ class HttpServer:
             log_config=None,
             log_level="error",
             access_log=False,
-            # Whoever reaches this port could write the headers a proxy writes.
+            # Any client can write the headers that a proxy writes.
             proxy_headers=False,
             server_header=False,
             date_header=False,
@@ -104,16 +102,16 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_S,
         )
         self._server: Server | None = None
-        self._socket: socket.socket | None = None
+        self._port = 0
 
     @property
     def port(self) -> int:
-        """The port listened on; 0 before `start`."""
-        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+        """The port listened on; 0 before `start` and after `aclose`."""
+        return self._port
 
     @property
     def healthy(self) -> bool:
-        """Whether connections are accepted."""
+        """True while connections are accepted."""
         return self._server is not None and all(server.is_serving() for server in self._server.servers)
 
     @property
@@ -128,24 +126,35 @@ class HttpServer:
         server.lifespan = self._config.lifespan_class(self._config)
         await server.startup(sockets=[sock])
         self._server = server
-        self._socket = sock
+        self._port = int(sock.getsockname()[1])
 
-    async def aclose(self) -> None:
-        """Stops accepting, lets answers end for a moment, closes everything; within 2 s. Safe to call
-        twice."""
-        server, self._server = self._server, None
-        self._socket = None
+    def stop_accepting(self) -> None:
+        """Refuses new connections. Requests that run are answered, and their connections then closed; open
+        WebSockets stay until `aclose`. Safe to call twice."""
+        server = self._server
         if server is None:
             return
         for listener in server.servers:
             listener.close()
+        for connection in list(server.server_state.connections):
+            if isinstance(connection, BoundedHttpProtocol):
+                connection.shutdown()
+
+    async def aclose(self) -> None:
+        """Stops accepting, lets answers end for a moment, closes everything; within 2 s. Safe to call
+        twice."""
+        self.stop_accepting()
+        server, self._server = self._server, None
+        self._port = 0
+        if server is None:
+            return
         state = server.server_state
         for connection in list(state.connections):
             connection.shutdown()
         if state.tasks:
             await asyncio.wait(set(state.tasks), timeout=_GRACE_S)
         if late := set(state.tasks):
-            _logger.warning("%d HTTP requests had to be cut", len(late))
+            _log.warning("%d HTTP requests had to be cut", len(late))
             for task in late:
                 task.cancel()
             await asyncio.wait(late, timeout=_GRACE_S)

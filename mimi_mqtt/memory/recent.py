@@ -17,19 +17,19 @@ from mimi_mqtt.store.tables import Turn
 _log = logging.getLogger(__name__)
 
 MAX_TURNS: Final = 10
-"""Turns that are remembered."""
+"""The most turns in the text."""
 MAX_WORDS_CHARS: Final = 200
-"""Of what was asked, and of what was answered, so much is remembered."""
+"""The most characters of a question, and of a reply."""
 MAX_QUERIES: Final = 2
-"""Memories that are read at once: after a mass reconnect the database has other things to do."""
+"""Queries at once: after a mass reconnect the database has other things to do."""
 
 _SAID: Final = ("answered", "interrupted", "aborted")
-"""Outcomes of turns in which something was answered."""
+"""Outcomes of turns with a reply."""
 
 
 class RecentTurns:
-    """Reads what earlier conversations were about. `greetings` are no answers; `timezone` None is this
-    machine's."""
+    """Reads the last turns of earlier conversations. Replies among `greetings` do not count; `timezone` None
+    is that of this machine."""
 
     def __init__(self, store: Store, *, greetings: Collection[str] = (), timezone: str | None = None) -> None:
         self._store = store
@@ -39,7 +39,8 @@ class RecentTurns:
         self._failing = False
 
     async def recall(self, device_id: str, session_id: str) -> str:
-        """What was said before the session `session_id`; empty when that is nothing, or can't be read."""
+        """The turns before the session `session_id` as a text; empty without turns, or when they can't be
+        read."""
         try:
             async with self._reading, self._store.read() as session:
                 turns = await conversations.last_turns(
@@ -58,7 +59,7 @@ class RecentTurns:
         return text
 
     def _tell(self, turns: Sequence[Turn]) -> str:
-        """Each conversation under the time of the first turn that is told of it."""
+        """Each conversation under the time of its first turn in `turns`."""
         lines: list[str] = []
         for _, of_conversation in itertools.groupby(turns, lambda turn: turn.conversation_id):
             told = [*of_conversation]
@@ -69,6 +70,6 @@ class RecentTurns:
 
 
 def _short(text: str) -> str:
-    """On one line."""
+    """The text on one line, cut to MAX_WORDS_CHARS."""
     words = " ".join(text.split())
     return words if len(words) <= MAX_WORDS_CHARS else words[: MAX_WORDS_CHARS - 1] + "…"

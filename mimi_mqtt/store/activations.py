@@ -1,4 +1,4 @@
-"""Askers that wait for a person's word, inside the fleet's transactions."""
+"""Queries about pending activations, inside the fleet's transactions."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ async def of_device(session: AsyncSession, device_id: str) -> Sequence[Activatio
 
 
 async def of_code(session: AsyncSession, code: str) -> Activation | None:
-    """The activation that shows `code`."""
+    """The activation with this code."""
     return (await session.scalars(select(Activation).where(Activation.code == code))).one_or_none()
 
 
@@ -34,7 +34,7 @@ async def list_all(session: AsyncSession) -> Sequence[Activation]:
 
 
 async def count(session: AsyncSession) -> int:
-    """How many wait."""
+    """The number of activations."""
     return (await session.scalars(select(func.count()).select_from(Activation))).one()
 
 
@@ -44,7 +44,7 @@ async def codes(session: AsyncSession) -> set[str]:
 
 
 async def forget_expired(session: AsyncSession, now: datetime) -> None:
-    """Deletes what nobody asked for any more."""
+    """Deletes expired activations."""
     await session.execute(delete(Activation).where(col(Activation.expires_at) <= now))
 
 
@@ -54,6 +54,6 @@ async def forget_device(session: AsyncSession, device_id: str) -> None:
 
 
 async def forget_askers(session: AsyncSession, askers: Sequence[tuple[str, str]]) -> None:
-    """Deletes the activations of devices under Client-Ids: they have what they asked for."""
+    """Deletes the activations of pairs of device and Client-Id."""
     asker = tuple_(col(Activation.device_id), col(Activation.client_id))
     await session.execute(delete(Activation).where(asker.in_(askers)))

@@ -1,4 +1,4 @@
-"""Conversations and their turns: written behind the speakers' backs, read by id, forgotten in time."""
+"""Conversations and their turns: written behind, read by device or id, deleted when they are old."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ from mimi_mqtt.store.values import bounded, finite
 from mimi_mqtt.store.write_behind import CLOSE_TIMEOUT_S, WriteBehind
 from mimi_mqtt.supervision import LoopFinished, SupervisedLoop
 
-_TURNS = Counter("mimi_store_turns_total", "Turns handed to the conversation log", ["outcome"])
+_TURNS = Counter("mimi_store_turns_total", "Turns added to the conversation log", ["outcome"])
 
 _PRUNE_EVERY_S = 6 * 3600.0
 _MAX_TOOLS = 64
@@ -58,8 +58,8 @@ async def latest(session: AsyncSession, device_id: str, limit: int = 20) -> Sequ
 async def last_turns(
     session: AsyncSession, device_id: str, *, before: str, outcomes: Collection[str], limit: int
 ) -> Sequence[Turn]:
-    """The last turns in which a device's user said something and was answered, the newest first: at most
-    `limit`, of as many conversations, without the conversation `before` and what ended otherwise."""
+    """The last turns of a device with words, a reply and one of `outcomes`, the newest first: at most
+    `limit`, of as many conversations, without the conversation `before`."""
     earlier = select(Conversation.id).where(
         col(Conversation.device_id) == device_id, col(Conversation.id) != before
     )
@@ -116,7 +116,7 @@ async def save_turns(session: AsyncSession, records: Sequence[TurnRecord]) -> No
 
 
 async def _forgotten(session: AsyncSession, device_ids: set[str]) -> set[str]:
-    """Those of `device_ids` that were forgotten and did not come back: their last words are not kept."""
+    """Those of `device_ids` that were forgotten and did not register again: their turns are not kept."""
     back = select(Device.id).where(col(Device.id) == ForgottenDevice.id).exists()
     query = select(ForgottenDevice.id).where(col(ForgottenDevice.id).in_(device_ids), ~back)
     return set((await session.scalars(query)).all())
@@ -140,7 +140,7 @@ class ConversationLog:
 
     @property
     def healthy(self) -> bool:
-        """Whether turns are being written and old conversations deleted."""
+        """True while turns are written and old conversations deleted."""
         return self._turns.healthy and self._pruner.healthy
 
     @property

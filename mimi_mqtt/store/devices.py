@@ -1,7 +1,7 @@
-"""Devices and their last OTA reports: what the fleet asks of the database, inside its transactions."""
+"""Queries about devices and their last OTA reports, inside the fleet's transactions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, insert, update
@@ -13,20 +13,49 @@ from mimi_mqtt.store.tables import Activation, Conversation, Device, ForgottenDe
 from mimi_mqtt.store.values import bounded, bounded_object
 
 REMEMBERED = timedelta(days=30)
-"""How long it is remembered that a device was forgotten."""
+"""Lifetime of the mark that a forgotten device leaves."""
 
 _AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
+class BoardFacts:
+    """Facts about a device from its last OTA report that sessions depend on; a text is "" when unknown."""
+
+    board: str = ""
+    """The board's type."""
+    board_name: str = ""
+    firmware_version: str = ""
+    cellular: bool = False
+
+    @classmethod
+    def of(cls, device: Device) -> "BoardFacts":
+        """The facts in a row."""
+        return cls(device.board, device.board_name, device.firmware_version, device.cellular)
+
+    def updated(self, boot: "Boot") -> "BoardFacts":
+        """These facts after a boot, bounded as in the table; what the device left out stays as it was."""
+        return replace(
+            self,
+            board=bounded(boot.board, tables.BOARD_CHARS) or self.board,
+            board_name=bounded(boot.board_name, tables.BOARD_CHARS) or self.board_name,
+            firmware_version=bounded(boot.firmware_version, tables.VERSION_CHARS) or self.firmware_version,
+            cellular=self.cellular if boot.cellular is None else boot.cellular,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Boot:
-    """A device that asked OTA and was given its credentials; what it said of itself is of any length."""
+    """An OTA request that was answered with credentials; texts are of any length, "" and None when the
+    device left them out."""
 
     device_id: str
     client_id: str = field(repr=False)
     at: datetime
     board: str = ""
+    board_name: str = ""
     firmware_version: str = ""
+    cellular: bool | None = None
     report: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
@@ -42,7 +71,7 @@ async def list_all(session: AsyncSession) -> Sequence[Device]:
 
 
 async def count(session: AsyncSession) -> int:
-    """How many devices are registered."""
+    """The number of registered devices."""
     return (await session.scalars(select(func.count()).select_from(Device))).one()
 
 
@@ -53,7 +82,7 @@ async def changed_since(session: AsyncSession, revision: int) -> Sequence[Device
 
 
 async def save_changed(session: AsyncSession, device: Device, now: datetime) -> None:
-    """Stores a new or changed device so that every process's directory notices.
+    """Stores a new or changed device so that the directory of every process notices.
 
     A change of no concern to the directories (`last_seen_at`, a report) is written without this.
     """
@@ -79,7 +108,7 @@ async def unseen_since(session: AsyncSession, moment: datetime) -> Sequence[Devi
 
 
 async def forget(session: AsyncSession, ids: Sequence[str], now: datetime) -> None:
-    """Deletes devices and all that is known of them, conversations too; every process's directory notices.
+    """Deletes devices and all that is known of them, conversations too; every directory notices.
 
     A conversation of this moment may still be written: see `conversations.save_turns`.
     """
@@ -94,7 +123,7 @@ async def forget(session: AsyncSession, ids: Sequence[str], now: datetime) -> No
     ):
         for start in range(0, len(ids), _AT_ONCE):
             await session.execute(delete(table).where(owner.in_(ids[start : start + _AT_ONCE])))
-    # Whoever was away for longer than this reads everything anew.
+    # A process that was away for longer reads everything anew.
     too_old = col(ForgottenDevice.forgotten_at) < now - REMEMBERED
     await session.execute(delete(ForgottenDevice).where(too_old))
     rows = [{"id": device_id, "revision": revision, "forgotten_at": now} for device_id in sorted(ids)]
@@ -118,28 +147,33 @@ async def touch(session: AsyncSession, seen: Mapping[str, datetime]) -> None:
 
 
 async def save_boots(session: AsyncSession, boots: Sequence[Boot]) -> None:
-    """Keeps what devices last said of themselves, and ends their waiting for what they were given.
+    """Keeps the reports of booting devices, and ends the activations whose askers got their credentials.
 
-    One that was revoked, bound to another Client-Id or forgotten meanwhile is left as it is.
+    A device that was revoked, bound to another Client-Id or forgotten meanwhile is left as it is. The
+    directories of all processes notice changed facts.
     """
     latest = {boot.device_id: boot for boot in boots}
-    bound = select(Device.id, Device.client_id, Device.allowed).where(col(Device.id).in_(latest))
     # In one order everywhere: two nodes that write the same rows don't lock each other out.
-    rows = (await session.execute(bound.order_by(col(Device.id)).with_for_update())).all()
-    kept = [latest[row.id] for row in rows if row.allowed and row.client_id == latest[row.id].client_id]
+    query = select(Device).where(col(Device.id).in_(latest)).order_by(col(Device.id)).with_for_update()
+    kept = [
+        (device, latest[device.id])
+        for device in await session.scalars(query)
+        if device.allowed and device.client_id == latest[device.id].client_id
+    ]
     if not kept:
         return
-    told = [
-        {
-            "id": boot.device_id,
-            "board": bounded(boot.board, tables.BOARD_CHARS),
-            "firmware_version": bounded(boot.firmware_version, tables.VERSION_CHARS),
-            "last_seen_at": boot.at,
-        }
-        for boot in kept
-    ]
-    await session.execute(update(Device), told)
-    ids = [boot.device_id for boot in kept]
+    revision: int | None = None
+    for device, boot in kept:
+        before = BoardFacts.of(device)
+        facts = before.updated(boot)
+        device.last_seen_at = boot.at
+        if facts != before:
+            revision = revision or await _next_revision(session)
+            device.revision = revision
+            device.board, device.board_name = facts.board, facts.board_name
+            device.firmware_version, device.cellular = facts.firmware_version, facts.cellular
+    await session.flush()
+    ids = [device.id for device, _ in kept]
     await session.execute(delete(OtaReport).where(col(OtaReport.device_id).in_(ids)))
     reports = [
         {
@@ -147,12 +181,12 @@ async def save_boots(session: AsyncSession, boots: Sequence[Boot]) -> None:
             "received_at": boot.at,
             "report": bounded_object(boot.report, tables.REPORT_CHARS),
         }
-        for boot in kept
+        for _, boot in kept
     ]
     await session.execute(insert(OtaReport), reports)
-    await activations.forget_askers(session, [(boot.device_id, boot.client_id) for boot in kept])
+    await activations.forget_askers(session, [(boot.device_id, boot.client_id) for _, boot in kept])
 
 
 async def last_report(session: AsyncSession, device_id: str) -> OtaReport | None:
-    """What the device last said of itself, or None."""
+    """The device's last OTA report, or None."""
     return await session.get(OtaReport, device_id)

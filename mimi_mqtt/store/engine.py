@@ -1,4 +1,4 @@
-"""The database: opened, migrated, and handed out as short transactions.
+"""The database connection: opening, migrating, and short transactions.
 
 SQLite (write-ahead log, foreign keys, one writer at a time) through aiosqlite, or PostgreSQL through asyncpg.
 Callers see StoreError and nothing else.
@@ -39,7 +39,7 @@ _DRIVERS = {
 
 
 class StoreConflict(StoreError):
-    """Somebody else wrote the same row first; the transaction may be tried again."""
+    """Another transaction wrote the same row first; this one may be tried again."""
 
 
 class Store:
@@ -53,13 +53,13 @@ class Store:
 
     @property
     def place(self) -> str:
-        """Where the data is, for people: a path, or a URL without its password."""
+        """The place of the data, for people: a path, or a URL without its password."""
         return place(self._url)
 
     @property
     def revision_overlap(self) -> int:
-        """How many revisions back a reader must look again: PostgreSQL's concurrent transactions can commit
-        a lower one after a higher one was read, SQLite's can't."""
+        """Number of revisions that a reader must read again: concurrent transactions of PostgreSQL can commit
+        a lower one after a higher one was read, those of SQLite can't."""
         return 0 if self._url.get_backend_name() == "sqlite" else _POSTGRES_REVISION_OVERLAP
 
     async def open(self, *, create: bool = True) -> None:
@@ -144,7 +144,7 @@ def _async_url(url: str) -> URL:
 
 
 def _prepare_file(url: URL, *, create: bool) -> None:
-    """Makes the file, for its owner's eyes only, before SQLite would with the umask's mode.
+    """Makes the file with mode 0600, before SQLite would with the umask's mode.
 
     A file that is there is not opened: closing it would drop the locks that this process holds on it
     (https://www.sqlite.org/howtocorrupt.html, 2.2).
@@ -162,8 +162,8 @@ def _prepare_file(url: URL, *, create: bool) -> None:
 
 
 def _make_file(path: Path) -> None:
-    """An empty database, in its place at once and whole: two that start together can't both change the
-    journal's mode, for which SQLite does not wait."""
+    """Makes an empty database and puts it in its place whole: two processes that start together can't both
+    change the journal's mode, for which SQLite does not wait."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
     os.close(descriptor)
     draft = Path(name)
@@ -173,7 +173,7 @@ def _make_file(path: Path) -> None:
         try:
             path.hardlink_to(draft)
         except FileExistsError:
-            return  # somebody else was first
+            return  # another process was first
         except OSError:  # a file system without hard links
             draft.replace(path)
     finally:
@@ -196,7 +196,7 @@ def _make_engine(url: URL, *, sqlite: bool) -> AsyncEngine:
 
 
 def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    # The driver must not begin transactions by itself: it would not know which of them write.
+    # The driver must not begin transactions by itself: it does not know which of them write.
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
@@ -209,6 +209,6 @@ def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> No
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that begins by reading can't wait for the lock once it writes: say so at once.
+    # A transaction that begins by reading can't wait for the lock once it writes: it takes the lock at once.
     writes = connection.get_execution_options().get("mimi_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,4 +1,4 @@
-"""What a database error means to the person who runs the server."""
+"""Database errors in words for the person who runs the server."""
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
@@ -7,14 +7,14 @@ from mimi_mqtt.errors import StoreError
 
 
 def place(url: URL) -> str:
-    """The database in words: the file of SQLite, or the URL without its password."""
+    """The place of the database: the file of SQLite, or the URL without its password."""
     if url.get_backend_name() == "sqlite":
         return url.database or "an SQLite database in memory"
     return url.render_as_string(hide_password=True)
 
 
 def explain(error: Exception, url: URL) -> StoreError:
-    """A StoreError that says what to do. Never contains a statement's parameters: they may be speech."""
+    """A StoreError that says what to do. Never contains the parameters of a statement: they may be speech."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     where = place(url)

@@ -1,4 +1,4 @@
-"""Brings a database's schema to this version of the program; runs inside a transaction of `store.engine`."""
+"""Migration of a database's schema to this version, inside a transaction of `store.engine`."""
 
 from pathlib import Path
 
@@ -8,19 +8,20 @@ from mimi_mqtt.errors import StoreError
 from mimi_mqtt.store.migrations import HEAD
 
 _FOLDER = Path(__file__).with_name("migrations")
-# Any constant of our own: two nodes that start at once migrate one after the other.
+# Any constant: with it two nodes that start at once migrate one after the other.
 _POSTGRES_LOCK = 0x6D696D69
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether the schema is exactly this program's; cheap, and without Alembic."""
+    """True when the schema is exactly this program's; cheap, and without Alembic."""
     if not inspect(connection).has_table("alembic_version"):
         return False
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == HEAD
 
 
 def migrate(connection: Connection) -> None:
-    """Runs what is missing. Raises StoreError when the database is of a newer version than this program."""
+    """Runs the missing revisions. Raises StoreError when the database is of a newer version than this
+    program."""
     # Importing Alembic takes a tenth of a second, which a start with a current schema saves.
     from alembic import command
     from alembic.config import Config

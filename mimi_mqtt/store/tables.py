@@ -6,7 +6,19 @@ The column types are those SQLite and PostgreSQL share. Times are UTC.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlmodel import Field, SQLModel
 
 from mimi_mqtt.store.values import UtcDateTime
@@ -36,7 +48,7 @@ def _time(*, index: bool = False) -> Column[datetime]:
 
 
 def _added(chars: int) -> Column[str]:
-    """A text that came to a table which had rows."""
+    """A text column that was added to a table with rows."""
     return Column(String(chars), nullable=False, server_default="")
 
 
@@ -47,7 +59,7 @@ class Device(SQLModel, table=True):
 
     id: str = Field(sa_column=Column(String(DEVICE_ID_CHARS), primary_key=True))
     client_id: str = Field(repr=False, sa_column=Column(String(CLIENT_ID_CHARS), nullable=False))
-    """The Client-Id that the MAC is bound to; whoever sends another one gets no credentials."""
+    """The Client-Id that the MAC is bound to; a request with another one gets no credentials."""
     epoch: int = Field(default=1, sa_column=Column(Integer, nullable=False))
     """Part of every credential; raising it makes the old ones worthless."""
     allowed: bool = True
@@ -55,25 +67,29 @@ class Device(SQLModel, table=True):
     """`mqtt`, `websocket`, or None: as the server is set."""
     name: str = Field(default="", sa_column=Column(String(NAME_CHARS), nullable=False))
     language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))
-    """Set by a person; empty: what the device reports."""
+    """Set by a person; empty: `reported_language`."""
     reported_language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))
     board: str = Field(default="", sa_column=Column(String(BOARD_CHARS), nullable=False))
+    """The board's type, from the last OTA report as the next three."""
+    board_name: str = Field(default="", sa_column=_added(BOARD_CHARS))
     firmware_version: str = Field(default="", sa_column=Column(String(VERSION_CHARS), nullable=False))
+    cellular: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
+    """A modem in place of Wi-Fi: it takes shorter messages (device contract, section 3)."""
     host: str = Field(default="", sa_column=Column(String(HOST_CHARS), nullable=False))
     """The address of ours that the device last used to reach OTA."""
     agent: str = Field(default="", sa_column=_added(AGENT_CHARS))
     """The agent that a person gave it, by its name in the configuration; empty: the default."""
     user_name: str = Field(default="", sa_column=_added(USER_NAME_CHARS))
-    """Who talks to it."""
+    """The name of the person who talks to it."""
     revision: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
-    """Greater than every other row's at the last change that credentials or sessions depend on."""
+    """Raised above every other row's at each change that credentials or sessions depend on."""
     created_at: datetime = Field(sa_column=_time())
     updated_at: datetime = Field(sa_column=_time())
     last_seen_at: datetime = Field(sa_column=_time(index=True))
 
 
 class ForgottenDevice(SQLModel, table=True):
-    """A device that was there: what tells every process that it is gone. Kept for some weeks."""
+    """A device that was deleted: tells every process that it is gone. Kept for some weeks."""
 
     __tablename__ = "forgotten_devices"
 
@@ -84,7 +100,7 @@ class ForgottenDevice(SQLModel, table=True):
 
 
 class OtaReport(SQLModel, table=True):
-    """What a device last said of itself in an OTA request."""
+    """The last OTA report of a device, without what identifies a modem or SIM card."""
 
     __tablename__ = "ota_reports"
 
@@ -98,7 +114,7 @@ class OtaReport(SQLModel, table=True):
 
 
 class Activation(SQLModel, table=True):
-    """Somebody who asked for a device's credentials and waits for a person's word.
+    """A request for a device's credentials that is pending until a person allows it.
 
     The device need not exist yet: one that was never allowed takes no room among the devices.
     """
@@ -134,7 +150,7 @@ class Conversation(SQLModel, table=True):
 
 
 class Turn(SQLModel, table=True):
-    """One turn: what was heard, what was answered, how it ended and how long its parts took."""
+    """One turn: the words heard, the answer, the outcome and the duration of its stages."""
 
     __tablename__ = "turns"
     __table_args__ = (UniqueConstraint("conversation_id", "number", name="uq_turns_number"),)

@@ -1,4 +1,4 @@
-"""Values as both databases keep them: times in UTC, bounded text, JSON without NaN."""
+"""Values as SQLite and PostgreSQL both keep them: times in UTC, bounded text, JSON without NaN."""
 
 import json
 import math

@@ -49,7 +49,7 @@ class WriteBehind(Generic[Record]):
 
     @property
     def healthy(self) -> bool:
-        """Whether the writer runs and no record was dropped since the last successful write."""
+        """True while the writer runs and no record was dropped since the last successful write."""
         return self._loop.healthy and not self._failing
 
     async def start(self) -> None:

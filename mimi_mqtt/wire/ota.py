@@ -1,7 +1,7 @@
-"""OTA and activation: what a booting device tells and what it is told.
+"""OTA and activation: the requests of a booting device and the replies to it.
 
 Fields come and go between firmware versions, so a request needs nothing but the device's MAC address, and a
-field of an unexpected type is as good as missing. Source: the device contract, sections 1 and 2.
+field of an unexpected type counts as missing. Source: the device contract, sections 1, 2 and 8.
 """
 
 import re
@@ -13,12 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from mimi_mqtt.errors import OtaError, ProtocolError
 from mimi_mqtt.wire import strict_json
 from mimi_mqtt.wire.accept_language import preferred
+from mimi_mqtt.wire.subscriber import SubscriberMask, is_cellular
 from mimi_mqtt.wire.topics import device_id_from_mac
 
 _MAX_TEXT = 64
 _MAX_CLIENT_ID = 128
 # What the firmware's `std::stoi`, applied to each part between dots, takes without aborting the device.
 _PART = r"[0-9]{1,9}(?:[^.0-9][^.]*)?"
+# Cellular modules quote credentials inside an AT command (device contract, section 1).
+_NOT_IN_AT_COMMANDS = re.compile('[",\\r\\n]')
 _COMPARABLE_VERSION = re.compile(rf"{_PART}(?:\.{_PART})*")
 
 
@@ -27,12 +30,12 @@ class _Frozen(BaseModel):
 
 
 def is_comparable_version(version: str) -> bool:
-    """Whether a device can compare `version` with its own; any other aborts it, so never send one."""
+    """True when a device can compare `version` with its own; any other aborts it, so never send one."""
     return _COMPARABLE_VERSION.fullmatch(version) is not None
 
 
 def _clean(value: object, most: int = _MAX_TEXT) -> str:
-    """A header's or field's text without what can't be printed; anything but a string is empty."""
+    """The printable characters of a header or field; empty for anything but a string."""
     if not isinstance(value, str):
         return ""
     return "".join(character for character in value[: most * 4] if character.isprintable()).strip()[:most]
@@ -58,20 +61,24 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 class OtaRequest(_Frozen):
-    """What a device says when it boots. `device_id` is canonical; texts are printable and bounded."""
+    """The OTA request of a booting device. `device_id` is canonical; texts are printable and bounded."""
 
     device_id: str
     client_id: str = Field("", repr=False)
-    """The installation's UUID, as the device wrote it; empty when it has none. Whoever knows it and the MAC
-    address gets the device's credentials: it is a secret like them."""
+    """The installation's UUID, as the device wrote it; empty when it has none. With the MAC address it gets
+    the device's credentials: it is a secret like them."""
     board: str = ""
+    """The board's type, such as `bread-compact-wifi`."""
+    board_name: str = ""
+    cellular: bool | None = None
+    """True for a board with a modem in place of Wi-Fi; None when the report says nothing of its board."""
     firmware_version: str = ""
     language: str = ""
-    """What Accept-Language wants most, such as `zh-CN`; empty when unknown."""
+    """The first choice of Accept-Language, such as `zh-CN`; empty when unknown."""
     activation_version: int = 1
     serial_number: str = Field("", repr=False)
     report: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """The whole body."""
+    """The body without what identifies a modem or SIM card."""
 
     @classmethod
     def from_http(cls, headers: Mapping[str, str], body: bytes) -> "OtaRequest":
@@ -88,19 +95,27 @@ class OtaRequest(_Frozen):
         client_id = head.get("client-id") or report.get("uuid")
         if isinstance(client_id, str) and len(client_id) > _MAX_CLIENT_ID:
             raise OtaError(f"Client-Id is longer than {_MAX_CLIENT_ID} characters")
+        # Espressif's own component sends the chip's name, without a slash and a version (section 8).
         agent_board, _, agent_version = _clean(head.get("user-agent")).partition("/")
         language = preferred(head.get("accept-language", "")) or preferred(_clean(report.get("language")))
         serial_number = _clean(head.get("serial-number"))
         version = head.get("activation-version", "").strip()
+        mask = SubscriberMask(report)
+
+        def masked(text: str) -> str:
+            return mask.of_text(text)[:_MAX_TEXT]
+
         return cls(
             device_id=device_id,
             client_id=_clean(client_id, _MAX_CLIENT_ID),
-            board=_clean(_part(report, "board", "type")) or agent_board,
-            firmware_version=_clean(_part(report, "application", "version")) or agent_version,
-            language=_clean(language),
+            board=masked(_clean(_part(report, "board", "type")) or agent_board),
+            board_name=masked(_clean(_part(report, "board", "name"))),
+            cellular=is_cellular(report),
+            firmware_version=masked(_clean(_part(report, "application", "version")) or agent_version),
+            language=masked(_clean(language)),
             activation_version=2 if version == "2" and serial_number else 1,
-            serial_number=serial_number,
-            report=report,
+            serial_number=masked(serial_number),
+            report=mask.of_object(report),
         )
 
 
@@ -115,6 +130,13 @@ class MqttSection(_Frozen):
     publish_topic: str
     subscribe_topic: str
     keepalive: int = 240
+
+    @field_validator("client_id", "username", "password")
+    @classmethod
+    def _fits_an_at_command(cls, text: str) -> str:
+        if _NOT_IN_AT_COMMANDS.search(text):
+            raise ValueError("a cellular modem can't be told credentials with quotes or commas")
+        return text
 
 
 class WebsocketSection(_Frozen):
@@ -160,7 +182,8 @@ class FirmwareSection(_Frozen):
 
 
 class ActivationSection(_Frozen):
-    """Shown and spoken until an operator allows the device; it polls only when `challenge` is there."""
+    """The code that the device shows and speaks until a person allows it; it polls only when `challenge` is
+    there."""
 
     code: str = Field(repr=False)
     message: str = Field(repr=False)
@@ -169,7 +192,7 @@ class ActivationSection(_Frozen):
 
 
 class OtaResponse(_Frozen):
-    """What a device is told; sections that are None are left out."""
+    """The reply to an OTA request; sections that are None are left out."""
 
     mqtt: MqttSection | None = None
     websocket: WebsocketSection | None = None
@@ -184,7 +207,7 @@ class OtaResponse(_Frozen):
 
 
 class ActivationRequest(_Frozen):
-    """A poll of `/activate`: version 1 says nothing, version 2 proves that the chip knows its key."""
+    """A poll of `/activate`. Version 1 is empty; version 2 proves that the chip knows its key."""
 
     version: int = 1
     serial_number: str = Field("", repr=False)
@@ -194,8 +217,11 @@ class ActivationRequest(_Frozen):
 
     @classmethod
     def from_body(cls, body: bytes) -> "ActivationRequest":
-        """Reads a poll's body; raises OtaError."""
+        """Reads a poll's body, in stock firmware's form or nested in `Payload` as py-xiaozhi sends it; raises
+        OtaError."""
         fields = _object(body)
+        if "algorithm" not in fields and isinstance(nested := fields.get("Payload"), dict):
+            fields = nested
         if not fields:
             return cls()
         if fields.get("algorithm") != "hmac-sha256":

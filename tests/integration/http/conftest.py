@@ -47,6 +47,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             mqtt_websocket: ASGIApp | None = None,
             header_timeout_s: float = 10.0,
             public_host: str | None = None,
+            websocket_path: str | None = None,
         ) -> Server:
             settings = http or HttpSettings()
             store = Store(f"sqlite:///{tmp_path}/mimi.db")
@@ -56,7 +57,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             directory = DeviceDirectory(store, credentials, AccountSettings(), refresh_s=0.001)
             await directory.start()
             stack.push_async_callback(directory.aclose)
-            endpoints = Endpoints(mqtt_port=1883, udp_port=8884, public_host=public_host)
+            endpoints = Endpoints(
+                mqtt_port=1883, udp_port=8884, public_host=public_host, websocket_path=websocket_path
+            )
             provisioner = Provisioner(store, directory, credentials, endpoints, ota or OtaSettings())
             health = {"store": PartHealth(True, "SQLite")}
             app = build_app(

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 import logging
 from typing import Literal
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.cli import main
 from mimi_mqtt.config import HttpSettings, OtaSettings
+from mimi_mqtt.errors import StoreError
+from mimi_mqtt.http.app import MAX_REASONS
 from tests.integration.http.conftest import Server, Start
 
 MAC = "aa:bb:cc:00:11:22"
@@ -153,7 +156,7 @@ async def test_revoking_on_the_command_line_ends_a_running_servers_device(
 async def test_a_poll_without_a_code_is_told_to_ask_again(server: Server, path: str) -> None:
     reply = await server.client.post(path, headers=HEADERS)
     assert reply.status_code == 403
-    assert "ask OTA again" in reply.json()["error"]
+    assert "request OTA again" in reply.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -257,6 +260,20 @@ async def test_a_failing_database_is_a_503_without_its_details(
     assert len([line for line in caplog.records if line.name == "mimi_mqtt.http.app"]) == 1
 
 
+async def test_a_database_that_fails_in_many_ways_does_not_flood_the_log(
+    generous: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reasons = itertools.count()
+
+    async def fail(_: str) -> None:
+        raise StoreError(f"failure {next(reasons)}")
+
+    monkeypatch.setattr(generous.directory, "registration", fail)
+    replies = await asyncio.gather(*(ask(generous) for _ in range(150)))
+    assert {reply.status_code for reply in replies} == {503}
+    assert len([line for line in caplog.records if line.name == "mimi_mqtt.http.app"]) == MAX_REASONS
+
+
 async def test_many_new_devices_at_once_are_all_taken_in(server: Server) -> None:
     replies = await asyncio.gather(
         *(ask(server, Device_Id=f"aa:bb:cc:00:11:{number:02x}") for number in range(50))
@@ -299,3 +316,148 @@ async def test_whatever_is_sent_is_answered_with_json(
     assert reply.status_code in (200, 202, 400, 403)
     answered = json.loads(reply.content)
     assert reply.status_code in (200, 202) or answered["error"]
+
+
+# The device contract, section 1: a device writes every key of these two sections to its flash; an unlisted or
+# too long one makes it abort at each boot.
+LISTED = {
+    "mqtt": {
+        "endpoint": str, "client_id": str, "username": str, "password": str, "publish_topic": str,
+        "subscribe_topic": str, "keepalive": int,
+    },
+    "websocket": {"url": str, "token": str, "version": int},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("transport", ["mqtt", "websocket"])
+async def test_a_device_is_told_no_key_that_it_does_not_know(
+    start: Start, transport: Literal["mqtt", "websocket"]
+) -> None:
+    server = await start(ota=OtaSettings(transport=transport), websocket_path="/xiaozhi/v1/")
+    told = (await ask(server)).json()
+    other = ({"mqtt", "websocket"} - {transport}).pop()
+    assert other not in told
+    assert {key: type(value) for key, value in told[transport].items()} == LISTED[transport]
+    assert all(len(key) <= 15 for key in told[transport])
+    assert set(told["server_time"]) == {"timestamp", "timezone_offset"}
+    assert set(told["firmware"]) <= {"version", "url", "force"}
+
+
+async def test_an_activation_has_no_key_that_the_device_does_not_know(start: Start) -> None:
+    server = await start(ota=OtaSettings(new_devices="activate"))
+    told = (await ask(server)).json()
+    assert set(told["activation"]) <= {"code", "message", "challenge", "timeout_ms"}
+    assert set(told) == {"activation", "server_time", "firmware"}
+
+
+async def test_py_xiaozhi_is_let_in_by_its_nested_version_two_poll(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start(ota=OtaSettings(new_devices="activate"))
+    monkeypatch.chdir(server.folder)
+    monkeypatch.setenv("MIMI_SERVER__DATA_DIR", str(server.folder))
+    headers = {"Activation-Version": "2", "Serial-Number": "SN-0123456789"}
+    activation = (await ask(server, **headers)).json()["activation"]
+    proof = {
+        "algorithm": "hmac-sha256", "serial_number": "SN-0123456789", "challenge": activation["challenge"],
+        "hmac": "00" * 32,
+    }  # fmt: skip
+
+    async def poll(**changed: str) -> int:
+        body = {"Payload": proof | changed}
+        reply = await server.client.post("/xiaozhi/ota/activate", headers=HEADERS | headers, json=body)
+        return reply.status_code
+
+    assert await poll() == 202
+    assert await asyncio.to_thread(main, ["devices", "allow", activation["code"]]) == 0
+    assert await poll(challenge="0" * 32) == 403
+    assert await poll() == 200
+    assert await poll(hmac="nonsense") == 400
+
+
+# The device contract, section 8.
+ESPRESSIF = {
+    "Device-Id": MAC,
+    "Client-Id": "7f9d2c1e-6a1b-4c62-9a3e-0123456789ab",
+    "User-Agent": "esp32s3",
+    "Content-Type": "application/json",
+}
+ESPRESSIF_BODY = {
+    "version": 2,
+    "minimum_free_heap_size": 8_123_456,
+    "mac_address": MAC,
+    "uuid": "7f9d2c1e-6a1b-4c62-9a3e-0123456789ab",
+    "application": {"name": "xiaozhi", "version": "0.1.1"},
+}
+
+
+async def test_espressifs_client_gets_in_by_asking_again_without_ever_polling(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start(ota=OtaSettings(new_devices="activate"))
+    monkeypatch.chdir(server.folder)
+    monkeypatch.setenv("MIMI_SERVER__DATA_DIR", str(server.folder))
+
+    async def once() -> httpx.Response:
+        reply = await server.client.post("/xiaozhi/ota/", headers=ESPRESSIF, json=ESPRESSIF_BODY)
+        assert reply.status_code == 200
+        assert len(reply.content) <= 8192
+        assert "transfer-encoding" not in reply.headers
+        assert int(reply.headers["content-length"]) == len(reply.content)
+        return reply
+
+    first = (await once()).json()["activation"]
+    assert (await once()).json()["activation"] == first
+    assert await asyncio.to_thread(main, ["devices", "allow", first["code"]]) == 0
+    told = (await once()).json()
+    assert "activation" not in told
+    password = told["mqtt"]["password"].encode()
+    assert server.directory.authenticate(DEVICE, DEVICE, password) is not None
+    known = server.directory.get(DEVICE)
+    assert known is not None
+    assert (known.board, known.firmware_version, known.cellular) == ("esp32s3", "0.1.1", False)
+
+
+async def test_the_longest_reply_fits_espressifs_client(start: Start) -> None:
+    name = ".".join(["a" * 63] * 3 + ["b" * 61])
+    for server in (
+        await start(public_host=name),
+        await start(public_host=name, ota=OtaSettings(new_devices="activate")),
+    ):
+        reply = await ask(server, Client_Id="u" * 128, User_Agent=f"{'b' * 300}/{'9' * 300}")
+        assert reply.status_code == 200
+        assert len(reply.content) <= 8192
+
+
+async def test_what_identifies_a_sim_card_is_neither_stored_nor_logged(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    imei, iccid, cell = "868123456789012", "89860412345678901234", "0C3D4E5F"
+    board = {
+        "type": "ml307", "name": f"ml307 {imei}", "revision": "ML307R", "carrier": "CMCC", "csq": "25",
+        "imei": imei, "iccid": iccid, "cereg": {"stat": 1, "tac": "1A2B", "ci": cell},
+    }  # fmt: skip
+    with caplog.at_level(logging.DEBUG):
+        for settings in (OtaSettings(), OtaSettings(new_devices="activate")):
+            server = await start(ota=settings)
+            for headers in (HEADERS, HEADERS | {"Client-Id": "other", "User-Agent": f"ml307-{imei}/1.0"}):
+                body = {"version": 2, "board": board, "modem": [{"id": int(imei)}], "sim": f"card {iccid}"}
+                reply = await server.client.post("/xiaozhi/ota/", headers=headers, json=body)
+                assert reply.status_code == 200
+            broken = await server.client.post(
+                "/xiaozhi/ota/", headers=HEADERS, content=f'{{"imei": {imei}'.encode()
+            )
+            assert broken.status_code == 400
+        known = server.directory.get(DEVICE)
+        assert known is not None
+        assert (known.board, known.cellular) == ("ml307", True)
+        await server.http.aclose()
+        await server.directory.aclose()
+        await server.store.aclose()
+    stored = b"".join(path.read_bytes() for path in server.folder.glob("mimi.db*"))
+    assert b"ML307R" in stored
+    logged = "\n".join(f"{record.getMessage()} {record.args} {record.exc_info}" for record in caplog.records
+                       if not record.name.startswith(("httpx", "httpcore")))  # fmt: skip
+    for secret in (imei, iccid, cell):
+        assert secret.encode() not in stored
+        assert secret not in logged

@@ -13,6 +13,7 @@ from websockets.typing import Subprotocol
 from mimi_mqtt.config import HttpSettings
 from mimi_mqtt.http import limits
 from mimi_mqtt.http.health import PartHealth
+from mimi_mqtt.http.server import HttpServer
 from tests.integration.http.conftest import Server, Start
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
@@ -203,6 +204,52 @@ async def test_stopping_ends_everything_that_is_open(start: Start) -> None:
     silent_writer.close()
     with pytest.raises(OSError, match="Connect"):
         await asyncio.open_connection("127.0.0.1", server.port)
+
+
+async def refused(port: int) -> bool:
+    """Whether a new connection is refused."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionError:
+        return True
+    writer.close()
+    return False
+
+
+async def test_a_server_that_stops_accepting_finishes_what_it_began(start: Start) -> None:
+    server = await start(mqtt_websocket=echo)
+    port = server.port
+    idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", port)
+    idle_writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await idle_reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /ota/ HTTP/1.1\r\nHost: x\r\nDevice-Id: aa:bb:cc:00:11:22\r\nContent-Length: 2\r\n"
+                 b"Expect: 100-continue\r\n\r\n")  # fmt: skip
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")  # the request runs
+    async with connect(f"ws://127.0.0.1:{port}/mqtt", subprotocols=[Subprotocol("mqtt")]) as websocket:
+        server.http.stop_accepting()
+        server.http.stop_accepting()
+        assert await refused(port)
+        assert not server.http.healthy
+        assert server.http.port == port
+        assert b"HTTP/1.1" not in await idle_reader.read()  # closed, after the first answer
+        await websocket.send(b"\xc0\x00")
+        assert await websocket.recv() == b"\xc0\x00"
+        writer.write(b"{}")
+        answer = await reader.read()  # and then the connection ends
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b'"mqtt"' in answer
+    idle_writer.close()
+    writer.close()
+    await server.http.aclose()
+    assert server.http.port == 0
+
+
+async def test_a_server_that_was_not_started_stops_accepting_all_the_same() -> None:
+    server = HttpServer(echo, HttpSettings())
+    server.stop_accepting()
+    await server.aclose()
+    assert not server.healthy
 
 
 async def test_a_body_without_end_is_cut_off(start: Start) -> None:

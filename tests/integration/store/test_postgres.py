@@ -1,10 +1,13 @@
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
 from mimi_mqtt.config import AccountSettings, OtaSettings
@@ -13,7 +16,7 @@ from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.memory.recent import RecentTurns
-from mimi_mqtt.store import conversations, devices
+from mimi_mqtt.store import conversations, devices, migrations
 from mimi_mqtt.store.conversations import ConversationLog, TurnRecord
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.wire.ota import OtaRequest
@@ -69,6 +72,16 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     assert known is not None
     assert (known.agent, known.user_name) == ("chef", "Anna")
 
+    # The board of a device that boots at one node is known at the other.
+    modem = asking("uuid", 0x31).model_copy(update={"board": "ml307", "cellular": True})
+    assert (await provisioners[0].provision(modem, "10.0.0.1")).mqtt is not None
+    await directories[0].aclose()
+    await directories[0].start()
+    await directories[1].refresh()
+    known = directories[1].get("aa-bb-cc-00-11-31")
+    assert known is not None
+    assert (known.board, known.cellular) == ("ml307", True)
+
     revoked: list[str] = []
     directories[1].on_revoked = revoked.append
     await administration.revoke(nodes[0], DEVICE, NOW)
@@ -108,3 +121,40 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     assert told == "Saturday, 01 August 2026, 12:00:\nUser: is it late\nYou: No."
     for node in nodes:
         await node.aclose()
+
+
+async def test_a_database_of_an_older_version_is_migrated_on_postgresql(postgres_url: str) -> None:
+    def back(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+
+    store = Store(postgres_url)
+    await store.open()
+    async with store.write() as session:
+        await (await session.connection()).run_sync(back)
+        for number, report in (
+            (1, {"board": {"imei": "868123456789012"}}),
+            (2, {"board": {"ssid": "home"}}),
+        ):
+            device_id = f"aa-bb-cc-00-11-0{number}"
+            await session.execute(
+                text(
+                    "INSERT INTO devices VALUES (:id, 'one', 1, TRUE, NULL, '', '', '', '', '', '', 1, "
+                    "now(), now(), now(), '', '')"
+                ),
+                {"id": device_id},
+            )
+            await session.execute(
+                text("INSERT INTO ota_reports VALUES (:id, now(), CAST(:report AS JSON))"),
+                {"id": device_id, "report": json.dumps(report)},
+            )
+    await store.aclose()
+    await store.open()
+    async with store.read() as session:
+        found = await devices.list_all(session)
+        kept = [await devices.last_report(session, device.id) is not None for device in found]
+    await store.aclose()
+    assert [device.cellular for device in found] == [True, False]
+    assert kept == [False, True]

@@ -3,10 +3,13 @@ import errno
 import hashlib
 import hmac
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.credentials import SECRET_FILE, Credentials
@@ -21,6 +24,11 @@ def test_credentials_are_hmacs_of_secret_device_and_epoch() -> None:
     key = hmac.new(SECRET, f"udp|{DEVICE}|3".encode(), hashlib.sha256).digest()
     assert credentials.mqtt_password(DEVICE, 3) == base64.urlsafe_b64encode(password).decode().rstrip("=")
     assert credentials.udp_key(DEVICE, 3) == key[:16]
+
+
+@given(st.binary(min_size=32, max_size=64), st.integers(min_value=0, max_value=2**31))
+def test_passwords_fit_a_cellular_modems_command(secret: bytes, epoch: int) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", Credentials(secret).mqtt_password(DEVICE, epoch))
 
 
 def test_another_device_epoch_or_secret_makes_other_credentials() -> None:

@@ -154,10 +154,9 @@ async def test_old_conversations_are_forgotten_although_the_first_try_failed(
     await flaky.open()
     log = ConversationLog(flaky, keep_days=90)
     await log.start()
-    while log.healthy:  # noqa: ASYNC110 - what is waited for has no event of its own
-        await asyncio.sleep(0)
-    while not log.healthy:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    for healthy in (False, True):
+        while log.healthy is not healthy:  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.001)
     async with store.read() as session:
         assert await conversations.latest(session, "aa-bb-cc-00-11-22") == []
     await log.aclose()

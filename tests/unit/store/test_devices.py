@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 from mimi_mqtt.store import activations, conversations, devices, tables
 from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.store.devices import Boot
+from mimi_mqtt.store.devices import BoardFacts, Boot
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
 
@@ -22,7 +22,7 @@ async def add(store: Store, number: int) -> str:
 
 
 def boot(device_id: str, report: Mapping[str, object]) -> Boot:
-    return Boot(device_id, "one", LATER, "bread", "2.0", report)
+    return Boot(device_id, "one", LATER, "bread", "bread-name", "2.0", None, report)
 
 
 def turn(device_id: str, session_id: str, at: datetime = NOW) -> TurnRecord:
@@ -31,11 +31,13 @@ def turn(device_id: str, session_id: str, at: datetime = NOW) -> TurnRecord:
 
 async def test_only_changes_of_concern_are_seen_by_other_directories(store: Store) -> None:
     first, second = await add(store, 1), await add(store, 2)
+    async with store.write() as session:
+        await devices.save_boots(session, [boot(second, {})])
     async with store.read() as session:
         known = max(found.revision for found in await devices.list_all(session))
     async with store.write() as session:
         await devices.touch(session, {second: LATER})
-        await devices.save_boots(session, [boot(second, {"a": 1})])
+        await devices.save_boots(session, [boot(second, {"a": 1}), Boot(second, "one", LATER)])
     async with store.read() as session:
         assert await devices.changed_since(session, known) == []
     async with store.write() as session:
@@ -46,6 +48,34 @@ async def test_only_changes_of_concern_are_seen_by_other_directories(store: Stor
     async with store.read() as session:
         (changed,) = await devices.changed_since(session, known)
     assert (changed.id, changed.epoch, changed.updated_at) == (first, 2, LATER)
+
+
+async def test_changed_facts_of_a_board_are_seen_by_other_directories(store: Store) -> None:
+    first, second, third = [await add(store, number) for number in range(3)]
+    async with store.write() as session:
+        await devices.save_boots(session, [boot(third, {})])
+    async with store.read() as session:
+        known = max(found.revision for found in await devices.list_all(session))
+    modem = Boot(first, "one", LATER, "ml307", "ml307-1", "2.5.0", True, {})
+    async with store.write() as session:
+        await devices.save_boots(session, [modem, boot(second, {}), boot(third, {})])
+    async with store.read() as session:
+        changed = {found.id: BoardFacts.of(found) for found in await devices.changed_since(session, known)}
+    assert changed == {
+        first: BoardFacts("ml307", "ml307-1", "2.5.0", cellular=True),
+        second: BoardFacts("bread", "bread-name", "2.0"),
+    }
+
+
+async def test_what_a_device_leaves_out_stays_as_it_was(store: Store) -> None:
+    device_id = await add(store, 1)
+    async with store.write() as session:
+        await devices.save_boots(session, [Boot(device_id, "one", LATER, "ml307", "x", "2.5.0", True, {})])
+    async with store.write() as session:
+        await devices.save_boots(session, [Boot(device_id, "one", LATER)])
+    async with store.read() as session:
+        (found,) = await devices.list_all(session)
+    assert BoardFacts.of(found) == BoardFacts("ml307", "x", "2.5.0", cellular=True)
 
 
 async def test_seen_devices_are_touched_together(store: Store) -> None:

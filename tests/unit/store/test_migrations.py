@@ -1,5 +1,6 @@
 """A database of an older version keeps its devices."""
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -38,3 +39,40 @@ async def test_devices_of_before_agents_have_the_default_one(store: Store, tmp_p
         (found,) = await devices.list_all(session)
     await again.aclose()
     assert (found.name, found.agent, found.user_name) == ("Kitchen", "", "")
+
+
+async def test_reports_of_before_lose_what_identifies_a_sim_card(
+    store: Store, tmp_path: Path, url: str
+) -> None:
+    await _move(store, "0003")
+    await store.aclose()
+    at = "2026-08-01 12:00:00"
+    reports = {
+        "aa-bb-cc-00-11-01": {
+            "board": {"type": "ml307", "imei": "868123456789012", "cereg": {"ci": "0A1B2C"}}
+        },
+        "aa-bb-cc-00-11-02": {"board": {"type": "bread", "ssid": "home"}},
+    }
+    with sqlite3.connect(tmp_path / "mimi.db") as connection:
+        for device_id, report in reports.items():
+            connection.execute(
+                "INSERT INTO devices VALUES "
+                "(?, 'one', 1, 1, NULL, '', '', '', '', '', '', 1, ?, ?, ?, '', '')",
+                (device_id, at, at, at),
+            )
+            connection.execute(
+                "INSERT INTO ota_reports VALUES (?, ?, ?)", (device_id, at, json.dumps(report))
+            )
+    connection.close()
+    again = Store(url)
+    await again.open()
+    async with again.read() as session:
+        found = await devices.list_all(session)
+        kept = [await devices.last_report(session, device.id) for device in found]
+    await again.aclose()
+    assert [device.cellular for device in found] == [True, False]
+    assert [report.report if report is not None else None for report in kept] == [
+        None,
+        reports["aa-bb-cc-00-11-02"],
+    ]
+    assert b"868123456789012" not in (tmp_path / "mimi.db").read_bytes()

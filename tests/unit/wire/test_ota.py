@@ -40,6 +40,8 @@ def test_whole_request() -> None:
         device_id="aa-bb-cc-00-11-22",
         client_id="0c0f7b2e-9f2e-4f6c-8a54-1d2b3c4d5e6f",
         board="bread-compact-wifi",
+        board_name="bread",
+        cellular=False,
         firmware_version="1.8.2",
         language="zh-CN",
         activation_version=2,
@@ -178,6 +180,26 @@ def test_versions_that_would_abort_a_device_are_never_sent(version: str) -> None
         ota.FirmwareSection(version=version)
 
 
+@pytest.mark.parametrize("name", ["client_id", "username", "password"])
+@pytest.mark.parametrize("character", ['"', ",", "\r", "\n"])
+def test_credentials_that_break_a_cellular_modems_command_are_never_sent(name: str, character: str) -> None:
+    fields = {
+        "endpoint": "10.0.0.1:1883", "client_id": "device", "username": "device", "password": "secret",
+        "publish_topic": "up", "subscribe_topic": "down",
+    }  # fmt: skip
+    assert ota.MqttSection.model_validate(fields).username == "device"
+    with pytest.raises(ValidationError):
+        ota.MqttSection.model_validate(fields | {name: f"a{character}b"})
+
+
+def test_espressifs_client_is_known_by_its_chip() -> None:
+    headers = {"Device-Id": "aa:bb:cc:00:11:22", "Client-Id": "uuid", "User-Agent": "esp32p4"}
+    body = {"minimum_free_heap_size": 8_123_456, "application": {"version": "0.1.1"}}
+    request = OtaRequest.from_http(headers, json.dumps(body).encode())
+    assert (request.board, request.firmware_version, request.cellular) == ("esp32p4", "0.1.1", None)
+    assert request.report == body
+
+
 def test_no_secret_is_shown() -> None:
     request = OtaRequest.from_http(HEADERS, json.dumps(BODY).encode())
     response = OtaResponse(
@@ -206,6 +228,18 @@ def test_polls_of_both_versions() -> None:
     assert ActivationRequest.from_body(json.dumps(PROOF).encode()) == ActivationRequest(
         version=2, serial_number="S" * 32, challenge="c", hmac=b"\x0f" * 32
     )
+
+
+def test_py_xiaozhis_nested_poll_is_the_same_as_the_flat_one() -> None:
+    nested = ActivationRequest.from_body(json.dumps({"Payload": PROOF}).encode())
+    assert nested == ActivationRequest.from_body(json.dumps(PROOF).encode())
+    assert ActivationRequest.from_body(b'{"Payload": {}}') == ActivationRequest()
+
+
+@pytest.mark.parametrize("nested", [None, 1, "", [], [PROOF], {"Payload": PROOF}, {**PROOF, "hmac": "0F"}])
+def test_malformed_nested_polls_are_refused(nested: object) -> None:
+    with pytest.raises(OtaError):
+        ActivationRequest.from_body(json.dumps({"Payload": nested}).encode())
 
 
 @pytest.mark.parametrize("name", list(PROOF))
