@@ -273,7 +273,7 @@ class Conversation:
     def _new_turn(self, kind: Kind) -> RunningTurn:
         self._turns += 1
         self._farewell = self._farewell and kind == "announcement"
-        output = TurnOutput(self._around.output, lambda: self._speech_began(turn))
+        output = TurnOutput(self._around.output, lambda: self._speech_began(turn), self._downlink.frame_ms)
         watchdog_s, language = self._services.session.watchdog_s, self._language.current
         tools = TurnTools(self._around.tools)
         turn = RunningTurn(self._turns, kind, self._mode, output, tools, watchdog_s, language)

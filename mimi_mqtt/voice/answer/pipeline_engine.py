@@ -137,7 +137,9 @@ class PipelineEngine:
         context = around.reply_context(turn)
         turn.guess = Guess(
             listening,
-            output=TurnOutput(around.output, lambda: around.speech_began(turn), held=True),
+            output=TurnOutput(
+                around.output, lambda: around.speech_began(turn), around.downlink.frame_ms, held=True
+            ),
             tools=turn.tools,
             reply=lambda guess: PipelineReply(
                 replace(

@@ -403,7 +403,6 @@ async def test_the_model_is_shown_only_what_was_heard_of_an_interrupted_reply() 
     async with scene(services(stt=ScriptedStt("weather", "really"), llm=llm)) as s:
         s.conversation.listen("auto")
         await s.say()
-        await s.device.until("sentence", 2)
         await s.until(lambda: s.device.frames_played >= 15)
         s.conversation.abort("")
         await s.say()
@@ -511,6 +510,7 @@ async def test_a_failing_recogniser_is_told() -> None:
         await s.idle()
         await s.say()
         await s.device.until("stop", 2)
+        await s.idle()
         assert [record[0] for record in s.records] == ["failed", "answered"]
 
 
@@ -550,6 +550,7 @@ async def test_a_device_that_takes_no_audio_is_not_left_speaking() -> None:
         await s.idle()
         await s.say()
         await s.device.until("stop", 2)
+        await s.idle()
         assert [record[0] for record in s.records] == ["stuck", "answered"]
 
 
@@ -579,6 +580,7 @@ async def test_a_bug_ends_one_turn_only(monkeypatch: pytest.MonkeyPatch) -> None
         await s.idle()
         await s.say()
         await s.device.until("stop")
+        await s.idle()
         assert [record[0] for record in s.records] == ["failed", "answered"]
 
 
@@ -658,6 +660,7 @@ async def test_draining_lets_the_sentence_end_and_nothing_follow() -> None:
         s.conversation.listen("auto")
         await s.say()
         await s.device.until("audio", 5)
+        s.device.end_after_sentence()  # as its session does
         await s.conversation.drain(10)
         assert s.device.texts("sentence") == ["The weather is fine today."]
         assert s.device.said()[-1] == "stop"

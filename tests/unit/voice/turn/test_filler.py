@@ -113,9 +113,11 @@ async def test_two_who_speak_wait_for_each_other() -> None:
     async with scene(await patient(llm=ScriptedLlm([Wait(4.5), "Hi there."]), tts=tts)) as s:
         await ask(s)
         await s.device.until("stop")
-        said = [what for what in s.device.said(audio=True) if what != "llm"]
-        assert said == ["stt", "start", "sentence", "audio", "sentence", "audio", "stop"]
         assert s.device.texts("sentence") == [MOMENT, "Hi there."]
+        told, answered = at(s, "sentence", MOMENT)[0], at(s, "sentence", "Hi there.")[0]
+        spoken_s = len(MOMENT) * 0.03
+        assert answered - told == pytest.approx(spoken_s, abs=0.13)
+        assert s.device.count("start") == s.device.count("stop") == 1
 
 
 async def test_patience_ends_and_an_apology_is_heard() -> None:
