@@ -361,14 +361,16 @@ class Conversation:
                         async with turn.watchdog:
                             await body()
                 finally:
-                    if turn.listening is not None:
-                        await turn.listening.aclose()
+                    await self._clean_up(turn)
             except asyncio.CancelledError:
                 cancelled = True
                 raise
             except Exception:  # noqa: BLE001 - the border named above
-                turn.fail()
-                await apologize(self._around, turn)
+                if turn is self._turn:
+                    turn.fail()
+                    await apologize(self._around, turn)
+                else:  # it was over before: its outcome stands, and nobody would hear an apology
+                    _log.exception("a turn that was %s failed afterwards", turn.outcome)
             finally:
                 if turn is self._turn:
                     self._turn = None
@@ -383,6 +385,16 @@ class Conversation:
                     elif not cancelled:
                         self._go_on()
                 turn.keep(self._device_id, self._session_id, self._services.log.add_turn)
+
+    @staticmethod
+    async def _clean_up(turn: RunningTurn) -> None:
+        """Ends the turn's transcription. A fault in it is logged and does not change how the turn ended."""
+        if turn.listening is None:
+            return
+        try:
+            await turn.listening.aclose()
+        except Exception:  # noqa: BLE001 - the border named above
+            _log.exception("the transcription of a turn could not be closed")
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -252,11 +252,11 @@ class MemoryLog:
 
 
 class FakeDevice:
-    """An `Output` over the real play-out queue, in virtual time; writes down what reached the device and when.
+    """An `Output` over the real play-out queue, in virtual time, that records what reached the device.
 
     `events` are (time, what, text): stt, llm, start, sentence, audio, stop, alert, goodbye. `speaking` is the
-    device's state. `stuck` set: frames are never accepted. `on_played` is told of each frame that leaves, as a
-    session tells its conversation.
+    device's state. `stuck` set: frames are never accepted. `on_played` is called with each frame that leaves,
+    as a session calls its conversation; `accepted` counts the frames taken.
     """
 
     def __init__(self, *, gap_s: float = 0.1, frame_ms: int = 60) -> None:

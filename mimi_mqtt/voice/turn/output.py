@@ -137,7 +137,7 @@ class TurnOutput:
     @property
     def sounding(self) -> bool:
         """Whether some of what was given has not been played."""
-        return self._sent_frames < self._speech.frames
+        return self.frames_sent < self._speech.frames
 
     def release(self) -> None:
         """Lets out what was held, and all that follows. Without effect when nothing is held."""
@@ -170,7 +170,7 @@ class TurnOutput:
             self._kept.append(call)
 
     @property
-    def _sent_frames(self) -> int:
+    def frames_sent(self) -> int:
         """Frames of this turn that have left, asides included."""
         if self.begun and not self.closed:
             self._sent = self._output.frames_played
@@ -179,7 +179,7 @@ class TurnOutput:
     @property
     def frames_played(self) -> int:
         """Frames of the reply that have left."""
-        rest = sent = self._sent_frames
+        rest = sent = self.frames_sent
         before = 0
         for aside in self._speech.asides:
             heard = min(max(sent - aside.at - before, 0), aside.count)

@@ -11,6 +11,7 @@ from mimi_mqtt.config import AgentSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.turn.state import TurnState
+from mimi_mqtt.voice.utterance.utterance import Listening as UserUtterance
 from tests.fakes.scene import scene
 from tests.fakes.voice import (
     SILENCE,
@@ -564,6 +565,64 @@ async def test_a_long_reply_is_not_taken_for_a_stuck_one() -> None:
         assert s.loop.time() - began > 60
         await s.idle()
         assert s.records[0][0] == "answered"
+
+
+@pytest.mark.parametrize("last_seconds", [5.5, 7.0, 12.0])
+async def test_the_end_of_a_long_reply_is_heard_although_it_all_waits_to_be_played(
+    last_seconds: float,
+) -> None:
+    text = "x" * 100 + "."
+    made = services(
+        llm=ScriptedLlm([text]),
+        tts=ToneTts(ms_per_char=int(last_seconds * 10)),
+        session=SessionSettings(watchdog_s=5),
+    )
+    async with scene(made) as s:
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+        assert s.records == [("answered", "hello", text)]
+        assert s.device.count("audio") * 0.06 == pytest.approx(last_seconds, abs=0.2)
+        assert s.device.count("alert") == 0
+
+
+async def test_a_fault_while_cleaning_up_does_not_make_an_interrupted_turn_a_failed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene(services(llm=ScriptedLlm([WORDS]))) as s:
+
+        async def broken(self: object) -> None:
+            raise ZeroDivisionError
+
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("audio")
+        with monkeypatch.context() as patched:
+            patched.setattr(UserUtterance, "aclose", broken)
+            s.conversation.listen("auto")
+            await asyncio.sleep(1)
+        assert [record[0] for record in s.records] == ["interrupted"]
+        assert s.device.count("alert") == 0
+
+
+async def test_a_fault_while_cleaning_up_does_not_make_an_answered_turn_a_failed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene(services(llm=ScriptedLlm([WORDS]))) as s:
+
+        async def broken(self: object) -> None:
+            raise ZeroDivisionError
+
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("audio")
+        with monkeypatch.context() as patched:
+            patched.setattr(UserUtterance, "aclose", broken)
+            await s.device.until("stop")
+            await s.idle()
+        assert [record[0] for record in s.records] == ["answered"]
+        assert s.device.count("alert") == 0
 
 
 async def test_a_bug_ends_one_turn_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from mimi_mqtt.voice.speech.phrases import apologies
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
 from mimi_mqtt.voice.turn import filler
 from tests.fakes.scene import Scene, scene
-from tests.fakes.voice import ScriptedLlm, ScriptedStt, ToneTts, Wait, services
+from tests.fakes.voice import SILENCE, SPEECH, ScriptedLlm, ScriptedStt, ToneTts, Wait, services
 
 pytestmark = pytest.mark.virtual_time
 
@@ -222,6 +222,42 @@ async def test_an_unforeseen_failure_is_heard_too(monkeypatch: pytest.MonkeyPatc
         assert s.device.said(audio=True)[-3:] == ["audio", "stop", "alert"]
         await s.idle()
         assert [record[0] for record in s.records] == ["failed"]
+
+
+async def test_noise_during_an_apology_only_delays_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    async with scene(await patient(stt=ScriptedStt("hello", ""))) as s:
+        monkeypatch.setattr(s.tools, "specs", broken)
+        s.conversation.listen("realtime")
+        await s.say()
+        await s.device.until("audio")
+        await s.send(SPEECH, 5)
+        assert s.device.count("pause") == 1
+        await s.send(SILENCE, 15)
+        await s.device.until("alert")
+        assert s.device.said(audio=True)[-5:] == ["pause", "resume", "audio", "stop", "alert"]
+        await s.idle()
+        assert [record[0] for record in s.records] == ["failed"]
+
+
+async def test_somebody_who_interrupts_an_apology_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    async with scene(await patient(stt=ScriptedStt("hello", "try again please"))) as s:
+        with monkeypatch.context() as patched:
+            patched.setattr(s.tools, "specs", broken)
+            s.conversation.listen("realtime")
+            await s.say()
+            await s.device.until("audio")
+        await s.send(SPEECH, 8)
+        await s.send(SILENCE, 15)
+        await s.until(lambda: "Hi there." in s.device.texts("sentence"))
+        assert s.device.texts("stt") == ["hello", "try again please"]
+        await s.idle()
+        assert [record[0] for record in s.records] == ["interrupted", "answered"]
 
 
 async def test_without_phrases_made_beforehand_there_is_the_alert() -> None:
