@@ -424,7 +424,7 @@ class Conversation:
     def _listening(self, on_event: Callable[[EndpointEvent], None], max_s: float | None = None) -> Listening:
         services = self._services
         return Listening(
-            lambda again: self._engine.hear(again=again),
+            self._engine.hear,
             services.voice,
             self._endpointing,
             frame_ms=self._uplink.frame_ms,

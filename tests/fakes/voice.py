@@ -221,15 +221,19 @@ class FakeHearing:
 
 
 class FakeTools:
-    """Tools by name: an answer, or a ToolError to raise."""
+    """Tools by name: an answer, or a ToolError to raise. Those in `read_only` say so."""
 
     def __init__(self, **answers: str | ToolError) -> None:
         self._answers = answers
+        self.read_only: frozenset[str] = frozenset()
         self.calls: list[tuple[str, Mapping[str, Any]]] = []
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """All of them, without parameters."""
-        return tuple(ToolSpec(name, f"does {name}", {"type": "object"}) for name in self._answers)
+        return tuple(
+            ToolSpec(name, f"does {name}", {"type": "object"}, read_only=name in self.read_only)
+            for name in self._answers
+        )
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """The prepared answer."""

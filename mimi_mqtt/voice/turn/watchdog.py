@@ -42,12 +42,12 @@ class Watchdog:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         self._entered = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return await self._timeout.__aexit__(kind, error, traceback)
+        await self._timeout.__aexit__(kind, error, traceback)
 
     @property
     def expired(self) -> bool:

@@ -61,7 +61,7 @@ async def test_an_utterance_is_answered_in_the_order_devices_need() -> None:
         ]
         assert s.device.texts("stt") == ["how is it"]
         assert s.device.texts("llm") == ["happy"]
-        assert s.device.texts("sentence") == ["😊 The weather is fine.", "Rain later on!"]
+        assert s.device.texts("sentence") == ["The weather is fine.", "Rain later on!"]
         await s.idle()
         assert s.records == [("answered", "how is it", "😊 The weather is fine. Rain later on!")]
 

@@ -84,7 +84,7 @@ async def test_what_is_said_goes_to_the_service_and_its_speech_to_the_device() -
         assert s.device.texts("stt") == ["how is it"]
         assert s.device.texts("llm") == ["happy"]
         assert s.device.texts("sentence") == [
-            "😊 The weather is fine today.",
+            "The weather is fine today.",
             "It will rain tomorrow, they say.",
         ]
         assert s.records == [("answered", "how is it", f"😊 {FINE}")]
