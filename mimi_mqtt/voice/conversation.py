@@ -273,7 +273,7 @@ class Conversation:
     def _new_turn(self, kind: Kind) -> RunningTurn:
         self._turns += 1
         self._farewell = self._farewell and kind == "announcement"
-        output = TurnOutput(self._around.output, lambda: self._speech_began(turn))
+        output = TurnOutput(self._around.output, lambda: self._speech_began(turn), self._downlink.frame_ms)
         watchdog_s, language = self._services.session.watchdog_s, self._language.current
         tools = TurnTools(self._around.tools)
         turn = RunningTurn(self._turns, kind, self._mode, output, tools, watchdog_s, language)
@@ -361,14 +361,16 @@ class Conversation:
                         async with turn.watchdog:
                             await body()
                 finally:
-                    if turn.listening is not None:
-                        await turn.listening.aclose()
+                    await self._clean_up(turn)
             except asyncio.CancelledError:
                 cancelled = True
                 raise
             except Exception:  # noqa: BLE001 - the border named above
-                turn.fail()
-                await apologize(self._around, turn)
+                if turn is self._turn:
+                    turn.fail()
+                    await apologize(self._around, turn)
+                else:  # it was over before: its outcome stands, and nobody would hear an apology
+                    _log.exception("a turn that was %s failed afterwards", turn.outcome)
             finally:
                 if turn is self._turn:
                     self._turn = None
@@ -383,6 +385,16 @@ class Conversation:
                     elif not cancelled:
                         self._go_on()
                 turn.keep(self._device_id, self._session_id, self._services.log.add_turn)
+
+    @staticmethod
+    async def _clean_up(turn: RunningTurn) -> None:
+        """Ends the turn's transcription. A fault in it is logged and does not change how the turn ended."""
+        if turn.listening is None:
+            return
+        try:
+            await turn.listening.aclose()
+        except Exception:  # noqa: BLE001 - the border named above
+            _log.exception("the transcription of a turn could not be closed")
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -412,7 +424,7 @@ class Conversation:
     def _listening(self, on_event: Callable[[EndpointEvent], None], max_s: float | None = None) -> Listening:
         services = self._services
         return Listening(
-            lambda again: self._engine.hear(again=again),
+            self._engine.hear,
             services.voice,
             self._endpointing,
             frame_ms=self._uplink.frame_ms,

@@ -42,6 +42,7 @@ class Scene:
             services=with_services,
             language=language,
         )
+        self.device.on_played = self.conversation.played
         self._sequence = 0
 
     @property

@@ -23,6 +23,7 @@ from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
 from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
 from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.session.playout import Playout
 from mimi_mqtt.store.conversations import TurnRecord
 from mimi_mqtt.voice.hearing.pool import HeardFrame
 from mimi_mqtt.voice.language.spoken import TellsLanguages
@@ -220,15 +221,19 @@ class FakeHearing:
 
 
 class FakeTools:
-    """Tools by name: an answer, or a ToolError to raise."""
+    """Tools by name: an answer, or a ToolError to raise. Those in `read_only` say so."""
 
     def __init__(self, **answers: str | ToolError) -> None:
         self._answers = answers
+        self.read_only: frozenset[str] = frozenset()
         self.calls: list[tuple[str, Mapping[str, Any]]] = []
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """All of them, without parameters."""
-        return tuple(ToolSpec(name, f"does {name}", {"type": "object"}) for name in self._answers)
+        return tuple(
+            ToolSpec(name, f"does {name}", {"type": "object"}, read_only=name in self.read_only)
+            for name in self._answers
+        )
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """The prepared answer."""
@@ -251,25 +256,25 @@ class MemoryLog:
 
 
 class FakeDevice:
-    """An `Output` that plays in virtual time, and writes down what reached the device and when.
+    """An `Output` over the real play-out queue, in virtual time, that records what reached the device.
 
     `events` are (time, what, text): stt, llm, start, sentence, audio, stop, alert, goodbye. `speaking` is the
-    device's state. `stuck` set: frames are never accepted.
+    device's state. `stuck` set: frames are never accepted. `on_played` is called with each frame that leaves,
+    as a session calls its conversation; `accepted` counts the frames taken.
     """
 
-    def __init__(self, *, gap_s: float = 0.1, queue_frames: int = 10, frame_s: float = 0.06) -> None:
+    def __init__(self, *, gap_s: float = 0.1, frame_ms: int = 60) -> None:
         self._loop = asyncio.get_running_loop()
         self._gap_s = gap_s
-        self._queue_s = queue_frames * frame_s
-        self._frame_s = frame_s
-        self._free_at = 0.0
-        self._due: list[float] = []
+        self._stream = Playout().open(self, frame_ms, ahead_frames=0)
         self._changed = asyncio.Event()
+        self.on_played: Callable[[bytes, int], None] = lambda opus, timestamp: None
         self.events: list[tuple[float, str, str]] = []
         self.packets: list[bytes] = []
+        self.accepted = 0
         self.speaking = False
         self.stuck = False
-        self._paused_at: float | None = None
+        self._paused = False
 
     def _note(self, what: str, text: str = "") -> None:
         self.events.append((self._loop.time(), what, text))
@@ -287,69 +292,72 @@ class FakeDevice:
         """tts start."""
         if not self.speaking:
             self.speaking = True
-            self._free_at = self._loop.time() + self._gap_s
-            self._due = []
             self._note("start")
+            self._stream.hold()
+            self._stream.begin(self._loop.time() + self._gap_s)
 
     async def play_sentence(self, text: str) -> None:
-        """tts sentence_start."""
-        self._note("sentence", text)
+        """Queues a mark."""
+        self._stream.put_sentence(text)
 
     async def play(self, opus: bytes) -> None:
         """One frame; waits while the queue is full."""
         if self.stuck:
             await asyncio.Event().wait()
         assert self.speaking, "audio outside of speech is discarded by a device"
-        now = self._loop.time()
-        due = max(now, self._free_at)
-        self._free_at = due + self._frame_s
-        self._due.append(due)
+        self.accepted += 1
+        await self._stream.put_frame(opus)
+
+    def send_frame(self, opus: bytes, timestamp: int) -> None:
+        """The play-out clock: a frame leaves."""
         self.packets.append(opus)
         self._note("audio")
-        if due - now > self._queue_s:
-            await asyncio.sleep(due - now - self._queue_s)
+        self.on_played(opus, timestamp)
+
+    def send_sentence(self, text: str) -> None:
+        """The play-out clock: tts sentence_start."""
+        self._note("sentence", text)
+
+    def speech_played(self) -> None:
+        """The play-out clock: all was played."""
+        self._stop()
 
     @property
     def frames_played(self) -> int:
-        """Frames whose moment has come."""
-        now = self._loop.time() if self._paused_at is None else self._paused_at
-        return sum(due <= now for due in self._due)
+        """Frames that have left."""
+        return self._stream.frames_sent
 
     async def finish_speech(self) -> None:
         """Plays to the end, then tts stop."""
-        while self._paused_at is not None or self._free_at > self._loop.time():
-            if self._paused_at is None:
-                await asyncio.sleep(self._free_at - self._loop.time())
-            else:
-                self._changed.clear()
-                await self._changed.wait()
-        self._stop()
+        await self._stream.finish(0.0)
+
+    def end_after_sentence(self) -> None:
+        """What is queued behind the sentence being played is dropped."""
+        self._stream.end_after_sentence()
 
     def stop_speech(self) -> None:
         """tts stop now."""
-        self._due = self._due[: self.frames_played]
+        self._stream.flush()
         self._stop()
 
     def _stop(self) -> None:
-        self._paused_at = None
+        self._paused = False
         if self.speaking:
             self.speaking = False
             self._note("stop")
 
     def pause_speech(self) -> None:
         """What is due waits, and so does everyone who plays."""
-        if self.speaking and self._paused_at is None:
-            self._paused_at = self._loop.time()
+        if self.speaking and not self._paused:
+            self._paused = True
+            self._stream.pause()
             self._note("pause")
 
     def resume_speech(self) -> None:
         """Everything that was due is due later."""
-        if self._paused_at is not None:
-            now = self._loop.time()
-            later = now - self._paused_at
-            self._due = [due + later if due > self._paused_at else due for due in self._due]
-            self._free_at = max(self._free_at, self._paused_at) + later
-            self._paused_at = None
+        if self._paused:
+            self._paused = False
+            self._stream.resume()
             self._note("resume")
 
     def show_alert(self, status: str, message: str, emotion: str = "sad") -> None:

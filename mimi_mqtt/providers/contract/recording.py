@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -104,6 +105,13 @@ class Recording:
         for callback in self._at_end:
             callback()
 
+    def so_far(self) -> "Recording":
+        """A recording of what is there by now, ended, which shares its audio with this one."""
+        part = Recording(self.sample_rate, 0.0)
+        part._chunks = self._chunks.copy()
+        part.end()
+        return part
+
     def play(self, sample_rate: int, *, whole: bool = False) -> AsyncIterator[Pcm]:
         """The audio from the beginning at `sample_rate` Hz, chunk by chunk as it comes; `whole`: in one piece
         once it has ended."""
@@ -193,13 +201,18 @@ class RecordedTranscription(Transcription):
         self, name: str, recording: Recording, listen: Callable[[], AsyncGenerator[Transcript, None]]
     ) -> None:
         self._name = name
-        self._recording = recording
+        self._recording: Final = recording
         self._listen = listen
         self._interim = ""
         self._endpoint = False
         self._result: Transcript | ProviderError | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def recording(self) -> Recording:
+        """The audio pushed so far."""
+        return self._recording
 
     @property
     def interim(self) -> str:

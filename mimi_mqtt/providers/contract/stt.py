@@ -15,7 +15,6 @@ from mimi_mqtt.providers.contract.recording import (
     RecordedTranscription,
     Recording,
     Transcript,
-    Transcription,
     TranscriptionWait,
 )
 from mimi_mqtt.providers.runtime.resilience import closing_parts, resilient
@@ -43,7 +42,7 @@ class SpeechToText(Provider):
 
     def open(
         self, *, language: str | None = None, certain: bool = True, max_s: float = 30.0
-    ) -> Transcription:
+    ) -> RecordedTranscription:
         """Begins an utterance of at most `max_s` seconds; `language` is a hint such as `en`.
 
         Not `certain`: another may be spoken, and who can finds that out. Nothing is asked of the vendor

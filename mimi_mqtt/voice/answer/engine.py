@@ -31,8 +31,8 @@ class Engine(Protocol):
     def prepare(self) -> None:
         """The device listens: something may soon be said."""
 
-    def hear(self, *, again: bool) -> Utterance:
-        """Begins an utterance; `again`: what was said so far may be asked for before its end."""
+    def hear(self) -> Utterance:
+        """Begins an utterance."""
 
     def begin_guess(self, turn: RunningTurn, listening: Listening) -> None:
         """Begins an answer to what was said so far, unheard."""

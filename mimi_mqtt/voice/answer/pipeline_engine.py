@@ -37,14 +37,14 @@ class PipelineEngine:
     def prepare(self) -> None:
         """Nothing: each provider is asked when it is needed."""
 
-    def hear(self, *, again: bool) -> Utterance:
+    def hear(self) -> Utterance:
         """By speech to text."""
         around = self.around
-        stt, language = around.services.stt, around.language
-        begin = partial(
-            stt.open, language=language.current, certain=language.certain, max_s=around.max_utterance_s
+        stt, now, certain = around.services.stt, around.language.current, around.language.certain
+        begin = partial(stt.open, language=now, certain=certain, max_s=around.max_utterance_s)
+        return Utterance(
+            begin, stt.capabilities, lambda so_far: stt.listen(so_far, language=now, certain=certain)
         )
-        return Utterance(begin, stt.capabilities, recorded=again)
 
     async def understand(self, turn: RunningTurn, listening: Listening) -> None:
         """Answers what was said, once that is over."""
@@ -137,7 +137,9 @@ class PipelineEngine:
         context = around.reply_context(turn)
         turn.guess = Guess(
             listening,
-            output=TurnOutput(around.output, lambda: around.speech_began(turn), held=True),
+            output=TurnOutput(
+                around.output, lambda: around.speech_began(turn), around.downlink.frame_ms, held=True
+            ),
             tools=turn.tools,
             reply=lambda guess: PipelineReply(
                 replace(

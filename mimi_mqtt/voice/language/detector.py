@@ -20,22 +20,36 @@ LANGUAGES: Final = frozenset({"en", "de", "es", "fr", "it", "pt", "vi"})
 MAX_CHARS: Final = 300
 """Of a text, so much is looked at."""
 
+AGAIN_AFTER_S: Final = 60.0
+"""After a fault while loading, the next attempt comes no earlier, in seconds."""
+
 
 class LanguageDetector:
     """One for the whole server. Make it on the running loop."""
 
     def __init__(self) -> None:
         self._loading: asyncio.Future[Any] | None = None
+        self._not_before = float("-inf")
 
     async def probabilities(self, text: str, ours: Iterable[str]) -> Mapping[str, float]:
         """For each of `LANGUAGES` and of `ours` (tags) how probable it is for `text`, in all 1.
 
         A language that can't be told is missing. Empty when the model can't be loaded.
         """
-        if self._loading is None:
-            self._loading = asyncio.ensure_future(asyncio.to_thread(_load))
-        # Who waits may be cancelled; the others still want it.
-        model = await asyncio.shield(self._loading)
+        loading = self._loading
+        if loading is None:
+            if asyncio.get_running_loop().time() < self._not_before:
+                return {}
+            loading = self._loading = asyncio.ensure_future(asyncio.to_thread(_load))
+        try:
+            # Who waits may be cancelled; the others still want it.
+            model = await asyncio.shield(loading)
+        except Exception:  # noqa: BLE001 - the border of a package and a thread: only the language is not told
+            if self._loading is loading:
+                self._loading = None
+                self._not_before = asyncio.get_running_loop().time() + AGAIN_AFTER_S
+                _log.exception("loading the language model failed; languages aren't told by their words")
+            return {}
         if model is None:
             return {}
         considered = LANGUAGES | {primary(tag) for tag in ours}

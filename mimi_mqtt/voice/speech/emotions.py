@@ -47,6 +47,9 @@ EMOJI: Final = re.compile(
 )
 """Matches one emoji, however many code points it takes."""
 
+_MOOD: Final = re.compile(rf"(?P<before>[ \t]*)(?P<emoji>{EMOJI.pattern})(?P<after>[ \t]*)")
+_CLOSING: Final = ".,!?…:;)"
+
 
 def emoji_for(emotion: str) -> str:
     """The emoji shown with one of `wire.messages.EMOTIONS`."""
@@ -72,6 +75,18 @@ def leading_emotion(text: str) -> tuple[str, str] | None:
         return None
     emotion = _EMOTION_BY_EMOJI.get(start[0], NEUTRAL)
     return emotion, start[0] if start[0] in _EMOTION_BY_EMOJI else emoji_for(emotion)
+
+
+def without_moods(text: str) -> str:
+    """`text` without the emoji that show a mood, and without the gaps they leave; others stay."""
+    return _MOOD.sub(_gap, text).strip()
+
+
+def _gap(match: re.Match[str]) -> str:
+    if match["emoji"][0] not in _EMOTION_BY_EMOJI:
+        return match[0]
+    follower = match.string[match.end() : match.end() + 1]
+    return " " if (match["before"] or match["after"]) and follower not in _CLOSING else ""
 
 
 def without_emoji(text: str) -> str:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from mimi_mqtt.voice.speech.emotions import emotion_of, without_emoji
+from mimi_mqtt.voice.speech.emotions import emotion_of, without_emoji, without_moods
 
 # Lengths are weights: a character, or three for one of a script that writes a word in one or two characters.
 _MIN_WEIGHT: Final = 12
@@ -236,8 +236,8 @@ class Sentence:
 
     @property
     def text(self) -> str:
-        """What to show."""
-        return self.piece.strip()
+        """The text to show: without the mood's emoji, which the device shows as a face."""
+        return without_moods(self.piece)
 
 
 _LINK: Final = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)")

@@ -34,13 +34,13 @@ async def keep_company(around: Surroundings, turn: RunningTurn) -> None:
         output = turn.output
         if turn.outcome != "running":
             return  # an apology is on its way
-        if turn.paused or output.sounding:
+        if turn.paused or (output.sounding and output.heard_until <= loop.time()):
             since = loop.time()
-        elif output.last_played_at > since:
-            since = output.last_played_at
+        elif output.heard_until > since:
+            since = output.heard_until
         else:
             await _say(around, turn, "moment", "thinking")
-            since = loop.time()
+            since = max(loop.time(), output.heard_until)
             patience_s *= 3
 
 

@@ -26,7 +26,7 @@ class _Speech:
     floor: asyncio.Lock = field(default_factory=asyncio.Lock)
     frames: int = 0
     asides: list[_Aside] = field(default_factory=list)
-    last_played_at: float = 0.0
+    heard_until: float = 0.0
 
     @property
     def aside_frames(self) -> int:
@@ -37,8 +37,11 @@ class TurnOutput:
     """An `Output` for one turn. What is called after `close` is dropped; `on_speech` is told of `tts
     start`. `held`: nothing reaches the device before `release`, and who plays waits for it."""
 
-    def __init__(self, output: Output, on_speech: Callable[[], None], *, held: bool = False) -> None:
+    def __init__(
+        self, output: Output, on_speech: Callable[[], None], frame_ms: int, *, held: bool = False
+    ) -> None:
         self._output = output
+        self._frame_s = frame_ms / 1000
         self._on_speech = on_speech
         self._sent = 0
         self._speech = _Speech()
@@ -88,8 +91,9 @@ class TurnOutput:
 
     async def _play(self, opus: bytes) -> None:
         if not self.closed:
-            self._speech.frames += 1
-            self._speech.last_played_at = self._loop.time()
+            speech = self._speech
+            speech.frames += 1
+            speech.heard_until = max(speech.heard_until, self._loop.time()) + self._frame_s
             await self._output.play(opus)
 
     @asynccontextmanager
@@ -121,9 +125,9 @@ class TurnOutput:
             self.begun = self._wants_speech = True
 
     @property
-    def last_played_at(self) -> float:
-        """When a frame was last taken to be played (loop time, s)."""
-        return self._speech.last_played_at
+    def heard_until(self) -> float:
+        """When what was given to be played has been heard, pauses apart (loop time, s)."""
+        return self._speech.heard_until
 
     @property
     def replied(self) -> bool:
@@ -133,7 +137,7 @@ class TurnOutput:
     @property
     def sounding(self) -> bool:
         """Whether some of what was given has not been played."""
-        return self._sent_frames < self._speech.frames
+        return self.frames_sent < self._speech.frames
 
     def release(self) -> None:
         """Lets out what was held, and all that follows. Without effect when nothing is held."""
@@ -166,7 +170,7 @@ class TurnOutput:
             self._kept.append(call)
 
     @property
-    def _sent_frames(self) -> int:
+    def frames_sent(self) -> int:
         """Frames of this turn that have left, asides included."""
         if self.begun and not self.closed:
             self._sent = self._output.frames_played
@@ -175,7 +179,7 @@ class TurnOutput:
     @property
     def frames_played(self) -> int:
         """Frames of the reply that have left."""
-        rest = sent = self._sent_frames
+        rest = sent = self.frames_sent
         before = 0
         for aside in self._speech.asides:
             heard = min(max(sent - aside.at - before, 0), aside.count)

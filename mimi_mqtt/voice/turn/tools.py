@@ -24,7 +24,10 @@ class TurnTools:
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Calls one, if need be later. Raises ToolError."""
-        await self.act()
+        if any(spec.name == name and spec.read_only for spec in self._tools.specs()):
+            await self._released.wait()
+        else:
+            await self.act()
         return await self._tools.call(name, arguments)
 
     async def act(self) -> None:

@@ -18,6 +18,7 @@ from mimi_mqtt.voice.turn.barge_in import BargeIn
 from mimi_mqtt.voice.turn.output import TurnOutput
 from mimi_mqtt.voice.turn.timings import Stage, TurnTimings
 from mimi_mqtt.voice.turn.tools import TurnTools
+from mimi_mqtt.voice.turn.watchdog import Watchdog
 from mimi_mqtt.voice.utterance.utterance import Listening
 from mimi_mqtt.wire.messages import ListenMode
 
@@ -102,10 +103,8 @@ class RunningTurn:
         """What finds out the user's words, where they were not known by its end; bounded in time."""
         self.fillers: list[str] = []
         """What was said aloud beside the reply, while it was waited for."""
-        self.watchdog = asyncio.timeout(None)
+        self.watchdog: Final = Watchdog(watchdog_s, output)
         self._watchdog_s = watchdog_s
-        self._given_up_at: float | None = None
-        self._patience_left_s: float | None = None
 
     def mark(self, stage: Stage) -> None:
         """`stage` is reached now."""
@@ -116,29 +115,20 @@ class RunningTurn:
         self.timings.tools_ran(began, self._loop.time())
 
     def progress(self) -> None:
-        """Something moved: the watchdog starts anew. For the turn's own task and its children."""
-        if not self.watchdog.expired():
-            if self.output.replied:
-                self._given_up_at = None
-            ends_at = self._loop.time() + self._watchdog_s
-            self.watchdog.reschedule(min(ends_at, self._given_up_at or ends_at))
+        """Something moved: the watchdog starts anew."""
+        self.watchdog.progress()
 
     def await_answer(self, patience_s: float) -> None:
-        """The user is done: from the next progress on, the first sound of the reply is waited for no longer
-        than `patience_s` from the end of the speech."""
-        self._given_up_at = self.timings.speech_end + patience_s
-
-    @property
-    def too_late(self) -> bool:
-        """Whether the watchdog ended the turn because there was no reply in time."""
-        return self.watchdog.expired() and self._given_up_at is not None and not self.output.replied
+        """The user is done: the first sound of the reply is waited for no longer than `patience_s` from the
+        end of the speech."""
+        self.watchdog.give_up_at(self.timings.speech_end + patience_s)
 
     def fail(self) -> None:
         """An exception ended it, and is being handled: says why in `outcome` and in the log."""
         self.outcome = "failed"
-        if self.too_late:
+        if self.watchdog.too_late:
             _log.warning("no answer in time (voice.patience_s), the turn is given up")
-        elif self.watchdog.expired():
+        elif self.watchdog.expired:
             self.outcome = "stuck"
             _log.error("nothing moved for %g s, the turn is ended", self._watchdog_s)
         else:
@@ -159,7 +149,8 @@ class RunningTurn:
     def adopt(self, guess: Guess) -> None:
         """The early answer is this turn's."""
         guess.output.follow(self.output)
-        self.reply, self.output = guess.reply, guess.output
+        self.reply = guess.reply
+        self.output = self.watchdog.output = guess.output
         self.timings.take(guess.timings)
         guess.timings = self.timings
 
@@ -170,9 +161,7 @@ class RunningTurn:
     def pause(self) -> None:
         """Somebody speaks: silence for the time being, also of what has not begun."""
         self.paused = True
-        if self._given_up_at is not None:  # nobody waits in silence
-            self._patience_left_s = self._given_up_at - self._loop.time()
-            self._given_up_at = None
+        self.watchdog.pause()  # nobody waits in silence
         if not self.output.begun:
             self.tools.hold()
         self.output.pause()
@@ -180,10 +169,7 @@ class RunningTurn:
     def resume(self) -> None:
         """It was nothing: goes on from where it stopped."""
         self.paused = False
-        left_s, self._patience_left_s = self._patience_left_s, None
-        if left_s is not None:
-            self._given_up_at = self._loop.time() + left_s
-        self.progress()
+        self.watchdog.resume()
         self.tools.release()
         self.output.resume()
 

@@ -1,14 +1,19 @@
 """One utterance on its way to who hears it, at the rate wanted there."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.errors import ProviderError
-from mimi_mqtt.providers.contract.recording import Transcript, Transcription
+from mimi_mqtt.providers.contract.recording import (
+    RecordedTranscription,
+    Recording,
+    Transcript,
+    Transcription,
+)
 from mimi_mqtt.providers.contract.stt import SttCapabilities
 from mimi_mqtt.voice.hearing.pool import HEARING_RATE
 from mimi_mqtt.voice.utterance.endpointing import Spoken
@@ -18,14 +23,16 @@ class Utterance:
     """Push heard frames (16 kHz) as they come, then `finish`.
 
     `begin` begins a transcription by somebody with these `capabilities`; if it raises ProviderError, `finish`
-    does. `recorded`: it may be asked about before its end.
+    does. `listen` transcribes a recording of what was said so far.
     """
 
     def __init__(
-        self, begin: Callable[[], Transcription], capabilities: SttCapabilities, *, recorded: bool = False
+        self,
+        begin: Callable[[], Transcription],
+        capabilities: SttCapabilities,
+        listen: Callable[[Recording], AsyncGenerator[Transcript, None]] | None = None,
     ) -> None:
-        self._again = partial(Utterance, begin, capabilities)
-        self._recorded: list[Pcm] | None = [] if recorded else None
+        self._listen = listen
         self._streams = capabilities.streaming
         rate = capabilities.sample_rate
         self._resampler = Resampler(HEARING_RATE, rate) if rate != HEARING_RATE else None
@@ -38,8 +45,6 @@ class Utterance:
 
     def push(self, pcm: Pcm) -> None:
         """Adds a frame; never blocks."""
-        if self._recorded is not None:
-            self._recorded.append(pcm)
         if isinstance(self._transcription, Transcription) and not self._ended:
             self._transcription.push(self._resampler.process(pcm) if self._resampler else pcm)
 
@@ -55,17 +60,18 @@ class Utterance:
         """What was said so far, while more may come. Raises ProviderError.
 
         A provider that streams has interim text, or nothing; of one that takes audio in one piece a second
-        transcription is made (when `recorded`), which is `final`.
+        transcription is made of the same recording, which is `final`.
         """
-        if self._streams:
+        transcription = self._transcription
+        if isinstance(transcription, ProviderError):
+            raise transcription
+        if self._streams or self._listen is None or not isinstance(transcription, RecordedTranscription):
             return Transcript(self.spoken.text, final=False)
-        again = self._again()
-        try:
-            for pcm in self._recorded or ():
-                again.push(pcm)
-            return await again.finish()
-        finally:
-            await again.aclose()
+        transcript = Transcript("", final=True)
+        async with aclosing(self._listen(transcription.recording.so_far())) as transcripts:
+            async for part in transcripts:
+                transcript = part
+        return transcript
 
     async def finish(self) -> Transcript:
         """The final transcript. Raises ProviderError."""

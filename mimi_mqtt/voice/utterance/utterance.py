@@ -34,14 +34,14 @@ _TICK_S: Final = 0.25
 class Listening:
     """Hand it heard frames; `on_event` is told what they mean, `over` why listening ended.
 
-    `hear` begins the utterance once someone speaks, given whether it may be guessed at before its end.
+    `hear` begins the utterance once someone speaks.
     It may be that a reply will be heard at the same time: see `reply_begins`. Nobody speaking for long only
     begins it anew, unless `manual`. `max_s`: how long it may get.
     """
 
     def __init__(
         self,
-        hear: Callable[[bool], Utterance],
+        hear: Callable[[], Utterance],
         voice: VoiceSettings,
         strategy: Endpointing,
         *,
@@ -52,7 +52,6 @@ class Listening:
         on_event: Callable[[EndpointEvent], None],
     ) -> None:
         self._hear = hear
-        self._eager = eager and voice.preemptive_silence_ms > 0 and not manual
         self._strategy = strategy
         self._frame_ms = float(frame_ms)
         self._alone = voice.speech_threshold, voice.min_speech_ms
@@ -216,7 +215,7 @@ class Listening:
             match event:
                 case SpeechBegan(audio):
                     self.began_at = self._loop.time()
-                    self.utterance = self._hear(self._eager)
+                    self.utterance = self._hear()
                     for pcm in audio:
                         self.utterance.push(pcm)
                 case SpeechWent(pcm):

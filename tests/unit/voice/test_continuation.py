@@ -135,7 +135,7 @@ async def test_an_answer_that_was_ready_is_heard_as_soon_as_noise_is_known_for_i
         decided = s.loop.time() + 0.06 * 11
         await s.send(SILENCE, 13)
         await s.device.until("start")
-        assert s.device.events[-1][0] == pytest.approx(decided)
+        assert next(at for at, what, _ in s.device.events if what == "start") == pytest.approx(decided)
         await s.send(SPEECH if mode == "auto" else SILENCE, 5)
         await s.idle()
         assert s.records == [("answered", FIRST, "Yes.")]
@@ -192,6 +192,23 @@ async def test_after_a_tool_was_called_what_is_said_is_the_next_utterance(mode: 
         await s.idle()
         assert s.records == [("interrupted", FIRST, ""), ("answered", "the heating too", "Both are.")]
         assert [m.role for m in llm.requests[2][1:]] == ["user", "assistant", "tool", "user"]
+
+
+@BOTH
+async def test_after_a_tool_that_changes_nothing_what_is_said_still_belongs_to_the_question(
+    mode: Mode,
+) -> None:
+    tools = FakeTools(weather="sunny")
+    tools.read_only = frozenset({"weather"})
+    llm = ScriptedLlm([ToolCall("1", "weather", {})], [Wait(3.0), "It is sunny."], ["Sunny there, too."])
+    async with scene(services(stt=ScriptedStt(FIRST, REST), llm=llm), tools) as s:
+        await cut_off(s, mode)
+        assert len(tools.calls) == 1
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+        assert s.records == [("answered", WHOLE, "Sunny there, too.")]
+        assert [m.role for m in llm.requests[2][1:]] == ["user"]
 
 
 async def test_a_model_that_acts_is_not_asked_twice_about_the_same() -> None:

@@ -11,6 +11,7 @@ from mimi_mqtt.config import AgentSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.turn.state import TurnState
+from mimi_mqtt.voice.utterance.utterance import Listening as UserUtterance
 from tests.fakes.scene import scene
 from tests.fakes.voice import (
     SILENCE,
@@ -60,7 +61,7 @@ async def test_an_utterance_is_answered_in_the_order_devices_need() -> None:
         ]
         assert s.device.texts("stt") == ["how is it"]
         assert s.device.texts("llm") == ["happy"]
-        assert s.device.texts("sentence") == ["😊 The weather is fine.", "Rain later on!"]
+        assert s.device.texts("sentence") == ["The weather is fine.", "Rain later on!"]
         await s.idle()
         assert s.records == [("answered", "how is it", "😊 The weather is fine. Rain later on!")]
 
@@ -403,7 +404,6 @@ async def test_the_model_is_shown_only_what_was_heard_of_an_interrupted_reply() 
     async with scene(services(stt=ScriptedStt("weather", "really"), llm=llm)) as s:
         s.conversation.listen("auto")
         await s.say()
-        await s.device.until("sentence", 2)
         await s.until(lambda: s.device.frames_played >= 15)
         s.conversation.abort("")
         await s.say()
@@ -511,6 +511,7 @@ async def test_a_failing_recogniser_is_told() -> None:
         await s.idle()
         await s.say()
         await s.device.until("stop", 2)
+        await s.idle()
         assert [record[0] for record in s.records] == ["failed", "answered"]
 
 
@@ -550,6 +551,7 @@ async def test_a_device_that_takes_no_audio_is_not_left_speaking() -> None:
         await s.idle()
         await s.say()
         await s.device.until("stop", 2)
+        await s.idle()
         assert [record[0] for record in s.records] == ["stuck", "answered"]
 
 
@@ -563,6 +565,64 @@ async def test_a_long_reply_is_not_taken_for_a_stuck_one() -> None:
         assert s.loop.time() - began > 60
         await s.idle()
         assert s.records[0][0] == "answered"
+
+
+@pytest.mark.parametrize("last_seconds", [5.5, 7.0, 12.0])
+async def test_the_end_of_a_long_reply_is_heard_although_it_all_waits_to_be_played(
+    last_seconds: float,
+) -> None:
+    text = "x" * 100 + "."
+    made = services(
+        llm=ScriptedLlm([text]),
+        tts=ToneTts(ms_per_char=int(last_seconds * 10)),
+        session=SessionSettings(watchdog_s=5),
+    )
+    async with scene(made) as s:
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+        assert s.records == [("answered", "hello", text)]
+        assert s.device.count("audio") * 0.06 == pytest.approx(last_seconds, abs=0.2)
+        assert s.device.count("alert") == 0
+
+
+async def test_a_fault_while_cleaning_up_does_not_make_an_interrupted_turn_a_failed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene(services(llm=ScriptedLlm([WORDS]))) as s:
+
+        async def broken(self: object) -> None:
+            raise ZeroDivisionError
+
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("audio")
+        with monkeypatch.context() as patched:
+            patched.setattr(UserUtterance, "aclose", broken)
+            s.conversation.listen("auto")
+            await asyncio.sleep(1)
+        assert [record[0] for record in s.records] == ["interrupted"]
+        assert s.device.count("alert") == 0
+
+
+async def test_a_fault_while_cleaning_up_does_not_make_an_answered_turn_a_failed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene(services(llm=ScriptedLlm([WORDS]))) as s:
+
+        async def broken(self: object) -> None:
+            raise ZeroDivisionError
+
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("audio")
+        with monkeypatch.context() as patched:
+            patched.setattr(UserUtterance, "aclose", broken)
+            await s.device.until("stop")
+            await s.idle()
+        assert [record[0] for record in s.records] == ["answered"]
+        assert s.device.count("alert") == 0
 
 
 async def test_a_bug_ends_one_turn_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -579,6 +639,7 @@ async def test_a_bug_ends_one_turn_only(monkeypatch: pytest.MonkeyPatch) -> None
         await s.idle()
         await s.say()
         await s.device.until("stop")
+        await s.idle()
         assert [record[0] for record in s.records] == ["failed", "answered"]
 
 
@@ -658,6 +719,7 @@ async def test_draining_lets_the_sentence_end_and_nothing_follow() -> None:
         s.conversation.listen("auto")
         await s.say()
         await s.device.until("audio", 5)
+        s.device.end_after_sentence()  # as its session does
         await s.conversation.drain(10)
         assert s.device.texts("sentence") == ["The weather is fine today."]
         assert s.device.said()[-1] == "stop"

@@ -116,10 +116,10 @@ class SpeechEngine:
                 self._connecting.add_done_callback(self._connected)
             self._stay()
 
-    def hear(self, *, again: bool) -> Utterance:
+    def hear(self) -> Utterance:
         """By the service, or while that rests by the pipeline, which then answers too."""
         if not self._usable:
-            return self._pipeline.hear(again=again)
+            return self._pipeline.hear()
         around = self._around
         self._utterance = ServiceUtterance(self._open(), around.max_utterance_s)
         self._stay()

@@ -9,7 +9,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.config.settings import VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ToolCall
-from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.recording import RecordedTranscription, Transcript
 from mimi_mqtt.providers.contract.stt import SttCapabilities
 from mimi_mqtt.voice.turn.state import TurnState
 from tests.fakes.scene import Scene, scene
@@ -36,6 +36,13 @@ class WholeStt(ScriptedStt):
     def __init__(self, *script: str | BaseException | Wait) -> None:
         super().__init__(*script)
         self.capabilities = SttCapabilities(streaming=False)
+        self.recordings: list[RecordedTranscription] = []
+
+    def open(
+        self, *, language: str | None = None, certain: bool = True, max_s: float = 30.0
+    ) -> RecordedTranscription:
+        self.recordings.append(super().open(language=language, certain=certain, max_s=max_s))
+        return self.recordings[-1]
 
 
 class InterimStt(ScriptedStt):
@@ -184,6 +191,23 @@ async def test_guesses_are_bounded() -> None:
         await s.send(SILENCE, 16)
         await s.device.until("stop")
         assert len(llm.requests) == 5  # four guesses, and the answer
+
+
+async def test_the_audio_is_recorded_once_however_often_it_is_guessed_at() -> None:
+    stt = WholeStt("well")
+    async with scene(services(stt=stt, llm=ScriptedLlm(["Yes."]), voice=EAGER)) as s:
+        s.conversation.listen("auto")
+        for _ in range(2):
+            await s.send(SPEECH, 5)
+            await s.send(SILENCE, 5)
+        await s.send(SPEECH, 5)
+        await s.send(SILENCE, 16)
+        await s.device.until("stop")
+        assert len(stt.recordings) == 1
+        assert len(stt.heard_samples) == 3
+        # The last guess has heard all that was said by then, without a second copy of it.
+        assert 25 * 960 <= stt.heard_samples[-1] <= 32 * 960
+        assert stt.heard_samples == sorted(stt.heard_samples)
 
 
 async def test_a_long_answer_on_a_guess_waits_without_end_or_loss() -> None:

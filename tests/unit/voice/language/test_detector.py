@@ -1,5 +1,6 @@
 """The real detector, by what people say to a voice assistant: which is little."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -75,6 +76,30 @@ async def test_with_half_a_model_nothing_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(langid, "MODEL_FILE", half)
     detector = LanguageDetector()
     assert await detector.probabilities("guten Morgen", ("en",)) == {}
+    await detector.aclose()
+
+
+async def test_a_fault_while_loading_tells_nothing_and_loading_is_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loads = 0
+
+    def broken() -> None:
+        nonlocal loads
+        loads += 1
+        raise RuntimeError("can't start new thread")
+
+    now = 1000.0
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    detector = LanguageDetector()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_load", broken)
+        assert await detector.probabilities("guten Morgen", ("en",)) == {}
+        assert await detector.probabilities("guten Morgen", ("en",)) == {}
+        assert loads == 1
+    now += module.AGAIN_AFTER_S
+    assert set(await detector.probabilities("guten Morgen", ("en",))) == LANGUAGES
     await detector.aclose()
 
 

@@ -142,6 +142,22 @@ def test_speech_is_one_clean_line(text: str) -> None:
     assert "\n" not in speech
 
 
-def test_what_is_shown_keeps_its_emoji() -> None:
+def test_what_is_shown_is_without_the_face_that_the_device_shows() -> None:
     sentence = prepare(" **Great** 😎! ")
-    assert (sentence.text, sentence.speech, sentence.emotion) == ("**Great** 😎!", "Great !", ("cool", "😎"))
+    assert (sentence.text, sentence.speech, sentence.emotion) == ("**Great**!", "Great !", ("cool", "😎"))
+
+
+@pytest.mark.parametrize(
+    ("piece", "shown"),
+    [
+        ("😊 The weather is fine. ", "The weather is fine."),
+        ("Fine. 😊 Really.", "Fine. Really."),
+        ("Hello😀", "Hello"),
+        ("A bicycle 🚲 is fun 😂 and fast 😎.", "A bicycle 🚲 is fun and fast."),
+        ("❤️ yes", "yes"),
+        ("你好😊。", "你好。"),
+        ("Ça va ? 😊", "Ça va ?"),
+    ],
+)
+def test_only_emoji_that_show_a_mood_leave_the_text(piece: str, shown: str) -> None:
+    assert prepare(piece).text == shown

@@ -149,7 +149,7 @@ async def test_what_begins_at_the_end_of_the_reply_is_heard_whole() -> None:
         await s.device.until("audio")
         while s.conversation.state is TurnState.SPEAKING:
             await s.send(SILENCE, 1)
-            if s.device.frames_played >= s.device.count("audio"):
+            if s.device.frames_played >= s.device.accepted:
                 break
         await s.send(SPEECH, 2)
         await s.until(lambda: s.conversation.state is TurnState.LISTENING)

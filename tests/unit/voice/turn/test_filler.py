@@ -12,7 +12,7 @@ from mimi_mqtt.voice.speech.phrases import apologies
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
 from mimi_mqtt.voice.turn import filler
 from tests.fakes.scene import Scene, scene
-from tests.fakes.voice import ScriptedLlm, ScriptedStt, ToneTts, Wait, services
+from tests.fakes.voice import SILENCE, SPEECH, ScriptedLlm, ScriptedStt, ToneTts, Wait, services
 
 pytestmark = pytest.mark.virtual_time
 
@@ -113,9 +113,11 @@ async def test_two_who_speak_wait_for_each_other() -> None:
     async with scene(await patient(llm=ScriptedLlm([Wait(4.5), "Hi there."]), tts=tts)) as s:
         await ask(s)
         await s.device.until("stop")
-        said = [what for what in s.device.said(audio=True) if what != "llm"]
-        assert said == ["stt", "start", "sentence", "audio", "sentence", "audio", "stop"]
         assert s.device.texts("sentence") == [MOMENT, "Hi there."]
+        told, answered = at(s, "sentence", MOMENT)[0], at(s, "sentence", "Hi there.")[0]
+        spoken_s = len(MOMENT) * 0.03
+        assert answered - told == pytest.approx(spoken_s, abs=0.13)
+        assert s.device.count("start") == s.device.count("stop") == 1
 
 
 async def test_patience_ends_and_an_apology_is_heard() -> None:
@@ -220,6 +222,42 @@ async def test_an_unforeseen_failure_is_heard_too(monkeypatch: pytest.MonkeyPatc
         assert s.device.said(audio=True)[-3:] == ["audio", "stop", "alert"]
         await s.idle()
         assert [record[0] for record in s.records] == ["failed"]
+
+
+async def test_noise_during_an_apology_only_delays_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    async with scene(await patient(stt=ScriptedStt("hello", ""))) as s:
+        monkeypatch.setattr(s.tools, "specs", broken)
+        s.conversation.listen("realtime")
+        await s.say()
+        await s.device.until("audio")
+        await s.send(SPEECH, 5)
+        assert s.device.count("pause") == 1
+        await s.send(SILENCE, 15)
+        await s.device.until("alert")
+        assert s.device.said(audio=True)[-5:] == ["pause", "resume", "audio", "stop", "alert"]
+        await s.idle()
+        assert [record[0] for record in s.records] == ["failed"]
+
+
+async def test_somebody_who_interrupts_an_apology_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    async with scene(await patient(stt=ScriptedStt("hello", "try again please"))) as s:
+        with monkeypatch.context() as patched:
+            patched.setattr(s.tools, "specs", broken)
+            s.conversation.listen("realtime")
+            await s.say()
+            await s.device.until("audio")
+        await s.send(SPEECH, 8)
+        await s.send(SILENCE, 15)
+        await s.until(lambda: "Hi there." in s.device.texts("sentence"))
+        assert s.device.texts("stt") == ["hello", "try again please"]
+        await s.idle()
+        assert [record[0] for record in s.records] == ["interrupted", "answered"]
 
 
 async def test_without_phrases_made_beforehand_there_is_the_alert() -> None:

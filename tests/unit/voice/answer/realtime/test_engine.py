@@ -84,7 +84,7 @@ async def test_what_is_said_goes_to_the_service_and_its_speech_to_the_device() -
         assert s.device.texts("stt") == ["how is it"]
         assert s.device.texts("llm") == ["happy"]
         assert s.device.texts("sentence") == [
-            "😊 The weather is fine today.",
+            "The weather is fine today.",
             "It will rain tomorrow, they say.",
         ]
         assert s.records == [("answered", "how is it", f"😊 {FINE}")]
@@ -264,7 +264,7 @@ async def test_tools_are_not_called_for_ever() -> None:
     async with scene(by(service, voice=VoiceSettings(max_tool_rounds=2)), FakeTools(lamp="on")) as s:
         await one_turn(s)
         assert len(s.tools.calls) == 2
-        assert "too many calls" in service.log[-2]
+        assert any("too many calls" in line for line in service.log)
         assert s.device.texts("sentence") == ["From the pipeline."]  # which is shown what was done
 
 
@@ -444,7 +444,7 @@ async def test_a_service_that_fails_unheard_is_replaced_by_the_pipeline_with_the
         assert s.records == [("answered", "heard by the pipeline", "From the pipeline.")]
         assert isinstance(s.services.stt, ScriptedStt)
         assert s.services.stt.heard_samples[0] == pytest.approx(16_000 * 1.32, abs=2_000)
-        assert service.log[-1] == "close"
+        assert "close" in service.log
 
 
 async def test_a_service_that_is_silent_for_long_is_not_waited_for() -> None:
@@ -636,6 +636,7 @@ async def test_the_greeting_is_said_in_the_services_voice() -> None:
         assert service.log[:2] == ["connect", "say Hello! How can I help you?"]
         assert s.device.texts("sentence") == ["Hello! How can I help you?"]
         assert tts.texts == []
+        await s.idle()
         assert s.records[0][1:] == ("hi mimi", "Hello! How can I help you?")
 
 
@@ -647,6 +648,7 @@ async def test_what_the_service_cannot_say_text_to_speech_says() -> None:
         s.conversation.announce("Tea is ready.")
         await s.device.until("stop")
         assert tts.texts == ["Tea is ready."]
+        await s.idle()
         assert s.records[0] == ("answered", "", "Tea is ready.")
 
 
