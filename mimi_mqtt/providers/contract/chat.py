@@ -7,11 +7,15 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as a model sees it: `name` of letters, digits, `_` and `-`; `parameters` is a JSON schema."""
+    """A tool as a model sees it: `name` of letters, digits, `_` and `-`; `parameters` is a JSON schema.
+
+    `read_only`: calling it changes nothing, so that a call whose answer is given up needs no care.
+    """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
