@@ -15,7 +15,7 @@ from mimi_mqtt.errors import MessageError, ToolError
 from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.registry import Tool
 from mimi_mqtt.tools.result import ToolResult
-from mimi_mqtt.wire import mcp, strict_json
+from mimi_mqtt.wire import mcp
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +34,6 @@ MAX_TOOL_CHARS: Final = 4_096
 MAX_PENDING: Final = 16
 """Calls to one device at once."""
 
-MAX_CALL_BYTES: Final = 8_000
-"""Longest control message to a Wi-Fi device; its connection breaks of a longer one (section 3)."""
-_ENVELOPE_BYTES: Final = 128  # what the control message adds to a payload: type and session id
-
 Payload = Mapping[str, Any]
 
 
@@ -45,15 +41,14 @@ class DeviceTools:
     """The tools of one connected device. `send` puts a JSON-RPC payload on the control channel.
 
     `received` is to be called with every `mcp` payload from the device, whenever it comes, and
-    `received_broken` with every message that is no JSON. A control message of more than `max_bytes` is not
-    sent: 8,000 for Wi-Fi devices, 2,000 for cellular ones.
+    `received_broken` with every message that is no JSON. `send` raises ToolError for a message that is longer
+    than the device takes (section 3: 8 kB over Wi-Fi, 2 kB over a modem).
     """
 
     __slots__ = (
         "_closed",
         "_discovered",
         "_lane",
-        "_max_bytes",
         "_next_id",
         "_pending",
         "_send",
@@ -66,10 +61,8 @@ class DeviceTools:
         send: Callable[[Payload], None],
         *,
         timeout_s: float = REPLY_TIMEOUT_S,
-        max_bytes: int = MAX_CALL_BYTES,
     ) -> None:
         self._send = send
-        self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._pending: dict[int, asyncio.Future[object]] = {}
         self._next_id = 1
@@ -152,16 +145,10 @@ class DeviceTools:
             raise ToolError("the device is busy with other calls")
         request_id = self._next_id
         self._next_id += 1
-        request = mcp.request(request_id, method, params)
-        size = len(strict_json.dumps(request)) + _ENVELOPE_BYTES
-        if size > self._max_bytes:
-            raise ToolError(
-                f"the call takes {size} bytes, the device takes at most {self._max_bytes}: shorten its texts"
-            )
         reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._pending[request_id] = reply
         try:
-            self._send(request)
+            self._send(mcp.request(request_id, method, params))
             async with asyncio.timeout(timeout_s):
                 return await reply
         except TimeoutError:

@@ -126,7 +126,10 @@ def test_annotations_say_for_whom_a_tool_is_and_what_it_changes() -> None:
     assert one("self.format_disk", {"audience": ["user"]}).user_only
     assert not one("self.reboot", {"audience": ["user", "assistant"]}).user_only
     assert not one("self.reboot", {"audience": ["assistant"]}).user_only
-    for nothing in (None, [], "user", {}, {"audience": []}, {"audience": "user"}, {"audience": [1]}):
+    silent: tuple[object, ...] = (
+        None, [], "user", {}, {"audience": []}, {"audience": "user"}, {"audience": [1]},
+    )  # fmt: skip
+    for nothing in silent:
         assert one("self.reboot", nothing).user_only
         assert not one("self.lamp", nothing).user_only
     assert one("self.lamp", {"readOnlyHint": True}).read_only
