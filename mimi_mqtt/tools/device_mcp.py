@@ -14,12 +14,16 @@ from mimi_mqtt import __version__
 from mimi_mqtt.errors import MessageError, ToolError
 from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.registry import Tool
+from mimi_mqtt.tools.result import ToolResult
 from mimi_mqtt.wire import mcp
 
 _log = logging.getLogger(__name__)
 
 REPLY_TIMEOUT_S: Final = 10.0
-"""Longest wait for a device's reply, in seconds; a camera or a slow modem takes its time."""
+"""Longest wait for a device's reply, in seconds; a slow modem takes its time."""
+
+_SLOW: Final = {"self.camera.take_photo": 40.0}  # the picture's upload may take 30 s until it is answered
+_GRACE_S: Final = 1.0  # the tool box's time-out comes after the device's, whose message says more
 
 MAX_PAGES: Final = 16
 """Pages of a tool list that are asked for; a page has at most 8,000 bytes."""
@@ -30,31 +34,34 @@ MAX_TOOL_CHARS: Final = 4_096
 MAX_PENDING: Final = 16
 """Calls to one device at once."""
 
-_USER_ONLY: Final = frozenset(
-    {
-        "self.reboot",
-        "self.upgrade_firmware",
-        "self.screen.snapshot",
-        "self.screen.preview_image",
-        "self.assets.set_download_url",
-        "self.get_system_info",
-    }
-)
-"""For a person's action, never a model's. They are not asked for, and left out of the list of a
-device that sends them all the same."""
-
 Payload = Mapping[str, Any]
 
 
 class DeviceTools:
     """The tools of one connected device. `send` puts a JSON-RPC payload on the control channel.
 
-    `received` is to be called with every `mcp` payload from the device, whenever it comes.
+    `received` is to be called with every `mcp` payload from the device, whenever it comes, and
+    `received_broken` with every message that is no JSON. `send` raises ToolError for a message that is longer
+    than the device takes (section 3: 8 kB over Wi-Fi, 2 kB over a modem).
     """
 
-    __slots__ = ("_closed", "_discovered", "_lane", "_next_id", "_pending", "_send", "_timeout_s", "_tools")
+    __slots__ = (
+        "_closed",
+        "_discovered",
+        "_lane",
+        "_next_id",
+        "_pending",
+        "_send",
+        "_timeout_s",
+        "_tools",
+    )
 
-    def __init__(self, send: Callable[[Payload], None], *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        send: Callable[[Payload], None],
+        *,
+        timeout_s: float = REPLY_TIMEOUT_S,
+    ) -> None:
         self._send = send
         self._timeout_s = timeout_s
         self._pending: dict[int, asyncio.Future[object]] = {}
@@ -104,22 +111,34 @@ class DeviceTools:
         for name, tool in listed.items():
             function = _free_name(mcp.function_name(name), taken)
             taken.add(function)
-            spec = ToolSpec(function, tool.description, tool.input_schema)
-            tools.append(Tool(spec, _Caller(self, name), self._lane, own_name=name))
+            spec = ToolSpec(function, tool.description, tool.input_schema, read_only=tool.read_only)
+            timeout_s = _SLOW.get(name, self._timeout_s)
+            tools.append(
+                Tool(
+                    spec,
+                    _Caller(self, name, timeout_s),
+                    self._lane,
+                    own_name=name,
+                    timeout_s=timeout_s + _GRACE_S,
+                    nested=False,
+                )
+            )
         return tools
 
-    async def call(self, name: str, arguments: Payload) -> str:
-        """Calls the tool that the device names `name`, and awaits its reply's text. Raises ToolError."""
-        result = await self._request("tools/call", {"name": name, "arguments": dict(arguments)})
+    async def call(self, name: str, arguments: Payload, timeout_s: float | None = None) -> ToolResult:
+        """Calls the tool that the device names `name`, and awaits its reply. Raises ToolError."""
+        params = {"name": name, "arguments": dict(arguments)}
+        result = await self._request("tools/call", params, timeout_s)
         try:
-            text, failed = mcp.parse_call_result(result)
+            reply = mcp.parse_call_result(result)
         except MessageError as error:
             raise ToolError(f"the device's answer can't be understood: {error}") from error
-        if failed:
-            raise ToolError(text or f"{name} failed on the device")
-        return text
+        if reply.failed:
+            raise ToolError(reply.text or f"{name} failed on the device")
+        return ToolResult(reply.text, reply.media)
 
-    async def _request(self, method: str, params: Payload) -> object:
+    async def _request(self, method: str, params: Payload, timeout_s: float | None = None) -> object:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         if self._closed:
             raise ToolError("the device is not connected")
         if len(self._pending) >= MAX_PENDING:
@@ -130,19 +149,23 @@ class DeviceTools:
         self._pending[request_id] = reply
         try:
             self._send(mcp.request(request_id, method, params))
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 return await reply
         except TimeoutError:
-            raise ToolError(f"the device did not answer {method} within {self._timeout_s:g} s") from None
+            raise ToolError(f"the device did not answer {method} within {timeout_s:g} s") from None
         finally:
             self._pending.pop(request_id, None)
 
     def received(self, payload: Payload) -> None:
-        """A payload from the device: settles the call it answers. Late and malformed ones are ignored."""
+        """Settles the call that `payload`, from the device, answers; a malformed answer fails it.
+
+        Late answers are ignored.
+        """
         try:
             message = mcp.parse_reply(payload)
         except MessageError as error:
-            _log.debug("ignored an mcp payload: %s", error)
+            _log.debug("an mcp payload can't be understood: %s", error)
+            self._fail(payload.get("id"), f"the device's answer can't be understood: {error}")
             return
         match message:
             case mcp.McpResult():
@@ -150,11 +173,20 @@ class DeviceTools:
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message.result)
             case mcp.McpError():
-                waiting = self._pending.get(message.id) if message.id is not None else None
-                if waiting is not None and not waiting.done():
-                    waiting.set_exception(ToolError(f"the device says: {message.message[:500]}"))
+                self._fail(message.id, f"the device says: {message.message[: mcp.MAX_ERROR_CHARS]}")
             case mcp.McpNotification():
                 _log.debug("notification from the device: %s", message.method)
+
+    def received_broken(self, raw: bytes) -> None:
+        """Fails the call that `raw` answers, a control message of broken JSON from the device, if any."""
+        error = mcp.salvage_reply(raw)
+        if error is not None:
+            self._fail(error.id, f"the device says: {error.message}")
+
+    def _fail(self, reply_id: object, reason: str) -> None:
+        waiting = self._pending.get(reply_id) if type(reply_id) is int else None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(ToolError(reason))
 
     def close(self) -> None:
         """The connection is gone: waiting calls fail, and so do new ones."""
@@ -165,21 +197,22 @@ class DeviceTools:
 
 
 class _Caller:
-    """A device tool's `run`; the object, unlike a closure, says in a traceback what it is."""
+    """A device tool's `run`; an object, as a traceback shows its name and a closure's not."""
 
-    __slots__ = ("_device", "_name")
+    __slots__ = ("_device", "_name", "_timeout_s")
 
-    def __init__(self, device: DeviceTools, name: str) -> None:
+    def __init__(self, device: DeviceTools, name: str, timeout_s: float) -> None:
         self._device = device
         self._name = name
+        self._timeout_s = timeout_s
 
-    async def __call__(self, arguments: Payload) -> str:
-        return await self._device.call(self._name, arguments)
+    async def __call__(self, arguments: Payload) -> ToolResult:
+        return await self._device.call(self._name, arguments, self._timeout_s)
 
 
 def _collect(tools: Sequence[mcp.DeviceTool], listed: dict[str, mcp.DeviceTool]) -> None:
     for tool in tools:
-        if tool.name in _USER_ONLY:
+        if tool.user_only:
             continue
         if len(tool.name) + len(tool.description) + len(json.dumps(tool.input_schema)) > MAX_TOOL_CHARS:
             _log.warning("a tool of the device is described in over %d characters: left out", MAX_TOOL_CHARS)

@@ -214,7 +214,7 @@ def build(
 ) -> Provider:
     """The provider of `role`, not started; a fallback chain when there are several.
 
-    Those who speak keep what is said often in `speech_cache`, all but the offline voice, which is faster.
+    Text to speech keeps what is said often in `speech_cache`, if one is given.
     Raises ConfigError for an unknown name or option. No vendor's package is imported.
     """
     _check_option_names(settings)
@@ -251,9 +251,7 @@ def lacking(role: Role, name: str, settings: ProviderSettings, environ: Mapping[
 
 
 def _cached(provider: Provider, cache: SpeechCache) -> Provider:
-    if isinstance(provider, TextToSpeech) and provider.name.partition(":")[0] != _OFFLINE:
-        return CachedSpeech(provider, cache)
-    return provider
+    return CachedSpeech(provider, cache) if isinstance(provider, TextToSpeech) else provider
 
 
 def _build_one(role: Role, name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider:

@@ -1,7 +1,7 @@
-"""Speech that is said again and again, kept on disk: bounded in bytes and age, the longest unused goes first.
+"""Cache of phrases that are spoken often: on disk, bounded in bytes and age, and the latest used in memory.
 
-One file a phrase: a header with rate, length and checksum, then the samples. Whatever is wrong with a file or
-with the disk, the phrase is made anew; nothing here raises.
+Both forget the longest unused first. One file a phrase: a header with rate, length and checksum, then the
+samples. Whatever is wrong with a file or with the disk, the phrase is made anew; nothing here raises.
 """
 
 import asyncio
@@ -32,6 +32,8 @@ _UNFINISHED: Final = ".new"
 _CHUNK_MS: Final = 200
 _LARGEST_SHARE: Final = 8  # one phrase takes at most so much of the whole
 _MAX_COUNTED: Final = 4_096  # phrases whose requests are counted
+_MEMORY_BYTES: Final = 16 << 20  # some hundred greetings of three seconds at 16 kHz
+_TOUCH_S: Final = 3_600.0  # a phrase found in memory is marked as used on disk at most so often
 
 _lookups: Final = Counter("mimi_speech_cache_lookups", "Phrases looked for in the speech cache.", ["result"])
 _bytes: Final = Gauge("mimi_speech_cache_bytes", "Size of the speech cache on disk.")
@@ -63,6 +65,9 @@ class SpeechCache:
         self._thread: ThreadPoolExecutor | None = None
         self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the longest unused first
         self._coming: set[str] = set()  # given to the thread, not written yet
+        self._memory: OrderedDict[str, Sequence[SpeechChunk]] = OrderedDict()  # the longest unused first
+        self._memory_bytes = 0
+        self._max_memory_bytes = min(max_bytes, _MEMORY_BYTES)
         self._asked: OrderedDict[str, int] = OrderedDict()
         self._fixed: set[str] = set()
 
@@ -95,21 +100,44 @@ class SpeechCache:
         return count
 
     async def get(self, key: str) -> Sequence[SpeechChunk]:
-        """The phrase in chunks of 200 ms; none when it isn't there."""
+        """The phrase in chunks of 200 ms or as it was made; none when it isn't there."""
         thread = self._thread
+        if thread is not None and key in self._memory:
+            self._memory.move_to_end(key)
+            self._mark_used(thread, key)
+            _lookups.labels("hit").inc()
+            return self._memory[key]
         if thread is None or not (key in self._kept or key in self._coming):
             _lookups.labels("miss").inc()
             return ()
         chunks = await asyncio.get_running_loop().run_in_executor(thread, self._read, key)
         _lookups.labels("hit" if chunks else "broken").inc()
+        if chunks:
+            self._remember(key, chunks)
         return chunks
 
     def put(self, key: str, chunks: Sequence[SpeechChunk]) -> None:
-        """Keeps a whole phrase, in the background; one that is too long for its share is not kept."""
-        size = _HEADER.size + sum(2 * chunk.pcm.size for chunk in chunks)
+        """Keeps a whole phrase, on disk in the background; one that is too long for its share is not kept."""
+        size = _HEADER.size + _size(chunks)
         if self._thread is not None and chunks and size <= self._max_bytes // _LARGEST_SHARE:
             self._coming.add(key)
             self._thread.submit(self._write, key, tuple(chunks))
+            self._remember(key, tuple(chunks))
+
+    def _remember(self, key: str, chunks: Sequence[SpeechChunk]) -> None:
+        size = _size(chunks)
+        if size > self._max_memory_bytes // _LARGEST_SHARE:
+            return
+        self._memory_bytes += size - _size(self._memory.pop(key, ()))
+        self._memory[key] = chunks
+        while self._memory_bytes > self._max_memory_bytes:
+            _, dropped = self._memory.popitem(last=False)
+            self._memory_bytes -= _size(dropped)
+
+    def _mark_used(self, thread: ThreadPoolExecutor, key: str) -> None:
+        kept = self._kept.get(key)
+        if kept is not None and self._clock() - kept.used > _TOUCH_S:
+            thread.submit(self._touch, key)
 
     # ── in the thread ────────────────────────────────────────────────────────────────────────────────────
 
@@ -130,6 +158,18 @@ class SpeechCache:
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}{_SUFFIX}"
+
+    def _touch(self, key: str) -> None:
+        kept, now = self._kept.get(key), self._clock()
+        if kept is None:
+            return
+        try:
+            os.utime(self._path(key), (now, now))
+        except OSError:
+            self._forget(key)  # it is still in memory, and made anew after a restart
+        else:
+            self._kept[key] = _Kept(kept.size, now)
+            self._kept.move_to_end(key)
 
     def _read(self, key: str) -> Sequence[SpeechChunk]:
         path, now = self._path(key), self._clock()
@@ -185,6 +225,10 @@ class SpeechCache:
             self._path(key).unlink(missing_ok=True)
         except OSError as error:
             _log.warning("the speech cache can't delete from %s: %s", self._folder, error.strerror)
+
+
+def _size(chunks: Sequence[SpeechChunk]) -> int:
+    return sum(2 * chunk.pcm.size for chunk in chunks)
 
 
 def _packed(chunks: Sequence[SpeechChunk]) -> bytes:

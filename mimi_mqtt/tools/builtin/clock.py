@@ -22,6 +22,7 @@ _SPEC: Final = ToolSpec(
         "type": "object",
         "properties": {"timezone": {"type": "string", "maxLength": _MAX_ZONE_CHARS, "default": ""}},
     },
+    read_only=True,
 )
 
 
@@ -39,7 +40,7 @@ class Clock:
         self._tools = (Tool(_SPEC, self._run),)
 
     def tools(self) -> Sequence[Tool]:
-        """The one."""
+        """The one tool."""
         return self._tools
 
     async def _run(self, arguments: Mapping[str, Any]) -> str:

@@ -41,6 +41,7 @@ _LIST = ToolSpec(
     name="list_timers",
     description="Lists the running timers and the time they have left.",
     parameters={"type": "object", "properties": {}},
+    read_only=True,
 )
 _CANCEL = ToolSpec(
     name="cancel_timer",

@@ -19,6 +19,9 @@ from mimi_mqtt.tools.device_mcp import (
     DeviceTools,
 )
 from mimi_mqtt.tools.registry import ToolBox
+from mimi_mqtt.tools.result import ToolResult
+from mimi_mqtt.wire.mcp import Media
+from mimi_mqtt.wire.messages import ServerMcp, encode
 from tests.virtual_time import run
 
 pytestmark = pytest.mark.virtual_time
@@ -94,7 +97,7 @@ async def test_tool_is_called_by_the_devices_own_name_and_its_real_reply_is_awai
 
     device.on_call = act
     (volume,) = device.client.tools()
-    assert await volume.run({"volume": 40}) == "true"
+    assert await volume.run({"volume": 40}) == ToolResult("true")
     assert done
     assert device.asked[-1]["params"] == {
         "name": "self.audio_speaker.set_volume",
@@ -131,6 +134,82 @@ async def test_tools_for_people_are_left_out_even_when_listed() -> None:
     assert device.names == ["self__get_device_status"]
 
 
+async def test_a_tool_for_people_is_told_by_its_annotations() -> None:
+    device = Device(
+        [
+            tool("self.format_disk", annotations={"audience": ["user"]}),
+            tool("self.reboot", annotations={"audience": ["user", "assistant"]}),
+            tool("self.lamp.get", annotations={"readOnlyHint": True}),
+        ]
+    )
+    await device.client.discover()
+    assert [(found.spec.name, found.spec.read_only) for found in device.client.tools()] == [
+        ("self__reboot", False),
+        ("self__lamp__get", True),
+    ]
+
+
+async def test_a_reply_with_unescaped_quotes_fails_its_call_at_once() -> None:
+    device = Device()
+    device.silent = True
+    call = asyncio.ensure_future(device.client.call("self.lamp", {}))
+    await asyncio.sleep(0)
+    begun = asyncio.get_running_loop().time()
+    device.client.received_broken(b"{ no reply at all")
+    device.client.received_broken(
+        b'{"session_id":"s","type":"mcp","payload":{"jsonrpc":"2.0","id":%d,'
+        b'"error":{"message":"Unknown tool: "self.lamp""}}}' % device.asked[-1]["id"]
+    )
+    with pytest.raises(ToolError, match=r'the device says: Unknown tool: "self\.lamp"'):
+        await call
+    assert asyncio.get_running_loop().time() == begun
+
+
+@pytest.mark.parametrize("body", [{"error": "no"}, {"error": {"message": 7}}, {}])
+async def test_a_malformed_reply_fails_its_call_at_once(body: dict[str, Any]) -> None:
+    device = Device()
+    device.on_call = lambda params: body
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(ToolError, match="can't be understood"):
+        await device.client.call("self.a", {})
+    assert asyncio.get_running_loop().time() == begun
+
+
+async def test_an_image_of_the_camera_is_a_typed_result() -> None:
+    device = Device([tool("self.a")])
+    device.on_call = lambda params: {"result": {"content": [{"type": "image", "image": "/9j/"}]}}
+    await device.client.discover()
+    box = ToolBox(device.client)
+    photo = Media("image", "image/jpeg", b"\xff\xd8\xff")
+    assert await box.run("self__a", {}) == ToolResult("", (photo,))
+    assert await box.call("self__a", {}) == "[image: image/jpeg, 3 bytes]"
+
+
+async def test_a_photo_may_take_longer_than_other_calls() -> None:
+    device = Device([tool("self.camera.take_photo")])
+    await device.client.discover()
+    device.silent = True
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(ToolError, match="did not answer tools/call within 40 s"):
+        await ToolBox(device.client).call("self__camera__take_photo", {})
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(40.0)
+
+
+async def test_a_call_that_is_too_long_for_the_device_is_refused_with_the_reason() -> None:
+    longest = 2_000
+
+    def send(payload: Mapping[str, Any]) -> None:
+        if len(encode(ServerMcp(payload), "0" * 32)) > longest:
+            raise ToolError(f"this device takes {longest} bytes")
+
+    client = DeviceTools(send)
+    with pytest.raises(ToolError, match="takes 2000 bytes"):
+        await client.call("self.screen.show", {"text": "đ" * 1_000})
+    for _ in range(2 * MAX_PENDING):  # a refused call does not count as waiting
+        with pytest.raises(ToolError, match="takes 2000 bytes"):
+            await client.call("self.screen.show", {"text": "đ" * 1_000})
+
+
 async def test_endless_pages_are_not_followed() -> None:
     device = Device(*[[tool(f"self.t{page}")] for page in range(1000)])
     await device.client.discover()
@@ -164,7 +243,7 @@ async def test_number_and_size_of_tools_are_bounded() -> None:
 async def test_texts_of_a_result_are_joined() -> None:
     device = Device([tool("self.a")])
     device.on_call = lambda params: text_result("one", "two")
-    assert await device.client.call("self.a", {}) == "one\ntwo"
+    assert await device.client.call("self.a", {}) == ToolResult("one\ntwo")
 
 
 async def test_failed_result_is_an_error() -> None:
@@ -215,7 +294,7 @@ async def test_late_and_unknown_replies_are_ignored() -> None:
         device.client.received({"jsonrpc": "2.0", "id": reply_id, "result": {}})
         device.client.received({"jsonrpc": "2.0", "id": reply_id, "error": {"message": "no"}})
     device.silent = False
-    assert await device.client.call("self.a", {}) == "done"
+    assert await device.client.call("self.a", {}) == ToolResult("done")
 
 
 async def test_second_reply_to_the_same_call_is_ignored() -> None:
@@ -226,7 +305,7 @@ async def test_second_reply_to_the_same_call_is_ignored() -> None:
     reply = {"jsonrpc": "2.0", "id": device.asked[-1]["id"], **text_result("first")}
     device.client.received(reply)
     device.client.received({**reply, **text_result("second")})
-    assert await call == "first"
+    assert await call == ToolResult("first")
 
 
 async def test_lost_connection_fails_what_waits_and_what_comes() -> None:
@@ -267,7 +346,7 @@ async def test_calls_at_once_are_bounded() -> None:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     device.silent = False
-    assert await device.client.call("self.a", {}) == "done"
+    assert await device.client.call("self.a", {}) == ToolResult("done")
 
 
 PAYLOADS = st.dictionaries(

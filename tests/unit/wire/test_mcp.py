@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.errors import MessageError
-from mimi_mqtt.wire import mcp
-from mimi_mqtt.wire.mcp import DeviceTool, McpError, McpNotification, McpResult
+from mimi_mqtt.wire import mcp, messages
+from mimi_mqtt.wire.mcp import CallResult, DeviceTool, McpError, McpNotification, McpResult, Media
+
+JPEG = b"\xff\xd8\xff"
 
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
@@ -116,18 +118,118 @@ def test_malformed_pages_are_refused(result: object) -> None:
         mcp.parse_tools_page(result)
 
 
+def test_annotations_say_for_whom_a_tool_is_and_what_it_changes() -> None:
+    def one(name: str, annotations: object) -> DeviceTool:
+        (tool,), _ = mcp.parse_tools_page({"tools": [{"name": name, "annotations": annotations}]})
+        return tool
+
+    assert one("self.format_disk", {"audience": ["user"]}).user_only
+    assert not one("self.reboot", {"audience": ["user", "assistant"]}).user_only
+    assert not one("self.reboot", {"audience": ["assistant"]}).user_only
+    silent: tuple[object, ...] = (
+        None, [], "user", {}, {"audience": []}, {"audience": "user"}, {"audience": [1]},
+    )  # fmt: skip
+    for nothing in silent:
+        assert one("self.reboot", nothing).user_only
+        assert not one("self.lamp", nothing).user_only
+    assert one("self.lamp", {"readOnlyHint": True}).read_only
+    assert not one("self.lamp", {"readOnlyHint": "yes"}).read_only
+
+
 def test_call_results() -> None:
-    content = [{"type": "text", "text": "one"}, {"type": "image"}, {"type": "text", "text": "two"}]
-    assert mcp.parse_call_result({"content": content, "isError": False}) == ("one\ntwo", False)
-    assert mcp.parse_call_result({"isError": True}) == ("", True)
+    content = [{"type": "text", "text": "one"}, {"type": "resource"}, {"type": "text", "text": "two"}]
+    assert mcp.parse_call_result({"content": content, "isError": False}) == CallResult("one\ntwo")
+    assert mcp.parse_call_result({"isError": True}) == CallResult("", failed=True)
 
 
 @pytest.mark.parametrize(
-    "result", [None, "x", {"content": {}}, {"content": [1]}, {"content": [{"text": 1}]}, {"isError": "no"}]
+    ("part", "media"),
+    [
+        ({"type": "image", "data": "/9j/", "mimeType": "image/png"}, Media("image", "image/png", JPEG)),
+        ({"type": "image", "image": "/9j/"}, Media("image", "image/jpeg", JPEG)),
+        ({"type": "image", "image": "data:image/webp;base64,/9j/"}, Media("image", "image/webp", JPEG)),
+        (
+            {"type": "image", "image": '{"type":"image","mimeType":"image/png","data":"/9j/"}'},
+            Media("image", "image/png", JPEG),
+        ),
+        ({"type": "audio", "data": "/9j/"}, Media("audio", "audio/wav", JPEG)),
+        ({"type": "audio", "data": "/9j/", "mimeType": "audio/ogg"}, Media("audio", "audio/ogg", JPEG)),
+    ],
 )
+def test_results_of_images_and_sounds(part: dict[str, Any], media: Media) -> None:
+    assert mcp.parse_call_result({"content": [part]}) == CallResult("", (media,))
+    assert mcp.parse_call_result(part) == CallResult("", (media,))
+
+
+def test_the_number_of_images_is_bounded() -> None:
+    content = [{"type": "image", "image": "/9j/"}] * 100
+    assert len(mcp.parse_call_result({"content": content}).media) == mcp.MAX_MEDIA
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None, "x", {"content": {}}, {"content": [1]}, {"content": [{"text": 1}]}, {"isError": "no"},
+        {"type": "image"}, {"type": "image", "image": 1}, {"type": "image", "image": "not base64!"},
+        {"type": "image", "image": "{broken"}, {"type": "image", "image": "{}"},
+        {"type": "audio", "data": "é"}, {"type": "audio", "data": "/9j/", "mimeType": 1},
+    ],
+)  # fmt: skip
 def test_malformed_call_results_are_refused(result: object) -> None:
     with pytest.raises(MessageError):
         mcp.parse_call_result(result)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reply"),
+    [
+        (
+            '{"jsonrpc":"2.0","id":7,"error":{"message":"Unknown tool: "lamp""}}',
+            McpError(7, 'Unknown tool: "lamp"'),
+        ),
+        (
+            '{"jsonrpc":"2.0","id":7,"error":{"code":-32601,"message":"Unknown tool: "lamp""}}',
+            McpError(7, 'Unknown tool: "lamp"', -32601),
+        ),
+        (
+            '{"jsonrpc": "2.0", "id": 7, "error": {"message": "say "hi" now", "code": -32602}}',
+            McpError(7, 'say "hi" now', -32602),
+        ),
+        ('{"id":7,"error":{"message":"""}}', McpError(7, '"')),
+        (
+            '{"id":7,"result":{"content":[{"type":"text","text":"a "b" c"}],"isError":false}}',
+            McpError(7, "its reply is not valid JSON: a quote in a text is not escaped"),
+        ),
+    ],
+)
+def test_a_reply_with_unescaped_quotes_still_fails_its_call(payload: str, reply: McpError) -> None:
+    raw = f'{{"session_id":"abc","type":"mcp","payload":{payload}}}'.encode()
+    with pytest.raises(MessageError):
+        messages.parse(raw)
+    assert mcp.salvage_reply(raw) == reply
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"{", b'{"type":"listen","payload":{"id":1,"error":{"message":"a""}}',
+        b'{"type":"mcp","payload":{"error":{"message":"the "id":7, is wrong"}}',
+        b'{"type":"mcp","payload":{"id":"7","error":{"message":"a"b"}}',
+        b'{"type":"mcp","payload":{"method":"x","params":{"a":"b"c"}}}',
+        b'{"type":"mcp","payload":{' + b" " * 600 + b'"id":7,"error":{"message":"a"b"}}}',
+    ],
+)  # fmt: skip
+def test_what_names_no_request_is_not_salvaged(raw: bytes) -> None:
+    assert mcp.salvage_reply(raw) is None
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b'"code":-1}', b'"}}']))
+def test_any_broken_message_is_salvaged_or_not(middle: bytes, end: bytes) -> None:
+    mcp.salvage_reply(middle)
+    found = mcp.salvage_reply(b'{"type":"mcp","payload":{"id":7,"error":{"message":"' + middle * 20 + end)
+    assert found is not None
+    assert found.id == 7
+    assert len(found.message) <= mcp.MAX_ERROR_CHARS
 
 
 @given(

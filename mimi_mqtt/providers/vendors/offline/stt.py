@@ -126,9 +126,9 @@ class _Utterance:
         return await self._decode(-1, urgent=True).result
 
     def close(self) -> None:
-        """Gives up what nobody waits for any more."""
+        """Drops the job that is no longer needed, if there is one."""
         if self._job is not None:
-            self._job.result.cancel()
+            self._pool.give_up(self._job)
 
     def _decode(self, end: int, *, urgent: bool) -> Job:
         self.close()

@@ -53,12 +53,12 @@ def test_volume_is_set_and_shown_in_the_status() -> None:
     assert reply is not None
     done = mcp.parse_reply(reply)
     assert isinstance(done, mcp.McpResult)
-    assert mcp.parse_call_result(done.result) == ("true", False)
+    assert mcp.parse_call_result(done.result) == mcp.CallResult("true")
     status = call(tools, GET_STATUS, {})
     assert isinstance(status, mcp.McpResult)
-    text, failed = mcp.parse_call_result(status.result)
-    assert not failed
-    assert json.loads(text)["audio_speaker"] == {"volume": 40}
+    result = mcp.parse_call_result(status.result)
+    assert not result.failed
+    assert json.loads(result.text)["audio_speaker"] == {"volume": 40}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A provider behind the speech cache: which phrases are kept, and for whom."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from mimi_mqtt.audio import Pcm
 from mimi_mqtt.config.settings import ProviderSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.catalog import registry
@@ -17,8 +19,9 @@ from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
 from mimi_mqtt.providers.vendors.edge.tts import EdgeTextToSpeech
 from mimi_mqtt.providers.vendors.elevenlabs.tts import ElevenLabs, ElevenLabsOptions
+from mimi_mqtt.providers.vendors.offline.espeak_engine import Engine
 from mimi_mqtt.providers.vendors.offline.tts import Espeak
-from tests.unit.providers.fakes import FakeTts, chunk, collect
+from tests.unit.providers.fakes import HANG, FakeTts, chunk, collect
 
 DOWN = ProviderUnavailable("fake", "down")
 ONCE = Limits(timeout_s=5.0, retries=0)
@@ -104,7 +107,7 @@ async def test_a_kept_phrase_is_heard_when_the_vendor_is_dead(cache: SpeechCache
 
 async def test_half_a_phrase_is_not_kept(cache: SpeechCache) -> None:
     cache.always(["Okay."])
-    inner = FakeTts([chunk(1), DOWN], [chunk(1), chunk(2)], limits=ONCE)
+    inner = FakeTts([chunk(1), DOWN], [chunk(1), HANG], [chunk(1), chunk(2)], limits=ONCE)
     tts = CachedSpeech(inner, cache)
     with pytest.raises(ProviderUnavailable):
         await say(tts, "Okay.")
@@ -138,10 +141,93 @@ async def test_it_starts_checks_and_closes_its_provider(cache: SpeechCache) -> N
     assert await collect(tts._synthesize("Okay.", VoiceOptions()))
 
 
-async def test_the_registry_puts_it_before_all_but_the_offline_voice(cache: SpeechCache) -> None:
+async def test_the_registry_puts_it_before_every_voice(cache: SpeechCache) -> None:
     key = {"ELEVENLABS_API_KEY": "x"}
     chain = registry.build("tts", ProviderSettings(), key, cache)
     assert isinstance(chain, TtsChain)
-    assert isinstance(registry.build("tts", ProviderSettings(tts=("edge",)), {}, cache), CachedSpeech)
+    for name in ("edge", "offline"):
+        assert isinstance(registry.build("tts", ProviderSettings(tts=(name,)), {}, cache), CachedSpeech)
     assert isinstance(registry.build("tts", ProviderSettings(tts=("edge",)), {}), EdgeTextToSpeech)
-    assert isinstance(registry.build("tts", ProviderSettings(), {}, cache), Espeak)
+
+
+async def test_three_hundred_greetings_of_the_offline_voice_at_once_are_one_synthesis(
+    cache: SpeechCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greeting = "Hello there."
+    cache.always([greeting])
+    spoken: list[str] = []
+    speak = Espeak._speak
+
+    def counted(self: Espeak, engine: Engine, text: str, language: str, voice: VoiceOptions) -> Pcm:
+        spoken.append(text)
+        return speak(self, engine, text, language, voice)
+
+    monkeypatch.setattr(Espeak, "_speak", counted)
+    tts = registry.build("tts", ProviderSettings(), {}, cache)
+    await tts.start()
+    try:
+        heard = await asyncio.gather(*(say(tts, greeting) for _ in range(300)))
+        assert await say(tts, greeting) == heard[0]
+    finally:
+        await tts.aclose()
+    assert spoken == [greeting]
+    assert heard[0]
+    assert all(samples == heard[0] for samples in heard)
+
+
+async def test_requests_that_come_in_between_hear_the_phrase_from_its_beginning(cache: SpeechCache) -> None:
+    cache.always(["Okay."])
+    inner = FakeTts([chunk(1), HANG])
+    tts = CachedSpeech(inner, cache)
+    async with aclosing(tts.speak("Okay.")) as first, aclosing(tts.speak("Okay.")) as second:
+        await anext(first)
+        await inner.script.hanging.wait()
+        assert [int(sample) for sample in (await anext(second)).pcm] == [1]
+    assert inner.script.played == 1
+
+
+async def test_a_request_that_leaves_does_not_end_the_synthesis_of_the_others(cache: SpeechCache) -> None:
+    cache.always(["Okay."])
+    inner = FakeTts([chunk(1), HANG], [chunk(2)])
+    tts = CachedSpeech(inner, cache)
+    staying = tts.speak("Okay.")
+    async with aclosing(tts.speak("Okay.")) as leaving:
+        await anext(leaving)
+        await anext(staying)
+    assert inner.script.closed == 0
+    await staying.aclose()
+    assert inner.script.closed == 1
+    assert await say(tts, "Okay.") == [2]
+
+
+async def test_a_request_cancelled_before_it_was_made_leaves_the_phrase_to_the_next(
+    cache: SpeechCache,
+) -> None:
+    cache.always(["Okay."])
+    tts = CachedSpeech(FakeTts([chunk(1)]), cache)
+    asking = asyncio.create_task(say(tts, "Okay."))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert await say(tts, "Okay.") == [1]
+
+
+async def test_a_failure_is_told_to_all_who_wait_and_the_next_request_tries_again(cache: SpeechCache) -> None:
+    cache.always(["Okay."])
+    inner = FakeTts([chunk(1), DOWN], [chunk(2)], limits=ONCE)
+    tts = CachedSpeech(inner, cache)
+    failures = await asyncio.gather(*(say(tts, "Okay.") for _ in range(5)), return_exceptions=True)
+    assert [type(failure) for failure in failures] == [ProviderUnavailable] * 5
+    assert await say(tts, "Okay.") == [2]
+
+
+async def test_closing_ends_what_is_being_made(cache: SpeechCache) -> None:
+    cache.always(["Okay."])
+    inner = FakeTts([chunk(1), HANG])
+    tts = CachedSpeech(inner, cache)
+    asking = asyncio.create_task(say(tts, "Okay."))
+    await inner.script.hanging.wait()
+    await tts.aclose()
+    with pytest.raises(ProviderUnavailable, match="stopped"):
+        await asking
+    assert inner.script.closed == 1

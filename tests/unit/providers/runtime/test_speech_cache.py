@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.providers.runtime import speech_cache
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache, _packed, _unpacked
 from tests.unit.providers.fakes import chunk
 
@@ -123,10 +124,10 @@ async def test_a_phrase_that_nobody_needs_any_more_goes(reopen: Open, clock: Clo
 async def test_age_counts_while_the_server_runs(reopen: Open, clock: Clock, tmp_path: Path) -> None:
     cache = await reopen()
     cache.put("old", [chunk(1)])
-    await cache.get("old")
+    cache = await reopen()
     clock.now += 31 * DAY_S
     cache.put("new", [chunk(2)])
-    await cache.get("new")
+    await cache.aclose()
     assert len(files(tmp_path)) == 1
 
 
@@ -174,6 +175,38 @@ async def test_a_disk_that_refuses_costs_the_cache_and_nothing_else(tmp_path: Pa
     cache.put("a", [chunk(1)])
     await cache.aclose()
     assert await cache.get("a") == ()
+
+
+async def test_a_phrase_in_memory_needs_no_disk(reopen: Open, tmp_path: Path) -> None:
+    cache = await reopen()
+    cache.put("put", [chunk(1)])
+    cache = await reopen()
+    assert await cache.get("put")
+    files(tmp_path)[0].unlink()
+    assert samples(await cache.get("put")) == [1]
+
+
+async def test_memory_is_bounded_and_the_disk_has_the_rest(
+    reopen: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech_cache, "_MEMORY_BYTES", 16_000)
+    cache = await reopen()
+    for number in range(10):
+        cache.put(str(number), [SpeechChunk(np.full(1_000, number, np.int16), 16_000)])
+    assert cache._memory_bytes == 16_000
+    assert samples(await cache.get("0"))[:1] == [0]
+    assert cache._memory_bytes == 16_000
+
+
+async def test_a_phrase_said_from_memory_each_day_does_not_age(reopen: Open, clock: Clock) -> None:
+    cache = await reopen()
+    cache.put("a", [chunk(1)])
+    cache = await reopen()
+    await cache.get("a")
+    for _ in range(20):
+        clock.now += 2 * DAY_S
+        await cache.get("a")
+    assert await (await reopen()).get("a")
 
 
 async def test_nothing_is_kept_before_the_start_and_after_the_end(tmp_path: Path) -> None:

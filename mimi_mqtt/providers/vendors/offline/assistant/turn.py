@@ -1,5 +1,6 @@
-"""What an intent is given, a turn of the dialogue, and what it answers: words, or a tool to use."""
+"""Input and output of an intent: a turn of the dialogue, and words to say or a tool to call."""
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,28 +35,46 @@ Action: TypeAlias = Say | Use
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool of this turn answered."""
+    """The answer of a tool that was called in this turn."""
 
     tool: str
     content: str
 
     @property
     def failed(self) -> bool:
-        """Whether the call went wrong."""
-        return self.content.lower().startswith(_FAILED)
+        """Whether the call went wrong: an error, `false`, or JSON that tells of no success."""
+        return self._failure is not None
 
     def apology(self) -> Say:
         """A failed call in plain words."""
-        reason = self.content[len(_FAILED) :].strip()[:_LONGEST_ERROR].rstrip(". ")
+        reason = (self._failure or "").strip()[:_LONGEST_ERROR].rstrip(". ")
         return Say(f"😔 That didn't work: {reason}." if reason else "😔 That didn't work.")
+
+    @property
+    def _failure(self) -> str | None:
+        """The reason for which the call went wrong, empty when none was given; None when it succeeded."""
+        content = self.content.strip()
+        if content.lower().startswith(_FAILED):
+            return content[len(_FAILED) :]
+        if content.lower() == "false":  # what py-xiaozhi and many boards answer instead of an error
+            return ""
+        if not content.startswith("{"):
+            return None
+        try:
+            told: object = json.loads(content)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(told, dict) or all(told.get(key) is not False for key in ("success", "result")):
+            return None
+        return next((told[key] for key in ("message", "error") if isinstance(told.get(key), str)), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One question, as an intent sees it.
 
-    `spoken` is what the user said; `text` the same in lower case without punctuation; `results` what the
-    tools of this turn answered so far; `earlier` the assistant's earlier answers, the latest last.
+    `spoken` is the user's text; `text` the same in lower case without punctuation; `results` the answers of
+    this turn's tools so far; `earlier` the assistant's earlier answers, the latest last.
     """
 
     spoken: str

@@ -1,8 +1,7 @@
-"""The children shared by all utterances: one queue, first come first served, final results before guesses."""
+"""Queue of utterances for the decoding children: finished utterances before guesses, each kind in order."""
 
 import asyncio
 import logging
-from itertools import count
 
 from mimi_mqtt.errors import ProviderError, ProviderUnavailable
 from mimi_mqtt.providers.vendors.offline.sphinx.messages import Heard
@@ -11,23 +10,73 @@ from mimi_mqtt.providers.vendors.offline.sphinx.worker import Worker
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 200
-"""Requests waiting for a child, those given up included; one more is refused."""
+"""Finished utterances that may wait for a child, and as many utterances of both kinds before a guess is
+refused."""
 _MOST_STARTS = 3
 _COOL_DOWN_S = 10.0
 
 
 class Job:
-    """One utterance to decode. Cancel `result` to give up."""
+    """One utterance to decode; `result` is the pool's to set. `Pool.give_up` drops it."""
+
+    __slots__ = ("pcm", "result")
 
     def __init__(self, pcm: bytes) -> None:
         self.pcm = pcm
         self.result: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
-        self.taken = False
 
-    @property
-    def waiting(self) -> bool:
-        """Whether it is still to be begun."""
-        return not self.taken and not self.result.done()
+
+class _Queue:
+    """The jobs that no child has begun, by the order in which they are begun.
+
+    A job is in one of the two dictionaries at most, which keep the order and drop any job at once.
+    """
+
+    def __init__(self) -> None:
+        self._urgent: dict[Job, None] = {}
+        self._guesses: dict[Job, None] = {}
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._guesses)
+
+    def has_room(self, *, urgent: bool) -> bool:
+        """False when one more of this kind must be refused; guesses never take the room of the others."""
+        return (len(self._urgent) if urgent else len(self)) < MAX_WAITING
+
+    def add(self, job: Job, *, urgent: bool) -> None:
+        """Appends `job` to those of its kind; it leaves when its result is cancelled."""
+        (self._urgent if urgent else self._guesses)[job] = None
+        job.result.add_done_callback(lambda _: self.drop(job))
+        self._filled.set()
+
+    def hurry(self, job: Job) -> None:
+        """Makes a waiting guess urgent; a job that is not a waiting guess is left alone."""
+        if job in self._guesses:
+            del self._guesses[job]
+            self._urgent[job] = None
+
+    def drop(self, job: Job) -> None:
+        """Takes `job` out, if it is still in."""
+        self._urgent.pop(job, None)
+        self._guesses.pop(job, None)
+
+    async def get(self) -> Job:
+        """Takes out the next job, once there is one."""
+        while not len(self):
+            self._filled.clear()
+            await self._filled.wait()
+        jobs = self._urgent or self._guesses
+        job = next(iter(jobs))
+        del jobs[job]
+        return job
+
+    def clear(self) -> list[Job]:
+        """Takes out all jobs."""
+        jobs = [*self._urgent, *self._guesses]
+        self._urgent.clear()
+        self._guesses.clear()
+        return jobs
 
 
 class Pool:
@@ -40,8 +89,7 @@ class Pool:
     def __init__(self, provider: str, workers: int) -> None:
         self._provider = provider
         self._most = workers
-        self._jobs: asyncio.PriorityQueue[tuple[bool, int, Job]] = asyncio.PriorityQueue()
-        self._order = count()
+        self._waiting = _Queue()
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._idle = 0
@@ -68,14 +116,14 @@ class Pool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        while not self._jobs.empty():
-            self._stopped(self._jobs.get_nowait()[-1])
+        for job in self._waiting.clear():
+            self._stopped(job)
         workers, self._workers = self._workers, []
         self._idle = 0
         await asyncio.gather(*(worker.aclose() for worker in workers))
 
     def submit(self, pcm: bytes, *, urgent: bool) -> Job:
-        """A new job for `pcm`, mono 16 kHz s16le. `urgent`: somebody waits for it.
+        """A new job for `pcm`, mono 16 kHz s16le. `urgent`: its utterance has ended.
 
         Its result fails with ProviderUnavailable or ProviderNotConfigured.
         """
@@ -83,18 +131,22 @@ class Pool:
         if self._closed:
             self._stopped(job)
             return job
-        if self._jobs.qsize() >= MAX_WAITING:
+        if not self._waiting.has_room(urgent=urgent):
             job.result.set_exception(ProviderUnavailable(self._provider, "too many utterances are waiting"))
             return job
-        self._jobs.put_nowait((not urgent, next(self._order), job))
-        if self._idle < self._jobs.qsize() and len(self._tasks) < self._most:
+        self._waiting.add(job, urgent=urgent)
+        if self._idle < len(self._waiting) and len(self._tasks) < self._most:
             self._grow()
         return job
 
     def hurry(self, job: Job) -> None:
-        """Somebody waits for `job` now: it goes before all guesses."""
-        if job.waiting:
-            self._jobs.put_nowait((False, next(self._order), job))
+        """Puts `job` before all guesses: its utterance has ended."""
+        self._waiting.hurry(job)
+
+    def give_up(self, job: Job) -> None:
+        """Drops `job`: it leaves the queue at once; one that is being decoded is finished in vain."""
+        self._waiting.drop(job)
+        job.result.cancel()
 
     def _stopped(self, job: Job) -> None:
         if not job.result.done():
@@ -112,12 +164,11 @@ class Pool:
         while True:
             self._idle += 1
             try:
-                *_, job = await self._jobs.get()
+                job = await self._waiting.get()
             finally:
                 self._idle -= 1
-            if not job.waiting:
-                continue
-            job.taken = True
+            if job.result.done():
+                continue  # cancelled in this pass of the loop
             try:
                 await self._ready(worker)
                 heard = await worker.decode(job.pcm)

@@ -198,6 +198,24 @@ async def test_the_volume_is_found_wherever_it_is(status: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ("false", "That didn't work."),
+        (" False\n", "That didn't work."),
+        ("Error: the amplifier is off.", "That didn't work: the amplifier is off."),
+        ('{"success": false, "message": "no such device"}', "That didn't work: no such device."),
+        ('{"result": false}', "That didn't work."),
+        ("true", "The volume is now 30."),
+        ('{"success": true}', "The volume is now 30."),
+        ("{not JSON}", "The volume is now 30."),
+    ],
+)
+async def test_a_volume_that_was_not_set_is_not_said_to_be(result: str, words: str) -> None:
+    answer = await ask("set the volume to thirty", results={**RESULTS, SET_VOLUME: result})
+    assert answer.words == words
+
+
+@pytest.mark.parametrize(
     ("question", "failing"),
     [
         ("set the volume to forty", SET_VOLUME),
