@@ -69,9 +69,7 @@ class ControlConnection:
         publishing = asyncio.create_task(self._publish(client))
         try:
             async for message in client.messages:
-                if not self.up.is_set():
-                    break
-                if isinstance(message.payload, bytes):
+                if self.up.is_set() and isinstance(message.payload, bytes):
                     self._received(message.payload)
         except aiomqtt.MqttError:
             pass  # it broke: told below

@@ -77,14 +77,13 @@ class Talking:
 
     async def _until_answered(self, turn: Turn, spoken: Spoken) -> None:
         while True:
-            lost_before = self._device.times_lost
             talking = self._loop.create_task(self._talk(turn, spoken))
             talking.add_done_callback(turn.carry_over)
             try:
                 await turn.over
                 return
             except DeviceFailure as failure:
-                if turn.attempts == MAX_ATTEMPTS or self._device.times_lost == lost_before:
+                if turn.attempts == MAX_ATTEMPTS or turn.answering or not self._device.times_lost:
                     raise
                 self._remark(f"{failure}; the device is woken again")
             finally:
@@ -97,6 +96,10 @@ class Talking:
     async def _talk(self, turn: Turn, spoken: Spoken) -> None:
         """What a person does: wakes the device, and speaks."""
         device, manual = self._device, self._options.mode == "manual"
+        if device.firmware.state is State.SPEAKING:
+            # An answer without an end: a person presses the button, and the device waits for the server.
+            device.press_button()
+            await turn.quiet.wait()
         await device.wake()
         turn.all_said = spoken.frames is None
         if spoken.wake_word:

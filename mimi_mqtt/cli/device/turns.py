@@ -34,6 +34,8 @@ class Turn:
         self.all_said = False
         self.answering = False
         self.attempts = 1
+        self.quiet = asyncio.Event()
+        """Set when the device stopped speaking during this turn."""
         self.alert = ""
         self._device = device
         self._before = replace(device.firmware.counters)
@@ -65,8 +67,10 @@ class Turn:
                 self._reset_speaker()
             case Play() if self.all_said:
                 self.answering = True
-            case SpeakingEnded() if self.all_said and not self.over.done():
-                self.over.set_result(None)
+            case SpeakingEnded():
+                self.quiet.set()
+                if self.all_said and not self.over.done():
+                    self.over.set_result(None)
             case ChannelClosed(reason):
                 self.fail(DeviceFailure(reason))
 
