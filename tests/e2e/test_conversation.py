@@ -62,4 +62,4 @@ async def test_whoever_says_goodbye_is_said_goodbye_to_and_the_server_ends_the_s
     assert done.code == 0, done.out + done.err + server.log
     assert "Goodbye" in done.summary["reply"]
     assert done.summary["clipped_end_ms"] == 0
-    assert "closed    the server said goodbye" in done.out
+    assert "closed    the server said goodbye" in done.err

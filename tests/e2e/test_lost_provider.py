@@ -75,7 +75,7 @@ def heard(done: Command, server: Server) -> tuple[str, float]:
 
 
 def alerted(done: Command) -> bool:
-    return "alert     " in done.out
+    return "alert     " in done.err
 
 
 async def test_lost_ears_are_apologised_for_until_they_are_back(

@@ -1,4 +1,4 @@
-"""What the simulated firmware wants done, and what it shows its user."""
+"""Actions of the simulated firmware: what is to be done, and what is shown to its user."""
 
 from dataclasses import dataclass
 
@@ -89,7 +89,14 @@ class Rebooted:
     """`system reboot`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A message of a type this device does not know, such as `notify`."""
+
+    type: str
+
+
 Action = (
     Send | Play | ChannelOpened | ChannelClosed | Heard | Sentence | Face | AlertShown | SpeakingBegan
-    | SpeakingEnded | ToolCalled | Rebooted
+    | SpeakingEnded | ToolCalled | Rebooted | Ignored
 )  # fmt: skip

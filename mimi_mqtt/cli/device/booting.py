@@ -1,25 +1,34 @@
-"""The boot: asks OTA as the firmware does (device contract, sections 1 and 2)."""
+"""The boot: asks OTA as a device does, and waits to be activated (device contract, sections 1, 2 and 8)."""
 
-from collections.abc import Mapping
+import asyncio
+import hmac
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 import httpx
 
-from mimi_mqtt import __version__
-from mimi_mqtt.cli.device.identity import client_id_for
+from mimi_mqtt.cli.device.identity import client_id_for, serial_number_for
+from mimi_mqtt.cli.device.profiles import Profile
 from mimi_mqtt.errors import DeviceFailure
 from mimi_mqtt.wire import strict_json
 
 BOARD: Final = "mimi-simulated"
 TLS_PORT: Final = 8883
 """The only port a device speaks TLS on, and the one it takes when the endpoint names none."""
+POLLS: Final = 10
+"""Polls of `/activate` before OTA is asked again."""
+PENDING_S: Final = 3.0
+"""Seconds to the next poll after 202."""
+REFUSED_S: Final = 10.0
+"""Seconds to the next poll, or OTA request, after anything else."""
 _TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class MqttAccess:
-    """OTA's `mqtt` section, as the device stores it."""
+    """OTA's `mqtt` section, as the device stores it; `keepalive_s` None: it names none."""
 
     host: str
     port: int
@@ -27,7 +36,8 @@ class MqttAccess:
     username: str
     password: str
     publish_topic: str
-    keepalive_s: int
+    subscribe_topic: str = ""
+    keepalive_s: int | None = None
 
     @property
     def tls(self) -> bool:
@@ -35,29 +45,102 @@ class MqttAccess:
         return self.port == TLS_PORT
 
 
-async def boot(ota_url: str, mac: str, language: str) -> MqttAccess:
-    """What OTA tells this device. Raises DeviceFailure with what is to be done about it."""
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """OTA's `activation` section: the code the device shows, and what it polls with."""
+
+    code: str
+    challenge: str
+
+
+async def boot(
+    ota_url: str, mac: str, language: str, profile: Profile, show_code: Callable[[str], None]
+) -> MqttAccess:
+    """The access that OTA gives this device, which may take until somebody has allowed it.
+
+    `show_code` is given the activation code when there is one. Raises DeviceFailure with what is to be done
+    about it.
+    """
+    headers = _headers(mac, language, profile)
+    accepted = False
+    async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as http:
+        while True:
+            response = await _post(http, ota_url, headers, report(mac, language, profile))
+            if response.status_code != httpx.codes.OK:
+                said = response.text.strip()[:300]
+                raise DeviceFailure(f"OTA at {ota_url} answered {response.status_code}, not 200: {said}")
+            answer = read_answer(response.content)
+            if isinstance(answer, MqttAccess):
+                return answer
+            show_code(answer.code)
+            if accepted:  # activated, and yet not: don't ask without a pause
+                await asyncio.sleep(REFUSED_S)
+            accepted = await _wait_for_activation(http, ota_url, headers, mac, profile, answer)
+
+
+async def _wait_for_activation(
+    http: httpx.AsyncClient,
+    ota_url: str,
+    headers: dict[str, str],
+    mac: str,
+    profile: Profile,
+    activation: Activation,
+) -> bool:
+    """Polls until it is time to ask OTA again; True when the server said that the code was entered."""
+    if profile.activation == "ask-ota" or not activation.challenge:
+        await asyncio.sleep(REFUSED_S)
+        return False
+    body = activation_body(mac, profile, activation.challenge)
+    for _ in range(POLLS):
+        response = await _post(http, f"{ota_url.rstrip('/')}/activate", headers, body)
+        if response.status_code == httpx.codes.OK:
+            return True
+        pending = response.status_code == httpx.codes.ACCEPTED
+        await asyncio.sleep(PENDING_S if pending else REFUSED_S)
+    return False
+
+
+async def _post(
+    http: httpx.AsyncClient, url: str, headers: dict[str, str], body: dict[str, Any]
+) -> httpx.Response:
+    try:
+        return await http.post(url, headers=headers, json=body)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise DeviceFailure(f"OTA can't be reached at {url}: {reason}. Is the server running?") from error
+
+
+def activation_body(mac: str, profile: Profile, challenge: str) -> dict[str, Any]:
+    """The body of a poll: empty with activation version 1, signed and nested as py-xiaozhi sends it."""
+    if profile.activation != "nested":
+        return {}
+    key = sha256(mac.encode()).hexdigest().encode()
+    return {
+        "Payload": {
+            "algorithm": "hmac-sha256",
+            "serial_number": serial_number_for(mac),
+            "challenge": challenge,
+            "hmac": hmac.new(key, challenge.encode(), "sha256").hexdigest(),
+        }
+    }
+
+
+def _headers(mac: str, language: str, profile: Profile) -> dict[str, str]:
     headers = {
         "Device-Id": mac,
         "Client-Id": client_id_for(mac),
-        "User-Agent": f"{BOARD}/{__version__}",
-        "Accept-Language": language,
-        "Activation-Version": "1",
+        "User-Agent": profile.user_agent,
     }
-    try:
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as http:
-            response = await http.post(ota_url, headers=headers, json=_report(mac, language))
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = str(error) or type(error).__name__
-        raise DeviceFailure(f"OTA can't be reached at {ota_url}: {reason}. Is the server running?") from error
-    if response.status_code != httpx.codes.OK:
-        said = response.text.strip()[:300]
-        raise DeviceFailure(f"OTA at {ota_url} answered {response.status_code}, not 200: {said}")
-    return read_access(response.content, mac)
+    if profile.minimal_headers:
+        return headers
+    headers["Accept-Language"] = language
+    if profile.activation == "nested":
+        return headers | {"Activation-Version": "2", "Serial-Number": serial_number_for(mac)}
+    return headers | {"Activation-Version": "1"}
 
 
-def read_access(body: bytes, mac: str) -> MqttAccess:
-    """The MQTT access in OTA's answer. Raises DeviceFailure: activation wanted, no `mqtt` section."""
+def read_answer(body: bytes) -> MqttAccess | Activation:
+    """The MQTT access in OTA's answer, or the activation it wants first. Raises DeviceFailure: neither."""
     try:
         answer = strict_json.loads(body)
     except ValueError as error:
@@ -65,10 +148,7 @@ def read_access(body: bytes, mac: str) -> MqttAccess:
     sections = answer if isinstance(answer, Mapping) else {}
     activation, mqtt = sections.get("activation"), sections.get("mqtt")
     if isinstance(activation, Mapping) and not isinstance(mqtt, Mapping):
-        raise DeviceFailure(
-            f"this device must be activated first; it shows the code {activation.get('code', '?')}. "
-            f"Whoever runs the server allows it with `mimi-mqtt devices allow {mac}`"
-        )
+        return Activation(_word(activation, "code") or "?", _word(activation, "challenge"))
     if not isinstance(mqtt, Mapping):
         raise DeviceFailure("OTA gave no mqtt section, so there is nothing to connect to")
     host, _, port = _word(mqtt, "endpoint").partition(":")
@@ -77,7 +157,7 @@ def read_access(body: bytes, mac: str) -> MqttAccess:
     )
     if not host or not 0 < number < 0x10000:
         raise DeviceFailure(f"OTA gave an MQTT endpoint that is none: {_word(mqtt, 'endpoint')!r}")
-    keepalive = mqtt.get("keepalive", 240)
+    keepalive = mqtt.get("keepalive")
     return MqttAccess(
         host=host,
         port=number,
@@ -85,7 +165,8 @@ def read_access(body: bytes, mac: str) -> MqttAccess:
         username=_word(mqtt, "username"),
         password=_word(mqtt, "password"),
         publish_topic=_word(mqtt, "publish_topic"),
-        keepalive_s=keepalive if type(keepalive) is int and 0 < keepalive < 0x10000 else 240,
+        subscribe_topic=_word(mqtt, "subscribe_topic"),
+        keepalive_s=keepalive if type(keepalive) is int and 0 < keepalive < 0x10000 else None,
     )
 
 
@@ -94,20 +175,20 @@ def _word(section: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _report(mac: str, language: str) -> dict[str, Any]:
-    """The body, with the fields a real board sends."""
+def report(mac: str, language: str, profile: Profile) -> dict[str, Any]:
+    """The body of the OTA request, with the fields a real board sends."""
     return {
         "version": 2,
         "language": language,
         "flash_size": 16_777_216,
-        "minimum_free_heap_size": "8318916",
+        "minimum_free_heap_size": "8318916" if profile.heap_is_text else 8_318_916,
         "mac_address": mac,
         "uuid": client_id_for(mac),
         "chip_model_name": "esp32s3",
         "chip_info": {"model": 9, "cores": 2, "revision": 2, "features": 18},
         "application": {
             "name": "xiaozhi",
-            "version": __version__,
+            "version": profile.version,
             "compile_time": "2026-01-01T00:00:00Z",
             "idf_version": "v5.4",
             "elf_sha256": "0" * 64,

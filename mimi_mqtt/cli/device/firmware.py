@@ -1,16 +1,13 @@
-"""What a stock device does with what it is sent: messages and datagrams in, actions out. No I/O, no clock.
+"""State machine of a device: messages and datagrams in, actions out. No I/O, no clock.
 
-Behaves like the firmware that the device contract describes (sections 3, 4 and 6), faults and all: it
-discards audio unless it is speaking, forgets its queue when it begins to, holds 40 packets, takes no sequence
-twice, and stops listening while it speaks unless it is in realtime mode. Times are seconds on the caller's
-clock; call `tick` at `next_wakeup`.
+Behaves like the firmware that the device contract describes (sections 3, 4, 6 and 8), faults and all: it
+discards audio unless it is speaking, forgets its queue when it begins to, goes on playing after an abort, and
+stops listening while it speaks unless it is in realtime mode. In what families differ, its profile decides.
+Times are seconds on the caller's clock; call `tick` at `next_wakeup`.
 """
 
 import json
-import re
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -21,7 +18,7 @@ from mimi_mqtt.cli.device.actions import (
     ChannelOpened,
     Face,
     Heard,
-    Play,
+    Ignored,
     Rebooted,
     Send,
     Sentence,
@@ -29,24 +26,21 @@ from mimi_mqtt.cli.device.actions import (
     SpeakingEnded,
     ToolCalled,
 )
+from mimi_mqtt.cli.device.decode_queue import Counters, DecodeQueue
+from mimi_mqtt.cli.device.hello import hello, read_answer
+from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES, Profile
 from mimi_mqtt.cli.device.tools import DeviceTools
 from mimi_mqtt.errors import AudioPacketError
 from mimi_mqtt.wire import strict_json
 from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink, parse_header
 from mimi_mqtt.wire.messages import AudioParams, ListenMode
 
-QUEUE_PACKETS: Final = 40
 HELLO_TIMEOUT_S: Final = 10.0
 CHANNEL_TIMEOUT_S: Final = 120.0
-EARLY_S: Final = 0.5
-"""Audio discarded this long before `tts start`, in seconds, is a beginning that was cut off; any other audio
-discarded after a `tts stop` is an end that was."""
-
-_HEX_16_BYTES = re.compile("[0-9a-fA-F]{32}")
 
 
 class State(Enum):
-    """What the device is doing."""
+    """What the device is doing. CONNECTING lasts from hello to the first `listen`."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -54,29 +48,18 @@ class State(Enum):
     SPEAKING = "speaking"
 
 
-@dataclass(slots=True)
-class Counters:
-    """What happened to the downlink, in packets and, where the name says so, in ms of audio."""
-
-    received: int = 0
-    lost: int = 0
-    """Sequences that never came, or came too late."""
-    overflowed: int = 0
-    """Came while 40 packets were waiting."""
-    stale: int = 0
-    """Came with a sequence that was not greater than the last."""
-    malformed: int = 0
-    played: int = 0
-    clipped_start_ms: int = 0
-    clipped_end_ms: int = 0
-
-
 class Firmware:
-    """One device. Every method takes the time and returns what is to be done about it, in order."""
+    """One device. Every method returns what is to be done, in order; `now` is the time where it matters."""
 
-    def __init__(self, uplink: AudioParams | None = None, tools: DeviceTools | None = None) -> None:
+    def __init__(
+        self,
+        uplink: AudioParams | None = None,
+        tools: DeviceTools | None = None,
+        profile: Profile = PROFILES[DEFAULT],
+    ) -> None:
         self.uplink = uplink or AudioParams()
-        self.tools = tools or DeviceTools()
+        self.profile = profile
+        self.tools = tools or DeviceTools(error_codes=profile.mcp_error_codes)
         self.state = State.IDLE
         self.session_id = ""
         self.counters = Counters()
@@ -84,15 +67,10 @@ class Firmware:
         self._mode: ListenMode = "auto"
         self._cipher: AudioCipher | None = None
         self._nonce = b""
-        self._downlink = AudioParams()
+        self._queue = DecodeQueue(profile.queue_packets, self.counters)
         self._sent = 0
         self._highest = 0
-        self._queue: deque[tuple[float, bytes]] = deque()  # with their time of arrival
-        self._queue_free_at = 0.0
         self._stopping = False
-        self._decoder_fresh = True
-        self._discarded: list[tuple[float, int]] = []
-        self._spoken_before = False
         self._hello_deadline: float | None = None
         self._last_incoming = 0.0
         self._messages: dict[object, Callable[[dict[str, Any], float], list[Action]]] = {
@@ -111,6 +89,20 @@ class Firmware:
         """Whether there is an audio channel."""
         return self._cipher is not None
 
+    def usable(self, now: float) -> bool:
+        """Whether a person who wakes the device talks over the channel there is.
+
+        Only now a channel that was silent for 120 s counts as dead (section 3); until somebody wakes the
+        device it stays as it was.
+        """
+        return self._cipher is not None and now < self._last_incoming + CHANNEL_TIMEOUT_S
+
+    @property
+    def microphone_open(self) -> bool:
+        """Whether microphone frames are sent now."""
+        listens = self.state is State.LISTENING or (self.state is State.SPEAKING and self._mode == "realtime")
+        return self._cipher is not None and listens
+
     # ── what its owner does ──────────────────────────────────────────────────────────────────────────────
 
     def open_channel(self, now: float) -> list[Action]:
@@ -118,25 +110,13 @@ class Firmware:
         self.state = State.CONNECTING
         self._forget_channel()
         self._hello_deadline = now + HELLO_TIMEOUT_S
-        hello = {
-            "type": "hello",
-            "version": 3,
-            "features": {"mcp": True},
-            "transport": "udp",
-            "audio_params": {
-                "format": "opus",
-                "sample_rate": self.uplink.sample_rate,
-                "channels": self.uplink.channels,
-                "frame_duration": self.uplink.frame_duration,
-            },
-        }
-        return self._done([_send(hello)])
+        return self._done([_send(hello(self.uplink))])
 
     def start_listening(self, mode: ListenMode) -> list[Action]:
         """Begins a turn: from now on the microphone is sent."""
         self._mode = mode
         self.state = State.LISTENING
-        return self._done([self._listen("start", mode=mode)])
+        return self._done([self._listen_start()])
 
     def stop_listening(self) -> list[Action]:
         """Manual mode's button is let go."""
@@ -149,10 +129,20 @@ class Firmware:
         """The wake word was heard; the firmware begins to listen right after."""
         return self._done([self._listen("detect", text=text)])
 
-    def abort(self, reason: str = "") -> list[Action]:
-        """Interrupts the server's speech."""
+    def interrupt(self) -> list[Action]:
+        """A press of the button.
+
+        While the device speaks it is an `abort`, and the queue plays on until the server says `stop`; while
+        it listens it is an `abort` and a `listen start` with no `stop` between. Otherwise nothing.
+        """
         message = {"session_id": self.session_id, "type": "abort"}
-        return self._done([_send(message | ({"reason": reason} if reason else {}))])
+        if self.profile.abort_reason:
+            message["reason"] = self.profile.abort_reason
+        if self.state is State.SPEAKING:
+            return self._done([_send(message)])
+        if self.state is State.LISTENING:
+            return self._done([_send(message), self._listen_start()])
+        return []
 
     def close_channel(self) -> list[Action]:
         """Says goodbye."""
@@ -161,15 +151,27 @@ class Firmware:
         farewell = _send({"session_id": self.session_id, "type": "goodbye"})
         return self._done([farewell, *self._close("closed by the device")])
 
-    def microphone(self, opus: bytes) -> bytes | None:
+    def microphone(self, opus: bytes, now: float) -> bytes | None:
         """The datagram for one microphone frame, or None while the device does not send."""
-        sends = self.state is State.LISTENING or (self.state is State.SPEAKING and self._mode == "realtime")
-        if self._cipher is None or not sends:
+        if self._cipher is None or not self.microphone_open:
             return None
         self._sent += 1
-        return self._cipher.encrypt(pack_uplink(self._nonce, 0, self._sent, len(opus)), opus)
+        timestamp = round(now * 1000) & 0xFFFFFFFF if self.profile.tick_timestamps else 0
+        return self._cipher.encrypt(pack_uplink(self._nonce, timestamp, self._sent, len(opus)), opus)
 
-    # ── what comes from the server ───────────────────────────────────────────────────────────────────────
+    # ── what its connection does ─────────────────────────────────────────────────────────────────────────
+
+    def control_lost(self) -> list[Action]:
+        """The control connection broke; most devices don't notice (section 3)."""
+        if self.profile.outlives_control or self._cipher is None:
+            return []
+        return self._done(self._close("the control connection was lost"))
+
+    def send_failed(self) -> list[Action]:
+        """A message could not be sent: the device shows an error, becomes idle and needs a new channel."""
+        if self.state is State.IDLE and self._cipher is None:
+            return []
+        return self._done(self._close("a message could not be sent, the control connection was down"))
 
     def control(self, payload: bytes, now: float) -> list[Action]:
         """A message on whatever topic. What it can't understand it ignores."""
@@ -182,9 +184,11 @@ class Firmware:
         self._last_incoming = now
         actions = self._advance(now)
         kind = message.get("type")
-        react = self._messages.get(kind) if isinstance(kind, str) else None
-        if react is not None:
-            actions += react(message, now)
+        if isinstance(kind, str):
+            if kind in self.profile.understands:
+                actions += self._messages[kind](message, now)
+            else:
+                actions.append(Ignored(kind))
         return self._done(actions)
 
     def datagram(self, datagram: bytes, now: float) -> list[Action]:
@@ -196,70 +200,53 @@ class Firmware:
         except AudioPacketError:
             self.counters.malformed += 1
             return []
-        if header.sequence <= self._highest:
+        repeated = header.sequence == self._highest and self.profile.takes_equal_sequence
+        if header.sequence <= self._highest and not repeated:
             self.counters.stale += 1
             return []
         self._last_incoming = now
         self.counters.received += 1
-        self.counters.lost += header.sequence - self._highest - 1
+        self.counters.lost += max(0, header.sequence - self._highest - 1)
         self._highest = header.sequence
         actions = self._advance(now)
-        frame_ms = self._downlink.frame_duration
         if self.state is not State.SPEAKING or self._stopping:
-            self._discarded.append((now, frame_ms))
-            if not self._spoken_before:
-                self.counters.clipped_start_ms += frame_ms
-                self._discarded.clear()
-        elif len(self._queue) >= QUEUE_PACKETS:
-            self.counters.overflowed += 1
+            self._queue.discard(now)
         else:
-            self._queue.append((now, self._cipher.decrypt(datagram)))
+            self._queue.push(self._cipher.decrypt(datagram), now)
             actions += self._advance(now)
         return self._done(actions)
 
     def tick(self, now: float) -> list[Action]:
-        """Time went by: frames begin to sound, a drained queue ends the speech, waiting ends."""
+        """Time went by: frames begin to sound, a drained queue ends the speech, a hello is given up."""
         actions = self._advance(now)
         if self._hello_deadline is not None and now >= self._hello_deadline:
             actions += self._close(f"hello was not answered within {HELLO_TIMEOUT_S:.0f} s")
-        elif self._cipher is not None and now >= self._last_incoming + CHANNEL_TIMEOUT_S:
-            actions += self._close(f"nothing came from the server for {CHANNEL_TIMEOUT_S:.0f} s")
         return self._done(actions)
 
     def settle(self) -> None:
         """Counts what was discarded since the last `tts stop` as cut off: nothing more is expected."""
-        self.counters.clipped_end_ms += sum(ms for _, ms in self._discarded)
-        self._discarded.clear()
+        self._queue.settle()
 
     # ── reactions ────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_hello(self, message: dict[str, Any], now: float) -> list[Action]:
         if self._hello_deadline is None:
             return []
-        udp = message.get("udp")
-        if message.get("transport") != "udp" or not isinstance(udp, dict):
-            return self._close("hello was answered without a udp section")
-        server, port, key, nonce = (udp.get(name) for name in ("server", "port", "key", "nonce"))
-        if not isinstance(server, str) or not server or type(port) is not int or not 0 < port < 0x10000:
-            return self._close("hello was answered without the audio server's address")
-        for name, value in (("key", key), ("nonce", nonce)):
-            if not isinstance(value, str) or not _HEX_16_BYTES.fullmatch(value):
-                return self._close(f"hello was answered with a {name} that is not 32 hex digits")
-        audio = message.get("audio_params")
-        given = audio if isinstance(audio, dict) else {}
-        self._downlink = AudioParams(
-            _number(given, "sample_rate", 24_000), 1, _number(given, "frame_duration", 60)
-        )
+        access = read_answer(message)
+        if isinstance(access, str):
+            return self._close(access)
         self._hello_deadline = None
-        self.session_id = _text(message, "session_id")
-        self._cipher = AudioCipher(bytes.fromhex(str(key)))
-        self._nonce = bytes.fromhex(str(nonce))
-        self.state = State.IDLE
+        self._queue.frame_ms = access.downlink.frame_duration
+        self.session_id = access.session_id
+        self._cipher = AudioCipher(access.key)
+        self._nonce = access.nonce
         self._last_incoming = now
-        return [ChannelOpened(server, port, self.session_id, self._downlink)]
+        return [ChannelOpened(access.server, access.port, access.session_id, access.downlink)]
 
     def _on_goodbye(self, message: dict[str, Any], now: float) -> list[Action]:
-        if self._cipher is None or message.get("session_id") != self.session_id:
+        given = message.get("session_id")
+        anybody = not given and self.profile.closes_without_id
+        if self._cipher is None or not (anybody or given == self.session_id):
             return []
         return self._close("the server said goodbye")
 
@@ -276,23 +263,15 @@ class Firmware:
     def _begin_speaking(self, now: float) -> list[Action]:
         if self.state is State.CONNECTING or (self.state is State.SPEAKING and not self._stopping):
             return []
-        for at, ms in self._discarded:
-            if now - at <= EARLY_S:
-                self.counters.clipped_start_ms += ms
-            else:
-                self.counters.clipped_end_ms += ms
-        self._discarded.clear()
         actions: list[Action] = [SpeakingEnded()] if self._stopping else []
-        self._cut_queue()
+        self._queue.begin(now)
         self._stopping = False
-        self._decoder_fresh = True
-        self._spoken_before = True
         self.state = State.SPEAKING
         return [*actions, SpeakingBegan()]
 
     def _stop_speaking(self, now: float) -> list[Action]:
         if self._mode == "manual":
-            self._cut_queue()
+            self._queue.cut()
             self.state = State.IDLE
             return [SpeakingEnded()]
         self._stopping = True
@@ -322,27 +301,15 @@ class Firmware:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, now: float) -> list[Action]:
-        """Plays what is due, one frame a frame's time; ends a speech that was stopped and has drained."""
-        actions: list[Action] = []
-        frame_s = self._downlink.frame_duration / 1000
-        while self._queue and self._queue_free_at <= now:
-            arrived, opus = self._queue.popleft()
-            at = max(self._queue_free_at, arrived)
-            actions.append(Play(opus, at, self._decoder_fresh))
-            self._decoder_fresh = False
-            self.counters.played += 1
-            self._queue_free_at = at + frame_s
-        if self._stopping and not self._queue and now >= self._queue_free_at:
+        """Plays what is due; ends a speech that was stopped and has drained."""
+        actions: list[Action] = [*self._queue.advance(now)]
+        if self._stopping and self._queue.drained(now):
             self._stopping = False
             self.state = State.LISTENING
             actions.append(SpeakingEnded())
             if self._mode == "auto":
-                actions.append(self._listen("start", mode=self._mode))
+                actions.append(self._listen_start())
         return actions
-
-    def _cut_queue(self) -> None:
-        self.counters.clipped_end_ms += len(self._queue) * self._downlink.frame_duration
-        self._queue.clear()
 
     def _close(self, reason: str) -> list[Action]:
         self._forget_channel()
@@ -350,7 +317,7 @@ class Firmware:
         return [ChannelClosed(reason)]
 
     def _forget_channel(self) -> None:
-        self._cut_queue()
+        self._queue.cut()
         self._hello_deadline = None
         self._cipher = None
         self._stopping = False
@@ -358,15 +325,14 @@ class Firmware:
 
     def _done(self, actions: list[Action]) -> list[Action]:
         """Sets the alarm; every public method ends here."""
-        alarms = []
-        if self._hello_deadline is not None:
-            alarms.append(self._hello_deadline)
-        if self._cipher is not None:
-            alarms.append(self._last_incoming + CHANNEL_TIMEOUT_S)
-        if self._queue or self._stopping:
-            alarms.append(self._queue_free_at)
+        alarms = [] if self._hello_deadline is None else [self._hello_deadline]
+        if self._stopping or self._queue.waiting:
+            alarms.append(self._queue.free_at)
         self.next_wakeup = min(alarms, default=None)
         return actions
+
+    def _listen_start(self) -> Send:
+        return self._listen("start", mode=self.profile.auto_mode if self._mode == "auto" else self._mode)
 
     def _listen(self, state: str, **fields: str) -> Send:
         return _send({"session_id": self.session_id, "type": "listen", "state": state, **fields})
@@ -379,8 +345,3 @@ def _send(message: dict[str, Any]) -> Send:
 def _text(message: dict[str, Any], name: str) -> str:
     value = message.get(name)
     return value if isinstance(value, str) else ""
-
-
-def _number(message: dict[str, Any], name: str, default: int) -> int:
-    value = message.get(name)
-    return value if type(value) is int and 0 < value <= 192_000 else default

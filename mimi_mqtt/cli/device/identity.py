@@ -1,4 +1,4 @@
-"""Who the simulated device is: the same MAC address and Client-Id in every run on one machine."""
+"""Identity of the simulated device: the same MAC address and Client-Id in every run on one machine."""
 
 import getpass
 import socket
@@ -28,3 +28,8 @@ def canonical_mac(mac: str) -> str:
 def client_id_for(mac: str) -> str:
     """The installation's UUID: always the same for one MAC."""
     return str(uuid.uuid5(_NAMESPACE, mac))
+
+
+def serial_number_for(mac: str) -> str:
+    """The 32 characters of a chip's serial number: always the same for one MAC."""
+    return sha256(mac.encode()).hexdigest()[:32].upper()

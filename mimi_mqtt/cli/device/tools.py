@@ -28,22 +28,34 @@ _TOOLS: Final[tuple[Mapping[str, Any], ...]] = (
 )
 
 
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+
+
 class _Refused(Exception):
-    """A call that becomes an error object."""
+    """A call that becomes an error object with `code`."""
+
+    def __init__(self, message: str, code: int = INVALID_PARAMS) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class DeviceTools:
-    """Answers requests; `volume` is what the tool sets. One tool a page, so that paging is really used."""
+    """Answers requests; `volume` is what the tool sets. One tool a page, so that paging is really used.
 
-    def __init__(self, volume: int = 70, tools_per_page: int = 1) -> None:
+    `error_codes`: error objects have a `code`, as from firmware 2.5.0 on.
+    """
+
+    def __init__(self, volume: int = 70, tools_per_page: int = 1, *, error_codes: bool = False) -> None:
         self.volume = volume
+        self._error_codes = error_codes
         self._tools_per_page = tools_per_page
 
     def answer(self, payload: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
         """The reply to a JSON-RPC payload, None where a device stays silent, and the tool called, if any.
 
-        Like the firmware's, an error object has a `message` and no `code`, and ids that are not numbers are
-        ignored.
+        Ids that are not numbers are ignored, as the firmware does.
         """
         method, request_id = payload.get("method"), payload.get("id")
         if payload.get("jsonrpc") != "2.0" or not isinstance(method, str) or type(request_id) is not int:
@@ -57,7 +69,9 @@ class DeviceTools:
                 called = str(params.get("name", ""))
             result = self._result(method, params)
         except _Refused as refused:
-            error = {"message": str(refused)}
+            error: dict[str, Any] = {"message": str(refused)}
+            if self._error_codes:
+                error = {"code": refused.code, **error}
             return {"jsonrpc": "2.0", "id": request_id, "error": error}, called
         return {"jsonrpc": "2.0", "id": request_id, "result": result}, called
 
@@ -73,12 +87,12 @@ class DeviceTools:
                 return self._list(params.get("cursor", ""))
             case "tools/call":
                 return self._call(params.get("name"), params.get("arguments", {}))
-        raise _Refused(f"Method not implemented: {method}")
+        raise _Refused(f"Method not implemented: {method}", METHOD_NOT_FOUND)
 
     def _list(self, cursor: object) -> dict[str, Any]:
         names = [tool["name"] for tool in _TOOLS]
         if cursor and cursor not in names:
-            raise _Refused(f"Failed to list tools: unknown cursor {cursor}")
+            raise _Refused(f"Failed to list tools: unknown cursor {cursor}", INTERNAL_ERROR)
         start = names.index(cursor) if cursor else 0
         stop = start + self._tools_per_page
         page: dict[str, Any] = {"tools": list(_TOOLS[start:stop])}
@@ -94,7 +108,7 @@ class DeviceTools:
         elif name == GET_STATUS:
             text = self._status()
         else:
-            raise _Refused(f"Unknown tool: {name}")
+            raise _Refused(f"Unknown tool: {name}", METHOD_NOT_FOUND)
         return {"content": [{"type": "text", "text": text}], "isError": False}
 
     def _set_volume(self, volume: object) -> str:

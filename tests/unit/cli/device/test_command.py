@@ -1,13 +1,14 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mimi_mqtt.cli import main
 from mimi_mqtt.cli.device import actions, client
-from mimi_mqtt.cli.device.actions import Action
-from mimi_mqtt.cli.device.options import DeviceOptions, Summary
+from mimi_mqtt.cli.device.client import Note, Told
+from mimi_mqtt.cli.device.options import DeviceOptions, Summary, TurnReport
 from mimi_mqtt.wire.messages import AudioParams
 
 OTA = ["device", "--ota", "http://127.0.0.1:9/ota/"]
@@ -24,6 +25,10 @@ OTA = ["device", "--ota", "http://127.0.0.1:9/ota/"]
         [*OTA, "--say", "a", "--jitter", "-1"],
         [*OTA, "--say", "a", "--timeout", "soon"],
         [*OTA, "--say", "a", "--frame-ms", "30"],
+        [*OTA, "--say", "a", "--like", "toaster"],
+        [*OTA, "--say", "a", "--drop-control", "sleeping"],
+        [*OTA, "--say", "a", "--abort-after", "-1"],
+        [*OTA, "--say", "a", "--interactive"],
     ],
 )
 def test_wrong_arguments_are_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,6 +43,10 @@ def test_wrong_arguments_are_exit_code_2(arguments: list[str], capsys: pytest.Ca
     [
         (["--say", "a", "--transport", "websocket"], "WebSocket"),
         (["--say", "a", "--mac", "phone"], "--mac"),
+        (["--say", "a", "--expect", "b", "--expect", "c"], "--expect is given 2 times, for one turn"),
+        (["--say", "a", "--reconnect-after", "1"], "--drop-control"),
+        (["--mic", "--mode", "manual"], "--interactive"),
+        (["--say", "🙂"], "there is nothing to say"),
         (["--wav", "no-such-file.wav"], "--wav"),
         (["--text", " "], "--text"),
         (["--say", "a", "--save", "no-such-folder/a.wav"], "no-such-folder"),
@@ -61,7 +70,7 @@ def test_unreachable_ota_is_exit_code_1_with_a_summary(capsys: pytest.CaptureFix
 
 
 def test_summary_has_exactly_the_promised_fields() -> None:
-    good = Summary(True, "a", "b", 500, 1200, 1, 0, 0, ("t",)).to_json()
+    good = Summary(True, "a", "b", 500, 1200, 1, 0, 0, ("t",), sessions=1).to_json()
     assert good == {
         "ok": True,
         "heard": "a",
@@ -72,6 +81,9 @@ def test_summary_has_exactly_the_promised_fields() -> None:
         "clipped_start_ms": 0,
         "clipped_end_ms": 0,
         "tools_called": ["t"],
+        "turns": 0,
+        "sessions": 1,
+        "reconnects": 0,
     }
     assert Summary(False, error="why").to_json() == Summary(True).to_json() | {"ok": False, "error": "why"}
 
@@ -81,11 +93,11 @@ def test_file_can_be_the_speech(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([*OTA, "--wav", str(tmp_path / "a.wav")]) == 2
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, summary: Summary, *told: Action) -> list[DeviceOptions]:
+def answer(monkeypatch: pytest.MonkeyPatch, summary: Summary, *told: Told) -> list[DeviceOptions]:
     """Has every conversation end like this; the options that were asked for."""
     asked: list[DeviceOptions] = []
 
-    async def converse(options: DeviceOptions, tell: Callable[[Action], None]) -> Summary:
+    async def converse(options: DeviceOptions, tell: Callable[[Told], None]) -> Summary:
         asked.append(options)
         for action in told:
             tell(action)
@@ -101,6 +113,8 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         "--wav", "in.wav", "--mode", "manual", "--mac", "02:00:00:00:00:01", "--save", "out.wav",
         "--loss", "5", "--jitter", "40", "--seed", "7", "--language", "vi", "--voice", "openai",
         "--sample-rate", "24000", "--frame-ms", "20", "--timeout", "12", "--transport", "mqtt",
+        "--like", "stock-2.4", "--abort-after", "500", "--drop-control", "speaking",
+        "--reconnect-after", "1", "--expect", "noon",
     ]  # fmt: skip
     assert main([*OTA, *arguments]) == 0
     assert asked == [
@@ -118,8 +132,25 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
             seed=7,
             timeout_s=12,
             save=Path("out.wav"),
+            like="stock-2.4",
+            abort_after_ms=500,
+            drop_control="speaking",
+            reconnect_after_s=1,
+            expect=("noon",),
         )
     ]
+
+
+def test_each_text_is_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answer(monkeypatch, Summary(True))
+    assert main([*OTA, "--say", "one", "--say", "two", "--expect", "a", "--expect", "b"]) == 0
+    assert (asked[0].say, asked[0].expect) == (("one", "two"), ("a", "b"))
+
+
+TURN = TurnReport(
+    1, True, "what time is it", "Noon.", 640, 1200, received=20, overflowed=3, lost=2, clipped_start_ms=60,
+    clipped_end_ms=120, tail_ms=180, attempts=2, tools_called=("self.x",),
+)  # fmt: skip
 
 
 def test_conversation_is_told_line_by_line(
@@ -127,20 +158,46 @@ def test_conversation_is_told_line_by_line(
 ) -> None:
     answer(
         monkeypatch,
-        Summary(True, "what time is it", "Noon.", 640, 1200, 2, 60, 120, ("self.x",)),
+        Summary.of((TURN, replace(TURN, number=2)), "", 1, 0),
         actions.Send(b"{}"),
+        Note("read me"),
         actions.ChannelOpened("10.0.0.1", 8884, "s", AudioParams(24_000)),
         actions.Heard("what time is it"),
         actions.ToolCalled("self.x"),
         actions.AlertShown("Error", "Low battery"),
+        actions.Ignored("notify"),
         actions.Sentence("Noon."),
+        TURN,
     )
-    assert main([*OTA, "--say", "what time is it", "--save", "a.wav", "--json"]) == 0
+    assert main([*OTA, "--say", "what time is it", "--save", "a.wav"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    shown = ["10.0.0.1:8884", "what time is it", "self.x", "battery", "Noon", "640 ms", "2 packets", "a.wav"]
-    for line, word in zip(lines[:-1], shown, strict=True):
+    shown = [
+        "read me", "10.0.0.1:8884", "what time is it", "self.x", "battery", "notify", "Noon", "turn 1",
+        "2 of 2 turns", "a.wav",
+    ]  # fmt: skip
+    for line, word in zip(lines, shown, strict=True):
         assert word in line
-    assert json.loads(lines[-1])["first_audio_ms"] == 640
+    for part in ("640 ms", "20 packets", "1200 ms", "3 dropped", "2 packets lost", "60 ms", "120 ms", "180 ms"):
+        assert part in lines[-3]
+
+
+def test_json_is_alone_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(monkeypatch, Summary.of((TURN,), "", 1, 0), actions.Heard("what time is it"), TURN)
+    assert main([*OTA, "--say", "what time is it", "--json"]) == 0
+    shown = capsys.readouterr()
+    turn, summary = map(json.loads, shown.out.splitlines())
+    assert (turn["turn"], turn["first_audio_ms"], turn["overflowed"], turn["tail_ms"]) == (1, 640, 3, 180)
+    assert (summary["turns"], summary["lost"]) == (1, 5)
+    assert "what time is it" in shown.err
+
+
+def test_first_failure_is_the_summarys() -> None:
+    failed = replace(TURN, ok=False, error="too late")
+    assert Summary.of((TURN, failed), "and more", 1, 0).error == "too late"
+    assert Summary.of((TURN,), "no way", 1, 0).ok is False
+    assert Summary.of((), "", 0, 0).ok is False
 
 
 def test_failure_is_told_on_standard_error(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.cli.device import actions
 from mimi_mqtt.cli.device.actions import Action, Play, Send
-from mimi_mqtt.cli.device.firmware import QUEUE_PACKETS, Firmware, State
+from mimi_mqtt.cli.device.firmware import Firmware, State
+from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES, Profile
 from mimi_mqtt.wire import messages
 from mimi_mqtt.wire.audio_packet import AudioCipher, nonce_template, pack_downlink, parse_header
 from mimi_mqtt.wire.messages import AudioParams, ListenMode
@@ -36,10 +37,10 @@ HELLO: dict[str, Any] = {
 class Bench:
     """A device on a work bench, with its own clock and the server's end of the audio channel."""
 
-    def __init__(self, mode: ListenMode = "auto", frame_ms: int = 60) -> None:
+    def __init__(self, mode: ListenMode = "auto", frame_ms: int = 60, like: str = DEFAULT) -> None:
         self.now = 100.0
         self.frame_ms = frame_ms
-        self.device = Firmware()
+        self.device = Firmware(profile=PROFILES[like])
         self.cipher = AudioCipher(KEY)
         self.sequence = 0
         self.log: list[Action] = []
@@ -102,7 +103,7 @@ def test_answered_hello_opens_the_channel() -> None:
     done = device.control(json.dumps(HELLO).encode(), 1.0)
     assert done == [actions.ChannelOpened("127.0.0.1", 8884, "s1", AudioParams(24_000, 1, 60))]
     assert device.channel_open
-    assert device.state is State.IDLE
+    assert device.state.value == "connecting", "until the first listen"
 
 
 def test_hello_without_an_answer_is_given_up_after_ten_seconds() -> None:
@@ -162,7 +163,7 @@ def test_hello_nobody_asked_for_is_ignored() -> None:
 def test_microphone_packets_are_numbered_from_one_under_the_nonces_ssrc() -> None:
     bench = Bench()
     for sequence in (1, 2, 3):
-        datagram = bench.device.microphone(b"opus")
+        datagram = bench.device.microphone(b"opus", bench.now)
         assert datagram is not None
         assert parse_header(datagram) == (1, 0, 4, SSRC, 0, sequence)
         assert bench.cipher.decrypt(datagram) == b"opus"
@@ -170,14 +171,14 @@ def test_microphone_packets_are_numbered_from_one_under_the_nonces_ssrc() -> Non
 
 def test_microphone_is_sent_only_while_listening() -> None:
     device = Firmware()
-    assert device.microphone(b"opus") is None
+    assert device.microphone(b"opus", 0.0) is None
     device.open_channel(0.0)
     device.control(json.dumps(HELLO).encode(), 0.0)
-    assert device.microphone(b"opus") is None
+    assert device.microphone(b"opus", 0.0) is None
     device.start_listening("manual")
-    assert device.microphone(b"opus") is not None
+    assert device.microphone(b"opus", 0.0) is not None
     assert sent(device.stop_listening()) == [{"session_id": "s1", "type": "listen", "state": "stop"}]
-    assert device.microphone(b"opus") is None
+    assert device.microphone(b"opus", 0.0) is None
     assert device.stop_listening() == []
 
 
@@ -185,7 +186,7 @@ def test_microphone_is_sent_only_while_listening() -> None:
 def test_only_realtime_mode_goes_on_sending_while_speaking(mode: ListenMode, goes_on: bool) -> None:
     bench = Bench(mode)
     bench.tts("start")
-    assert (bench.device.microphone(b"opus") is not None) is goes_on
+    assert (bench.device.microphone(b"opus", bench.now) is not None) is goes_on
 
 
 def test_messages_of_a_turn_are_ones_the_server_understands() -> None:
@@ -194,8 +195,8 @@ def test_messages_of_a_turn_are_ones_the_server_understands() -> None:
         *bench.device.start_listening("realtime"),
         *bench.device.stop_listening(),
         *bench.device.wake_word("hi mimi"),
-        *bench.device.abort("wake_word_detected"),
-        *bench.device.abort(),
+        *bench.device.start_listening("auto"),
+        *bench.device.interrupt(),
         *bench.device.close_channel(),
     ]
     parsed = [messages.parse(action.payload) for action in done if isinstance(action, Send)]
@@ -203,16 +204,13 @@ def test_messages_of_a_turn_are_ones_the_server_understands() -> None:
         messages.Listen("s1", "start", "realtime"),
         messages.Listen("s1", "stop"),
         messages.Listen("s1", "detect", text="hi mimi"),
-        messages.Abort("s1", "wake_word_detected"),
+        messages.Listen("s1", "start", "auto"),
         messages.Abort("s1"),
+        messages.Listen("s1", "start", "auto"),
         messages.DeviceGoodbye("s1"),
     ]
     assert not bench.device.channel_open
     assert bench.device.close_channel() == []
-
-
-def test_device_never_subscribes_to_anything() -> None:
-    assert not [name for name in dir(Firmware) if "subscribe" in name]
 
 
 # ── the downlink ─────────────────────────────────────────────────────────────────────────────────────────
@@ -270,15 +268,16 @@ def test_audio_before_speaking_is_discarded_and_counted_as_a_cut_start() -> None
     assert bench.device.counters.clipped_end_ms == 0
 
 
-def test_queue_holds_forty_packets() -> None:
-    bench = Bench()
+@pytest.mark.parametrize(("like", "holds"), [("stock-2.4", 40), ("stock-2.5", 20)])
+def test_packets_beyond_the_queue_are_dropped_and_counted(like: str, holds: int) -> None:
+    bench = Bench(like=like)
     bench.tts("start")
-    for _ in range(QUEUE_PACKETS + 6):
+    for _ in range(holds + 6):
         bench.audio()
     bench.wait(5.0)
     counters = bench.device.counters
-    # One packet was playing while forty waited.
-    assert len(bench.played) == counters.played == QUEUE_PACKETS + 1
+    # One packet was playing while the others waited.
+    assert len(bench.played) == counters.played == holds + 1
     assert counters.overflowed == 5
     assert counters.lost == 0
 
@@ -439,23 +438,28 @@ def test_goodbye_closes_the_channel_and_cuts_what_waits() -> None:
     assert bench.audio() == []
 
 
-def test_channel_is_dead_after_120_silent_seconds() -> None:
+def test_silence_of_120_seconds_is_noticed_only_when_somebody_wakes_the_device() -> None:
     bench = Bench()
     bench.say({"type": "llm", "emotion": "happy"})
     assert bench.wait(119.9) == []
-    (closed,) = bench.wait(0.2)
-    assert isinstance(closed, actions.ChannelClosed)
+    assert bench.device.usable(bench.now)
+    assert bench.wait(3_600.0) == []
+    assert bench.device.state is State.LISTENING
+    assert bench.device.microphone(b"opus", bench.now) is not None, "it streams on, to nobody"
+    assert not bench.device.usable(bench.now)
+    bench.say({"type": "llm", "emotion": "happy"})
+    assert bench.device.usable(bench.now)
 
 
 def test_sequences_begin_anew_with_each_hello() -> None:
     bench = Bench()
-    bench.device.microphone(b"x")
+    bench.device.microphone(b"x", bench.now)
     bench.audio(7)
     bench.device.close_channel()
     bench.device.open_channel(bench.now)
     bench.say(HELLO)
     bench.device.start_listening("auto")
-    datagram = bench.device.microphone(b"x")
+    datagram = bench.device.microphone(b"x", bench.now)
     assert datagram is not None
     assert parse_header(datagram).sequence == 1
     bench.tts("start")
@@ -513,10 +517,16 @@ def test_mcp_works_before_any_hello() -> None:
     assert len(sent(device.control(request, 0.0))) == 1
 
 
+@pytest.mark.parametrize("kind", ["error", "custom", "notify"])
+def test_message_of_an_unknown_type_is_shown_and_ignored(kind: str) -> None:
+    bench = Bench()
+    assert bench.say({"type": kind, "payload": {}}) == [actions.Ignored(kind)]
+    assert bench.device.state is State.LISTENING
+
+
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"junk", b"[]", b"{}", b'{"type":7}', b'{"type":"error"}', b'{"type":"custom","payload":{}}',
-     b'{"type":"mcp"}', b'{"type":"tts"}', b'{"type":"tts","state":"pause"}', b"[" * 10_000],
+    [b"", b"junk", b"[]", b"{}", b'{"type":7}', b'{"type":"mcp"}', b'{"type":"tts"}', b'{"type":"tts","state":"pause"}', b"[" * 10_000],
 )  # fmt: skip
 def test_what_it_does_not_understand_it_ignores(payload: bytes) -> None:
     bench = Bench()
@@ -558,3 +568,106 @@ def test_anything_at_all_is_survived(payload: bytes, datagram: bytes) -> None:
     bench.device.control(payload, bench.now)
     bench.device.datagram(datagram, bench.now)
     bench.device.tick(bench.now)
+
+
+# ── what families differ in ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_speech_before_the_first_listen_is_ignored_with_its_audio() -> None:
+    bench = Bench()
+    bench.device.open_channel(bench.now)
+    bench.say(HELLO)
+    assert bench.tts("start") == []
+    bench.sequence = 0
+    bench.audio()
+    bench.wait(1.0)
+    assert bench.played == []
+    bench.device.start_listening("auto")
+    assert bench.tts("start") == [actions.SpeakingBegan()]
+
+
+def test_what_was_sent_ahead_of_an_abort_is_still_heard() -> None:
+    bench = Bench()
+    bench.tts("start")
+    for _ in range(5):
+        bench.audio()
+    assert sent(bench.device.interrupt()) == [{"session_id": "s1", "type": "abort"}]
+    assert bench.device.state is State.SPEAKING
+    bench.tts("stop")
+    bench.wait(1.0)
+    assert len(bench.played) == 5
+    assert bench.device.state.value == "listening"
+
+
+def test_interruption_while_listening_is_abort_and_listen_with_no_stop_between() -> None:
+    bench = Bench()
+    assert sent(bench.device.interrupt()) == [
+        {"session_id": "s1", "type": "abort"},
+        {"session_id": "s1", "type": "listen", "state": "start", "mode": "auto"},
+    ]
+    bench.device.stop_listening()
+    assert bench.device.interrupt() == []
+
+
+def test_message_that_can_not_be_sent_makes_the_device_idle_until_it_is_woken() -> None:
+    bench = Bench()
+    (closed,) = bench.device.send_failed()
+    assert isinstance(closed, actions.ChannelClosed)
+    assert bench.device.state is State.IDLE
+    assert not bench.device.usable(bench.now)
+    assert bench.device.send_failed() == []
+
+
+@pytest.mark.parametrize(("like", "goes_on"), [(name, name != "py-xiaozhi") for name in PROFILES])
+def test_stock_device_does_not_notice_a_lost_control_connection(like: str, goes_on: bool) -> None:
+    bench = Bench(like=like)
+    bench.device.control_lost()
+    assert bench.device.channel_open is goes_on
+    assert (bench.device.microphone(b"opus", bench.now) is not None) is goes_on
+
+
+@pytest.mark.parametrize(("like", "closes"), [(name, name == "py-xiaozhi") for name in PROFILES])
+def test_goodbye_without_an_id_closes_older_builds_only(like: str, closes: bool) -> None:
+    bench = Bench(like=like)
+    bench.say({"type": "goodbye"})
+    assert bench.device.channel_open is not closes
+
+
+def test_espressif_stamps_ticks_says_mode_unknown_and_shows_no_alert() -> None:
+    bench = Bench(like="espressif")
+    datagram = bench.device.microphone(b"opus", 12.5)
+    assert datagram is not None
+    assert parse_header(datagram).timestamp == 12_500
+    abort, listen = sent(bench.device.interrupt())
+    assert abort["reason"] == "unknown"
+    assert listen["mode"] == "unknown"
+    alert = {"type": "alert", "status": "Error", "message": "Sorry", "emotion": "sad"}
+    assert bench.say(alert) == [actions.Ignored("alert")]
+    assert sent(bench.device.start_listening("manual"))[0]["mode"] == "manual"
+
+
+@pytest.mark.parametrize(("like", "taken"), [("espressif", 3), ("stock-2.5", 2)])
+def test_equal_sequence_is_taken_by_espressif_alone(like: str, taken: int) -> None:
+    bench = Bench(like=like)
+    bench.tts("start")
+    for sequence in (1, 2, 2):
+        bench.audio(sequence)
+    bench.wait(1.0)
+    assert len(bench.played) == taken
+    assert bench.device.counters.lost == 0
+
+
+@pytest.mark.parametrize(("like", "has_code"), [("stock-2.4", False), ("stock-2.5", True)])
+def test_mcp_errors_have_a_code_from_2_5_on(like: str, has_code: bool) -> None:
+    bench = Bench(like=like)
+    request = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "self.dance"}}
+    (reply,) = sent(bench.say({"type": "mcp", "payload": request}))
+    assert ("code" in reply["payload"]["error"]) is has_code
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
+def test_every_profile_is_one_the_contract_allows(profile: Profile) -> None:
+    assert profile.name in PROFILES
+    assert profile.queue_packets >= 5
+    assert ("/" in profile.user_agent) is (profile.name != "espressif")
+    assert {"hello", "goodbye", "mcp", "tts", "stt", "llm", "system"} <= profile.understands
