@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from mimi_mqtt import __version__
+from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
@@ -19,6 +20,7 @@ from mimi_mqtt.session.link import ControlSink
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_publish
 from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
+from mimi_mqtt.transports.mqtt.command_topic import CommandTopic
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.device import DeviceConnection
 from mimi_mqtt.transports.mqtt.gate import Admission, Doors, Gate
@@ -33,13 +35,14 @@ from mimi_mqtt.wire.topics import STATUS, Leaf, device_topic, split_device_topic
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
-_MESSAGE_LEAVES = ("up", "down", "command", "reply")
+_MESSAGE_LEAVES = ("up", "down", "event", "command", "reply")
 
 
 class MqttServer:
     """The embedded broker: made on the running loop; `await start(...)` once, then `await aclose()`.
 
-    Devices reach `sink`; `clock` gives monotonic seconds and can be replaced in tests together with `sweep`.
+    Devices reach `sink`, and requests on `…/command` reach `commands` when it is given. `clock` gives
+    monotonic seconds and can be replaced in tests together with `sweep`.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class MqttServer:
         authenticator: Authenticator,
         sink: ControlSink,
         clock: Callable[[], float] = time.monotonic,
+        commands: Commands | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -60,6 +64,10 @@ class MqttServer:
         self._devices: dict[str, DeviceConnection] = {}
         self._testers = Testers(
             sink, self._general.testers, self._answer_testers, settings.device_messages_per_s
+        )
+        rate = settings.device_messages_per_s
+        self._commands = (
+            CommandTopic(commands, self._reply, self.counters, rate, clock) if commands is not None else None
         )
         self.websocket_app = MqttWebSocket(self._gate.connection)
         self._servers: list[asyncio.Server] = []
@@ -94,6 +102,8 @@ class MqttServer:
             return
         sweeper.cancel()
         await asyncio.wait({sweeper})
+        if self._commands is not None:
+            await self._commands.aclose()
         self.publish(STATUS, _status("offline"), retain=True)
         self._testers.close_all("server stops")
         for device in list(self._devices.values()):
@@ -115,6 +125,8 @@ class MqttServer:
             device.check_keepalive(now)
         self._general.sweep(now)
         self._testers.sweep(now)
+        if self._commands is not None:
+            self._commands.sweep(now)
 
     # ── for the rest of the server ──────────────────────────────────────────────────────────────────────
 
@@ -232,6 +244,8 @@ class MqttServer:
             if leaf == "down":
                 self._push(device_id, payload)
                 return
+            if leaf == "command" and self._commands is not None:
+                self._commands.received(identity, device_id, payload)
             # A message must not meet a subscriber who comes an hour later.
             retain = retain and leaf not in _MESSAGE_LEAVES
         if retain:
@@ -275,6 +289,9 @@ class MqttServer:
                 hidden = redact(payload) if hidden is None else hidden
                 shown = hidden
             self._broker.deliver(client, topic, shown, 0)
+
+    def _reply(self, device_id: str, payload: bytes) -> None:
+        self._broker.distribute(device_topic(device_id, "reply"), payload, 1)
 
     def _answer_testers(self, device_id: str, payload: bytes) -> None:
         self._mirror(device_id, "down", payload, clear_for_testers=True)
