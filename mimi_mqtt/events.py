@@ -68,9 +68,14 @@ class DeviceBooted(DeviceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConnected(DeviceEvent):
-    """A device's control connection was opened and authenticated; `transport` is `mqtt` or `websocket`."""
+    """A device's control connection was opened and authenticated; `transport` is `mqtt` or `websocket`.
+
+    `board` and `firmware` are what the device last said of itself when it booted, empty when unknown.
+    """
 
     transport: str
+    board: str = ""
+    firmware: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
