@@ -8,6 +8,7 @@ reports are written behind their backs.
 import asyncio
 import hmac
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from prometheus_client import Counter, Gauge
 from mimi_mqtt.config import AccountSettings
 from mimi_mqtt.config.prompt import DeviceFacts
 from mimi_mqtt.errors import MimiError, StoreError
-from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, Credentials
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices, tables
 from mimi_mqtt.store.devices import Boot
@@ -212,6 +213,9 @@ class DeviceDirectory:
         if not username:
             return Identity(Role.ANONYMOUS, "") if self._anonymous and not password else None
         given = password or b""
+        if username == COMMAND_LINE_USER:
+            is_ours = self._credentials.check_command_line_password(given, time.time())
+            return Identity(Role.ADMIN, username) if is_ours else None
         entry = self._entries.get(username)
         if entry is None or entry.info is None:
             is_device = self._credentials.check_password(given, None, 0)
