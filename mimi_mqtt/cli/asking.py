@@ -90,14 +90,14 @@ async def _exchange(
         if (error.rc.value if isinstance(error.rc, ReasonCode) else error.rc) in _NOT_AUTHORISED:
             secret = settings.server.data_dir / SECRET_FILE
             raise MimiError(
-                f"the server at {where} does not use the secret {secret}: run this command with its broker.yaml"
-                " (--config) and in its folder"
+                f"the server at {where} does not use the secret {secret}: run this command in the server's "
+                "folder, or name its settings by --config"
             ) from error
         raise MimiError(f"the server at {where} ended the connection: {error}") from error
     except aiomqtt.MqttError as error:
         raise MimiError(
-            f"no server answers at {where} ({error}): start it with `mimi-mqtt serve`, or name its settings by"
-            " --config"
+            f"no server answers at {where} ({error}): start it with `mimi-mqtt serve`, or name its settings "
+            "by --config"
         ) from error
 
 
@@ -114,7 +114,7 @@ def _password(settings: Settings) -> str:
     folder = settings.server.data_dir
     if not (folder / SECRET_FILE).exists():
         raise MimiError(
-            f"there is no secret at {folder / SECRET_FILE}: run this command in the folder of the server, or name"
-            " its settings by --config"
+            f"there is no secret at {folder / SECRET_FILE}: run this command in the server's folder, or name "
+            "its settings by --config"
         )
     return Credentials.load(folder).command_line_password(time.time())

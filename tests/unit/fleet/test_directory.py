@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -15,6 +16,7 @@ from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet import administration
 from mimi_mqtt.fleet import directory as directory_module
 from mimi_mqtt.fleet.administration import DeviceChange
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices
@@ -59,6 +61,18 @@ async def test_the_administrator_needs_the_configured_password(fleet: Fleet) -> 
     assert directory.authenticate("x", "admin", "pässword".encode()) == Identity(Role.ADMIN, "admin")
     assert directory.authenticate("x", "admin", b"password") is None
     assert directory.authenticate("x", "root", "pässword".encode()) is None
+
+
+async def test_this_machines_command_line_is_an_administrator_without_a_configured_password(
+    fleet: Fleet,
+) -> None:
+    password = fleet.credentials.command_line_password(time.time()).encode()
+    user = COMMAND_LINE_USER
+    assert fleet.directory.authenticate("x", user, password) == Identity(Role.ADMIN, user)
+    old = fleet.credentials.command_line_password(time.time() - 3600).encode()
+    for wrong in (old, b"", None, b"x"):
+        assert fleet.directory.authenticate("x", user, wrong) is None
+    assert fleet.directory.authenticate("x", "admin", password) is None
 
 
 async def test_anonymous_clients_are_let_in_only_when_configured(fleet: Fleet) -> None:
