@@ -103,8 +103,7 @@ async def _exchange(
 
 async def _reply(client: aiomqtt.Client, request_id: str) -> dict[str, Any]:
     async for message in client.messages:
-        payload = message.payload
-        reply = json.loads(payload) if isinstance(payload, bytes | bytearray | str) else None
+        reply = json.loads(message.payload)
         if isinstance(reply, dict) and reply.get("id") == request_id:
             return reply
     raise aiomqtt.MqttError("the connection ended before the reply")

@@ -144,6 +144,8 @@ class DeviceDirectory:
         self.on_revoked: Callable[[str], None] = _end_nothing
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
         connections. Called again with the next refresh when it raises."""
+        self.on_booted: Callable[[DeviceInfo], None] = _unheard
+        """Called on the loop with a device that may connect and has just booted."""
         self.is_connected: Callable[[str], bool] = _never
         """Whether a device is connected now: it counts as seen although it does not log in again."""
 
@@ -206,6 +208,7 @@ class DeviceDirectory:
             version = bounded(boot.firmware_version, tables.VERSION_CHARS)
             told = replace(entry.info, board=board, firmware_version=version)
             self._entries[boot.device_id] = replace(entry, info=told)
+            self.on_booted(told)
 
     def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
         """Checks a CONNECT. An unknown user costs what a wrong password costs; only the current epoch is
@@ -338,6 +341,10 @@ class DeviceDirectory:
         except BaseException:
             self._seen = seen | self._seen
             raise
+
+
+def _unheard(device: DeviceInfo) -> None:
+    del device
 
 
 def _never(device_id: str) -> bool:
