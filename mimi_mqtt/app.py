@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mimi_mqtt.audio.opus import libopus_version
 from mimi_mqtt.config import Settings
 from mimi_mqtt.errors import StartupError
+from mimi_mqtt.events import DeviceBooted, DeviceRevoked, EventBus
 from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
@@ -27,6 +28,7 @@ from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 from mimi_mqtt.transports.mqtt.server import MqttServer
+from mimi_mqtt.transports.mqtt.telemetry import Telemetry
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.pool import Ensemble
@@ -98,6 +100,7 @@ class App:
             if sock is not None:
                 stack.callback(sock.close)
         credentials = Credentials.load(settings.server.data_dir)
+        events = EventBus()
 
         self._store = Store(settings.database_url)
         stack.push_async_callback(self._store.aclose)
@@ -107,6 +110,9 @@ class App:
         await self._turn_log.start()
         self._directory = DeviceDirectory(self._store, credentials, settings.accounts)
         stack.push_async_callback(self._directory.aclose)
+        self._directory.on_booted = lambda device: events.publish(
+            DeviceBooted(device_id=device.device_id, board=device.board, firmware=device.firmware_version)
+        )
         await self._directory.start()
 
         memory = RecentTurns(
@@ -114,7 +120,7 @@ class App:
             greetings=greetings(settings.every_agent.values()),
             timezone=settings.server.timezone,
         )
-        ensemble = Ensemble(settings, self._environ, self._turn_log, memory)
+        ensemble = Ensemble(settings, self._environ, self._turn_log, memory, events)
         stack.push_async_callback(ensemble.aclose)
         services = await ensemble.start()
         self._udp = UdpServer(settings.udp)
@@ -128,7 +134,15 @@ class App:
             converse={key: functools.partial(Conversation, services=each) for key, each in services.items()},
         )
         self._mqtt = MqttServer(settings.mqtt, self._directory, self._sessions)
-        self._directory.on_revoked = lambda device_id: self._mqtt.disconnect(device_id, "revoked")
+        self._telemetry = Telemetry(events, self._mqtt.publish, lambda: self._mqtt.connections["general"] > 0)
+        stack.push_async_callback(self._telemetry.aclose)
+        self._telemetry.start()
+
+        def revoked(device_id: str) -> None:
+            self._mqtt.disconnect(device_id, "revoked")
+            events.publish(DeviceRevoked(device_id=device_id))
+
+        self._directory.on_revoked = revoked
         self._directory.is_connected = self._mqtt.connected
         stack.push_async_callback(self._mqtt.aclose)
         # Goodbyes travel over MQTT: sessions end before it does.
@@ -175,7 +189,7 @@ class App:
         return {
             "http": PartHealth(self._http.healthy, f"port {self.http_port}"),
             "mqtt": PartHealth(
-                self._mqtt.running,
+                self._mqtt.running and self._telemetry.healthy,
                 f"port {self.mqtt_port}; {connections['device']} devices, {connections['general']} others",
             ),
             "udp": PartHealth(self._udp.running, f"port {self._udp.port}; {self._udp.count} channels"),

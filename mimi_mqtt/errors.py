@@ -17,6 +17,7 @@
     │   ├── ProviderUnavailable      connection refused or cut, 5xx
     │   └── ProviderBadAnswer        an answer that can't be understood
     ├── FleetError               a person named a device or code that there is none of
+    ├── CommandRefused           a request for a device can't be understood; the message says what is allowed
     ├── ToolError                a tool call failed; the message is shown to the model
     ├── StoreError               the database can't be opened, migrated or written
     └── DeviceFailure            the simulated device gave up
@@ -109,6 +110,10 @@ class ProviderBadAnswer(ProviderError):
 
 class FleetError(MimiError):
     """No such device or code, or more than one; the message says how to find the right one."""
+
+
+class CommandRefused(MimiError):
+    """A request for a device that can't be understood; the message says what is allowed."""
 
 
 class ToolError(MimiError):

@@ -68,9 +68,14 @@ class DeviceBooted(DeviceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConnected(DeviceEvent):
-    """A device's control connection was opened and authenticated; `transport` is `mqtt` or `websocket`."""
+    """A device's control connection was opened and authenticated; `transport` is `mqtt` or `websocket`.
+
+    `board` and `firmware` are what the device last said of itself when it booted, empty when unknown.
+    """
 
     transport: str
+    board: str = ""
+    firmware: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,15 +112,16 @@ class SessionEnded(DeviceEvent):
 class TurnEnded(DeviceEvent):
     """A turn of a conversation is over.
 
-    `number` counts from 1 in its session; `kind` is the listening mode, or what else began the turn;
-    `outcome` is as in the turn's record. `stages_ms` is from the end of the user's speech, in ms (see the
-    timings in `voice`); `providers` is role -> name of those that answered, `tools` the names of the tools
-    that were called.
+    `number` counts from 1 in its session. `kind` is what began it (`utterance`, `announcement`, …), `mode`
+    the listening mode, `outcome` how it ended, all as in the turn's record. `stages_ms` is from the end of
+    the user's speech, in ms (see the timings in `voice`). `providers` is role -> name of the provider asked,
+    or of several in their order joined by `+`; `tools` has the names of the tools that were called.
     """
 
     session_id: str
     number: int
     kind: str
+    mode: str
     outcome: str
     stages_ms: Mapping[str, float] = field(default_factory=dict, hash=False)
     providers: Mapping[str, str] = field(default_factory=dict, hash=False)

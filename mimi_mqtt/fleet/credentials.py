@@ -16,9 +16,15 @@ from pathlib import Path
 from mimi_mqtt.errors import StartupError
 
 SECRET_FILE = "server.secret"  # noqa: S105  (a file name)
+COMMAND_LINE_USER = "$command-line"
+"""The MQTT user name of this machine's command line, an administrator as long as it can read the secret."""
+COMMAND_LINE_PASSWORD_S = 60.0
+"""How long a password of the command line is good, before and after its moment, in seconds."""
+
 _SECRET_BYTES = 32
 _MAX_FILE_BYTES = 4096
 _NO_DEVICE = "00-00-00-00-00-00"
+_MAX_MOMENT_DIGITS = 12
 
 
 def first_epoch() -> int:
@@ -69,6 +75,22 @@ class Credentials:
         (None)."""
         expected = self._password(_NO_DEVICE if device_id is None else device_id, epoch)
         return hmac.compare_digest(password, expected) and device_id is not None
+
+    def command_line_password(self, now: float) -> str:
+        """A password of `COMMAND_LINE_USER`, made at `now` (s since 1970): whoever overhears it can't use it
+        for long."""
+        return self._command_line_password(int(now)).decode("ascii")
+
+    def check_command_line_password(self, password: bytes, now: float) -> bool:
+        """Whether `password` was made with this secret within `COMMAND_LINE_PASSWORD_S` of `now`."""
+        digits = password.partition(b".")[0]
+        made_at = int(digits) if digits.isdigit() and len(digits) <= _MAX_MOMENT_DIGITS else 0
+        right = hmac.compare_digest(password, self._command_line_password(made_at))
+        return right and abs(now - made_at) <= COMMAND_LINE_PASSWORD_S
+
+    def _command_line_password(self, made_at: int) -> bytes:
+        digest = hmac.digest(self._secret, f"command line|{made_at}".encode(), "sha256")
+        return b"%d.%s" % (made_at, urlsafe_b64encode(digest).rstrip(b"="))
 
     def _password(self, device_id: str, epoch: int) -> bytes:
         digest = hmac.digest(self._secret, f"mqtt|{device_id}|{epoch}".encode(), "sha256")

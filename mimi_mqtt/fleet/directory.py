@@ -8,6 +8,7 @@ reports are written behind their backs.
 import asyncio
 import hmac
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from prometheus_client import Counter, Gauge
 from mimi_mqtt.config import AccountSettings
 from mimi_mqtt.config.prompt import DeviceFacts
 from mimi_mqtt.errors import MimiError, StoreError
-from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, Credentials
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices
 from mimi_mqtt.store.devices import BoardFacts, Boot
@@ -148,6 +149,8 @@ class DeviceDirectory:
         self.on_revoked: Callable[[str], None] = _end_nothing
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
         connections. Called again with the next refresh when it raises."""
+        self.on_booted: Callable[[DeviceInfo], None] = _unheard
+        """Called on the loop with a device that may connect and has just booted."""
         self.is_connected: Callable[[str], bool] = _never
         """Called with the id of a device; true when it is connected: it counts as seen."""
 
@@ -218,6 +221,7 @@ class DeviceDirectory:
                     cellular=facts.cellular,
                 )
                 self._entries[boot.device_id] = replace(entry, info=info)
+            self.on_booted(info)
 
     def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
         """Checks a CONNECT. An unknown user takes as long as a wrong password; credentials of another epoch
@@ -225,6 +229,9 @@ class DeviceDirectory:
         if not username:
             return Identity(Role.ANONYMOUS, "") if self._anonymous and not password else None
         given = password or b""
+        if username == COMMAND_LINE_USER:
+            is_ours = self._credentials.check_command_line_password(given, time.time())
+            return Identity(Role.ADMIN, username) if is_ours else None
         entry = self._entries.get(username)
         if entry is None or entry.info is None:
             is_device = self._credentials.check_password(given, None, 0)
@@ -349,6 +356,10 @@ class DeviceDirectory:
         except BaseException:
             self._seen = seen | self._seen
             raise
+
+
+def _unheard(device: DeviceInfo) -> None:
+    del device
 
 
 def _never(device_id: str) -> bool:

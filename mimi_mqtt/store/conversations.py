@@ -41,6 +41,8 @@ class TurnRecord:
     outcome: str
     timings_ms: Mapping[str, float]
     tools_called: tuple[str, ...] = ()
+    kind: str = ""
+    """What began the turn, such as an utterance or an announcement; not stored."""
 
 
 async def turns(session: AsyncSession, session_id: str) -> Sequence[Turn]:

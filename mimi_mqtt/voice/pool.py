@@ -10,8 +10,9 @@ from contextlib import AsyncExitStack
 
 from mimi_mqtt.config import AgentSettings, Settings, VoiceSettings
 from mimi_mqtt.config.prompt import PromptTemplate
+from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.catalog.registry import build
-from mimi_mqtt.providers.catalog.selection import chains, different, with_chain
+from mimi_mqtt.providers.catalog.selection import Chains, chains, different, with_chain
 from mimi_mqtt.providers.contract.provider import Provider
 from mimi_mqtt.providers.contract.tts import TextToSpeech
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
@@ -22,15 +23,24 @@ from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 from mimi_mqtt.voice.speech.greetings import greetings
 from mimi_mqtt.voice.speech.phrases import sentences as apology_sentences
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
+from mimi_mqtt.voice.turn.observed import ObservedTurns
 
 _OFFLINE = ("offline",)
 
 
 class Ensemble:
-    """`await start()` once, then `await aclose()` once. API keys come from `environ`; turns go to `log`, and
-    `memory` knows the earlier ones."""
+    """`await start()` once, then `await aclose()` once. API keys come from `environ`; turns go to `log`,
+    `memory` knows the earlier ones, and `events` is told of providers that fail."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], log: TurnLog, memory: Memory) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        log: TurnLog,
+        memory: Memory,
+        events: EventBus | None = None,
+    ) -> None:
+        self._events = events if events is not None else EventBus()
         self._settings = settings
         self._environ = environ
         self._log = log
@@ -79,7 +89,7 @@ class Ensemble:
                 tts=ttses[asked[key]["tts"]],
                 hearing=hearing,
                 encoders=encoders,
-                log=self._log,
+                log=ObservedTurns(self._log, self._events, _asked(asked[key])),
                 voice=_voice_of(agent, settings.voice),
                 agent=agent,
                 prompt=PromptTemplate(agent.prompt),
@@ -103,6 +113,7 @@ class Ensemble:
 
     async def _start_all(self, providers: Iterable[Provider]) -> None:
         for provider in providers:
+            provider.observe(self._events)
             self._stack.push_async_callback(provider.aclose)
         try:
             async with asyncio.TaskGroup() as group:
@@ -142,6 +153,11 @@ class Ensemble:
             self._spare = build("tts", with_chain(self._settings.providers, "tts", _OFFLINE), self._environ)
             self._stack.push_async_callback(self._spare.aclose)
         return self._spare
+
+
+def _asked(chains_of_agent: Chains) -> dict[str, str]:
+    """Role -> the providers that are asked, in their order."""
+    return {role: "+".join(names) for role, names in chains_of_agent.items() if names}
 
 
 def _without_voice(agent: AgentSettings) -> AgentSettings:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mimi_mqtt.config.settings import PriceSettings
 from mimi_mqtt.errors import ProviderNotConfigured
+from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 
@@ -69,6 +70,9 @@ class Provider(ABC):
 
     async def aclose(self) -> None:  # noqa: B027 - nor to free
         """Frees what `start` took; safe to call twice."""
+
+    def observe(self, events: EventBus) -> None:  # noqa: B027 - one alone is never rested
+        """Tells `events` from now on when it is rested for its failures, and when it works again."""
 
     @abstractmethod
     async def check(self) -> str:

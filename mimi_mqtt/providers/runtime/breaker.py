@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from prometheus_client import Gauge
 
 from mimi_mqtt.errors import ProviderError, ProviderNotConfigured, ProviderRateLimited
+from mimi_mqtt.events import EventBus, ProviderFailed, ProviderRecovered
 
 _resting = Gauge(
     "mimi_provider_resting",
@@ -38,6 +39,10 @@ class Health:
     """One provider's place in the breaker."""
 
     def __init__(self, role: str, name: str, breaker: Breaker) -> None:
+        self.events: EventBus | None = None
+        """Where it is told that the provider is rested, and that it works again."""
+        self._role = role
+        self._name = name
         self._breaker = breaker
         self._failures = 0
         self._rests_until: float | None = None
@@ -68,6 +73,8 @@ class Health:
         self._failures = 0
         self._rests_until = None
         self._gauge.set(0)
+        if recovered and self.events is not None:
+            self.events.publish(ProviderRecovered(role=self._role, name=self._name))
         return recovered
 
     def failed(self, error: ProviderError) -> float:
@@ -82,6 +89,11 @@ class Health:
             # Its trial failed, or it was asked while it rested because nobody else was left.
             rest_s = max(rest_s, self._breaker.rest_s)
         if rest_s:
+            if self._rests_until is None and self.events is not None:
+                kind = type(error).__name__
+                self.events.publish(
+                    ProviderFailed(role=self._role, name=self._name, kind=kind, rest_s=rest_s)
+                )
             self._rests_until = self._breaker.clock() + rest_s
             self._gauge.set(1)
         return rest_s

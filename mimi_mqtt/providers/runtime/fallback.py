@@ -17,6 +17,7 @@ from prometheus_client import Counter
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderError, ProviderNotConfigured, ProviderUnavailable
+from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, ToolSpec
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import Provider, ProviderOptions, speaks
@@ -90,6 +91,11 @@ class _Members(Generic[P]):
         self._members = [
             _Member(provider, Health(provider.role, provider.name, rule)) for provider in providers
         ]
+
+    def observe(self, events: EventBus) -> None:
+        """Tells `events` of each from now on."""
+        for member in self._members:
+            member.health.events = events
 
     async def start(self) -> None:
         """Starts all; who can't is tried again later. Raises ProviderNotConfigured when nobody can."""
@@ -257,6 +263,7 @@ class _Members(Generic[P]):
 
 
 class _All(Protocol):
+    def observe(self, events: EventBus) -> None: ...
     async def start(self) -> None: ...
     async def aclose(self) -> None: ...
     async def check(self) -> str: ...
@@ -266,6 +273,10 @@ class _Chain(Provider):
     """What all chains do alike; to be named before the role among the bases."""
 
     _members: _All
+
+    def observe(self, events: EventBus) -> None:
+        """See `Provider`: tells of each member."""
+        self._members.observe(events)
 
     async def start(self) -> None:
         """Starts all. Raises ProviderNotConfigured when none starts."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from mimi_mqtt import __version__
+from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
@@ -22,6 +23,7 @@ from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_publish, subject
 from mimi_mqtt.transports.mqtt.borders import GuardedSink, run_each
 from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
+from mimi_mqtt.transports.mqtt.command_topic import CommandTopic
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.device import DeviceConnection
 from mimi_mqtt.transports.mqtt.gate import Admission, Gate, Handover
@@ -36,13 +38,14 @@ from mimi_mqtt.wire.topics import STATUS, Leaf, device_topic, split_device_topic
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
-_MESSAGE_LEAVES = ("up", "down", "command", "reply")
+_MESSAGE_LEAVES = ("up", "down", "event", "command", "reply")
 
 
 class MqttServer:
     """The embedded broker: made on the running loop; `await start(...)` once, then `await aclose()`.
 
-    Devices reach `sink`; `clock` gives monotonic seconds and can be replaced in tests together with `sweep`.
+    Devices reach `sink`, and requests on `…/command` reach `commands` when it is given. `clock` gives
+    monotonic seconds and can be replaced in tests together with `sweep`.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class MqttServer:
         authenticator: Authenticator,
         sink: ControlSink,
         clock: Callable[[], float] = time.monotonic,
+        commands: Commands | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -63,6 +67,10 @@ class MqttServer:
         self._devices: dict[str, DeviceConnection] = {}
         self._testers = Testers(
             self._sink, self._general.testers, self._answer_testers, settings.device_messages_per_s
+        )
+        rate = settings.device_messages_per_s
+        self._commands = (
+            CommandTopic(commands, self._reply, self.counters, rate, clock) if commands is not None else None
         )
         self.websocket_app = MqttWebSocket(self._gate.connection)
         self._servers: list[asyncio.Server] = []
@@ -103,6 +111,8 @@ class MqttServer:
             return
         self._open = False
         await self._sweeper.aclose()
+        if self._commands is not None:
+            await self._commands.aclose()
         self.publish(STATUS, _status("offline"), retain=True)
         self._testers.close_all("server stops")
         for device in list(self._devices.values()):
@@ -128,6 +138,7 @@ class MqttServer:
                 *(partial(device.check_keepalive, now) for device in devices),
                 partial(self._general.sweep, now),
                 partial(self._testers.sweep, now),
+                *((partial(self._commands.sweep, now),) if self._commands is not None else ()),
             ),
         )
 
@@ -251,6 +262,8 @@ class MqttServer:
             if leaf == "down":
                 self._push(device_id, payload)
                 return
+            if leaf == "command" and self._commands is not None:
+                self._commands.received(identity, device_id, payload)
             # A message must not meet a subscriber who comes an hour later.
             retain = retain and leaf not in _MESSAGE_LEAVES
         if retain:
@@ -303,6 +316,9 @@ class MqttServer:
                 hidden = redact(payload) if hidden is None else hidden
                 shown = hidden
             self._broker.deliver(client, topic, shown, 0)
+
+    def _reply(self, device_id: str, payload: bytes) -> None:
+        self._broker.distribute(device_topic(device_id, "reply"), payload, 1)
 
     def _answer_testers(self, device_id: str, payload: bytes) -> None:
         self._mirror(device_id, "down", payload, clear_for_testers=True)

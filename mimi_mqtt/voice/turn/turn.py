@@ -242,4 +242,5 @@ class RunningTurn:
             outcome=self.outcome,
             timings_ms=timings,
             tools_called=tuple(self.reply.tools_called) if self.reply is not None else (),
+            kind=self.kind,
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config import BindAddress
 from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import StartupError
@@ -137,10 +138,10 @@ def listening_socket() -> socket.socket:
 async def start_server() -> AsyncIterator[StartServer]:
     running: list[Running] = []
 
-    async def start(**settings: Any) -> Running:
+    async def start(commands: Commands | None = None, **settings: Any) -> Running:
         tls = listening_socket() if "tls_certificate" in settings else None
         sink, accounts, clock = RecordingSink(), FakeAccounts(), FakeClock()
-        server = MqttServer(MqttSettings(**settings), accounts, sink, clock)
+        server = MqttServer(MqttSettings(**settings), accounts, sink, clock, commands)
         tcp = listening_socket()
         port = tcp.getsockname()[1]
         tls_port = tls.getsockname()[1] if tls is not None else 0

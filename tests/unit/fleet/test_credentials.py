@@ -121,3 +121,21 @@ def test_nothing_of_the_secret_is_shown(tmp_path: Path) -> None:
     shown = f"{credentials!r} {credentials}"
     assert secret not in shown
     assert repr(bytes.fromhex(secret)) not in shown
+
+
+def test_the_command_lines_password_is_good_for_a_minute_and_with_the_same_secret() -> None:
+    credentials = Credentials(SECRET)
+    password = credentials.command_line_password(1_800_000_000.7).encode()
+    for now in (1_800_000_000, 1_800_000_060, 1_799_999_940):
+        assert credentials.check_command_line_password(password, now)
+    for now in (1_800_000_061, 1_799_999_939, 0):
+        assert not credentials.check_command_line_password(password, now)
+    assert not Credentials(bytes(32)).check_command_line_password(password, 1_800_000_000)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [b"", b".", b"1800000000", b"1800000000.", b"9" * 5000, b"\xb2.x", b"-1.x", b"1800000000.\xff"],
+)
+def test_what_is_no_password_of_the_command_line_is_wrong(password: bytes) -> None:
+    assert not Credentials(SECRET).check_command_line_password(password, 1_800_000_000)

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -15,9 +16,11 @@ from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet import administration
 from mimi_mqtt.fleet import directory as directory_module
 from mimi_mqtt.fleet.administration import DeviceChange
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices
+from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store
 from tests.unit.fleet.conftest import DEVICE, Fleet, asking, password_of
 
@@ -59,6 +62,18 @@ async def test_the_administrator_needs_the_configured_password(fleet: Fleet) -> 
     assert directory.authenticate("x", "admin", "pässword".encode()) == Identity(Role.ADMIN, "admin")
     assert directory.authenticate("x", "admin", b"password") is None
     assert directory.authenticate("x", "root", "pässword".encode()) is None
+
+
+async def test_this_machines_command_line_is_an_administrator_without_a_configured_password(
+    fleet: Fleet,
+) -> None:
+    password = fleet.credentials.command_line_password(time.time()).encode()
+    user = COMMAND_LINE_USER
+    assert fleet.directory.authenticate("x", user, password) == Identity(Role.ADMIN, user)
+    old = fleet.credentials.command_line_password(time.time() - 3600).encode()
+    for wrong in (old, b"", None, b"x"):
+        assert fleet.directory.authenticate("x", user, wrong) is None
+    assert fleet.directory.authenticate("x", "admin", password) is None
 
 
 async def test_anonymous_clients_are_let_in_only_when_configured(fleet: Fleet) -> None:
@@ -225,6 +240,17 @@ async def test_when_a_device_connected_is_written_at_the_end(fleet: Fleet) -> No
         found = await devices.get(session, DEVICE)
     assert found is not None
     assert found.last_seen_at > fleet.clock()
+
+
+async def test_a_boot_of_a_device_that_may_connect_is_told_in_bounded_words(fleet: Fleet) -> None:
+    booted: list[tuple[str, int]] = []
+    fleet.directory.on_booted = lambda device: booted.append((device.device_id, len(device.board)))
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    board = "b" * 10_000
+    for device_id in (DEVICE, "aa-bb-cc-00-11-99"):
+        fleet.directory.booted(Boot(device_id, "client", fleet.clock(), board=board))
+    assert [device_id for device_id, _ in booted] == [DEVICE, DEVICE]
+    assert booted[1][1] < 1_000
 
 
 async def test_devices_that_stay_connected_count_as_seen(

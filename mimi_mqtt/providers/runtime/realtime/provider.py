@@ -25,6 +25,7 @@ from abc import abstractmethod
 from contextlib import aclosing
 
 from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.contract.provider import Provider, ProviderOptions
 from mimi_mqtt.providers.contract.s2s import AnswerDone as AnswerDone
 from mimi_mqtt.providers.contract.s2s import AnswerPart as AnswerPart
@@ -54,6 +55,10 @@ class SpeechToSpeech(Provider):
         super().__init__(name, options, limits)
         self.health = Health(self.role, name, Breaker())
         """Whether it is to be asked now, for all its conversations together. Whoever asks keeps it."""
+
+    def observe(self, events: EventBus) -> None:
+        """See `Provider`."""
+        self.health.events = events
 
     def open(self, setup: SpeechSetup) -> SpeechSession:
         """A conversation, at once; nothing is asked of the service yet. Whoever opens it closes it."""

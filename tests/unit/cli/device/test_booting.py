@@ -28,7 +28,9 @@ def read(answer: object) -> MqttAccess:
 
 def test_mqtt_section_is_taken_as_it_is() -> None:
     access = read({"mqtt": MQTT, "firmware": {}})
-    assert access == MqttAccess("192.168.1.2", 1883, "c", "u", "p", "mimi/devices/x/up", "mimi/devices/x/down", 120)
+    assert access == MqttAccess(
+        "192.168.1.2", 1883, "c", "u", "p", "mimi/devices/x/up", "mimi/devices/x/down", 120
+    )
     assert not access.tls
 
 

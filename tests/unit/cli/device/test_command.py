@@ -177,7 +177,16 @@ def test_conversation_is_told_line_by_line(
     ]  # fmt: skip
     for line, word in zip(lines, shown, strict=True):
         assert word in line
-    for part in ("640 ms", "20 packets", "1200 ms", "3 dropped", "2 packets lost", "60 ms", "120 ms", "180 ms"):
+    for part in (
+        "640 ms",
+        "20 packets",
+        "1200 ms",
+        "3 dropped",
+        "2 packets lost",
+        "60 ms",
+        "120 ms",
+        "180 ms",
+    ):
         assert part in lines[-3]
 
 

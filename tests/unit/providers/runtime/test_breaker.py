@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderRateLimited, ProviderUnavailable
+from mimi_mqtt.events import EventBus, ProviderEvent, ProviderFailed, ProviderRecovered
 from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta
 from mimi_mqtt.providers.runtime.breaker import Breaker, Health
 from mimi_mqtt.providers.runtime.fallback import LlmChain
@@ -39,6 +40,35 @@ def test_a_provider_rests_after_failures_in_a_row_and_metrics_show_it() -> None:
     assert health.worked()
     assert (health.ready, resting()) == (True, 0)
     assert not health.worked()
+
+
+def test_a_rest_and_its_end_are_events_once_each() -> None:
+    clock, events = Clock(), EventBus()
+    told: list[ProviderEvent] = []
+    events.subscribe(told.append, ProviderEvent, name="test")
+    health = Health("llm", "weak", Breaker(failures=2, rest_s=30, clock=clock))
+    health.events = events
+    health.failed(DOWN)
+    assert told == []
+    for _ in range(3):
+        health.failed(DOWN)
+    assert [(type(event), event.role, event.name) for event in told] == [(ProviderFailed, "llm", "weak")]
+    assert isinstance(told[0], ProviderFailed)
+    assert (told[0].kind, told[0].rest_s) == ("ProviderUnavailable", 30)
+    for _ in range(2):
+        health.worked()
+    assert [type(event) for event in told] == [ProviderFailed, ProviderRecovered]
+
+
+async def test_a_chain_tells_of_its_members() -> None:
+    events = EventBus()
+    told: list[ProviderEvent] = []
+    events.subscribe(told.append, ProviderEvent, name="test")
+    weak = FakeLlm([ProviderNotConfigured("weak", "no key")], name="weak", limits=ONE_TRY)
+    chain = LlmChain([weak, FakeLlm([TextDelta("yes")], name="strong", limits=ONE_TRY)])
+    chain.observe(events)
+    assert await collect(chain.chat(QUESTION)) == [TextDelta("yes")]
+    assert [(type(event), event.name) for event in told] == [(ProviderFailed, "weak")]
 
 
 def test_one_request_at_a_time_tries_a_rested_provider() -> None:

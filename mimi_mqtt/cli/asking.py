@@ -1,0 +1,119 @@
+"""Commands for devices from the command line: asked of the running server over MQTT, on its own account.
+
+The server's HTTP port, which never moves, carries MQTT over WebSocket. The password follows from the server's
+secret: whoever may read that file may ask, and no password needs to be set.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import aiomqtt
+from paho.mqtt.reasoncodes import ReasonCode
+
+from mimi_mqtt.commands.request import parse
+from mimi_mqtt.config import Settings, load_settings
+from mimi_mqtt.errors import MimiError
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, SECRET_FILE, Credentials
+from mimi_mqtt.wire import strict_json
+from mimi_mqtt.wire.topics import device_id_from_mac, device_topic
+
+CONNECT_TIMEOUT_S: Final = 10.0
+"""Longest wait for the server to accept the connection, in seconds."""
+SLACK_S: Final = 5.0
+"""How much longer than the command's own time-out its reply is waited for, in seconds."""
+
+_ALL_ADDRESSES: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_NOT_AUTHORISED: Final = (4, 5, 134, 135)
+"""Return codes of CONNACK (MQTT 3.1.1 section 3.2.2.3), and what paho makes of them."""
+
+
+def declare(parser: argparse.ArgumentParser, *, timeout: bool = False) -> None:
+    """Declares the device and --config, and --timeout where the command waits for a result."""
+    parser.add_argument("device", metavar="DEVICE", help="its MAC address")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: $MIMI_CONFIG, else ./broker.yaml)"
+    )
+    if timeout:
+        parser.add_argument("--timeout", type=float, metavar="S", help="longest wait for the result (20)")
+
+
+def ask(args: argparse.Namespace, command: str, **fields: object) -> dict[str, Any]:
+    """Has the server carry out a command; returns its `result`.
+
+    `fields` are those of `docs/mqtt.md`; None leaves one out. Raises MimiError, which says what is wrong.
+    """
+    settings = load_settings(args.config, os.environ)
+    device_id = device_id_from_mac(args.device)
+    given = {name: value for name, value in fields.items() if value is not None}
+    payload = strict_json.dumps({"id": secrets.token_hex(8), "command": command, **given})
+    request = parse(device_id, payload)  # a mistake is told before anything is asked
+    timeout_s = request.command.timeout_s or request.command.default_timeout_s
+    reply = asyncio.run(_exchange(settings, device_id, request.id, payload, timeout_s + SLACK_S))
+    if reply["status"] != "done":
+        raise MimiError(str(reply["message"]))
+    result: dict[str, Any] = reply["result"]
+    return result
+
+
+async def _exchange(
+    settings: Settings, device_id: str, request_id: str, payload: bytes, timeout_s: float
+) -> dict[str, Any]:
+    """The reply to `payload`."""
+    bind = settings.http.bind
+    host = _ALL_ADDRESSES.get(bind.host, bind.host)
+    where = f"{host}:{bind.port}"
+    client = aiomqtt.Client(
+        host,
+        bind.port,
+        username=COMMAND_LINE_USER,
+        password=_password(settings),
+        identifier=f"command-line-{request_id}",
+        transport="websockets",
+        websocket_path="/mqtt",
+        timeout=CONNECT_TIMEOUT_S,
+    )
+    try:
+        async with client:
+            await client.subscribe(device_topic(device_id, "reply"), qos=1)
+            await client.publish(device_topic(device_id, "command"), payload, qos=1)
+            async with asyncio.timeout(timeout_s):
+                return await _reply(client, request_id)
+    except TimeoutError as error:
+        raise MimiError(f"the server at {where} did not answer within {timeout_s:g} s") from error
+    except aiomqtt.MqttCodeError as error:
+        if (error.rc.value if isinstance(error.rc, ReasonCode) else error.rc) in _NOT_AUTHORISED:
+            secret = settings.server.data_dir / SECRET_FILE
+            raise MimiError(
+                f"the server at {where} does not use the secret {secret}: run this command in the server's "
+                "folder, or name its settings by --config"
+            ) from error
+        raise MimiError(f"the server at {where} ended the connection: {error}") from error
+    except aiomqtt.MqttError as error:
+        raise MimiError(
+            f"no server answers at {where} ({error}): start it with `mimi-mqtt serve`, or name its settings "
+            "by --config"
+        ) from error
+
+
+async def _reply(client: aiomqtt.Client, request_id: str) -> dict[str, Any]:
+    async for message in client.messages:
+        reply = json.loads(message.payload)
+        if isinstance(reply, dict) and reply.get("id") == request_id:
+            return reply
+    raise aiomqtt.MqttError("the connection ended before the reply")
+
+
+def _password(settings: Settings) -> str:
+    folder = settings.server.data_dir
+    if not (folder / SECRET_FILE).exists():
+        raise MimiError(
+            f"there is no secret at {folder / SECRET_FILE}: run this command in the server's folder, or name "
+            "its settings by --config"
+        )
+    return Credentials.load(folder).command_line_password(time.time())
