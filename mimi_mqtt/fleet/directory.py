@@ -52,7 +52,7 @@ class DeviceInfo:
     language: str = ""
     name: str = ""
     board: str = ""
-    """The board's type, from the last OTA report as its name, version and network."""
+    """The board's type, from the last OTA report as its name, `firmware_version` and `cellular`."""
     firmware_version: str = ""
     agent: str = ""
     user_name: str = field(default="", repr=False)

@@ -64,13 +64,13 @@ class Device(SQLModel, table=True):
     """Part of every credential; raising it makes the old ones worthless."""
     allowed: bool = True
     transport: str | None = Field(default=None, sa_column=Column(String(16), nullable=True))
-    """`mqtt`, `websocket`, or None: as the server is set."""
+    """`mqtt`, `websocket`, or None: the server's `ota.transport`."""
     name: str = Field(default="", sa_column=Column(String(NAME_CHARS), nullable=False))
     language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))
     """Set by a person; empty: `reported_language`."""
     reported_language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))
     board: str = Field(default="", sa_column=Column(String(BOARD_CHARS), nullable=False))
-    """The board's type, from the last OTA report as the next three."""
+    """The board's type; this and the next three are from the last OTA report."""
     board_name: str = Field(default="", sa_column=_added(BOARD_CHARS))
     firmware_version: str = Field(default="", sa_column=Column(String(VERSION_CHARS), nullable=False))
     cellular: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
