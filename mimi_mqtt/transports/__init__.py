@@ -1,4 +1,4 @@
-"""Move bytes, decide nothing: MQTT, UDP and (later) WebSocket. A transport implements `session.link`.
+"""Transports: MQTT and UDP. They move bytes and decide nothing; each implements `session.link`.
 
 Imports `session.link`, `fleet.identity`, `wire` and below; only the composition root imports it.
 """

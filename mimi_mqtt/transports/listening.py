@@ -1,7 +1,7 @@
-"""Opens the server's sockets: moves a default port that is taken, and says who has a configured one.
+"""Opening of the server's sockets: a default port that is taken moves, a configured one is an error.
 
 Devices learn the MQTT and UDP ports from OTA, so these may move when the user did not choose them
-(a Mosquitto on the same machine is the usual reason).
+(a Mosquitto on the same machine is the usual reason). The error names the program that has the port.
 """
 
 import errno
@@ -20,7 +20,7 @@ _PORTS_TRIED = 20
 
 
 def open_tcp(bind: BindAddress, key: str, *, movable: bool = False) -> socket.socket:
-    """A listening, non-blocking TCP socket.
+    """Opens a listening, non-blocking TCP socket.
 
     `key` is the setting to name in an error; `movable` allows the next free port instead of a taken one.
     Raises StartupError.
@@ -29,7 +29,7 @@ def open_tcp(bind: BindAddress, key: str, *, movable: bool = False) -> socket.so
 
 
 def open_udp(bind: BindAddress, key: str, *, movable: bool = False) -> socket.socket:
-    """A bound, non-blocking UDP socket; otherwise like `open_tcp`."""
+    """Opens a bound, non-blocking UDP socket; otherwise like `open_tcp`."""
     return _open(bind, key, socket.SOCK_DGRAM, movable)
 
 
@@ -43,10 +43,9 @@ def _open(bind: BindAddress, key: str, kind: socket.SocketKind, movable: bool) -
                 raise StartupError(_explain(bind, key, error)) from error
             continue
         if port != bind.port:
-            what = _protocol(kind)
             _log.warning(
                 "%s port %d is taken%s: using %d. Devices learn it from OTA; set %s to choose one yourself",
-                what, bind.port, owner_of_port(bind.port, kind), port, key,
+                _protocol(kind), bind.port, owner_of_port(bind.port, kind), port, key,
             )  # fmt: skip
         return sock
     taken = f"{_protocol(kind)} port {bind.port} is taken{owner_of_port(bind.port, kind)}"
@@ -107,7 +106,7 @@ def outward_address() -> str:
 
 
 def owner_of_port(port: int, kind: socket.SocketKind) -> str:
-    """` by pid 812 (mosquitto)`, or nothing when this user may not know."""
+    """The owner of a port, such as ` by pid 812 (mosquitto)`; empty when this user may not see it."""
     try:
         for connection in psutil.net_connections("tcp" if kind == socket.SOCK_STREAM else "udp"):
             bound = connection.laddr and connection.laddr.port == port

@@ -1,7 +1,7 @@
 """The UDP audio server: one IPv4 socket for all sessions, drained in a loop, routed by ssrc.
 
-Who is believed is decided in `transports.udp_channel`; here is the socket. An unknown ssrc is counted, never
-answered. The socket stays open as long as a session lives: an ICMP error ends a device's receiver for good.
+`transports.udp_channel` decides which datagrams are believed; one with an unknown ssrc is only counted.
+The socket stays open as long as a session lives: an ICMP error ends a device's receiver for good.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class UdpChannel:
         self._uplink: Uplink | None = None
         self._downlink: Downlink | None = None
         self.failed = False
-        """Whether its sink raised; logged once."""
+        """True once its sink raised; logged once."""
 
     @property
     def uplink(self) -> Uplink:
@@ -90,7 +90,7 @@ class UdpChannel:
 
     @property
     def ids(self) -> Mapping[str, str]:
-        """Whose channel it is, for log lines."""
+        """Device and session, for log entries."""
         return {"device": self._request.device_id, "session": self._request.session_id}
 
     @property
@@ -100,12 +100,12 @@ class UdpChannel:
 
     @property
     def heard(self) -> bool:
-        """Whether any datagram named this session, so that there is something to count."""
+        """True once a datagram named this session, so that there is something to count."""
         return self._uplink is not None
 
     @property
     def ready(self) -> bool:
-        """Whether the device was heard, so that the downlink has an address."""
+        """True once the device was heard, so that the downlink has an address."""
         return self._uplink is not None and self._uplink.address is not None
 
     def describe(self) -> Mapping[str, Any]:
@@ -138,7 +138,7 @@ class UdpChannel:
 
 
 class ReadPace:
-    """Decides whether the socket wakes the loop or is looked at every few ms.
+    """Choice between two ways to read: the socket wakes the loop, or it is polled every few ms.
 
     A wake-up costs several times what a datagram does. When many devices talk, one wake-up a datagram is a
     waste, and 3 ms are nothing against a 60 ms frame; when few do, the socket wakes the loop as usual.
@@ -152,7 +152,7 @@ class ReadPace:
         self._idle_polls = 0
 
     def woke(self, now: float) -> bool:
-        """The socket woke the loop at `now` (s); True: poll it from here on."""
+        """Counts a wake-up at `now` (s); True when the socket should be polled from here on."""
         self._quick_wakes = self._quick_wakes + 1 if now - self._woke_at < _POLL_BELOW_S else 0
         self._woke_at = now
         if self._quick_wakes < _POLL_AFTER:
@@ -161,7 +161,7 @@ class ReadPace:
         return True
 
     def polled(self, count: int) -> bool:
-        """A poll found `count` datagrams; False: let the socket wake the loop again."""
+        """Counts a poll that found `count` datagrams; False when the socket should wake the loop again."""
         self._idle_polls = self._idle_polls + 1 if count <= 1 else 0
         return self._idle_polls < _STOP_AFTER
 
@@ -187,7 +187,7 @@ class UdpServer:
         self._poll_handle: asyncio.Handle | None = None
         self._failing = False
         self.datagrams = 0
-        """Datagrams received, whatever became of them."""
+        """All datagrams received."""
         self.unknown = 0
         """Datagrams of no session, or too short to name one."""
         self.malformed = 0
@@ -198,7 +198,7 @@ class UdpServer:
         """Datagrams the kernel did not take."""
 
     async def start(self, sock: socket.socket) -> None:
-        """Serves on `sock`, a bound IPv4 datagram socket, which belongs to the server from now on."""
+        """Serves on `sock`, a bound IPv4 datagram socket, which the server owns from now on."""
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._settings.receive_buffer_bytes)
         self._socket = sock
@@ -209,7 +209,7 @@ class UdpServer:
         REGISTRY.register(self._collector)
 
     async def aclose(self) -> None:
-        """Closes what channels are left, then the socket; sessions should have ended. Safe to call twice."""
+        """Closes remaining channels, then the socket; sessions should have ended. Safe to call twice."""
         for channel in list(self._channels.values()):
             channel.close()
         if self._collector is not None:
@@ -240,7 +240,7 @@ class UdpServer:
 
     @property
     def running(self) -> bool:
-        """Whether the socket is served, and was read without a fault the last time."""
+        """True while the socket is served and the last reading had no fault."""
         return self._socket is not None and not self._failing
 
     def totals(self) -> AudioStats:
@@ -254,7 +254,7 @@ class UdpServer:
         return AudioStats(**sums, jitter_ms=sum(jitters) / len(jitters) if jitters else 0.0)
 
     def open(self, request: AudioRequest, sink: AudioSink) -> UdpChannel:
-        """A channel with a fresh random ssrc and its own key. AudioError for a rate Opus doesn't have."""
+        """Opens a channel with a random ssrc and its own key; AudioError for a rate Opus doesn't have."""
         ssrc = secrets.randbits(32)
         while not ssrc or ssrc in self._channels:
             ssrc = secrets.randbits(32)
@@ -274,7 +274,7 @@ class UdpServer:
         return loop.time()
 
     def serves(self, channel: UdpChannel) -> bool:
-        """Whether `channel` is still open."""
+        """True while `channel` is open."""
         return self._channels.get(channel.ssrc) is channel
 
     def forget(self, channel: UdpChannel) -> None:
@@ -288,7 +288,7 @@ class UdpServer:
             setattr(self._ended, name, getattr(self._ended, name) + getattr(channel.stats, name))
 
     def transmit(self, datagram: bytes, address: tuple[str, int]) -> bool:
-        """Hands a datagram to the kernel; False, and counted, when that does not take it (buffer, route)."""
+        """Hands a datagram to the kernel; counts and returns False when that refuses it (buffer, route)."""
         if self._socket is None:
             return False
         try:
@@ -323,7 +323,7 @@ class UdpServer:
             loop.add_reader(sock.fileno(), self._readable)
 
     def _read(self, sock: socket.socket, now: float) -> int | None:
-        """Reads what is there; returns the number of datagrams, None after a fault."""
+        """Reads the datagrams that wait; returns their number, None after a fault."""
         try:
             count = self._drain(sock, now)
         except Exception:  # noqa: BLE001 - the border of the socket: it serves all sessions
@@ -335,7 +335,7 @@ class UdpServer:
         return count
 
     def _drain(self, sock: socket.socket, now: float) -> int:
-        """Reads what is there, up to a bound; returns the number of datagrams."""
+        """Reads the datagrams that wait, at most `_DRAIN`; returns their number."""
         receive, channels = sock.recvfrom, self._channels
         for count in range(_DRAIN):
             try:

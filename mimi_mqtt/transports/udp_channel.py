@@ -1,6 +1,6 @@
-"""What a UDP session believes of the datagrams that claim to be its own, and what it sends. No I/O, no clock.
+"""Trust in the datagrams that claim to belong to a UDP session, and the headers of those it sends; pure.
 
-Nothing authenticates a datagram: who saw one header can forge others, and about one random payload in ninety
+Nothing authenticates a datagram: one header is enough to forge others, and about one random payload in ninety
 happens to read as Opus. So a datagram changes nothing until its sequence is believable and its decrypted
 payload is a packet of the session's own form; and what a single lucky forgery could win, another source
 address or a sequence far ahead, must be won by several good packets in a row. Until then they are held.
@@ -145,7 +145,7 @@ class Uplink:
 
     @property
     def proven(self) -> bool:
-        """Whether `address` has shown enough good packets in a row."""
+        """True once enough good packets in a row came from `address`."""
         return self._proof >= self._limits.path_proof_packets
 
     # ── the path the session follows ─────────────────────────────────────────────────────────────────────
@@ -188,7 +188,7 @@ class Uplink:
         return True
 
     def _measure_jitter(self, sequence: int, arrived: float) -> None:
-        """RFC 3550, 6.4.1; the sending time is the sequence's, as the timestamp is not the device's clock."""
+        """Measures jitter by RFC 3550, 6.4.1; the sequence stands for the time of sending."""
         transit = arrived * 1000 - sequence * self._frame_ms
         if self._last_transit_ms is not None:
             difference = abs(transit - self._last_transit_ms)
@@ -255,7 +255,7 @@ class Uplink:
         self._moves_told_at = now
 
     def _distrust(self, address: Address) -> None:
-        """A forgery came from `address`: its rows, and a tentative address, start over."""
+        """Starts the rows of `address` over, and a tentative address: a forgery came from it."""
         if self._candidates:
             self._candidates = [row for row in self._candidates if row.address != address]
         if address == self.address and not self.proven:
@@ -274,7 +274,7 @@ class Downlink:
         self._timestamp = 0
 
     def seal(self, opus: bytes, timestamp: int) -> bytes | None:
-        """The next datagram; None for a `timestamp` (ms, 32 bits) not above the last, or a wrong length."""
+        """Makes a datagram; None for a `timestamp` (ms, 32 bits) not above the last, or a wrong length."""
         sequence = self._sequence + 1
         if not self._timestamp < timestamp <= 0xFFFFFFFF or sequence > _LAST_SEQUENCE:
             return None

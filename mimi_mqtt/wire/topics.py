@@ -19,7 +19,7 @@ _DEVICE_TOPIC = re.compile(rf"{ROOT}/devices/({_MAC.pattern})/(\w+)")
 
 
 def device_id_from_mac(mac: str) -> str:
-    """`AA:BB:CC:00:11:22` (any case, `:`, `-` or nothing between) -> `aa-bb-cc-00-11-22`.
+    """Makes a device id of a MAC: `AA:BB:CC:00:11:22` (any case, `:`, `-` or nothing) -> `aa-bb-cc-00-11-22`.
 
     Raises ProtocolError when it is not a MAC address.
     """
@@ -31,28 +31,28 @@ def device_id_from_mac(mac: str) -> str:
 
 
 def is_device_id(text: str) -> bool:
-    """Whether `text` is a device id as `device_id_from_mac` makes them."""
+    """True when `text` is a device id as `device_id_from_mac` makes them."""
     return _MAC.fullmatch(text) is not None
 
 
 def device_topic(device_id: str, leaf: Leaf) -> str:
-    """The topic of one of a device's channels."""
+    """The topic of one kind of a device's messages."""
     return f"{ROOT}/devices/{device_id}/{leaf}"
 
 
 def split_device_topic(topic: str) -> tuple[str, str] | None:
-    """`mimi/devices/<id>/<leaf>` -> (id, leaf), or None when the topic is another."""
+    """Splits `mimi/devices/<id>/<leaf>` into (id, leaf); None for any other topic."""
     match = _DEVICE_TOPIC.fullmatch(topic)
     return (match[1], match[2]) if match else None
 
 
 def is_topic_name(topic: str) -> bool:
-    """MQTT 3.1.1 section 4.7: not empty, no wildcard, no U+0000. Its length is the encoding's matter."""
+    """Checks a topic name by MQTT 3.1.1 section 4.7: not empty, no wildcard, no U+0000."""
     return bool(topic) and "#" not in topic and "+" not in topic and "\0" not in topic
 
 
 def is_topic_filter(topic_filter: str) -> bool:
-    """MQTT 3.1.1 section 4.7.1: `+` stands for a whole level, `#` for a whole last one."""
+    """Checks a filter by MQTT 3.1.1 section 4.7.1: `+` is a whole level, `#` a whole last one."""
     if not topic_filter or "\0" in topic_filter:
         return False
     if "#" not in topic_filter and "+" not in topic_filter:
@@ -64,7 +64,7 @@ def is_topic_filter(topic_filter: str) -> bool:
 
 
 def filter_matches(topic_filter: str, topic: str) -> bool:
-    """MQTT 3.1.1 section 4.7: whether a subscription's filter matches a topic name."""
+    """Matches a topic name against a subscription's filter, by MQTT 3.1.1 section 4.7."""
     if topic.startswith("$") != topic_filter.startswith("$"):
         return False
     levels = topic.split("/")
@@ -78,7 +78,7 @@ def filter_matches(topic_filter: str, topic: str) -> bool:
 
 
 def filter_within(topic_filter: str, prefix: str) -> bool:
-    """Whether every topic that `topic_filter` can match lies under `prefix` (levels without wildcards)."""
+    """True when every topic that `topic_filter` can match lies under `prefix` (no wildcards in it)."""
     wanted = topic_filter.split("/")
     levels = prefix.split("/")
     return wanted[: len(levels)] == levels

@@ -1,5 +1,5 @@
 """The embedded broker: one gate for everyone, native device connections, amqtt for all other clients.
 
-Read `server.py` for what it consists of, then `gate.py`, `device.py`, `general.py` and `broker.py`. Imports
+Read `server.py` for its parts, then `gate.py`, `device.py`, `general.py` and `broker.py`. Imports
 `session.link`, `fleet.identity`, `wire` and below; `app` imports `server`.
 """

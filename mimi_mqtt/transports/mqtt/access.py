@@ -9,7 +9,7 @@
 
 A device is granted every filter and sent what is its own: firmware that hard-codes another topic, such as the
 `devices/p2p/#` of QuecPython clients, gives up when its filter is refused.
-Topics that begin with `$` belong to the broker (MQTT 3.1.1 section 4.7.2): nobody publishes there.
+Topics that begin with `$` belong to the broker (MQTT 3.1.1 section 4.7.2): no client publishes there.
 An anonymous client may subscribe to `#` or `+/…`, and is not sent what lies under `mimi`.
 """
 
@@ -25,7 +25,7 @@ def subject(identity: Identity) -> str:
 
 
 def may_publish(identity: Identity, topic: str) -> bool:
-    """Whether a publish, or a will, on `topic` is delivered."""
+    """True when a publish, or a will, on `topic` is delivered."""
     if topic.startswith("$"):
         return False
     if identity.role is Role.ADMIN:
@@ -40,7 +40,7 @@ def may_publish(identity: Identity, topic: str) -> bool:
 
 
 def may_subscribe(identity: Identity, topic_filter: str) -> bool:
-    """Whether `topic_filter` is granted; otherwise SUBACK says 0x80."""
+    """True when `topic_filter` is granted; otherwise SUBACK says 0x80."""
     if identity.role is Role.DEVICE:
         return identity.device_id is not None
     if topic_filter.startswith("$"):
@@ -55,7 +55,7 @@ def may_subscribe(identity: Identity, topic_filter: str) -> bool:
 
 
 def may_receive(identity: Identity, topic: str) -> bool:
-    """Whether a message on `topic` is sent to it, however it subscribed."""
+    """True when a message on `topic` is sent to `identity`, whatever it subscribed to."""
     if identity.role is Role.ADMIN:
         return True
     if identity.role is Role.ANONYMOUS:

@@ -1,10 +1,10 @@
-"""Our own address as a device needs it: IPv4 when it came by IPv4, without a port."""
+"""The server's own address as a device needs it: without a port, IPv4 when the device came by IPv4."""
 
 import asyncio
 
 
 def local_host(transport: asyncio.BaseTransport) -> str | None:
-    """The address of ours that the client reached, or None when the transport can't know.
+    """The server address that the client reached, or None when the transport can't know.
 
     A socket that listens on IPv6 for both shows IPv4 as `::ffff:192.0.2.1`, which a device can't use.
     """

@@ -1,4 +1,4 @@
-"""Borders of the embedded broker: a fault of one step, session or client stays that one's.
+"""Borders that contain faults in the embedded broker: one session, one client, one item of a sweep.
 
 `GuardedSink` stands between connections and sessions, `run_each` between the items of a sweep.
 """
@@ -19,26 +19,28 @@ class GuardedSink:
         self._counters = counters
 
     def control_opened(self, channel: ControlChannel) -> None:
-        """Opens `channel`; closes it when the sessions could not take it."""
+        """Opens `channel`; closes it when the session manager failed to."""
         try:
             self._sink.control_opened(channel)
         except Exception:  # noqa: BLE001 - the border of one device
-            self._counters.fault("control_opened", f"{channel.device_id} could not be taken in")
-            channel.close("the server failed to take it in")
+            self._counters.fault(
+                "control_opened", f"the session manager failed to take the connection of {channel.device_id}"
+            )
+            channel.close("the session manager failed to take it")
 
     def control_message(self, channel: ControlChannel, payload: bytes) -> None:
-        """Delivers one message; the channel stays open when it could not be dealt with."""
+        """Delivers one message; a message that fails leaves the channel open."""
         try:
             self._sink.control_message(channel, payload)
         except Exception:  # noqa: BLE001 - the border of one device
-            self._counters.fault("control_message", f"a message of {channel.device_id} failed")
+            self._counters.fault("control_message", f"handling a message of {channel.device_id} failed")
 
     def control_closed(self, channel: ControlChannel, reason: str) -> None:
-        """Ends `channel` for the sessions."""
+        """Reports the end of `channel`."""
         try:
             self._sink.control_closed(channel, reason)
         except Exception:  # noqa: BLE001 - the border of one device
-            self._counters.fault("control_closed", f"the end of {channel.device_id}'s channel failed")
+            self._counters.fault("control_closed", f"closing the channel of {channel.device_id} failed")
 
 
 def run_each(name: str, steps: Iterable[Callable[[], None]]) -> None:

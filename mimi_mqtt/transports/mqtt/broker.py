@@ -1,4 +1,4 @@
-"""amqtt, made safe: the broker behind the guard, with the methods replaced that lose, leak or grow.
+"""The amqtt broker behind the guard, with those of its methods replaced that lose, leak or grow.
 
 amqtt 0.12.1 serves the general clients: their sessions and resumption, packet reading, subscriptions,
 retained messages. What is replaced here, and why (section numbers are MQTT 3.1.1's):
@@ -50,7 +50,7 @@ from mimi_mqtt.wire.mqtt import (
 
 LISTENER = "default"
 
-# amqtt tells every packet; what a person needs to know is logged here and in the guard.
+# amqtt logs every packet; the entries a person needs are made here and in the guard.
 logging.getLogger("amqtt").setLevel(logging.CRITICAL)
 logging.getLogger("transitions").setLevel(logging.CRITICAL)
 
@@ -59,8 +59,8 @@ logging.getLogger("transitions").setLevel(logging.CRITICAL)
 class Client:
     """One general client of the broker. With a persistent session it outlives its connections.
 
-    `key` is its client id inside amqtt: made of user and client id, so that nobody resumes the session of
-    another user. `write` sends bytes on the current connection.
+    `key` is its client id inside amqtt: made of user and client id, so that no user resumes the session of
+    another. `write` sends bytes on the current connection.
     """
 
     key: str
@@ -85,10 +85,10 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         self._clients: dict[str, Client] = {}
         self._retained_bytes = 0
 
-    # ── what the guard and the server ask ───────────────────────────────────────────────────────────────
+    # ── for the guard and the server ────────────────────────────────────────────────────────────────────
 
     def admit(self, key: str, identity: Identity, persistent: bool) -> Client:
-        """The client that may now connect under `key`: the one of its persistent session, or a new one."""
+        """Returns the client of a new connection under `key`: of its persistent session, or a new one."""
         client = self._clients.get(key)
         if client is None:
             client = Client(key, identity, persistent, OutgoingFlow(self._max_queued_bytes))
@@ -98,7 +98,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         return client
 
     def leave(self, client: Client, now: float) -> None:
-        """The connection of `client` is gone; without a persistent session, so is the client."""
+        """Detaches `client` from its ended connection, and forgets it without a persistent session."""
         client.write = client.cut_off = client.publish = None
         client.flow.suspend()
         client.left_at = now
@@ -117,13 +117,13 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
             self._drop_subscriptions(session)
 
     def forget_where(self, condition: Callable[[Identity], bool]) -> None:
-        """Ends the sessions, of clients that are away, whose identity fits."""
+        """Ends the sessions of absent clients whose identity meets `condition`."""
         for client in list(self._clients.values()):
             if client.write is None and condition(client.identity):
                 self.forget(client.key)
 
     def sweep(self, now: float) -> None:
-        """Ends persistent sessions whose client is away for too long, and the oldest beyond their number."""
+        """Ends persistent sessions whose client is away for too long, and the oldest of too many."""
         away = sorted(
             (
                 client
@@ -143,7 +143,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         run_each("offline sessions", (partial(self.forget, key) for key in ended))
 
     def recipients(self, topic: str) -> dict[str, tuple[Client, int]]:
-        """Who has subscribed to `topic` and may receive it, with the highest QoS granted, by key."""
+        """Clients that subscribed to `topic` and may receive it, with the highest QoS granted, by key."""
         found: dict[str, tuple[Client, int]] = {}
         for topic_filter, subscriptions in self._subscriptions.items():
             if not self._matches(topic, topic_filter):
@@ -158,7 +158,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         return found
 
     def distribute(self, topic: str, payload: bytes, qos: int) -> None:
-        """Sends a message to everyone who subscribed; it is in their buffers when this returns."""
+        """Sends a message to all subscribers; it is in their buffers when this returns."""
         for client, granted in self.recipients(topic).values():
             self.deliver(client, topic, payload, min(qos, granted))
 
@@ -170,7 +170,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         try:
             self._deliver(client, topic, payload, qos, retain)
         except Exception:  # noqa: BLE001 - the border of one client
-            self.counters.fault("deliver", f"a message to {subject(client.identity)} failed")
+            self.counters.fault("deliver", f"sending a message to {subject(client.identity)} failed")
 
     def _deliver(self, client: Client, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         data = client.flow.publish(topic, payload, qos, retain)
@@ -201,7 +201,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         self._retained_messages[topic] = RetainedApplicationMessage(None, topic, payload, qos)
 
     def subscribe(self, client: Client, session: Session, topic_filter: str, qos: int) -> int:
-        """Grants a filter, once its retained messages may follow: the QoS, or SUBSCRIBE_FAILURE."""
+        """Grants or refuses a filter; returns the QoS, or SUBSCRIBE_FAILURE. Retained messages come later."""
         if not may_subscribe(client.identity, topic_filter):
             self.counters.limit(
                 "forbidden_subscribe", f"{subject(client.identity)} may not read {topic_filter!r}"
@@ -223,7 +223,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         self._del_subscription(topic_filter, session)
 
     def send_retained(self, client: Client, topic_filter: str, qos: int) -> None:
-        """The retained messages that a new subscription is due."""
+        """Sends the retained messages that a new subscription is due."""
         for topic, message in list(self._retained_messages.items()):
             if self._matches(topic, topic_filter) and may_receive(client.identity, topic):
                 self.deliver(client, topic, bytes(message.data), min(qos, message.qos or 0), retain=True)
@@ -231,11 +231,11 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
     # ── amqtt's own methods, replaced ───────────────────────────────────────────────────────────────────
 
     async def _authenticate(self, session: Session, _: ListenerConfig) -> bool:
-        """The gate has authenticated; whoever the guard did not admit is nobody."""
+        """Accepts the clients that the guard admitted: the gate has authenticated them."""
         return session.client_id in self._clients
 
     async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
-        """`subscribe`, the guard and `recipients` have looked; amqtt's plugins are not asked."""
+        """Allows everything: `subscribe`, the guard and `recipients` check access, not amqtt's plugins."""
         return True
 
     async def _initialize_client_session(
@@ -251,13 +251,13 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
     ) -> None:
-        """Called for every filter of every client whenever one connects; `send_retained` is what is due."""
+        """Does nothing: amqtt calls it for all filters of all clients; `send_retained` sends what is due."""
 
     async def _publish_session_retained_messages(self, session: Session) -> None:
-        """What waited for a client that was away is in its OutgoingFlow."""
+        """Does nothing: messages for an absent client wait in its OutgoingFlow."""
 
     async def _session_monitor(self) -> None:
-        """`leave` and `sweep` end sessions."""
+        """Does nothing: `leave` and `sweep` end sessions."""
 
     def _del_subscription(self, a_filter: str, session: Session) -> int:
         deleted: int = super()._del_subscription(a_filter, session)
@@ -283,12 +283,12 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is untyped
         self._ended = asyncio.Event()
 
     async def wait_disconnect(self) -> DisconnectPacket | None:
-        """Until DISCONNECT or the connection's end; the guard knows which, and publishes the will."""
+        """Waits for DISCONNECT or the connection's end; the guard tells them apart and publishes the will."""
         await self._ended.wait()
         return None
 
     async def handle_disconnect(self, disconnect: DisconnectPacket | None) -> None:
-        """DISCONNECT came, or the connection ended."""
+        """Ends the wait for DISCONNECT or the connection's end."""
         self._ended.set()
 
     async def handle_subscribe(self, subscribe: SubscribePacket) -> None:
@@ -325,20 +325,20 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is untyped
             self._write(encode_ack(PacketType.PUBREC, packet_id))
 
     async def handle_pubrel(self, pubrel: PubrelPacket) -> None:
-        """Always answered: a client may repeat PUBREL after it came back."""
+        """Answers always: a client may repeat PUBREL after it came back."""
         self._client.unreleased.discard(pubrel.packet_id)
         self._write(encode_ack(PacketType.PUBCOMP, pubrel.packet_id))
 
     async def handle_puback(self, puback: PubackPacket) -> None:
-        """A QoS 1 message arrived."""
+        """Completes a QoS 1 message."""
         self._acknowledged(PacketType.PUBACK, puback.packet_id)
 
     async def handle_pubrec(self, pubrec: PubrecPacket) -> None:
-        """A QoS 2 message arrived."""
+        """Answers PUBREC with PUBREL."""
         self._acknowledged(PacketType.PUBREC, pubrec.packet_id)
 
     async def handle_pubcomp(self, pubcomp: PubcompPacket) -> None:
-        """A QoS 2 message is finished."""
+        """Completes a QoS 2 message."""
         self._acknowledged(PacketType.PUBCOMP, pubcomp.packet_id)
 
     async def _retry_deliveries(self) -> None:

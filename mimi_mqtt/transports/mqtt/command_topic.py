@@ -18,8 +18,7 @@ from mimi_mqtt.transports.mqtt.limits import BURST_FACTOR
 MAX_IN_FLIGHT: Final = 8
 """Commands of one user that wait for their result at once."""
 REMEMBERED_S: Final = 60.0
-"""How long a request's id is remembered, in seconds: QoS 1 may deliver a message twice, and what was
-done once is not done again."""
+"""Seconds that a request's id is remembered: QoS 1 may deliver a message twice, no command is run twice."""
 MAX_REMEMBERED: Final = 256
 """Ids remembered in all; the oldest go first."""
 
@@ -59,7 +58,7 @@ class CommandTopic:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def received(self, identity: Identity, device_id: str, payload: bytes) -> None:
-        """A request of `identity`, which may publish on the topic. Never raises, and waits for nothing."""
+        """Takes a request of `identity`, which may publish on the topic; never raises or waits."""
         principal = Principal.of(identity)
         if principal is None:
             return
@@ -124,7 +123,7 @@ class CommandTopic:
         return bucket.take(now)
 
     def _is_new(self, key: _Key, digest: bytes, request: Request, now: float) -> bool:
-        """Whether the request is to be carried out; one that was is answered again."""
+        """True when the request is to be carried out; one that was is answered again."""
         known = self._remembered.get(key)
         if known is not None and now - known.at <= REMEMBERED_S:
             if known.digest != digest:

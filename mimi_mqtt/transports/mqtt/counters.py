@@ -1,4 +1,4 @@
-"""What the embedded broker counts: plain integers where it is hot, read by Prometheus when it asks."""
+"""Counters of the embedded broker: plain integers on the hot path, exported when Prometheus asks."""
 
 import logging
 import weakref
@@ -76,7 +76,7 @@ class _BrokerCollector(Collector):
     """Exports the totals of the brokers of this process: one, except in tests."""
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing beforehand: the names are fixed and nobody else uses them."""
+        """Returns nothing: the names are fixed, and no other collector uses them."""
         return ()
 
     def collect(self) -> Iterable[Metric]:

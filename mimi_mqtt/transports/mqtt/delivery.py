@@ -28,8 +28,8 @@ else:
 def undelivered(transport: asyncio.Transport) -> int:
     """Bytes written to `transport` that the client's TCP has not acknowledged; with TLS, encrypted ones.
 
-    A connection without a socket of ours (a WebSocket's) counts what waits in this process only, and so does
-    every connection on a system without SIOCOUTQ. 0 once the connection is closed.
+    A WebSocket connection counts the bytes that wait in this process only, and so does every connection on a
+    system without SIOCOUTQ. 0 once the connection is closed.
     """
     if transport.is_closing():
         return 0

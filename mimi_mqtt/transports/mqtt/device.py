@@ -1,9 +1,10 @@
-"""A device's connection, served here: a parser and a write buffer, under 3 kB.
+"""A device's connection: a parser and a write buffer, under 3 kB.
 
-A device never subscribes and is pushed to nevertheless; desktop clients do subscribe, to their own topic.
-What a device publishes on its own topic goes to the sessions; on any other it is acknowledged, counted and
-dropped (MQTT 3.1.1 section 3.3.5; a device with stale settings should not reconnect in a circle). Pushes are
-published with QoS 0, so they are delivered with QoS 0 whatever was granted (section 3.8.4).
+A device is pushed to without a subscription: stock firmware never subscribes. Others do, some to topics of
+their own making, and give up when refused (device contract, sections 3 and 8): every filter is granted and
+changes nothing. Pushes are QoS 0, whatever was granted (MQTT 3.1.1 section 3.8.4). Messages on the device's
+own topic go to the sessions; on any other they are acknowledged, counted and dropped (section 3.3.5): a
+device with stale settings should not reconnect in a circle.
 """
 
 import asyncio
@@ -37,28 +38,28 @@ from mimi_mqtt.wire.topics import device_topic
 
 
 class DeviceHost(Protocol):
-    """What a device connection needs of the server."""
+    """The server as a device connection sees it."""
 
     settings: MqttSettings
     counters: Counters
 
     def clock(self) -> float:
-        """Monotonic seconds."""
+        """Returns monotonic seconds."""
 
     def device_message(self, device: "DeviceConnection", payload: bytes) -> None:
-        """The device published on its topic."""
+        """Takes a message that the device published on its topic."""
 
     def device_sent(self, device: "DeviceConnection", payload: bytes) -> None:
-        """A message was pushed to the device."""
+        """Takes notice of a message that was pushed to the device."""
 
     def device_closed(self, device: "DeviceConnection", reason: str, will: Will | None) -> None:
-        """The device is gone; `will` is set when it left without DISCONNECT."""
+        """Forgets a device; `will` is set when it left without DISCONNECT."""
 
     def finish(self, transport: asyncio.Transport) -> None:
         """Closes a transport within bounds."""
 
     def released(self) -> None:
-        """The socket is closed."""
+        """Counts off a socket that is closed."""
 
 
 class DeviceConnection(asyncio.Protocol):
@@ -92,7 +93,7 @@ class DeviceConnection(asyncio.Protocol):
         self._joining = True
 
     def start(self, admission: Admission) -> None:
-        """Accepts the connection, and takes what the device sent behind CONNECT without waiting."""
+        """Accepts the connection; takes the packets that the device sent right behind CONNECT."""
         if admission.packets:
             self._packets(admission.packets)
         self.data_received(admission.rest)
@@ -101,7 +102,7 @@ class DeviceConnection(asyncio.Protocol):
 
     @property
     def local_host(self) -> str | None:
-        """Our address that the device reached."""
+        """The server address that the device reached."""
         return local_host(self._transport)
 
     def send(self, payload: bytes) -> None:
@@ -122,7 +123,7 @@ class DeviceConnection(asyncio.Protocol):
     # ── asyncio.Protocol ────────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came from the device; what answers them leaves together."""
+        """Takes bytes from the device; the answers to them leave in one write."""
         self._last_heard = self._host.clock()
         self._joining = True
         try:
@@ -141,17 +142,17 @@ class DeviceConnection(asyncio.Protocol):
             self._flush()
 
     def pause_writing(self) -> None:
-        """The device reads so slowly that its write buffer is full: it is cut off."""
+        """Cuts off a device that reads so slowly that its write buffer is full."""
         self._host.counters.limit("slow_reader", f"{self.device_id} reads too slowly")
         self._transport.abort()
         self._end("too slow: its write buffer is full", self._will)
 
     def eof_received(self) -> bool:
-        """The device sends no more: the connection closes."""
+        """Lets the connection close: the device sends no more."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
+        """Ends the connection after its socket; the socket is counted off whatever that raises."""
         try:
             self._end("connection lost", self._will)
         finally:

@@ -1,4 +1,4 @@
-"""QoS towards one client: packet ids, what is in flight, what waits, what is sent again; pure.
+"""Outgoing QoS of one client: packet ids, messages in flight and waiting, redelivery; pure.
 
 MQTT 3.1.1 section 4.3 and 4.4. A client that acknowledges slowly has at most `window` messages in flight; the
 rest waits here, bounded in bytes, and so does everything for a persistent session while its client is away.
@@ -27,8 +27,10 @@ class _Message:
 
 
 class OutgoingFlow:
-    """Methods return the bytes to write now, `b""` for nothing. `connected` says whether there is somebody to
-    write to: without, QoS 0 is dropped and QoS 1 and 2 wait for `resume`."""
+    """Messages to one client; methods return the bytes to write now, `b""` for nothing.
+
+    While `connected` is false QoS 0 is dropped, and QoS 1 and 2 wait for `resume`.
+    """
 
     __slots__ = ("_in_flight", "_last_id", "_max_bytes", "_size", "_waiting", "_window", "connected")
 
@@ -47,7 +49,7 @@ class OutgoingFlow:
         return len(self._in_flight) + len(self._waiting)
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> bytes | None:
-        """Takes one message; None when there is no room for it: nothing was taken."""
+        """Takes one message; returns None when there is no room for it, and takes nothing."""
         if qos == 0:
             return encode_publish(topic, payload, retain=retain) if self.connected else b""
         message = _Message(topic, payload, qos, retain)
@@ -60,7 +62,7 @@ class OutgoingFlow:
         return b""
 
     def acknowledged(self, kind: PacketType, packet_id: int) -> bytes:
-        """PUBACK, PUBREC or PUBCOMP came; PUBREC is always answered, so that the client can go on."""
+        """Takes PUBACK, PUBREC or PUBCOMP; PUBREC is always answered, so that the client can go on."""
         message = self._in_flight.get(packet_id)
         if kind is PacketType.PUBREC:
             if message is not None:
@@ -73,11 +75,11 @@ class OutgoingFlow:
         return self._send(self._waiting.popleft()) if self._waiting else b""
 
     def suspend(self) -> None:
-        """The client is gone."""
+        """Keeps messages from now on: the client is gone."""
         self.connected = False
 
     def resume(self) -> bytes:
-        """The client is back: what it did not acknowledge, in order, then what waited."""
+        """Sends messages again that were not acknowledged, in order, then those that waited."""
         self.connected = True
         packets = [
             encode_ack(PacketType.PUBREL, packet_id)

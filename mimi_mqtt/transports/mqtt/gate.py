@@ -1,7 +1,7 @@
-"""The gate: reads CONNECT, decides who may enter, and hands the connection over by role.
+"""The gate: reads CONNECT, authenticates the client, and hands the connection over by role.
 
 Until then a connection is a few hundred bytes here, bounded in number, size and time, and nothing it sends
-has an effect on anybody else: the old connection of a client ends only after the new one proved the same
+has an effect on other clients: the old connection of a client ends only after the new one proved the same
 identity.
 """
 
@@ -41,8 +41,10 @@ _V5_REASON = "This broker speaks MQTT 3.1.1: choose protocol version 3.1.1 (mosq
 
 
 class Admission(NamedTuple):
-    """An authenticated connection on its way in: what it asked for, who it is, and what it sent since:
-    `packets`, what `reader` still holds, and the bytes of `rest`."""
+    """An authenticated connection: its CONNECT, its identity, and all that it sent since.
+
+    That is `packets`, then what `reader` still holds, then the bytes of `rest`.
+    """
 
     connect: Connect
     identity: Identity
@@ -61,7 +63,7 @@ class Handover:
 
 
 class Gate:
-    """Counts connections, authenticates, and keeps the time of those that have not sent CONNECT yet."""
+    """Counts connections, authenticates them, and bounds the time they have for CONNECT."""
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class Gate:
         return self._open
 
     def connection(self) -> "GateConnection":
-        """A protocol for a new socket: the protocol factory of every listener."""
+        """Makes the protocol of a new socket; the protocol factory of every listener."""
         return GateConnection(self)
 
     # ── a connection's life ─────────────────────────────────────────────────────────────────────────────
@@ -107,12 +109,12 @@ class Gate:
         return True
 
     def decided(self, connection: "GateConnection") -> None:
-        """The connection sent CONNECT, or is gone."""
+        """Forgets a pending connection that sent CONNECT, or is gone."""
         self._pending.pop(connection, None)
         self.counters.pending = len(self._pending)
 
     def released(self) -> None:
-        """A socket is closed."""
+        """Counts off a socket that is closed."""
         self._open -= 1
 
     def finish(self, transport: asyncio.Transport) -> None:
@@ -146,13 +148,13 @@ class Gate:
         self._accepting = False
 
     def abort_all(self) -> None:
-        """Drops everybody who has not entered yet."""
+        """Drops connections without CONNECT, and closed ones that still hold bytes."""
         for connection in list(self._pending):
             connection.expire()
         for transport in list(self._lingering):
             self._drop_lingering(transport, math.inf)
 
-    # ── who enters ──────────────────────────────────────────────────────────────────────────────────────
+    # ── admission ───────────────────────────────────────────────────────────────────────────────────────
 
     def admit(
         self, transport: asyncio.Transport, packets: list[RawPacket], reader: PacketReader, rest: bytes
@@ -172,7 +174,7 @@ class Gate:
             self._refuse(transport, "client_id", encode_connack(REFUSED_CLIENT_ID))
         elif not self._accepting:
             self._refuse(transport, "stopping", encode_connack(REFUSED_UNAVAILABLE), "the server stops")
-        elif (identity := self._who(connect)) is None:
+        elif (identity := self._identify(connect)) is None:
             code = REFUSED_CREDENTIALS if connect.username else REFUSED_NOT_AUTHORIZED
             self._refuse(
                 transport, "credentials", encode_connack(code), f"wrong password for {connect.username!r:.80}"
@@ -190,7 +192,7 @@ class Gate:
             take = self.handover.device if identity.role is Role.DEVICE else self.handover.general
             take(transport, Admission(connect, identity, reader, packets[1:], rest))
 
-    def _who(self, connect: Connect) -> Identity | None:
+    def _identify(self, connect: Connect) -> Identity | None:
         return self._authenticator.authenticate(connect.client_id, connect.username, connect.password)
 
     def _full(self, identity: Identity, client_id: str) -> bool:
@@ -214,19 +216,19 @@ class GateConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A socket was accepted (with TLS: and its handshake is done)."""
+        """Takes an accepted socket; with TLS before its handshake."""
         self._transport = transport = cast(asyncio.Transport, transport)
         if not self._gate.arrived(self, transport):
             self._reader = None
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of CONNECT, and perhaps of what follows it."""
+        """Takes bytes of CONNECT, and perhaps of packets behind it."""
         reader, transport = self._reader, self._transport
         if reader is None or transport is None:
             return
         try:
-            # No more than a CONNECT can have: nobody's packets are looked at before his password.
+            # No more than a CONNECT can have: packets are parsed only after the password was checked.
             most = self._gate.settings.max_connect_bytes
             packets = reader.feed(data[:most])
             if not packets:
@@ -241,7 +243,7 @@ class GateConnection(asyncio.Protocol):
             transport.abort()
 
     def expire(self) -> None:
-        """CONNECT did not come in time."""
+        """Drops the connection: CONNECT did not come in time."""
         self._reader = None
         self._gate.decided(self)
         if self._transport is not None:
@@ -249,7 +251,7 @@ class GateConnection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone before it entered."""
+        """Counts off a connection that was never admitted."""
         self._reader = None
         self._gate.decided(self)
         self._gate.released()
@@ -257,11 +259,11 @@ class GateConnection(asyncio.Protocol):
 
 def _peer(transport: asyncio.Transport) -> str:
     peer = transport.get_extra_info("peername")
-    return str(peer[0]) if peer else "somebody"
+    return str(peer[0]) if peer else "an unknown address"
 
 
 def _probe_when_silent(transport: asyncio.Transport) -> None:
-    """Without an MQTT keepalive, TCP's own finds out that a client has vanished."""
+    """Turns on TCP keepalive, which finds out that a client without an MQTT keepalive has vanished."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,4 +1,4 @@
-"""Everyone but devices: a guard that passes whole, checked packets to amqtt and bounds what it may cause.
+"""Connections of all clients but devices: a guard passes whole, checked packets to amqtt and bounds its work.
 
 The guard enforces packet size, syntax, access, keepalive × 1.5 and the slow-reader limit, and owns the will.
 A forbidden publish is acknowledged and dropped (MQTT 3.1.1 section 3.3.5 allows that or a closed connection;
@@ -39,12 +39,12 @@ _ACKNOWLEDGEMENTS = (PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBREL, Pa
 
 
 class PublishRouter(Protocol):
-    """Where a general client's messages go: the server, which knows devices and testers."""
+    """Receiver of general clients' messages: the server, which knows devices and testers."""
 
     def route(
         self, identity: Identity, host: str | None, topic: str, payload: bytes, qos: int, retain: bool
     ) -> None:
-        """Delivers what `identity` may publish and drops the rest; `host` is our address that it reached."""
+        """Delivers what `identity` may publish, drops the rest; `host` is the server address it reached."""
 
 
 class GeneralClients:
@@ -63,11 +63,11 @@ class GeneralClients:
         return len(self._connections)
 
     def testers(self, device_id: str) -> int:
-        """Connections that hold the credentials of `device_id`."""
+        """The number of connections with the credentials of `device_id`."""
         return self._testers.get(device_id, 0)
 
     def holds(self, identity: Identity, client_id: str) -> bool:
-        """Whether the same user is connected under the same client id: its next connection takes over."""
+        """True when the user is connected under the client id, so that a new connection takes over."""
         return (identity.role, identity.username, client_id) in self._connections
 
     def take(self, transport: asyncio.Transport, admission: Admission) -> None:
@@ -92,7 +92,7 @@ class GeneralClients:
         connection.start(admission)
 
     def gone(self, connection: "GeneralConnection") -> None:
-        """A connection has ended."""
+        """Forgets a connection that has ended."""
         identity = connection.identity
         name = (identity.role, identity.username, connection.client_id)
         if self._connections.get(name) is connection:
@@ -170,12 +170,12 @@ class GeneralConnection(asyncio.Protocol):
     # ── the connection ──────────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came from the client."""
+        """Takes bytes from the client."""
         self._last_heard = self._gate.clock()
         self._intake.feed(data)
 
     def start(self, admission: Admission) -> None:
-        """Takes what the client sent behind CONNECT without waiting."""
+        """Takes the packets that the client sent behind CONNECT without waiting."""
         self._packets(admission.packets)
         self._intake.feed(admission.rest)
 
@@ -190,7 +190,7 @@ class GeneralConnection(asyncio.Protocol):
         self._packets(packets)
 
     def _packets(self, packets: list[RawPacket]) -> None:
-        """Checks packets and passes them on, and those behind them that the reader still holds."""
+        """Checks packets and passes them on, then those that the reader still holds."""
         try:
             while packets:
                 for packet in packets:
@@ -209,17 +209,17 @@ class GeneralConnection(asyncio.Protocol):
         self.end(f"protocol error: {error}", abnormal=True)
 
     def pause_writing(self) -> None:
-        """The client reads so slowly that its write buffer is full: it is cut off."""
+        """Cuts off a client that reads so slowly that its write buffer is full."""
         self.cut_off("too slow: its write buffer is full")
 
     def eof_received(self) -> bool:
-        """The client sends no more."""
+        """Lets the connection close: the client sends no more."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
+        """Ends the connection after its socket."""
         self._gate.released()
-        # What came before the end still counts.
+        # Packets that came before the end still count.
         self._intake.finish(lambda: self.end("connection lost", abnormal=True))
 
     def end(self, reason: str, *, abnormal: bool = False) -> None:
@@ -264,7 +264,7 @@ class GeneralConnection(asyncio.Protocol):
             self.write(PINGRESP)
             return
         elif packet.type is PacketType.DISCONNECT:
-            # amqtt reads what came before it, then sees the end of the stream.
+            # amqtt reads the packets before it, then sees the end of the stream.
             self._will = None
             self._source.finish()
             self._reader = PacketReader(0)
@@ -287,7 +287,7 @@ class GeneralConnection(asyncio.Protocol):
     async def serve(self, old: "GeneralConnection | None") -> None:
         """Lets amqtt serve the connection until it ends, after the `old` one of the same client has ended.
 
-        The one place where everything that goes wrong for this client is caught.
+        The border of one client: every fault of its connection is caught here.
         """
         broker = self._clients.broker
         client: Client | None = None

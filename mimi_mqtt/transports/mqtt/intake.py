@@ -1,7 +1,6 @@
-"""Hands a client's bytes on in slices, one a turn of the loop, and stops reading its socket meanwhile.
+"""Intake of a client's bytes: in slices, one a turn of the loop; the socket is not read meanwhile.
 
-One read can hold a hundred thousand tiny packets: dealt with at once, they would hold up every voice in the
-house.
+One read can hold a hundred thousand tiny packets: handled at once, they would delay every other connection.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ from mimi_mqtt.transports.mqtt.limits import SLICE_BYTES
 
 
 class Intake:
-    """Between a socket and `consume`, which is called with at most SLICE_BYTES at a time."""
+    """A queue between a socket and `consume`, which is called with at most SLICE_BYTES at a time."""
 
     __slots__ = ("_consume", "_held", "_paused", "_scheduled", "_then", "_transport", "_waiting")
 
@@ -25,26 +24,26 @@ class Intake:
         self._then: Callable[[], None] | None = None
 
     def feed(self, data: bytes) -> None:
-        """Takes what was read from the socket."""
+        """Takes bytes that were read from the socket."""
         self._waiting += data
         if not self._scheduled:
             self._work()
 
     def hold(self, held: bool) -> None:
-        """Stops, or goes on, because what consumes has enough, or not any more."""
+        """Stops calling `consume`, or goes on."""
         self._held = held
         if not held and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._work)
 
     def finish(self, then: Callable[[], None]) -> None:
-        """Nothing more will be fed; calls `then` once all of it has been consumed."""
+        """Ends the intake: calls `then` once everything fed has been consumed."""
         self._then = then
         if not self._scheduled:
             self._work()
 
     def drop(self) -> None:
-        """Forgets what was not consumed."""
+        """Forgets the bytes that were not consumed."""
         self._waiting.clear()
 
     def _work(self) -> None:

@@ -31,23 +31,23 @@ MAX_OFFLINE_SESSIONS = 1_000
 """Persistent sessions whose client is away; the oldest goes first."""
 
 OFFLINE_SESSION_S = 24 * 3600.0
-"""How long a persistent session is kept while its client is away, in seconds."""
+"""Seconds that a persistent session is kept while its client is away."""
 
 MAX_INPUT_BYTES = 65_536
 """Bytes of a general client that wait for the broker before its socket is no longer read."""
 
 TESTER_CHANNEL_S = 120.0
-"""How long a device that testers play is kept after its last tester left, in seconds: mosquitto_pub leaves at
-once, and its session should still be there for the next one."""
+"""Seconds that a device played by testers is kept after the last one left: mosquitto_pub leaves at once, and
+its session should still be there for the next command."""
 
 JOINED_BYTES = 1_400
 """Bytes of messages to one device that are joined to one write, at most: about a TCP segment."""
 
 SLICE_BYTES = 4_096
-"""Bytes of one connection that are dealt with before others have their turn."""
+"""Bytes of one connection that are handled before other connections have their turn."""
 
 LINGER_S = 5.0
-"""How long a closing connection may take to accept its last bytes, in seconds."""
+"""Seconds that a closing connection may take to accept its last bytes."""
 
 SWEEP_S = 1.0
-"""Between two looks at all time limits, in seconds."""
+"""Seconds between two checks of all time limits."""

@@ -1,6 +1,6 @@
-"""The embedded MQTT broker as a whole: listeners, gate, devices, general clients, and what passes between.
+"""The embedded MQTT broker as a whole: listeners, gate, devices, general clients, and routing between them.
 
-`MqttServer` is what the composition root holds. One task looks at all time limits once a second.
+The composition root holds `MqttServer`. One supervised loop checks all time limits once a second.
 """
 
 import asyncio
@@ -94,7 +94,7 @@ class MqttServer:
         self._sweeper.start()
 
     def stop_accepting(self) -> None:
-        """Refuses new connections; those that have entered go on.
+        """Refuses new connections; those that were admitted go on.
 
         New sockets are not accepted; a connection that has not finished its CONNECT is refused with return
         code 3, server unavailable (MQTT 3.1.1 section 3.2.2.3). Safe to call twice.
@@ -151,19 +151,19 @@ class MqttServer:
         self._broker.distribute(topic, payload, 0)
 
     def disconnect(self, device_id: str, reason: str) -> None:
-        """Ends every connection that holds the device's credentials: they were revoked."""
+        """Ends every connection with the device's credentials, after the bytes written to it before."""
         if (device := self._devices.get(device_id)) is not None:
             device.close(reason)
         self._general.disconnect_testers(device_id, reason)
         self._testers.close(device_id, reason)
 
     def connected(self, device_id: str) -> bool:
-        """Whether the device itself is connected."""
+        """True while the device itself is connected."""
         return device_id in self._devices
 
     @property
     def running(self) -> bool:
-        """Whether connections are accepted and time limits are enforced."""
+        """True while connections are accepted and time limits are enforced."""
         return (
             bool(self._servers)
             and all(server.is_serving() for server in self._servers)
@@ -172,17 +172,17 @@ class MqttServer:
 
     @property
     def connections(self) -> Mapping[str, int]:
-        """Open connections: `device` and `general` have entered, `sockets` are all."""
+        """Open connections: `device` and `general` were admitted, `sockets` are all."""
         return {"device": len(self._devices), "general": len(self._general), "sockets": self._gate.open}
 
     @property
     def sessions(self) -> int:
-        """Sessions that amqtt holds: of general clients that are connected, or away with a persistent one."""
+        """The number of amqtt's sessions: of general clients connected, or away with a persistent one."""
         return len(self._broker.sessions)
 
     @property
     def subscriptions(self) -> int:
-        """Topic filters that somebody has subscribed to."""
+        """The number of different topic filters in subscriptions."""
         return len(self._broker.subscriptions)
 
     # ── handover ────────────────────────────────────────────────────────────────────────────────────────
@@ -215,18 +215,18 @@ class MqttServer:
     # ── DeviceHost ──────────────────────────────────────────────────────────────────────────────────────
 
     def device_message(self, device: DeviceConnection, payload: bytes) -> None:
-        """A device's control message: to its session, and to who watches it."""
+        """Delivers a device's control message to its session, and shows it to watchers."""
         if len(self._general):
             self._mirror(device.device_id, "up", payload)
         self._sink.control_message(device, payload)
 
     def device_sent(self, device: DeviceConnection, payload: bytes) -> None:
-        """A control message was pushed to a device: to who watches it."""
+        """Shows a control message that was pushed to a device to watchers."""
         if len(self._general):
             self._mirror(device.device_id, "down", payload)
 
     def device_closed(self, device: DeviceConnection, reason: str, will: Will | None) -> None:
-        """A device is gone; its will, which can only be a message of its own, comes first."""
+        """Forgets a device; its will, which can only be a message of its own, is delivered first."""
         if self._devices.get(device.device_id) is device:
             del self._devices[device.device_id]
         self.counters.connected["device"] -= 1
@@ -240,7 +240,7 @@ class MqttServer:
         self._gate.finish(transport)
 
     def released(self) -> None:
-        """A device's socket is closed."""
+        """Counts off a device's socket."""
         self._gate.released()
 
     # ── PublishRouter ───────────────────────────────────────────────────────────────────────────────────
@@ -248,7 +248,7 @@ class MqttServer:
     def route(
         self, identity: Identity, host: str | None, topic: str, payload: bytes, qos: int, retain: bool
     ) -> None:
-        """A general client's message: to a device, as a device's, or to the subscribers of its topic."""
+        """Routes a general client's message: to a device, as a device's, or to the topic's subscribers."""
         if not may_publish(identity, topic):
             detail = f"{subject(identity)} may not publish on {topic[:80]!r}: dropped"
             self.counters.limit("forbidden_publish", detail)
@@ -264,7 +264,7 @@ class MqttServer:
                 return
             if leaf == "command" and self._commands is not None:
                 self._commands.received(identity, device_id, payload)
-            # A message must not meet a subscriber who comes an hour later.
+            # A message, unlike a state, must not reach a subscriber who comes an hour later.
             retain = retain and leaf not in _MESSAGE_LEAVES
         if retain:
             self._broker.retain(topic, payload, qos)
@@ -299,12 +299,12 @@ class MqttServer:
     def _mirror(self, device_id: str, leaf: Leaf, payload: bytes, *, clear_for_testers: bool = False) -> None:
         """Shows a device's message to the clients that watch its topic, keys hidden.
 
-        A border: what fails here must not reach the device that spoke or is spoken to.
+        A border: a fault here must not reach the device.
         """
         try:
             self._show(device_id, leaf, payload, clear_for_testers)
         except Exception:  # noqa: BLE001 - the border between a device and its watchers
-            self.counters.fault("mirror", f"a message of {device_id} could not be mirrored")
+            self.counters.fault("mirror", f"mirroring a message of {device_id} failed")
 
     def _show(self, device_id: str, leaf: Leaf, payload: bytes, clear_for_testers: bool) -> None:
         topic = device_topic(device_id, leaf)
@@ -343,7 +343,7 @@ def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
                 "scripts/make-certs writes a certificate for development"
             ) from error
     try:
-        # A password, so that nobody is asked for one.
+        # A password, so that OpenSSL does not ask for one on the terminal.
         context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
     except (OSError, ssl.SSLError) as error:
         raise StartupError(

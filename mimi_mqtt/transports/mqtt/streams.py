@@ -1,4 +1,4 @@
-"""What amqtt reads from and writes to, for one general client."""
+"""Streams of one general client as amqtt reads and writes them."""
 
 import asyncio
 import ssl
@@ -11,8 +11,11 @@ from mimi_mqtt.transports.mqtt.limits import MAX_INPUT_BYTES
 
 
 class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped here
-    """What amqtt reads: whole packets only. Lets the loop run between two packets, so that each takes effect
-    before the next one, or the end, is seen. `hold` is called when too much waits, and when no longer."""
+    """The stream that amqtt reads: whole packets only.
+
+    Lets the loop run between two packets, so that each takes effect before the next one, or the end, is seen.
+    `hold` is called with True when too many bytes wait, and with False when no longer.
+    """
 
     def __init__(self, hold: Callable[[bool], None]) -> None:
         self._hold = hold
@@ -25,7 +28,7 @@ class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped her
         self._news = asyncio.Event()
 
     def put_first(self, packet: bytes) -> None:
-        """Puts `packet` before everything that waits."""
+        """Puts `packet` before all that wait."""
         self._packets.appendleft(packet)
         self._size += len(packet)
         self._news.set()
@@ -40,12 +43,12 @@ class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped her
             self._hold(True)
 
     def finish(self) -> None:
-        """No more packets will come."""
+        """Ends the stream after the packets that wait."""
         self._ended = True
         self._news.set()
 
     async def read(self, n: int = -1) -> bytes:
-        """Up to `n` bytes of one packet; `b""` at the end."""
+        """Waits for a packet; returns up to `n` bytes of it, `b""` at the end."""
         if self._at == len(self._packet):
             await asyncio.sleep(0)
             while not self._packets:
@@ -64,12 +67,12 @@ class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped her
         return data
 
     def feed_eof(self) -> None:
-        """amqtt's word for `finish`."""
+        """Ends the stream: amqtt's name for `finish`."""
         self.finish()
 
 
 class PacketSink(WriterAdapter):  # type: ignore[misc]  # amqtt is untyped here
-    """What amqtt writes to. Never waits: a client that does not read is cut off by the buffer's bound."""
+    """The stream that amqtt writes; never waits: the buffer's bound cuts off a client that doesn't read."""
 
     def __init__(
         self, peer: tuple[str, int], write: Callable[[bytes], None], close: Callable[[], None]
@@ -83,16 +86,16 @@ class PacketSink(WriterAdapter):  # type: ignore[misc]  # amqtt is untyped here
         self._write(data)
 
     async def drain(self) -> None:
-        """Nothing to wait for."""
+        """Returns at once."""
 
     def get_peer_info(self) -> tuple[str, int]:
         """The client's address."""
         return self._peer
 
     def get_ssl_info(self) -> ssl.SSLObject | None:
-        """amqtt has no use for certificates here."""
+        """Returns None: amqtt needs no certificates here."""
         return None
 
     async def close(self) -> None:
-        """amqtt has finished with the connection."""
+        """Closes the connection for amqtt."""
         self._close()

@@ -53,8 +53,8 @@ class _Presence:
 class Telemetry:
     """Publishes by `publish` what the events on `bus` tell of devices.
 
-    `watched` tells whether anybody is there to see an event. Make it and `start` it on the running loop, then
-    `await aclose()`.
+    `watched` tells whether any general client is connected that could see an event. Make it and `start` it on
+    the running loop, then `await aclose()`.
     """
 
     def __init__(self, bus: EventBus, publish: Publish, watched: Callable[[], bool]) -> None:
@@ -71,7 +71,7 @@ class Telemetry:
 
     @property
     def healthy(self) -> bool:
-        """Whether what happens is published."""
+        """True while events are published."""
         return self._loop.healthy
 
     def start(self) -> None:
@@ -81,7 +81,7 @@ class Telemetry:
             self._loop.start()
 
     async def aclose(self) -> None:
-        """Publishes what waits, and nothing more; safe to call twice."""
+        """Publishes the events that wait, and nothing more; safe to call twice."""
         subscription, self._subscription = self._subscription, None
         if subscription is None:
             return

@@ -1,7 +1,7 @@
 """Devices played by testers: a control channel behind `mimi/devices/<id>/up` and `…/down`.
 
 With a device's credentials under another client id, `mosquitto_pub` and `mosquitto_sub` can hold a
-conversation: what a tester publishes on `up` is the device's message, what the server answers is published
+conversation: a tester's message on `up` counts as the device's, and the server's answers are published
 on `down`. A device that is connected itself keeps its own channel: then the answers go to it, and testers see
 its mirror.
 """
@@ -14,7 +14,7 @@ from mimi_mqtt.transports.mqtt.limits import BURST_FACTOR, TESTER_CHANNEL_S
 
 
 class TesterChannel:
-    """The `session.link.ControlChannel` of a device that is not there."""
+    """A `session.link.ControlChannel` for a device that testers play."""
 
     transport = "mqtt"
 
@@ -29,7 +29,7 @@ class TesterChannel:
         self._testers.answer(self, payload)
 
     def undelivered(self) -> int:
-        """Always 0: testers hear no audio that could overtake a message."""
+        """Returns 0: testers hear no audio that could overtake a message."""
         return 0
 
     def close(self, reason: str) -> None:
@@ -38,9 +38,9 @@ class TesterChannel:
 
 
 class Testers:
-    """The channels of all devices that are being played.
+    """Channels of all devices that are being played.
 
-    `connected` counts a device's testers; `publish_down` sends an answer to whoever watches.
+    `connected` counts a device's testers; `publish_down` sends an answer to its testers and watchers.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Testers:
         return len(self._channels)
 
     def allowed(self, device_id: str, now: float) -> bool:
-        """Whether the device's testers may send one more message."""
+        """Counts one message of the device's testers; False when it exceeds their rate."""
         bucket = self._buckets.get(device_id)
         if bucket is None:
             bucket = self._buckets[device_id] = TokenBucket(self._rate, self._burst, now)
         return bucket.take(now)
 
     def message(self, device_id: str, host: str | None, payload: bytes, now: float) -> None:
-        """A tester's message as its device's, on the device's channel, which is opened when there is none."""
+        """Delivers a tester's message as its device's; opens the device's channel when there is none."""
         channel = self._channels.get(device_id)
         if channel is None:
             channel = self._channels[device_id] = TesterChannel(self, device_id, host, now)
@@ -80,7 +80,7 @@ class Testers:
         self._sink.control_message(channel, payload)
 
     def answer(self, channel: TesterChannel, payload: bytes) -> None:
-        """Publishes what the server says, unless the channel was closed."""
+        """Publishes a message of the server, unless the channel was closed."""
         if self._channels.get(channel.device_id) is channel:
             self._publish_down(channel.device_id, payload)
 

@@ -1,4 +1,4 @@
-"""TLS as a layer between a socket and the gate: the handshake counts as waiting for CONNECT.
+"""TLS as a layer between a socket and the gate: the time of its handshake counts as waiting for CONNECT.
 
 asyncio's own TLS reports a connection only after its handshake, outside of the gate's bounds, and holds a
 256 KiB buffer for each: a thousand silent sockets, or a thousand devices, would cost a quarter of a gigabyte.
@@ -15,7 +15,7 @@ _READ_BYTES = 65_536
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """A protocol to the socket below, a transport to the protocol above."""
+    """TLS connection: a protocol to the socket below, a transport to the protocol above."""
 
     __slots__ = ("_incoming", "_outgoing", "_protocol", "_ready", "_socket", "_tls")
 
@@ -30,12 +30,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # ── to the socket ───────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A socket was accepted; its client speaks first."""
+        """Takes an accepted socket; the client speaks first."""
         self._socket = cast(asyncio.Transport, transport)
         self._protocol.connection_made(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the handshake, or of encrypted packets."""
+        """Takes bytes of the handshake, or of encrypted packets."""
         self._incoming.write(data)
         try:
             if not self._ready:
@@ -50,20 +50,20 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLWantReadError:
             self._flush()
         except ssl.SSLError:
-            # An alert tells the client why; also how a client that says goodbye ends (SSLZeroReturnError).
+            # An alert tells the client why. A client that sent close_notify ends here too.
             self._flush()
             self._below.close()
 
     def pause_writing(self) -> None:
-        """The socket's buffer is full."""
+        """Reports that the socket's buffer is full."""
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """The socket's buffer has room again."""
+        """Reports that the socket's buffer has room again."""
         self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
+        """Reports that the socket is closed."""
         self._protocol.connection_lost(exc)
 
     # ── to the protocol above ───────────────────────────────────────────────────────────────────────────
@@ -75,7 +75,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._flush()
 
     def close(self) -> None:
-        """Says goodbye (close_notify) and closes."""
+        """Sends close_notify and closes."""
         if self.is_closing():
             return
         if self._ready:
@@ -89,7 +89,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._below.abort()
 
     def is_closing(self) -> bool:
-        """Whether the socket is closed or closing."""
+        """True when the socket is closed or closing."""
         return self._below.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -97,7 +97,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._tls if name == "ssl_object" else self._below.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
-        """Encrypted bytes that wait."""
+        """Encrypted bytes that wait in this process."""
         return self._below.get_write_buffer_size()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -109,7 +109,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._protocol = cast(asyncio.Protocol, protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Who has the connection."""
+        """The protocol that has the connection."""
         return self._protocol
 
     def pause_reading(self) -> None:

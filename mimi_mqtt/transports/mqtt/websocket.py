@@ -23,7 +23,7 @@ _PAUSE_BYTES = 65_536
 
 
 class MqttWebSocket:
-    """The ASGI application for `/mqtt`. `connection` makes the protocol of a new connection."""
+    """The ASGI application at `/mqtt`; `connection` makes the protocol of a new connection."""
 
     def __init__(self, connection: Callable[[], asyncio.Protocol]) -> None:
         self.open = False
@@ -47,7 +47,7 @@ class MqttWebSocket:
             self._transports.discard(transport)
 
     async def aclose(self) -> None:
-        """Drops what is still connected."""
+        """Drops all connections."""
         for transport in list(self._transports):
             transport.abort()
 
@@ -87,10 +87,10 @@ class WebSocketTransport(asyncio.Transport):
             self._current().connection_lost(None)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        """A reader or writer that failed ends this connection, and only this one."""
+        """Ends this connection, and only this one, when its reader or writer failed."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            if not isinstance(error, OSError):  # the client is gone: nothing to tell
+            if not isinstance(error, OSError):  # an OSError means that the client is gone
                 _log.error("a WebSocket connection failed", exc_info=error)
             self.abort()
 
@@ -136,7 +136,7 @@ class WebSocketTransport(asyncio.Transport):
             self._current().pause_writing()
 
     def close(self) -> None:
-        """Closes after what was written has been sent, or soon without."""
+        """Closes once all bytes written have been sent, at the latest after LINGER_S."""
         if not self._closing:
             self._closing = True
             asyncio.get_running_loop().call_later(LINGER_S, self.abort)
@@ -151,7 +151,7 @@ class WebSocketTransport(asyncio.Transport):
         self._gone.set()
 
     def is_closing(self) -> bool:
-        """Whether `close` or `abort` was called."""
+        """True once `close` or `abort` was called."""
         return self._closing
 
     def get_write_buffer_size(self) -> int:
@@ -159,7 +159,7 @@ class WebSocketTransport(asyncio.Transport):
         return self._size
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Beyond `high` bytes the protocol's `pause_writing` is called."""
+        """Sets the number of bytes beyond which the protocol's `pause_writing` is called."""
         self._high = _PAUSE_BYTES if high is None else high
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -167,7 +167,7 @@ class WebSocketTransport(asyncio.Transport):
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Who has the connection."""
+        """The protocol that has the connection."""
         return self._protocol
 
     def pause_reading(self) -> None:
