@@ -28,6 +28,9 @@ class ControlChannel(Protocol):
     def send(self, payload: bytes) -> None:
         """Queues one encoded control message. Dropped silently once the channel is closed."""
 
+    def undelivered(self) -> int:
+        """Bytes written but not yet acknowledged by the device's TCP; 0 when the transport can't know."""
+
     def close(self, reason: str) -> None:
         """Ends the connection; `reason` is for the log."""
 

@@ -26,6 +26,10 @@ class FakeControlChannel:
     sent: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     on_message: Callable[[dict[str, Any]], None] | None = None
     closed: str | None = None
+    unacknowledged: int = 0
+
+    def undelivered(self) -> int:
+        return self.unacknowledged
 
     def send(self, payload: bytes) -> None:
         message = json.loads(payload)

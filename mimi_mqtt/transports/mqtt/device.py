@@ -15,6 +15,7 @@ from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.addresses import local_host
 from mimi_mqtt.transports.mqtt.allowance import Allowance
 from mimi_mqtt.transports.mqtt.counters import Counters
+from mimi_mqtt.transports.mqtt.delivery import undelivered
 from mimi_mqtt.transports.mqtt.gate import Admission
 from mimi_mqtt.wire.mqtt import (
     PINGRESP,
@@ -108,6 +109,10 @@ class DeviceConnection(asyncio.Protocol):
             self._write(encode_publish(device_topic(self.device_id, "down"), payload))
             self._host.counters.messages_out += 1
             self._host.device_sent(self, payload)
+
+    def undelivered(self) -> int:
+        """Bytes written that the device's TCP has not acknowledged."""
+        return undelivered(self._transport)
 
     def close(self, reason: str) -> None:
         """Ends the connection."""

@@ -28,6 +28,10 @@ class TesterChannel:
         """Publishes one control message on `down`, in clear to the device's testers only."""
         self._testers.answer(self, payload)
 
+    def undelivered(self) -> int:
+        """Always 0: testers hear no audio that could overtake a message."""
+        return 0
+
     def close(self, reason: str) -> None:
         """Ends the channel; the testers stay connected."""
         self._testers.close(self.device_id, reason)

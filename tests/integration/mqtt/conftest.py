@@ -113,6 +113,10 @@ class Running:
         self.clock.now += seconds
         self.server.sweep(self.clock.now)
 
+    async def turn_of_the_loop(self) -> None:
+        """Lets everything that is due run once."""
+        await asyncio.sleep(0)
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Lets the loop run until `condition` holds."""
         async with asyncio.timeout(PATIENCE_S):

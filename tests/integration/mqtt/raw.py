@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections import deque
 
@@ -22,6 +23,14 @@ from mimi_mqtt.wire.mqtt import (
 PATIENCE_S = 20.0
 
 
+def trusting_context() -> ssl.SSLContext:
+    """TLS without looking at the certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class RawClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -31,13 +40,15 @@ class RawClient:
         self._packet_id = 0
 
     @classmethod
-    async def open(cls, port: int, *, receive_buffer: int | None = None) -> "RawClient":
+    async def open(cls, port: int, *, receive_buffer: int | None = None, tls: bool = False) -> "RawClient":
         sock = socket.socket()
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-        return cls(*await asyncio.open_connection(sock=sock, limit=1024))
+        context = trusting_context() if tls else None
+        name = "127.0.0.1" if tls else None
+        return cls(*await asyncio.open_connection(sock=sock, limit=1024, ssl=context, server_hostname=name))
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)

@@ -1,0 +1,43 @@
+"""Bytes of a connection that its client has not acknowledged yet.
+
+Audio goes over UDP and can overtake a message over TCP; TCP's acknowledgements tell when the message arrived.
+"""
+
+import asyncio
+import sys
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+    from typing import Final
+
+    # SIOCOUTQ of tcp(7), the same number as TIOCOUTQ. Linux counts from snd_una to write_seq: what is on its way
+    # and not acknowledged is included.
+    _SIOCOUTQ: Final = termios.TIOCOUTQ
+    _NO_BYTES: Final = bytes(4)
+
+    def _unacknowledged(descriptor: int) -> int:
+        return int.from_bytes(fcntl.ioctl(descriptor, _SIOCOUTQ, _NO_BYTES), sys.byteorder)
+
+else:
+
+    def _unacknowledged(descriptor: int) -> int:
+        return 0
+
+
+def undelivered(transport: asyncio.Transport) -> int:
+    """Bytes written to `transport` that the client's TCP has not acknowledged; with TLS, encrypted ones.
+
+    A connection without a socket of ours (a WebSocket's) counts what waits in this process only, and so does
+    every connection on a system without SIOCOUTQ. 0 once the connection is closed.
+    """
+    if transport.is_closing():
+        return 0
+    waiting = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return waiting
+    try:
+        return waiting + _unacknowledged(sock.fileno())
+    except OSError:
+        return waiting
