@@ -55,6 +55,8 @@ class DeviceInfo:
     firmware_version: str = ""
     agent: str = ""
     user_name: str = field(default="", repr=False)
+    cellular: bool = False
+    """Whether it is connected by a 4G modem, by its last OTA request."""
 
     @property
     def facts(self) -> DeviceFacts:

@@ -21,6 +21,7 @@ from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink, parse_header
 from tests.fakes.session import DEVICE, FakeControlChannel, FakeConversation
 
 FRAME = OpusEncoder(16_000).encode((8000 * np.sin(np.arange(960) / 6)).astype(np.int16))
+LISTEN = json.dumps({"type": "listen", "session_id": "", "state": "start", "mode": "auto"}).encode()
 HELLO = json.dumps({"type": "hello", "version": 3, "transport": "udp"}).encode()
 
 
@@ -59,9 +60,11 @@ class House:
         return self.conversations[-1]
 
     def hello(self) -> "Device":
-        """The device says hello and opens its audio socket."""
+        """The device says hello, opens its audio socket and begins to listen."""
         self.manager.control_message(self.channel, HELLO)
-        return Device(self.channel.messages[-1]["udp"])
+        device = Device(self.channel.messages[-1]["udp"])
+        self.manager.control_message(self.channel, LISTEN)
+        return device
 
 
 class Device:
@@ -96,7 +99,7 @@ class Device:
 
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    udp = UdpServer(Settings().udp)
+    udp = UdpServer(Settings().udp, lambda device_id: b"0123456789abcdef")
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setblocking(False)
     sock.bind(("127.0.0.1", 0))
@@ -159,6 +162,6 @@ async def test_downlink_never_goes_to_the_address_of_a_replaced_session(house: H
     assert (await new.hear())[2] == b"for the new one" * 3
     assert old.hears_nothing()
     assert new.hears_nothing()
-    assert speaker.calls == [("audio", "1")]
+    assert speaker.calls == [("listen", "auto"), ("audio", "1")]
     old.sock.close()
     new.sock.close()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.errors import MessageError
 from mimi_mqtt.log import JsonFormatter
-from mimi_mqtt.session.manager import MAX_SESSION_ID_CHARS
+from mimi_mqtt.session.presence import MAX_SESSION_ID_CHARS
 from mimi_mqtt.wire import messages
 from tests.fakes.session import OTHER_DEVICE
 from tests.unit.session.conftest import HELLO, House
