@@ -196,7 +196,7 @@ JUNK = (
     b'{"type":"hello"',
     b"\xff\xfe\xfd",
     b'{"type":"listen","state":"dance"}',
-    b'{"type":"listen","state":"start","mode":"telepathy"}',
+    b'{"type":"listen","state":"start","mode":7}',
     b'{"type":"mcp"}',
     b'{"type":"mcp","payload":NaN}',
     b"[" * 100_000,
