@@ -23,6 +23,7 @@ from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.memory.recent import RecentTurns
 from mimi_mqtt.providers.catalog.selection import Chains, chains
+from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
@@ -100,7 +101,7 @@ class App:
             if sock is not None:
                 stack.callback(sock.close)
         credentials = Credentials.load(settings.server.data_dir)
-        events = EventBus()
+        self._events = events = EventBus()
 
         self._store = Store(settings.database_url)
         stack.push_async_callback(self._store.aclose)
@@ -123,27 +124,28 @@ class App:
         ensemble = Ensemble(settings, self._environ, self._turn_log, memory, events)
         stack.push_async_callback(ensemble.aclose)
         services = await ensemble.start()
-        self._udp = UdpServer(settings.udp)
+        self._udp = UdpServer(settings.udp, self._master_key)
         stack.push_async_callback(self._udp.aclose)
         await self._udp.start(sockets.udp)
+        last_sessions = LastSessions(self._store)
+        stack.push_async_callback(last_sessions.aclose)
+        await last_sessions.start()
+        self._last_sessions = last_sessions
         self._sessions = SessionManager(
             settings,
             devices=self._directory,
             audio_transports={"udp": self._udp},
             agents=AgentDirectory(settings.every_agent),
             converse={key: functools.partial(Conversation, services=each) for key, each in services.items()},
+            last=last_sessions,
         )
         self._mqtt = MqttServer(settings.mqtt, self._directory, self._sessions)
         self._telemetry = Telemetry(events, self._mqtt.publish, lambda: self._mqtt.connections["general"] > 0)
         stack.push_async_callback(self._telemetry.aclose)
         self._telemetry.start()
 
-        def revoked(device_id: str) -> None:
-            self._mqtt.disconnect(device_id, "revoked")
-            events.publish(DeviceRevoked(device_id=device_id))
-
-        self._directory.on_revoked = revoked
-        self._directory.is_connected = self._mqtt.connected
+        self._directory.on_revoked = self._revoked
+        self._directory.is_connected = self._sessions.connected
         stack.push_async_callback(self._mqtt.aclose)
         # Goodbyes travel over MQTT: sessions end before it does.
         stack.push_async_callback(self._sessions.aclose)
@@ -174,6 +176,16 @@ class App:
         stack.push_async_callback(self._http.aclose)
         await self._http.start(sockets.http)
 
+    def _master_key(self, device_id: str) -> bytes | None:
+        device = self._directory.get(device_id)
+        return device.udp_key if device is not None else None
+
+    def _revoked(self, device_id: str) -> None:
+        """The device is told goodbye before its connections, and those of its testers, end."""
+        self._sessions.disconnect(device_id, "revoked")
+        self._mqtt.disconnect(device_id, "revoked")
+        self._events.publish(DeviceRevoked(device_id=device_id))
+
     async def stop(self) -> None:
         """Stops everything in order, bounded in time; what fails to stop does not keep the rest running."""
         await self._stack.aclose()
@@ -193,7 +205,9 @@ class App:
                 f"port {self.mqtt_port}; {connections['device']} devices, {connections['general']} others",
             ),
             "udp": PartHealth(self._udp.running, f"port {self._udp.port}; {self._udp.count} channels"),
-            "sessions": PartHealth(True, f"{self._sessions.count} live"),
+            "sessions": PartHealth(
+                self._sessions.healthy and self._last_sessions.healthy, f"{self._sessions.count} live"
+            ),
             "store": PartHealth(
                 self._turn_log.healthy and self._directory.healthy, f"{len(self._directory)} devices{faults}"
             ),

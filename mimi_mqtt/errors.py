@@ -9,6 +9,7 @@
     │   ├── AudioPacketError     an audio datagram
     │   └── OtaError             an OTA or activation request
     ├── AudioError               libopus or the resampler refused
+    ├── PlayoutError             a reply could not be sent to its device
     ├── ProviderError            a speech or language provider failed; says which and whether a retry may help
     │   ├── ProviderNotConfigured    a key, a package or a model is missing
     │   ├── ProviderRefused          wrong key, unknown model, request refused: a retry will not help
@@ -60,6 +61,10 @@ class OtaError(ProtocolError):
 
 class AudioError(MimiError):
     """libopus or the resampler refused its input."""
+
+
+class PlayoutError(MimiError):
+    """Sending a reply to its device failed; the reply is given up."""
 
 
 class ProviderError(MimiError):

@@ -7,14 +7,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mimi_mqtt import __version__
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.log import setup_logging
+from mimi_mqtt.supervision import SupervisedLoop
 
 if TYPE_CHECKING:
     from mimi_mqtt.app import App
@@ -44,10 +45,13 @@ def run(args: argparse.Namespace) -> int:
         _stop_on_signals(stop)
         await app.start()
         spare_collections()
+        collections = FullCollections()
+        collections.start()
         try:
             print(_welcome(app, time.monotonic() - began), flush=True)
             await stop.wait()
         finally:
+            await collections.aclose()
             await app.stop()
 
     try:
@@ -95,12 +99,44 @@ def spare_collections() -> None:
 
     What the imports made stays for ever, and a walk over it holds all up for 60 ms; the many small ones
     are a fifth of what a connect costs. 10,000 new objects are walked in a few ms, which spoken frames can
-    wait. What refers to itself is rare: all else goes away without the collector.
+    wait. What refers to itself is rare: all else goes away without the collector. The walks over everything
+    are made by `FullCollections`: by the thresholds alone, one comes after ten million new objects.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 100)
     gc.enable()
+
+
+class FullCollections:
+    """A full garbage collection every minute, or more rarely where it takes long.
+
+    Measured on one core: 2 ms with 500 idle sessions, 12 ms with 500 that listen, 96 ms with 2,000 that
+    listen. Frames are sent 180 ms ahead, so none is late; and no more than a thousandth of the time is spent.
+    """
+
+    EVERY_S: Final = 60.0
+    SHARE: Final = 0.001
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._loop = SupervisedLoop("full garbage collection", self._round)
+        self.pause_s = self.EVERY_S
+        """Seconds until the next one."""
+
+    def start(self) -> None:
+        """Starts collecting on the running loop."""
+        self._loop.start()
+
+    async def aclose(self) -> None:
+        """Collects no more."""
+        await self._loop.aclose()
+
+    async def _round(self) -> None:
+        await asyncio.sleep(self.pause_s)
+        began = self._clock()
+        gc.collect()
+        self.pause_s = max(self.EVERY_S, (self._clock() - began) / self.SHARE)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

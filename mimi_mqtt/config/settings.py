@@ -209,10 +209,16 @@ class SessionSettings(Section):
 
     guard_gap_ms: int = Field(100, ge=60, le=500)
     """Between `tts start` and the first audio, in ms: UDP may overtake MQTT, and a device discards audio
-    until it is in the speaking state."""
+    until it is in the speaking state. As long as the device's TCP has not acknowledged `tts start`, audio
+    waits, up to 3 s."""
 
     playout_ahead_frames: int = Field(3, ge=1, le=30)
-    """Frames sent ahead of real time; low-memory devices hold 5."""
+    """Frames sent ahead of real time, as far as the device's queue and 1.2 s of audio allow; low-memory
+    devices hold 5. What was sent ahead is still heard after an interruption."""
+
+    reattach_s: float = Field(20.0, ge=0, le=60)
+    """How long a session goes on without its control connection, in seconds: devices reconnect after 10 and
+    go on with it. 0 ends the session with its connection."""
 
     stop_margin_ms: int = Field(120, ge=0, le=1000)
     """Between the end of the last frame's play-out and `tts stop`, in ms."""

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from mimi_mqtt.log import bind_log_context
-from mimi_mqtt.session.connection import Connection
+from mimi_mqtt.session.attachment import Attachment
 
 _log = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ class Discovery:
 
     def __init__(self, background: Background) -> None:
         self._background = background
-        self._queue: deque[tuple[Connection, float]] = deque()  # with the loop time of its hello
+        self._queue: deque[tuple[Attachment, float]] = deque()  # with the loop time of its hello
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
 
-    def want(self, connection: Connection) -> None:
+    def want(self, attachment: Attachment) -> None:
         """Queues the device; a device that was asked already, or is being asked, is left alone."""
         loop = asyncio.get_running_loop()
-        self._queue.append((connection, loop.time()))
+        self._queue.append((attachment, loop.time()))
         self._quiet = False
         if self._timer is None:
             self._timer = loop.call_later(_PAUSE_S, self._look)
@@ -83,9 +83,9 @@ class Discovery:
 
     def _start_some(self) -> None:
         for _ in range(min(_STARTS_AT_ONCE, len(self._queue))):
-            connection, _ = self._queue.popleft()
-            if connection.session is None or not connection.wants_discovery:
+            attachment, _ = self._queue.popleft()
+            if attachment.session is None or not attachment.wants_discovery:
                 continue
             context = contextvars.copy_context()
-            context.run(bind_log_context, device=connection.channel.device_id)
-            self._background.spawn(connection.discover(), "tool discovery", context)
+            context.run(bind_log_context, device=attachment.device_id)
+            self._background.spawn(attachment.discover(), "tool discovery", context)

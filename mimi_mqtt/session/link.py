@@ -22,6 +22,10 @@ class ControlChannel(Protocol):
         """`mqtt` or `websocket`: the hello's `transport` must fit (`udp` and `websocket`)."""
 
     @property
+    def is_tester(self) -> bool:
+        """True when a person with the device's credentials acts as the device over this channel."""
+
+    @property
     def local_host(self) -> str | None:
         """The address of ours that the device reached, without port; None when the transport can't know."""
 
@@ -32,7 +36,7 @@ class ControlChannel(Protocol):
         """Bytes written but not yet acknowledged by the device's TCP; 0 when the transport can't know."""
 
     def close(self, reason: str) -> None:
-        """Ends the connection; `reason` is for the log."""
+        """Ends the connection after what was sent; `reason` is for the log."""
 
 
 class ControlSink(Protocol):
@@ -67,13 +71,12 @@ class AudioStats:
 class AudioRequest:
     """What a session needs of its audio channel.
 
-    `master_key` is the device's 16-byte UDP key from OTA; `host` the address the device should send to.
-    `sample_rate` (Hz) and `frame_ms` are those of the uplink: a packet that does not fit them is a forgery.
+    `host` is the address the device should send to. `sample_rate` (Hz) and `frame_ms` are those of the
+    uplink: a packet that does not fit them is a forgery.
     """
 
     device_id: str
     session_id: str
-    master_key: bytes
     host: str
     sample_rate: int
     frame_ms: int
@@ -94,12 +97,8 @@ class AudioChannel(Protocol):
     """One session's audio in both directions."""
 
     @property
-    def ssrc(self) -> int:
-        """The channel's identity on the wire."""
-
-    @property
     def stats(self) -> AudioStats:
-        """Live counters."""
+        """Live counters; they keep their last values after `close`."""
 
     @property
     def ready(self) -> bool:
@@ -112,11 +111,12 @@ class AudioChannel(Protocol):
         """Sends one frame; `timestamp` (ms, 32 bits) must be greater than the last one's. False: dropped."""
 
     def close(self) -> None:
-        """Forgets the channel; datagrams for it are ignored from now on."""
+        """Forgets the channel and its sink; what still arrives for it is ignored. Safe to call twice."""
 
 
 class AudioTransport(Protocol):
     """Makes audio channels: the UDP server, or a WebSocket's own connection."""
 
-    def open(self, request: AudioRequest, sink: AudioSink) -> AudioChannel:
-        """A new channel with a fresh random ssrc and a key derived for `request.session_id`."""
+    def open(self, channel: ControlChannel, request: AudioRequest, sink: AudioSink) -> AudioChannel:
+        """The audio channel of the session that `request` describes, opened over the control connection
+        `channel`. Raises AudioError when there can be none."""

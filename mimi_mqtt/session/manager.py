@@ -4,8 +4,8 @@ Identity is the connection: a message acts only on the session that lives on the
 whatever session id it names. So another device's id, one from before a restart, and one never given out are
 all the same.
 
-A session ends with its connection. Nothing would be gained by waiting for a reconnect: a stock device
-reconnects only when it is idle, and then says hello anew; a session without control can't begin to speak.
+A session outlives its connection by `session.reattach_s`, and goes over to the device's next one
+(`session.presence`). A hello always opens a new session and ends the old one silently.
 """
 
 import asyncio
@@ -23,15 +23,19 @@ from mimi_mqtt.errors import MessageError
 from mimi_mqtt.fleet.agents import Agent, AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import log_context
+from mimi_mqtt.session.attachment import Attachment
 from mimi_mqtt.session.background import Background, Discovery
-from mimi_mqtt.session.connection import Connection
+from mimi_mqtt.session.device_kind import device_kind
+from mimi_mqtt.session.last_sessions import LastSessions, RemembersSessions
 from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
 from mimi_mqtt.session.playout import Playout
-from mimi_mqtt.session.session import ConversationFactory, Party, Session
+from mimi_mqtt.session.presence import Presence
+from mimi_mqtt.session.session import ConversationFactory, Participants, Session
+from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.tools.builtin.clock import Clock
 from mimi_mqtt.tools.builtin.timers import Timers
 from mimi_mqtt.tools.registry import ToolBox, ToolSource
-from mimi_mqtt.voice.ports import AudioFormat
+from mimi_mqtt.wire.fitting import encode_within
 from mimi_mqtt.wire.messages import (
     Abort,
     Alert,
@@ -40,7 +44,6 @@ from mimi_mqtt.wire.messages import (
     DeviceHello,
     DeviceMcp,
     Listen,
-    ServerGoodbye,
     ServerHello,
     UnknownMessage,
     encode,
@@ -57,8 +60,6 @@ SENTENCE_END_S: Final = 3.0
 """How long a stop waits for the sentences being spoken, in seconds."""
 TASKS_END_S: Final = 5.0
 """How long a stop waits for conversations to end, in seconds."""
-MAX_SESSION_ID_CHARS: Final = 128
-"""An unknown session id is repeated in `goodbye` up to this length; a longer one was never a session's."""
 
 _HELLO_TRANSPORT: Final = {"mqtt": "udp", "websocket": "websocket"}  # by control transport
 
@@ -89,8 +90,8 @@ class SessionManager:
     """All sessions of this process. Implements `link.ControlSink` and `session.SessionOwner`.
 
     `audio_transports` by the hello's `transport`; `converse` makes an agent's conversations, by the agent's
-    key, being `voice.conversation.Conversation` with its `services` filled in. Make it on the running loop;
-    `await aclose()` before the transports close.
+    key, being `voice.conversation.Conversation` with its `services` filled in; `last` remembers which session
+    a device believes in. Make it on the running loop; `await aclose()` before the transports close.
     """
 
     def __init__(
@@ -100,14 +101,15 @@ class SessionManager:
         audio_transports: Mapping[str, AudioTransport],
         agents: AgentDirectory,
         converse: Mapping[str, ConversationFactory],
+        last: RemembersSessions | None = None,
     ) -> None:
         self._settings = settings
         self._devices = devices
         self._audio_transports = audio_transports
         self._agents = agents
         self._converse = converse
-        self._connections: dict[ControlChannel, Connection] = {}
-        self._of_device: dict[str, Connection] = {}
+        self._last = last if last is not None else LastSessions()
+        self._presence = Presence(settings.session.reattach_s, self._last)
         self._sessions: dict[str, Session] = {}  # by device id
         self._background = Background()
         self._discovery = Discovery(self._background)
@@ -115,75 +117,91 @@ class SessionManager:
         self._clock = Clock(settings.server.timezone)
         self._playout = Playout()
         self._closing = False
-        self._expire_every_s = min(1.0, settings.session.idle_timeout_s / 10)
         self._loop = asyncio.get_running_loop()
-        self._expiry = self._loop.call_later(self._expire_every_s, self._expire)
+        self._expiry = SupervisedLoop(
+            "session expiry", self._expire, every_s=min(1.0, settings.session.idle_timeout_s / 10)
+        )
+        self._expiry.start()
 
     @property
     def count(self) -> int:
         """Live sessions."""
         return len(self._sessions)
 
+    @property
+    def healthy(self) -> bool:
+        """Whether silent sessions are being ended."""
+        return self._expiry.healthy
+
     def session(self, device_id: str) -> Session | None:
         """The device's live session."""
         return self._sessions.get(device_id)
 
+    def connected(self, device_id: str) -> bool:
+        """Whether the device itself is connected, by whatever transport."""
+        return self._presence.connected(device_id)
+
     # ── ControlSink: what transports deliver ─────────────────────────────────────────────────────────────
 
     def control_opened(self, channel: ControlChannel) -> None:
-        """A device connected. An older connection of it is dying, and its session ends now."""
-        previous = self._sessions.get(channel.device_id)
-        if previous is not None:
-            previous.end("disconnected")
-        self._connections[channel] = self._of_device[channel.device_id] = Connection(channel)
-        if self._timers.missed(channel.device_id):
-            self._loop.call_soon(self._timers.device_connected, channel.device_id)
+        """A device connected. An older connection of it is dying, and its session goes over to this one."""
+        try:
+            self._presence.opened(channel)
+            if self._timers.missed(channel.device_id):
+                self._loop.call_soon(self._timers.device_connected, channel.device_id)
+        except Exception:  # noqa: BLE001 - the border: a fault here is one device's, not its transport's
+            self._device_failed(channel)
 
     def control_closed(self, channel: ControlChannel, reason: str) -> None:
-        """The connection is gone, and with it the session that lived on it."""
-        connection = self._connections.pop(channel, None)
-        if connection is None:
-            return
-        if self._of_device.get(channel.device_id) is connection:
-            del self._of_device[channel.device_id]
-        connection.close()
-        if connection.session is not None:
-            connection.session.end("disconnected")
+        """The connection is gone; its session waits for the device's next one."""
+        try:
+            self._presence.closed(channel)
+        except Exception:  # noqa: BLE001 - the border: a fault here is one device's, not its transport's
+            self._device_failed(channel)
 
     def control_message(self, channel: ControlChannel, payload: bytes) -> None:
         """One message. What can't be understood is counted, logged once a connection, and changes nothing."""
-        connection = self._connections.get(channel)
-        if connection is None:
+        attachment = self._presence.by_channel(channel)
+        if attachment is None:
             return
         try:
             message = parse(payload)
         except MessageError as error:
-            self._count_malformed(connection, error)
+            self._count_malformed(attachment, error)
             return
         _counted[type(message)].inc()
         try:
             if isinstance(message, DeviceHello):
-                self._hello(connection, message)
+                self._hello(attachment, channel, message)
             elif not isinstance(message, UnknownMessage):
-                self._dispatch(connection, message)
+                attachment.flush(channel)
+                self._dispatch(attachment, message)
         except Exception:  # noqa: BLE001 - the border: what one device causes, only that device pays for
-            if connection.session is not None:
-                connection.session.fail()
-            else:
-                _log.exception("a control message failed", extra={"device": channel.device_id})
+            self._device_failed(channel)
 
-    def _count_malformed(self, connection: Connection, error: MessageError) -> None:
+    def _device_failed(self, channel: ControlChannel) -> None:
+        """Called where an unforeseen exception was caught: it ends the device's session, and no more."""
+        session = self._sessions.get(channel.device_id)
+        if session is None:
+            _log.exception("a device's connection or message failed", extra={"device": channel.device_id})
+            return
+        try:
+            session.fail()
+        except Exception:  # noqa: BLE001 - the same border: it can't even be told
+            _log.exception("a session failed at its end", extra={"device": channel.device_id})
+
+    def _count_malformed(self, attachment: Attachment, error: MessageError) -> None:
         _malformed.inc()
-        connection.malformed += 1
-        if connection.malformed == 1:
+        attachment.malformed += 1
+        if attachment.malformed == 1:
             _log.warning(
                 "a message can't be understood and is ignored, like any further one: %s",
                 error,
-                extra={"device": connection.channel.device_id},
+                extra={"device": attachment.device_id},
             )
 
-    def _dispatch(self, connection: Connection, message: Listen | Abort | DeviceMcp | DeviceGoodbye) -> None:
-        session = connection.session
+    def _dispatch(self, attachment: Attachment, message: Listen | Abort | DeviceMcp | DeviceGoodbye) -> None:
+        session = attachment.session
         now = self._loop.time()
         # Firmware may have forgotten its session id; the connection knows it.
         current = session is not None and message.session_id in ("", session.session_id)
@@ -191,22 +209,25 @@ class SessionManager:
             # Before any hello too, and with any id: answers are matched by number, on their own connection.
             if session is not None and current:
                 session.touch(now)
-            with log_context(device=connection.channel.device_id):
-                connection.mcp_received(message.payload)
+            with log_context(device=attachment.device_id):
+                attachment.mcp_received(message.payload)
+        elif isinstance(message, DeviceGoodbye):
+            if session is not None and current:
+                self._last.over(attachment.device_id, session.session_id)
+                session.end("goodbye")
+            else:
+                _stale.inc()
+                self._last.over(attachment.device_id, message.session_id)
         elif session is None or not current:
             _stale.inc()
-            if isinstance(message, Listen) and len(message.session_id) <= MAX_SESSION_ID_CHARS:
-                connection.channel.send(encode(ServerGoodbye(message.session_id)))
-        elif isinstance(message, DeviceGoodbye):
-            session.end("goodbye")
+            self._presence.stale(attachment, message.session_id)
         else:
             session.received(message, now)
 
     # ── hello ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _hello(self, connection: Connection, hello: DeviceHello) -> None:
+    def _hello(self, attachment: Attachment, channel: ControlChannel, hello: DeviceHello) -> None:
         """Answers first; whatever takes time comes after, or when it is needed."""
-        channel = connection.channel
         device_id = channel.device_id
         device = self._devices.get(device_id)
         server = self._settings.server
@@ -225,29 +246,29 @@ class SessionManager:
         previous = self._sessions.get(device_id)
         if previous is not None:
             previous.end("replaced")
+        attachment.flush(channel)
         session_id = secrets.token_hex(16)
-        rate, frame_ms = hello.audio.sample_rate, hello.audio.frame_duration
-        downlink = AudioFormat(self._settings.voice.downlink_sample_rate, frame_ms)
-        agent = self._agents.of(device)
-        user = UserFacts(device.user_name, device.language or server.language)
-        party = Party(device.facts, user, agent, agent.settings.language or user.language)
-        uplink = AudioFormat(rate, frame_ms)
-        session = Session(self, channel, session_id, uplink, downlink, party, self._loop.time())
+        asked = hello.audio
+        attachment.kind = device_kind(device.board, device.firmware_version, cellular=device.cellular)
+        session = Session(self, attachment, session_id, device, hello, self._loop.time())
         audio = self._audio_transports[hello.transport].open(
-            AudioRequest(device_id, session_id, device.udp_key, host, rate, frame_ms), session
+            channel,
+            AudioRequest(device_id, session_id, host, asked.sample_rate, asked.frame_duration),
+            session,
         )
         session.attach(audio)
-        answer = ServerHello(
-            hello.transport, session_id, AudioParams(downlink.sample_rate, 1, frame_ms), audio.describe()
-        )
-        connection.session = self._sessions[device_id] = session
-        channel.send(encode(answer))
+        attachment.session = self._sessions[device_id] = session
+        self._presence.claim(attachment)
+        downlink = AudioParams(self.downlink_rate, 1, asked.frame_duration)
+        attachment.send(encode(ServerHello(hello.transport, session_id, downlink, audio.describe())))
 
+        if not attachment.is_tester and channel.transport == "mqtt":
+            self._last.opened(device_id, session_id)
         _opened.inc()
         _active.inc()
         _log.debug("session opened", extra={"device": device_id, "session": session_id})
-        if hello.mcp and connection.wants_discovery:
-            self._discovery.want(connection)
+        if hello.mcp and attachment.wants_discovery:
+            self._discovery.want(attachment)
 
     def _refusal(self, channel: ControlChannel, hello: DeviceHello) -> str:
         audio = hello.audio
@@ -281,54 +302,74 @@ class SessionManager:
         """The section `session` of the configuration."""
         return self._settings.session
 
+    @property
+    def downlink_rate(self) -> int:
+        """Sample rate of what is spoken, in Hz."""
+        return self._settings.voice.downlink_sample_rate
+
+    def participants(self, device: DeviceInfo) -> Participants:
+        """The device, its user, and the agent it has."""
+        agent = self._agents.of(device)
+        user = UserFacts(device.user_name, device.language or self._settings.server.language)
+        return Participants(device.facts, user, agent, agent.settings.language or user.language)
+
     def converse(self, agent: Agent) -> ConversationFactory:
         """Makes conversations with `agent`."""
         return self._converse[agent.key]
 
-    def toolbox(self, device_id: str, agent: Agent, end_conversation: ToolSource) -> ToolBox:
+    def toolbox(self, session: Session, agent: Agent, end_conversation: ToolSource) -> ToolBox:
         """The tools `agent` may use: the server's, the session's `end_conversation`, and the device's own."""
-        sources: list[ToolSource] = [self._timers.for_device(device_id), self._clock, end_conversation]
-        connection = self._of_device.get(device_id)
-        if connection is not None:
-            sources.append(connection.tools)
+        timers = self._timers.for_device(session.device_id)
+        sources: list[ToolSource] = [timers, self._clock, end_conversation]
+        attachment = self._presence.of_device(session.device_id)
+        if attachment is not None and attachment.session is session:
+            sources.append(attachment.tools)
         return ToolBox(*sources, allowed=agent.settings.tools)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs what a session leaves behind to its end."""
         self._background.spawn(work, name, context)
 
-    def session_ended(self, session: Session) -> None:
-        """Forgets it."""
+    def session_ended(self, session: Session, *, goodbye: bool) -> None:
+        """Forgets it; what it was still to announce is shown instead."""
         _active.dec()
-        if self._sessions.get(session.device_id) is session:
-            del self._sessions[session.device_id]
-        for connection in (self._of_device.get(session.device_id), self._connections.get(session.channel)):
-            if connection is not None and connection.session is session:
-                connection.session = None
+        device_id = session.device_id
+        if self._sessions.get(device_id) is session:
+            del self._sessions[device_id]
+        attachment = self._presence.of_device(device_id)
+        if attachment is not None and attachment.session is session:
+            self._presence.session_ended(attachment, session.session_id, goodbye=goodbye)
+        for text in session.unspoken:
+            self.announce(device_id, text)
 
     # ── from the server's side ───────────────────────────────────────────────────────────────────────────
 
     def announce(self, device_id: str, text: str) -> bool:
         """Says `text` in the device's session; without one, shows it as an alert. False: not connected."""
+        attachment = self._presence.of_device(device_id)
+        if attachment is None or not attachment.connected:
+            return False
         session = self._sessions.get(device_id)
         if session is not None:
             session.announce(text)
-            return True
-        connection = self._of_device.get(device_id)
-        if connection is None:
-            return False
-        connection.channel.send(encode(Alert("Notice", text, "neutral")))
+        else:
+            attachment.send(encode_within(Alert("Notice", text, "neutral"), "", attachment.max_message_bytes))
         return True
 
-    def _expire(self) -> None:
-        self._expiry = self._loop.call_later(self._expire_every_s, self._expire)
-        idle_since = self._loop.time() - self.limits.idle_timeout_s
+    def disconnect(self, device_id: str, reason: str) -> None:
+        """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word."""
+        self._presence.disconnect(device_id, reason)
+
+    async def _expire(self) -> None:
+        now = self._loop.time()
+        idle_since = now - self.limits.idle_timeout_s
         for session in list(self._sessions.values()):
             try:
                 if session.idle_since() <= idle_since:
                     session.end("idle", goodbye=True)
             except Exception:  # noqa: BLE001 - the border: the others still have to expire
                 session.fail()
+        self._presence.expire(now)
 
     async def aclose(self) -> None:
         """Takes no new hello, lets the sentences being spoken end, says goodbye to all, waits for the rest.
@@ -337,7 +378,7 @@ class SessionManager:
         """
         self._closing = True
         self._discovery.close()
-        self._expiry.cancel()
+        await self._expiry.aclose()
         drains = [asyncio.ensure_future(session.drain(SENTENCE_END_S)) for session in self._sessions.values()]
         if drains:
             await asyncio.wait(drains, timeout=SENTENCE_END_S + 1)
@@ -346,8 +387,7 @@ class SessionManager:
         for drain in drains:
             drain.cancel()
         await asyncio.gather(*drains, return_exceptions=True)
-        for connection in self._connections.values():
-            connection.close()  # nobody waits any more for a device's answer
+        self._presence.close()  # nobody waits any more for a device's answer
         await self._background.aclose(TASKS_END_S)
         self._timers.close()
         self.playout.close()

@@ -10,9 +10,10 @@ import logging
 from collections import deque
 from typing import Final, Protocol
 
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 from mimi_mqtt.audio.playout_clock import PlayoutClock
+from mimi_mqtt.errors import PlayoutError
 
 _log = logging.getLogger(__name__)
 
@@ -24,10 +25,11 @@ _lateness = Histogram(
     "How late the play-out timer woke up.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
 )
+_failures = Counter("mimi_playout_failures_total", "Speeches given up because sending them failed.")
 
 
 class PlayoutSink(Protocol):
-    """Where a stream's frames go: the session. None of these waits or raises."""
+    """Where a stream's frames go: a session's output. None of these waits; if one raises, its speech ends."""
 
     def send_frame(self, opus: bytes, timestamp: int) -> None:
         """A frame's moment has come; `timestamp` in ms, greater than any before it."""
@@ -35,8 +37,8 @@ class PlayoutSink(Protocol):
     def send_sentence(self, text: str) -> None:
         """The next frame begins this sentence."""
 
-    def speech_played(self) -> None:
-        """The last frame has been played, and the margin after it is over."""
+    def speech_over(self) -> None:
+        """The last frame has been played, and the margin after it is over; or the speech failed."""
 
 
 class Playout:
@@ -86,20 +88,29 @@ class Playout:
             _, ticket, stream = heapq.heappop(self._due)
             try:
                 stream.service(ticket, now)
-            except Exception:  # noqa: BLE001 - the border: one stream's fault must not silence the others
-                _log.exception("play-out failed; this speech is given up")
-                stream.flush()
+            except Exception as error:  # noqa: BLE001 - the border: the other streams go on
+                self._give_up(stream, error)
         self._awake = False
         if self._due:
             self._arm(self._due[0][0])
+
+    @staticmethod
+    def _give_up(stream: "PlayoutStream", error: Exception) -> None:
+        _failures.inc()
+        _log.exception("play-out failed; this speech is given up")
+        try:
+            stream.fail(error)
+        except Exception:  # noqa: BLE001 - the same border: the device can't be told either
+            _log.exception("the device could not be told that its speech was given up")
 
 
 class PlayoutStream:
     """One session's downlink. Silent until `hold` or `begin`, and again after `flush` or its end."""
 
     __slots__ = (
-        "_clock", "_finished", "_frames", "_margin_s", "_max_frames", "_open", "_paused", "_playout",
-        "_queue", "_running", "_sealed", "_sink", "_speech", "_ticket", "_waiting", "_winding_down",
+        "_clock", "_failure", "_finished", "_frames", "_margin_s", "_max_frames", "_open", "_paused",
+        "_playout", "_queue", "_running", "_sealed", "_sink", "_speech", "_ticket", "_waiting",
+        "_winding_down",
     )  # fmt: skip
 
     def __init__(self, playout: Playout, sink: PlayoutSink, clock: PlayoutClock, max_frames: int) -> None:
@@ -117,6 +128,7 @@ class PlayoutStream:
         self._speech = 0  # counts speeches, so that a call that waited knows whether it still has one
         self._ticket = 0
         self._margin_s = 0.0
+        self._failure: Exception | None = None  # what ended the last speech
         self._finished: asyncio.Future[None] | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -125,9 +137,16 @@ class PlayoutStream:
         """Frames of this speech, or the last one, that have left."""
         return self._clock.frames_sent
 
+    @property
+    def failed(self) -> bool:
+        """Whether sending the last speech failed, and no other was begun since."""
+        return self._failure is not None
+
     def hold(self) -> None:
         """Opens a speech: frames and sentences are taken and kept until `begin`."""
         self.flush()
+        self._speech += 1
+        self._failure = None
         self._clock.begin(self._playout.now())
         self._open = True
         self._winding_down = self._sealed = False
@@ -160,15 +179,20 @@ class PlayoutStream:
             self._queue.append(text)
 
     async def put_frame(self, opus: bytes) -> None:
-        """Queues a frame; waits while the queue is full. Dropped when its speech is over."""
-        if not self._open or self._sealed:
+        """Queues a frame; waits while the queue is full. Dropped when its speech is over. Raises PlayoutError
+        when its speech failed."""
+        self._raise_failure()
+        if self._closed_to_frames():
             return
         speech = self._speech
         while self._frames >= self._max_frames:
             room = asyncio.get_running_loop().create_future()
             self._waiting.append(room)
             await room
-            if self._speech != speech or self._sealed:
+            if self._speech != speech:
+                return
+            self._raise_failure()
+            if self._closed_to_frames():
                 return
         self._queue.append(opus)
         self._frames += 1
@@ -193,7 +217,9 @@ class PlayoutStream:
             self._let_in(self._waiting.popleft())
 
     async def finish(self, margin_s: float) -> None:
-        """Returns `margin_s` after the last queued frame has been played, or when the speech is flushed."""
+        """Returns `margin_s` after the last queued frame has been played, or when the speech is flushed.
+        Raises PlayoutError when the speech failed."""
+        self._raise_failure()
         if not self._open:
             return
         if self._finished is None:
@@ -201,13 +227,31 @@ class PlayoutStream:
         self._margin_s = margin_s
         if self._running and not self._frames:
             self._schedule()
+        speech = self._speech
         await asyncio.shield(self._finished)
+        if self._speech == speech:
+            self._raise_failure()
 
     def flush(self) -> None:
         """Ends the speech without playing what is queued; everyone who waits returns."""
         self._queue.clear()
         self._frames = 0
         self._end()
+
+    def fail(self, error: Exception) -> None:
+        """Ends the speech because of `error`: everyone who waits, and who still plays, is told."""
+        self._failure = error
+        self.flush()
+        self._sink.speech_over()
+
+    def _closed_to_frames(self) -> bool:
+        return not self._open or self._sealed
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise PlayoutError(
+                f"the reply could not be sent to the device: {self._failure}"
+            ) from self._failure
 
     def service(self, ticket: int, now: float) -> None:
         """The timer's call: sends what is due."""
@@ -226,7 +270,7 @@ class PlayoutStream:
                 self._sink.send_sentence(str(self._queue.popleft()))
             if now >= clock.played_at + self._margin_s:
                 self._end()
-                self._sink.speech_played()
+                self._sink.speech_over()
                 return
         for _ in range(min(self._max_frames - self._frames, len(self._waiting))):
             self._let_in(self._waiting.popleft())
@@ -248,7 +292,6 @@ class PlayoutStream:
 
     def _end(self) -> None:
         self._open = self._running = self._paused = False
-        self._speech += 1
         self._ticket = 0
         while self._waiting:
             self._let_in(self._waiting.popleft())

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from mimi_mqtt.store import activations, tables
-from mimi_mqtt.store.tables import Activation, Conversation, Device, ForgottenDevice, OtaReport
+from mimi_mqtt.store.tables import Activation, Conversation, Device, ForgottenDevice, LastSession, OtaReport
 from mimi_mqtt.store.values import bounded, bounded_object
 
 REMEMBERED = timedelta(days=30)
@@ -118,6 +118,7 @@ async def forget(session: AsyncSession, ids: Sequence[str], now: datetime) -> No
     for table, owner in (
         (Activation, col(Activation.device_id)),
         (Conversation, col(Conversation.device_id)),
+        (LastSession, col(LastSession.device_id)),
         (Device, col(Device.id)),
         (ForgottenDevice, col(ForgottenDevice.id)),
     ):

@@ -169,3 +169,13 @@ class Turn(SQLModel, table=True):
     outcome: str = Field(sa_column=Column(String(WORD_CHARS), nullable=False))
     timings_ms: dict[str, float] = Field(sa_column=Column(JSON, nullable=False))
     tools_called: list[str] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class LastSession(SQLModel, table=True):
+    """The last session id given to a device, as long as it may not know that the session is over."""
+
+    __tablename__ = "last_sessions"
+
+    device_id: str = Field(sa_column=Column(String(DEVICE_ID_CHARS), primary_key=True))
+    session_id: str = Field(sa_column=Column(String(SESSION_ID_CHARS), nullable=False))
+    given_at: datetime = Field(sa_column=_time())

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
@@ -17,8 +17,8 @@ from prometheus_client.registry import REGISTRY, Collector
 
 from mimi_mqtt.audio.opus import PacketCheck
 from mimi_mqtt.config.settings import UdpSettings
-from mimi_mqtt.errors import AudioPacketError
-from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats
+from mimi_mqtt.errors import AudioError, AudioPacketError
+from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats, ControlChannel
 from mimi_mqtt.transports.udp_channel import Downlink, Uplink, UplinkLimits
 from mimi_mqtt.wire.audio_packet import (
     HEADER_BYTES,
@@ -47,12 +47,18 @@ class UdpChannel:
     """
 
     __slots__ = (
-        "_check", "_downlink", "_key", "_opened", "_request", "_server", "_sink", "_ssrc", "_uplink",
-        "failed",
+        "__weakref__", "_check", "_downlink", "_key", "_opened", "_request", "_server", "_sink", "_ssrc",
+        "_uplink", "failed",
     )  # fmt: skip
 
     def __init__(
-        self, server: "UdpServer", ssrc: int, request: AudioRequest, check: PacketCheck, sink: AudioSink
+        self,
+        server: "UdpServer",
+        ssrc: int,
+        key: bytes,
+        request: AudioRequest,
+        check: PacketCheck,
+        sink: AudioSink,
     ) -> None:
         self._server = server
         self._ssrc = ssrc
@@ -60,7 +66,7 @@ class UdpChannel:
         self._check = check
         self._sink = sink
         self._opened = server.now()
-        self._key = derive_session_key(request.master_key, request.session_id)
+        self._key = key
         self._uplink: Uplink | None = None
         self._downlink: Downlink | None = None
         self.failed = False
@@ -167,10 +173,14 @@ class ReadPace:
 
 
 class UdpServer:
-    """Makes and serves UDP channels; implements `session.link.AudioTransport`."""
+    """Makes and serves UDP channels; implements `session.link.AudioTransport`.
 
-    def __init__(self, settings: UdpSettings) -> None:
+    `master_key` finds a device's 16-byte UDP key, which OTA gave it; None for a device that has none.
+    """
+
+    def __init__(self, settings: UdpSettings, master_key: Callable[[str], bytes | None]) -> None:
         self._settings = settings
+        self._master_key = master_key
         self.limits = UplinkLimits(
             max_sequence_jump=settings.max_sequence_jump,
             max_datagrams_per_s=settings.max_datagrams_per_s,
@@ -253,8 +263,13 @@ class UdpServer:
         jitters = [stats.jitter_ms for stats in live if stats.received]
         return AudioStats(**sums, jitter_ms=sum(jitters) / len(jitters) if jitters else 0.0)
 
-    def open(self, request: AudioRequest, sink: AudioSink) -> UdpChannel:
-        """Opens a channel with a random ssrc and its own key; AudioError for a rate Opus doesn't have."""
+    def open(self, channel: ControlChannel, request: AudioRequest, sink: AudioSink) -> UdpChannel:
+        """A channel with a fresh random ssrc and its own key; which control connection it was opened over is
+        no matter to UDP. Raises AudioError for a rate Opus doesn't have, and for a device without a key."""
+        del channel
+        master_key = self._master_key(request.device_id)
+        if master_key is None:
+            raise AudioError(f"no UDP key is known for the device {request.device_id}")
         ssrc = secrets.randbits(32)
         while not ssrc or ssrc in self._channels:
             ssrc = secrets.randbits(32)
@@ -262,9 +277,9 @@ class UdpServer:
         check = self._checks.get(form)
         if check is None:
             check = self._checks[form] = PacketCheck(*form)
-        channel = UdpChannel(self, ssrc, request, check, sink)
-        self._channels[ssrc] = channel
-        return channel
+        key = derive_session_key(master_key, request.session_id)
+        opened = self._channels[ssrc] = UdpChannel(self, ssrc, key, request, check, sink)
+        return opened
 
     # ── for its channels ─────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,7 @@ task, whose end, however it comes, decides what the device does next.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -47,6 +48,8 @@ _CROSSING_S: Final = 2.0
 _MAX_ANNOUNCEMENTS: Final = 16
 _CLOSE_S: Final = 5.0
 """Time for a provider to let go of a cancelled turn."""
+_PARTS: Final = ("_around", "_engine", "_uplink", "_attention", "_endpointing", "_carried")
+"""The attributes of a conversation that refer back to it."""
 
 
 class Conversation:
@@ -83,11 +86,14 @@ class Conversation:
         self._turns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._over = False
+        """Whether `aclose` has waited for the tasks: those that are left are the last users of the parts."""
         self._farewell = False
         self._announcements: deque[str] = deque()
         self._listen_expected_until = 0.0
         voice = services.voice
-        self._endpointing = endpointing(voice, lambda: self._language.current)
+        spoken = self._language
+        self._endpointing = endpointing(voice, lambda: spoken.current)
         self._around = Surroundings(
             services=services,
             tools=tools,
@@ -239,6 +245,8 @@ class Conversation:
 
     async def aclose(self) -> None:
         """Ends the running turn and everything it started; safe to call twice."""
+        if self._over:
+            return
         self._closed = True
         self._end_turn("closed")
         self._state = TurnState.IDLE
@@ -247,6 +255,15 @@ class Conversation:
         self._spawn(self._engine.aclose(), "engine")
         # A tool of the running turn may be what ends the session.
         await asyncio.wait(self._tasks - {asyncio.current_task()}, timeout=_CLOSE_S)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Drops the parts, which all refer to the conversation, once no task needs them: what is left of an
+        ended conversation must not wait for the garbage collector."""
+        self._over = True
+        if not self._tasks:
+            for part in _PARTS:
+                self.__dict__.pop(part, None)
 
     # ── turns begin and end ──────────────────────────────────────────────────────────────────────────────
 
@@ -286,8 +303,17 @@ class Conversation:
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = self._loop.create_task(work, name=f"turn-{self._session_id}-{name}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            # Asking for it takes the exception out of the task: its frames hold the turn, and that the task.
+            with contextlib.suppress(asyncio.CancelledError):
+                task.exception()
+        if self._over:
+            self._let_go()
 
     def _await_answer(self, turn: RunningTurn) -> None:
         turn.await_answer(self._services.voice.patience_s)
@@ -385,6 +411,7 @@ class Conversation:
                     elif not cancelled:
                         self._go_on()
                 turn.keep(self._device_id, self._session_id, self._services.log.add_turn)
+                turn.let_go()
 
     @staticmethod
     async def _clean_up(turn: RunningTurn) -> None:

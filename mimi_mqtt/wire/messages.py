@@ -37,8 +37,24 @@ class AudioParams:
 
 
 @dataclass(frozen=True, slots=True)
+class TextFont:
+    """The font a device shows text in: what it lacks can be pushed (device contract, section 7).
+
+    `bundle` and `charset` name it; `size` is in pixels, `bpp` the bits of one.
+    """
+
+    bundle: str
+    charset: str
+    size: int
+    bpp: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceHello:
-    """Opens an audio channel; must be answered within 10 s."""
+    """Opens an audio channel; must be answered within 10 s.
+
+    The flags are its `features`; `text_font` is None when the device did not describe it in full.
+    """
 
     version: int
     transport: str
@@ -46,6 +62,7 @@ class DeviceHello:
     mcp: bool = False
     aec: bool = False
     glyph_push: bool = False
+    text_font: TextFont | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +177,8 @@ def _flag(fields: _Fields, name: str) -> bool:
 _NOTHING: _Fields = {}
 _STATES = frozenset(("start", "stop", "detect"))
 _MODES = frozenset(get_args(ListenMode))
+_MAX_FONT_CHARS = 64
+_BPP = frozenset((1, 2, 4, 8))
 
 
 def _read_hello(fields: _Fields) -> DeviceHello:
@@ -178,7 +197,20 @@ def _read_hello(fields: _Fields) -> DeviceHello:
         _flag(features, "mcp"),
         _flag(features, "aec"),
         _flag(features, "glyph_push"),
+        _text_font(fields.get("text_font")),
     )
+
+
+def _text_font(value: object) -> TextFont | None:
+    """A font that is not described as it should be is none: it must not cost the conversation."""
+    if type(value) is not dict:
+        return None
+    bundle, charset, size, bpp = (value.get(name) for name in ("bundle", "charset", "size", "bpp"))
+    if type(bundle) is not str or type(charset) is not str or type(size) is not int or type(bpp) is not int:
+        return None
+    if max(len(bundle), len(charset)) > _MAX_FONT_CHARS or not 0 < size <= 64 or bpp not in _BPP:
+        return None
+    return TextFont(bundle, charset, size, bpp)
 
 
 def _read_listen(fields: _Fields) -> Listen:
@@ -187,7 +219,7 @@ def _read_listen(fields: _Fields) -> Listen:
         raise MessageError("field 'state' of listen must be start, stop or detect")
     mode = _text(fields, "mode", "auto")
     if mode not in _MODES:
-        raise MessageError("field 'mode' of listen must be auto, manual or realtime")
+        mode = "auto"  # "unknown" and whatever else firmware says (device contract, section 3)
     return Listen(_text(fields, "session_id"), state, mode, _text(fields, "text"))  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
-from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats
+from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats, ControlChannel
 from mimi_mqtt.voice.ports import AudioFormat, Output
 from mimi_mqtt.voice.services import Tools
 from mimi_mqtt.wire.messages import ListenMode
@@ -23,6 +23,7 @@ class FakeControlChannel:
     device_id: str = DEVICE
     transport: str = "mqtt"
     local_host: str | None = "192.0.2.1"
+    is_tester: bool = False
     sent: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     on_message: Callable[[dict[str, Any]], None] | None = None
     closed: str | None = None
@@ -64,7 +65,6 @@ class FakeAudioChannel:
 
     request: AudioRequest
     sink: AudioSink
-    ssrc: int
     ready: bool = True
     closed: bool = False
     stats: AudioStats = field(default_factory=AudioStats)
@@ -97,10 +97,11 @@ class FakeAudioTransport:
         self.ready = ready
         self.channels: list[FakeAudioChannel] = []
 
-    def open(self, request: AudioRequest, sink: AudioSink) -> FakeAudioChannel:
-        channel = FakeAudioChannel(request, sink, ssrc=len(self.channels) + 1, ready=self.ready)
-        self.channels.append(channel)
-        return channel
+    def open(self, channel: ControlChannel, request: AudioRequest, sink: AudioSink) -> FakeAudioChannel:
+        assert channel.device_id == request.device_id
+        opened = FakeAudioChannel(request, sink, ready=self.ready)
+        self.channels.append(opened)
+        return opened
 
 
 class FakeConversation:

@@ -318,7 +318,7 @@ class FakeDevice:
         """The play-out clock: tts sentence_start."""
         self._note("sentence", text)
 
-    def speech_played(self) -> None:
+    def speech_over(self) -> None:
         """The play-out clock: all was played."""
         self._stop()
 

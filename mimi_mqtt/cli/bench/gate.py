@@ -192,7 +192,7 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
     udp_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp_socket.bind(("127.0.0.1", 0))
     udp_socket.setblocking(False)
-    udp = UdpServer(UdpSettings())
+    udp = UdpServer(UdpSettings(), lambda device_id: bytes(16))
     await udp.start(udp_socket)
     sessions = SessionManager(
         settings,

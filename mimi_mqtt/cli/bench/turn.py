@@ -287,7 +287,12 @@ async def _server(
         prompt=PromptTemplate(settings.assistant.prompt),
         session=settings.session,
     )
-    udp = UdpServer(settings.udp)
+
+    def master_key(device_id: str) -> bytes | None:
+        device = directory.get(device_id)
+        return device.udp_key if device is not None else None
+
+    udp = UdpServer(settings.udp, master_key)
     await udp.start(_bound(socket.SOCK_DGRAM))
     converse = functools.partial(Conversation, services=services)
     agents = AgentDirectory(settings.every_agent)

@@ -282,9 +282,29 @@ def _bound() -> socket.socket:
 
 
 async def _serve() -> UdpServer:
-    server = UdpServer(UdpSettings(max_datagrams_per_s=1e9))
+    server = UdpServer(UdpSettings(max_datagrams_per_s=1e9), lambda device_id: bytes(16))
     await server.start(_bound())
     return server
+
+
+@dataclass(frozen=True, slots=True)
+class _NoControl:
+    """The control connection of a device that has none: the bench gives it its keys."""
+
+    device_id: str
+    transport: str = "mqtt"
+    is_tester: bool = False
+    local_host: str | None = None
+
+    def send(self, payload: bytes) -> None:
+        """Drops the message."""
+
+    def undelivered(self) -> int:
+        """Nothing was sent."""
+        return 0
+
+    def close(self, reason: str) -> None:
+        """Does nothing."""
 
 
 def _open(server: UdpServer, number: int, sink: AudioSink) -> tuple[str, str]:
@@ -292,11 +312,10 @@ def _open(server: UdpServer, number: int, sink: AudioSink) -> tuple[str, str]:
     request = AudioRequest(
         f"device-{number}",
         secrets.token_hex(8),
-        secrets.token_bytes(16),
         "127.0.0.1",
         _SAMPLE_RATE,
         _FRAME_MS,
     )
-    channel: UdpChannel = server.open(request, sink)
+    channel: UdpChannel = server.open(_NoControl(request.device_id), request, sink)
     section = channel.describe()["udp"]
     return str(section["key"]), str(section["nonce"])

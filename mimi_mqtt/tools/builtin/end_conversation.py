@@ -23,11 +23,10 @@ class EndConversation:
 
     def __init__(self, end_after_turn: Callable[[], None]) -> None:
         self._end_after_turn = end_after_turn
-        self._tools = (Tool(_SPEC, self._run),)
 
     def tools(self) -> Sequence[Tool]:
-        """The one."""
-        return self._tools
+        """The one. Made anew each time: kept here, it and the session would keep each other alive."""
+        return (Tool(_SPEC, self._run),)
 
     async def _run(self, arguments: Mapping[str, Any]) -> str:
         self._end_after_turn()

@@ -159,16 +159,15 @@ class Timers:
 class DeviceTimers:
     """One device's view of the timers: a source of tools."""
 
-    __slots__ = ("_device_id", "_timers", "_tools")
+    __slots__ = ("_device_id", "_timers")
 
     def __init__(self, timers: Timers, device_id: str) -> None:
         self._timers = timers
         self._device_id = device_id
-        self._tools = (Tool(_SET, self._set), Tool(_LIST, self._list), Tool(_CANCEL, self._cancel))
 
     def tools(self) -> Sequence[Tool]:
-        """The three tools."""
-        return self._tools
+        """The three tools. Made anew each time: kept here, they would keep this view and it them alive."""
+        return (Tool(_SET, self._set), Tool(_LIST, self._list), Tool(_CANCEL, self._cancel))
 
     async def _set(self, arguments: Mapping[str, Any]) -> str:
         return self._timers.set(self._device_id, arguments["seconds"], arguments.get("label", ""))

@@ -71,6 +71,7 @@ class DeviceConnection(asyncio.Protocol):
     )  # fmt: skip
 
     transport = "mqtt"
+    is_tester = False
 
     def __init__(
         self, host: DeviceHost, transport: asyncio.Transport, device_id: str, admission: Admission

@@ -17,6 +17,7 @@ class TesterChannel:
     """A `session.link.ControlChannel` for a device that testers play."""
 
     transport = "mqtt"
+    is_tester = True
 
     def __init__(self, testers: "Testers", device_id: str, local_host: str | None, now: float) -> None:
         self.device_id = device_id

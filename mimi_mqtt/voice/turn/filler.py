@@ -8,7 +8,7 @@ import logging
 from contextlib import aclosing, closing
 from typing import Final
 
-from mimi_mqtt.errors import AudioError
+from mimi_mqtt.errors import AudioError, PlayoutError
 from mimi_mqtt.voice.answer.engine import Surroundings
 from mimi_mqtt.voice.speech.emotions import emoji_for
 from mimi_mqtt.voice.speech.phrases import Phrase, apologies
@@ -55,6 +55,8 @@ async def apologize(around: Surroundings, turn: RunningTurn) -> None:
                 await output.finish_speech()
         except TimeoutError:
             _log.warning("the apology was not played within %g s", _APOLOGY_S)
+        except PlayoutError as error:
+            _log.warning("the apology was not played: %s", error)
     output.stop_speech()
     phrases = apologies(turn.language)
     output.show_alert(phrases.status, phrases.failed)
@@ -77,5 +79,5 @@ async def _say(around: Surroundings, turn: RunningTurn, phrase: Phrase, emotion:
                     await play(frame)
                 for frame in await encoder.end():
                     await play(frame)
-    except AudioError as error:
+    except (AudioError, PlayoutError) as error:
         _log.warning("what was made beforehand can't be played: %s", error)

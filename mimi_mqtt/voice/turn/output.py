@@ -33,6 +33,10 @@ class _Speech:
         return sum(aside.count for aside in self.asides)
 
 
+def _nothing() -> None:
+    """The turn is over."""
+
+
 class TurnOutput:
     """An `Output` for one turn. What is called after `close` is dropped; `on_speech` is told of `tts
     start`. `held`: nothing reaches the device before `release`, and who plays waits for it."""
@@ -207,6 +211,10 @@ class TurnOutput:
     def end_session(self, reason: str) -> None:
         """The end of the session."""
         self._do(lambda: self._output.end_session(reason))
+
+    def let_go(self) -> None:
+        """Nobody is told of `tts start` any more, which keeps the turn alive."""
+        self._on_speech = _nothing
 
     def close(self) -> None:
         """The turn is over: takes the device out of the speaking state, and drops whatever still comes."""

@@ -203,6 +203,12 @@ class RunningTurn:
         self.said = reply.text.strip() if complete else heard
         self.exchange = dialogue.add(self.heard, reply.rounds, self.said, complete)
 
+    def let_go(self) -> None:
+        """The turn is over and recorded: drops the parts that refer back to it, so that none of them waits
+        for the garbage collector."""
+        self.output.let_go()
+        self.reply = self.listening = self.guess = self.barge_in = self.company = self.task = None
+
     @property
     def _eventful(self) -> bool:
         if self.outcome == "continued":

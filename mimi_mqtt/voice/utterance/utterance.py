@@ -1,6 +1,7 @@
 """One utterance being heard: from the first frame to the decision that it is over, and its text."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -208,7 +209,13 @@ class Listening:
         self._endpointer.apply(settings)
 
     def _new_endpointer(self) -> Endpointer:
-        return Endpointer(self._settings, self._strategy, self._loop.time(), lambda: self.spoken)
+        me = weakref.ref(self)  # the two would keep each other alive
+
+        def spoken() -> Spoken:
+            listening = me()
+            return listening.spoken if listening is not None else Spoken()
+
+        return Endpointer(self._settings, self._strategy, self._loop.time(), spoken)
 
     def _follow(self, events: list[EndpointEvent]) -> None:
         for event in events:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mimi_mqtt.audio.opus import OpusEncoder
+from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder
 from mimi_mqtt.config import Settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.fleet.agents import AgentDirectory
@@ -21,6 +21,8 @@ from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink, parse_header
 from tests.fakes.session import DEVICE, FakeControlChannel, FakeConversation
 
 FRAME = OpusEncoder(16_000).encode((8000 * np.sin(np.arange(960) / 6)).astype(np.int16))
+DTX_SILENCE = b"\x58"  # SILK, wideband, 60 ms, without a frame
+LISTEN = json.dumps({"type": "listen", "session_id": "", "state": "start", "mode": "auto"}).encode()
 HELLO = json.dumps({"type": "hello", "version": 3, "transport": "udp"}).encode()
 
 
@@ -33,7 +35,7 @@ class Listener(FakeConversation):
 
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         super().audio(opus, sequence, timestamp, now)
-        assert opus == FRAME
+        assert opus in (FRAME, DTX_SILENCE)
         self.heard.put_nowait(self)
 
 
@@ -41,6 +43,7 @@ class House:
     """A session manager on a UDP server, with one device connected."""
 
     def __init__(self, udp: UdpServer) -> None:
+        self.udp = udp
         self.conversations: list[Listener] = []
         self.heard: asyncio.Queue[Listener] = asyncio.Queue()
         devices = {DEVICE: DeviceInfo(DEVICE, b"0123456789abcdef", "127.0.0.1")}
@@ -59,9 +62,11 @@ class House:
         return self.conversations[-1]
 
     def hello(self) -> "Device":
-        """The device says hello and opens its audio socket."""
+        """The device says hello, opens its audio socket and begins to listen."""
         self.manager.control_message(self.channel, HELLO)
-        return Device(self.channel.messages[-1]["udp"])
+        device = Device(self.channel.messages[-1]["udp"])
+        self.manager.control_message(self.channel, LISTEN)
+        return device
 
 
 class Device:
@@ -75,9 +80,9 @@ class Device:
         self.sock.setblocking(False)
         self.sock.connect((section["server"], section["port"]))
 
-    def speak(self) -> None:
+    def speak(self, packet: bytes = FRAME) -> None:
         self.sequence += 1
-        self.sock.send(self.cipher.encrypt(pack_uplink(self.nonce, 0, self.sequence, len(FRAME)), FRAME))
+        self.sock.send(self.cipher.encrypt(pack_uplink(self.nonce, 0, self.sequence, len(packet)), packet))
 
     async def hear(self) -> tuple[int, int, bytes]:
         """The next packet's timestamp, sequence and payload."""
@@ -96,7 +101,7 @@ class Device:
 
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    udp = UdpServer(Settings().udp)
+    udp = UdpServer(Settings().udp, lambda device_id: b"0123456789abcdef")
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setblocking(False)
     sock.bind(("127.0.0.1", 0))
@@ -126,6 +131,18 @@ async def test_device_is_heard_and_hears_the_reply_in_order(house: House) -> Non
     assert [payload for _, _, payload in heard] == frames * 2
     assert all(later[0] > sooner[0] and later[1] > sooner[1] for sooner, later in pairwise(heard))
     assert house.channel.story() == ["hello"] + ["tts start", "tts stop"] * 2
+    device.sock.close()
+
+
+async def test_silence_by_dtx_is_ordinary_audio(house: House) -> None:
+    device = house.hello()
+    for _ in range(5):
+        device.speak(DTX_SILENCE)
+        assert (await next_heard(house)).calls[-1][0] == "audio"
+    (channel,) = house.udp._channels.values()
+    stats = channel.stats
+    assert (stats.received, stats.forged, stats.lost, stats.late) == (5, 0, 0, 0)
+    assert len(OpusDecoder(16_000).decode(DTX_SILENCE)) == 960
     device.sock.close()
 
 
@@ -159,6 +176,6 @@ async def test_downlink_never_goes_to_the_address_of_a_replaced_session(house: H
     assert (await new.hear())[2] == b"for the new one" * 3
     assert old.hears_nothing()
     assert new.hears_nothing()
-    assert speaker.calls == [("audio", "1")]
+    assert speaker.calls == [("listen", "auto"), ("audio", "1")]
     old.sock.close()
     new.sock.close()

@@ -13,7 +13,9 @@ from mimi_mqtt.config.settings import UdpSettings
 from mimi_mqtt.session.link import AudioRequest
 from mimi_mqtt.transports.udp import UdpChannel, UdpServer
 from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink
+from tests.fakes.session import FakeControlChannel
 
+CONTROL = FakeControlChannel()
 FRAME_BYTES = OpusEncoder(16_000).encode(
     (8000 * np.sin(2 * np.pi * 440 * np.arange(960) / 16_000)).astype(np.int16)
 )
@@ -126,7 +128,7 @@ def bound() -> socket.socket:
 
 @pytest.fixture
 async def server() -> AsyncIterator[UdpServer]:
-    server = UdpServer(UdpSettings())
+    server = UdpServer(UdpSettings(), lambda device_id: bytes(16))
     await server.start(bound())
     yield server
     await server.aclose()
@@ -139,8 +141,8 @@ def new_device(server: UdpServer) -> Iterator[NewDevice]:
     def make() -> Device:
         session = Session()
         number = len(devices)
-        request = AudioRequest(f"device-{number}", f"session-{number}", bytes(16), "127.0.0.1", 16_000, 60)
-        devices.append(Device(server.open(request, session), session, server.port))
+        request = AudioRequest(f"device-{number}", f"session-{number}", "127.0.0.1", 16_000, 60)
+        devices.append(Device(server.open(CONTROL, request, session), session, server.port))
         return devices[-1]
 
     yield make

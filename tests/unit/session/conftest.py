@@ -12,6 +12,7 @@ from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
+from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.session.session import Session
 from mimi_mqtt.voice.ports import AudioFormat, Output
@@ -48,6 +49,7 @@ class House:
     devices: Devices = field(default_factory=Devices)
     audio: FakeAudioTransport = field(default_factory=FakeAudioTransport)
     conversations: list[FakeConversation] = field(default_factory=list)
+    last: LastSessions | None = None
 
     def __post_init__(self) -> None:
         for number, device_id in enumerate((DEVICE, OTHER_DEVICE)):
@@ -62,6 +64,7 @@ class House:
             audio_transports={"udp": self.audio},
             agents=AgentDirectory(self.settings.every_agent),
             converse={key: functools.partial(self._converse, key) for key in self.settings.every_agent},
+            last=self.last,
         )
 
     def _converse(

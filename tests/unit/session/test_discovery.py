@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.errors import ToolError
 from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
 from tests.unit.session.conftest import HELLO, House
@@ -90,16 +91,17 @@ async def test_devices_that_do_not_tell_their_tools_are_counted(house: House) ->
         return REGISTRY.get_sample_value("mimi_session_undiscovered_total") or 0.0
 
     before = counted()
-    silent, talkative, leaving = house.connect(), house.connect(OTHER_DEVICE), house.connect()
+    silent, talkative = house.connect(), house.connect(OTHER_DEVICE)
     serve_mcp(house, talkative)
     for channel in (silent, talkative):
         house.say(channel, WITH_MCP)
     await asyncio.sleep(15)
     assert counted() - before == 1
+    leaving = house.connect()
     house.say(leaving, WITH_MCP)
     await asyncio.sleep(1)
     house.manager.control_closed(leaving, "gone")
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(15)
     assert counted() - before == 2
 
 
@@ -125,7 +127,41 @@ async def test_mcp_before_any_hello_is_taken(house: House) -> None:
     house.hello(channel)
 
 
+async def test_the_answer_to_a_call_may_come_by_the_next_connection(house: House) -> None:
+    channel = house.connect()
+    serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    tools = house.listen(channel, "").tools
+    house.manager.control_closed(channel, "gone")
+    call = asyncio.ensure_future(tools.call("self__audio_speaker__set_volume", {"volume": 1}))
+    await asyncio.sleep(5)
+    back = house.connect()
+    asked = serve_mcp(house, back)
+    assert await call == "true"
+    assert [payload["method"] for payload in asked] == ["tools/call"]
+
+
+async def test_a_call_that_was_given_up_is_not_carried_out_later(house: House) -> None:
+    channel = house.connect()
+    serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    tools = house.listen(channel, "").tools
+    house.manager.control_closed(channel, "gone")
+    with pytest.raises(ToolError, match="did not answer"):
+        await tools.call("self__audio_speaker__set_volume", {"volume": 1})
+    await asyncio.sleep(1)
+    back = house.connect()
+    asked = serve_mcp(house, back)
+    await asyncio.sleep(1)
+    assert asked == []
+
+
 async def test_lost_connection_ends_the_call_that_waits(house: House) -> None:
+    house.settings = Settings(session=SessionSettings(reattach_s=0))
+    await house.manager.aclose()
+    house.manager = house.start()
     channel = house.connect()
     serve_mcp(house, channel)
     house.say(channel, WITH_MCP)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.errors import MessageError
 from mimi_mqtt.log import JsonFormatter
-from mimi_mqtt.session.manager import MAX_SESSION_ID_CHARS
+from mimi_mqtt.session.presence import MAX_SESSION_ID_CHARS
 from mimi_mqtt.wire import messages
 from tests.fakes.session import OTHER_DEVICE
 from tests.unit.session.conftest import HELLO, House
@@ -196,7 +196,7 @@ JUNK = (
     b'{"type":"hello"',
     b"\xff\xfe\xfd",
     b'{"type":"listen","state":"dance"}',
-    b'{"type":"listen","state":"start","mode":"telepathy"}',
+    b'{"type":"listen","state":"start","mode":7}',
     b'{"type":"mcp"}',
     b'{"type":"mcp","payload":NaN}',
     b"[" * 100_000,

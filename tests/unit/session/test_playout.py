@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from mimi_mqtt.errors import PlayoutError
 from mimi_mqtt.session.playout import QUEUE_MS, Playout, PlayoutStream
 
 pytestmark = pytest.mark.virtual_time
@@ -33,7 +34,7 @@ class Device:
     def send_sentence(self, text: str) -> None:
         self.story.append(text)
 
-    def speech_played(self) -> None:
+    def speech_over(self) -> None:
         self.played.append(now())
 
 
@@ -284,8 +285,41 @@ async def test_fault_in_one_stream_does_not_silence_the_others(playout: Playout)
     await play(broken_stream, 5)
     await play(stream, 20)
     await stream.finish(0)
-    await broken_stream.finish(0)
     assert len(device.frames) == 20
+    assert broken.played  # its device leaves the speaking state
+
+
+async def test_who_plays_and_who_waits_is_told_that_a_speech_failed(playout: Playout) -> None:
+    device, stream = open_stream(playout)
+    stream.begin(now())
+    await play(stream, 3)
+    filling = asyncio.ensure_future(play(stream, QUEUE_MS // 60 + 10))
+    finishing = asyncio.ensure_future(stream.finish(0.1))
+    await asyncio.sleep(0.1)
+    device.fault = RuntimeError("a defect")
+    for waiting in (filling, finishing):
+        with pytest.raises(PlayoutError, match="a defect"):
+            await waiting
+    with pytest.raises(PlayoutError):
+        await stream.put_frame(b"late")
+    with pytest.raises(PlayoutError):
+        await stream.finish(0)
+    assert stream.failed
+
+
+async def test_the_speech_after_a_failed_one_is_played(playout: Playout) -> None:
+    device, stream = open_stream(playout)
+    device.fault = RuntimeError("a defect")
+    stream.begin(now())
+    await play(stream, 3)
+    with pytest.raises(PlayoutError):
+        await stream.finish(0)
+    device.fault = None
+    stream.begin(now())
+    await play(stream, 5)
+    await stream.finish(0)
+    assert len(device.frames) == 5
+    assert not stream.failed
 
 
 async def test_a_pause_sends_nothing_and_what_follows_goes_on_from_there(playout: Playout) -> None:

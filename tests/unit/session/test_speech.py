@@ -1,12 +1,16 @@
 """The conversation's output on the wire: what comes in which order, and when."""
 
 import asyncio
+import json
+from dataclasses import replace
 
 import pytest
 
-from mimi_mqtt.session.session import READY_WAIT_S
+from mimi_mqtt.config import SessionSettings, Settings
+from mimi_mqtt.errors import PlayoutError
+from mimi_mqtt.session.output import ARRIVAL_GAP_S, DELIVERY_POLL_S, DELIVERY_WAIT_S, READY_WAIT_S
 from mimi_mqtt.voice.ports import Output
-from tests.fakes.session import FakeControlChannel
+from tests.fakes.session import DEVICE, FakeControlChannel
 from tests.unit.session.conftest import House
 
 pytestmark = pytest.mark.virtual_time
@@ -33,6 +37,11 @@ async def reply(output: Output, sentences: int = 2, frames: int = 10) -> None:
         await output.play_sentence(f"s{index}")
         for _ in range(frames):
             await output.play(b"frame")
+
+
+async def whole_reply(output: Output) -> None:
+    await reply(output)
+    await output.finish_speech()
 
 
 async def test_reply_comes_in_the_order_devices_need(house: House) -> None:
@@ -244,3 +253,146 @@ async def test_alert_has_all_three_fields(house: House) -> None:
         "message": "The speech service is down.",
         "emotion": "sad",
     }
+
+
+# ── a speech that fails ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_reply_whose_stream_fails_ends_with_tts_stop_and_the_next_one_is_heard(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, output = begin(house)
+    audio = house.last_audio
+
+    def broken(opus: bytes, timestamp: int) -> bool:
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audio, "send", broken)
+        with pytest.raises(PlayoutError):
+            await whole_reply(output)
+    assert channel.story() == ["tts start", "tts sentence_start s0", "tts stop"]
+    assert audio.sent == []
+    with pytest.raises(PlayoutError):
+        await output.play(b"what is left of it")
+    await reply(output)
+    await output.finish_speech()
+    assert channel.story()[3:] == ["tts start", "tts sentence_start s0", "tts sentence_start s1", "tts stop"]
+    assert len(audio.sent) == 20
+
+
+async def test_a_session_whose_speech_failed_expires(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel, output = begin(house)
+    monkeypatch.setattr(house.last_audio, "send", None)
+    with pytest.raises(PlayoutError):
+        await whole_reply(output)
+    await asyncio.sleep(house.settings.session.idle_timeout_s + 2)
+    assert channel.story()[-2:] == ["tts stop", "goodbye"]
+    assert house.manager.count == 0
+
+
+# ── TCP is slower than UDP ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_audio_waits_until_the_device_has_tts_start(house: House) -> None:
+    channel, output = begin(house)
+    channel.unacknowledged = 120
+    await reply(output)
+    finishing = asyncio.ensure_future(output.finish_speech())
+    await asyncio.sleep(1)
+    assert channel.story() == ["tts start"]
+    assert house.last_audio.sent == []
+    channel.unacknowledged = 0
+    delivered = now()
+    await finishing
+    assert len(house.last_audio.sent) == 20
+    assert house.last_audio.sent[0][0] == pytest.approx(delivered + ARRIVAL_GAP_S, abs=2 * DELIVERY_POLL_S)
+
+
+async def test_an_acknowledgement_within_the_gap_costs_nothing(house: House) -> None:
+    channel, output = begin(house)
+    channel.unacknowledged = 120
+    await reply(output)
+    await asyncio.sleep(0.03)
+    channel.unacknowledged = 0
+    await output.finish_speech()
+    assert house.last_audio.sent[0][0] - channel.sent[0][0] == pytest.approx(GAP_S)
+
+
+async def test_a_device_that_never_acknowledges_is_spoken_to_all_the_same(house: House) -> None:
+    channel, output = begin(house)
+    channel.unacknowledged = 120
+    await reply(output)
+    await output.finish_speech()
+    waited = house.last_audio.sent[0][0] - channel.sent[0][0]
+    assert waited == pytest.approx(DELIVERY_WAIT_S + ARRIVAL_GAP_S, abs=2 * DELIVERY_POLL_S)
+    assert channel.story()[-1] == "tts stop"
+
+
+async def test_a_reply_that_is_stopped_while_it_waits_stays_stopped(house: House) -> None:
+    channel, output = begin(house)
+    channel.unacknowledged = 120
+    await reply(output)
+    await asyncio.sleep(0.5)
+    output.stop_speech()
+    channel.unacknowledged = 0
+    await asyncio.sleep(2)
+    assert channel.story() == ["tts start", "tts stop"]
+    assert house.last_audio.sent == []
+
+
+# ── how much is on its way ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("board", "firmware", "wanted", "lead"),
+    [
+        ("bread-compact-wifi", "2.4.2", 30, 20),
+        ("bread-compact-wifi", "2.5.0", 30, 20),
+        ("bread-compact-wifi", "2.4.2", 3, 3),
+        ("xmini-c3", "2.4.2", 30, 5),
+        ("bread-compact-wifi", "1.5.9", 30, 5),
+    ],
+)
+async def test_after_an_abort_no_more_is_heard_than_the_lead(
+    house: House, board: str, firmware: str, wanted: int, lead: int
+) -> None:
+    house.devices[DEVICE] = replace(house.devices[DEVICE], board=board, firmware_version=firmware)
+    house.settings = Settings(session=SessionSettings(playout_ahead_frames=wanted))
+    await house.manager.aclose()
+    house.manager = house.start()
+    _, output = begin(house)
+    speaking = asyncio.ensure_future(reply(output, sentences=1, frames=120))
+    await asyncio.sleep(5)
+    output.stop_speech()
+    await speaking
+    sent = house.last_audio.sent
+    tail_s = sent[0][0] + len(sent) * 0.06 - now()
+    assert tail_s == pytest.approx(lead * 0.06, abs=0.0601)
+    assert tail_s <= 1.2 + 0.06
+
+
+# ── long texts ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("cellular", "most"), [(True, 2_000), (False, 8_000)])
+async def test_long_texts_end_at_a_sentence_before_they_break_the_connection(
+    house: House, cellular: bool, most: int
+) -> None:
+    house.devices[DEVICE] = replace(house.devices[DEVICE], cellular=cellular)
+    channel, output = begin(house)
+    text = 'He said "no". ' * 2_000
+    output.show_transcript(text)
+    output.show_alert("Notice", text)
+    output.begin_speech()
+    await output.play_sentence(text)
+    await output.play(b"frame")
+    await output.finish_speech()
+    shown = [message.get("text") or message.get("message") for message in channel.messages]
+    cut = [line for line in shown if line]
+    assert len(cut) == 3
+    for line, message in zip(
+        cut, [m for m in channel.messages if m.get("text") or m.get("message")], strict=True
+    ):
+        assert line.endswith('He said "no".')
+        assert most * 0.8 < len(json.dumps(message, separators=(",", ":"), ensure_ascii=False)) <= most

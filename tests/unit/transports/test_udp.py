@@ -12,8 +12,10 @@ from mimi_mqtt.errors import AudioError
 from mimi_mqtt.session.link import AudioRequest, AudioStats
 from mimi_mqtt.transports.udp import ReadPace, UdpChannel, UdpServer
 from mimi_mqtt.wire.audio_packet import AudioCipher, derive_session_key, nonce_template, pack_uplink
+from tests.fakes.session import FakeControlChannel
 
 MASTER = bytes(range(16))
+CONTROL = FakeControlChannel("aa-bb")
 
 
 class Silent:
@@ -24,7 +26,7 @@ class Silent:
 
 
 def request(session_id: str = "s1", sample_rate: int = 16_000) -> AudioRequest:
-    return AudioRequest("aa-bb", session_id, MASTER, "192.0.2.7", sample_rate, 60)
+    return AudioRequest("aa-bb", session_id, "192.0.2.7", sample_rate, 60)
 
 
 def bound() -> socket.socket:
@@ -35,7 +37,7 @@ def bound() -> socket.socket:
 
 @pytest.fixture
 async def server() -> AsyncIterator[UdpServer]:
-    server = UdpServer(UdpSettings())
+    server = UdpServer(UdpSettings(), lambda device_id: MASTER)
     await server.start(bound())
     yield server
     await server.aclose()
@@ -48,7 +50,7 @@ def hello(channel: UdpChannel) -> dict[str, object]:
 
 
 async def test_hello_says_all_a_device_needs(server: UdpServer) -> None:
-    channel = server.open(request(), Silent())
+    channel = server.open(CONTROL, request(), Silent())
     section = hello(channel)
     assert section["server"] == "192.0.2.7"
     assert section["port"] == server.port
@@ -58,22 +60,22 @@ async def test_hello_says_all_a_device_needs(server: UdpServer) -> None:
 
 
 async def test_a_mapped_port_is_advertised_instead_of_the_bound_one() -> None:
-    server = UdpServer(UdpSettings(public_port=18884))
+    server = UdpServer(UdpSettings(public_port=18884), lambda device_id: MASTER)
     await server.start(bound())
-    assert hello(server.open(request(), Silent()))["port"] == 18884
+    assert hello(server.open(CONTROL, request(), Silent()))["port"] == 18884
     assert server.port != 18884
     await server.aclose()
 
 
 async def test_every_session_has_its_own_ssrc_and_key(server: UdpServer) -> None:
-    channels = [server.open(request(f"s{number}"), Silent()) for number in range(50)]
+    channels = [server.open(CONTROL, request(f"s{number}"), Silent()) for number in range(50)]
     assert len({channel.ssrc for channel in channels}) == 50
     assert len({hello(channel)["key"] for channel in channels}) == 50
     assert server.count == 50
 
 
 async def test_nothing_is_sent_before_the_device_was_heard_or_after_close(server: UdpServer) -> None:
-    channel = server.open(request(), Silent())
+    channel = server.open(CONTROL, request(), Silent())
     ready = [channel.ready]
     assert not channel.send(b"\x08abc", 60)
     channel.uplink.address = ("127.0.0.1", 9)
@@ -103,7 +105,7 @@ class Refusing:
 async def test_a_datagram_the_kernel_refuses_is_dropped_and_counted(
     server: UdpServer, error: OSError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = server.open(request(), Silent())
+    channel = server.open(CONTROL, request(), Silent())
     channel.uplink.address = ("127.0.0.1", 9)
     with monkeypatch.context() as patch:
         patch.setattr(server, "_socket", Refusing(error))
@@ -114,7 +116,7 @@ async def test_a_datagram_the_kernel_refuses_is_dropped_and_counted(
 
 
 async def test_a_session_that_nobody_talked_in_counts_nothing_and_sends_nothing(server: UdpServer) -> None:
-    channel = server.open(request(), Silent())
+    channel = server.open(CONTROL, request(), Silent())
     assert not channel.send(b"\x08abc", 60)
     assert not channel.ready
     assert channel.stats == server.totals() == AudioStats()
@@ -174,15 +176,22 @@ def test_single_talkers_wake_the_loop_themselves() -> None:
 
 async def test_a_rate_opus_does_not_have_opens_nothing(server: UdpServer) -> None:
     with pytest.raises(AudioError, match="44100"):
-        server.open(request(sample_rate=44_100), Silent())
+        server.open(CONTROL, request(sample_rate=44_100), Silent())
+    assert server.count == 0
+
+
+async def test_a_device_without_a_key_is_opened_nothing() -> None:
+    server = UdpServer(UdpSettings(), lambda device_id: None)
+    with pytest.raises(AudioError, match="aa-bb"):
+        server.open(CONTROL, request(), Silent())
     assert server.count == 0
 
 
 async def test_metrics_are_exported_while_it_runs() -> None:
-    server = UdpServer(UdpSettings())
+    server = UdpServer(UdpSettings(), lambda device_id: MASTER)
     assert REGISTRY.get_sample_value("mimi_udp_sessions") is None
     await server.start(bound())
-    server.open(request(), Silent())
+    server.open(CONTROL, request(), Silent())
     assert REGISTRY.get_sample_value("mimi_udp_sessions") == 1
     assert REGISTRY.get_sample_value("mimi_udp_packets_total", {"kind": "forged"}) == 0
     assert REGISTRY.get_sample_value("mimi_udp_errors_total", {"direction": "send"}) == 0
@@ -194,8 +203,8 @@ async def test_metrics_are_exported_while_it_runs() -> None:
 
 
 async def test_a_server_can_close_before_it_started() -> None:
-    server = UdpServer(UdpSettings())
-    channel = server.open(request(), Silent())
+    server = UdpServer(UdpSettings(), lambda device_id: MASTER)
+    channel = server.open(CONTROL, request(), Silent())
     channel.uplink.address = ("127.0.0.1", 9)
     assert not channel.send(b"\x08abc", 60)
     await server.aclose()
@@ -209,7 +218,7 @@ async def test_a_failing_session_does_not_stop_the_reader(
         def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
             raise ValueError("a bug in a session")
 
-    channel = server.open(request(), Broken())
+    channel = server.open(CONTROL, request(), Broken())
     cipher = AudioCipher(derive_session_key(MASTER, "s1"))
     opus = OpusEncoder(16_000).encode(np.zeros(960, np.int16))
     sealed = [

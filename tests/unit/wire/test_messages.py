@@ -23,6 +23,7 @@ from mimi_mqtt.wire.messages import (
     ServerMessage,
     Stt,
     System,
+    TextFont,
     Tts,
     UnknownMessage,
 )
@@ -53,13 +54,24 @@ def wire(message: object) -> bytes:
 @pytest.mark.parametrize(
     ("sent", "parsed"),
     [
-        (HELLO, DeviceHello(3, "udp", AudioParams(16_000, 1, 60), True, True, True)),
+        (
+            HELLO,
+            DeviceHello(
+                3, "udp", AudioParams(16_000, 1, 60), True, True, True, TextFont("x", "gb2312", 20, 4)
+            ),
+        ),
+        *(
+            (HELLO | {"text_font": font}, DeviceHello(3, "udp", AudioParams(16_000, 1, 60), True, True, True))
+            for font in (None, "x", {}, {"bundle": "x", "charset": "y", "size": 20}, {"bundle": "x" * 65})
+        ),
         ({"type": "hello"}, DeviceHello(3, "udp", AudioParams())),
         (
             {"type": "hello", "version": 1, "transport": "websocket", "audio_params": {"frame_duration": 20}},
             DeviceHello(1, "websocket", AudioParams(16_000, 1, 20)),
         ),
         (LISTEN, Listen("s", "start", "manual", "hi")),
+        (LISTEN | {"mode": "unknown"}, Listen("s", "start", "auto", "hi")),
+        (LISTEN | {"mode": "always"}, Listen("s", "start", "auto", "hi")),
         ({"type": "listen", "state": "stop"}, Listen("", "stop")),
         (
             {"type": "listen", "state": "detect", "text": "你好小智"},
@@ -131,7 +143,6 @@ def test_wrong_types_in_every_field_are_refused_by_name(
         b'{"type":"listen","state":"detect","text":"\\ud83d"}',
         b'{"type":"listen"}',
         b'{"type":"listen","state":"pause"}',
-        b'{"type":"listen","state":"start","mode":"always"}',
         b'{"type":"hello","audio_params":{"format":"pcm"}}',
         b'{"type":"mcp"}',
         b'{"type":"mcp","payload":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001,

@@ -136,6 +136,10 @@ class HearsWords(Protocol):
         """The connection is lost."""
 
 
+def _not_counted(usage: Usage) -> None:
+    """Usage after the end of a connection."""
+
+
 class Line:
     """A connection with its two tasks, one that sends and one that receives; begins to live when it is made.
 
@@ -253,6 +257,9 @@ class Line:
                     await self._duplex.aclose()
             except ProviderError as error:
                 logger.debug("%s did not close: %s", self._name, error)
+            # They refer to the connection and its session: what is over must not wait for the collector.
+            self._answers.clear()
+            self._count = _not_counted
 
     async def _receive(self) -> None:
         try:

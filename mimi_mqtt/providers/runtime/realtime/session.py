@@ -222,6 +222,10 @@ class DuplexSession(SpeechSession):
             await utterance.stop()
         for line in self._past:
             await line.aclose()
+        # They refer to the session: what is over must not wait for the garbage collector.
+        self._utterances.clear()
+        self._past.clear()
+        self._turn = self._speaking = None
 
     # ── for its utterances ───────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,329 @@
+"""A session outlives its control connection, and a device whose session is lost is sent home."""
+
+import asyncio
+
+import pytest
+
+from mimi_mqtt.session.attachment import MAX_WAITING_MESSAGES
+from mimi_mqtt.session.last_sessions import LastSessions
+from mimi_mqtt.session.presence import GOODBYE_AGAIN_S, HELLO_GRACE_S
+from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
+from tests.unit.session.conftest import House
+
+pytestmark = pytest.mark.virtual_time
+
+AWAY_S = 10  # esp-mqtt reconnects by itself after so long
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def away(house: House, channel: FakeControlChannel, seconds: float = AWAY_S) -> FakeControlChannel:
+    """The device loses its connection and comes back after `seconds`."""
+    house.manager.control_closed(channel, "connection reset")
+    await asyncio.sleep(seconds)
+    back = house.connect(channel.device_id)
+    await asyncio.sleep(0)
+    return back
+
+
+# ── the session goes on ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_device_that_comes_back_goes_on_listening_without_a_hello(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    conversation = house.listen(channel, session_id)
+    back = await away(house, channel)
+    house.last_audio.hear()
+    house.say(back, {"type": "listen", "session_id": session_id, "state": "stop"})
+    assert conversation.calls == [("listen", "auto"), ("audio", "1"), ("stop_listening",)]
+    await asyncio.sleep(3)
+    assert back.messages == []
+    assert house.session().session_id == session_id
+
+
+async def test_audio_and_turn_go_on_while_the_device_is_away(house: House) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    conversation.output.begin_speech()
+    for _ in range(20):
+        await conversation.output.play(b"frame")
+    await asyncio.sleep(0.5)
+    house.manager.control_closed(channel, "connection reset")
+    sent = len(house.last_audio.sent)
+    house.last_audio.hear()
+    await conversation.output.finish_speech()
+    assert len(house.last_audio.sent) == 20 > sent
+    assert conversation.calls[-1] == ("audio", "1")
+
+
+async def test_messages_wait_and_are_sent_first_and_in_order(house: House) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    house.manager.control_closed(channel, "connection reset")
+    conversation.output.show_transcript("what time is it")
+    conversation.output.show_emotion("happy")
+    await asyncio.sleep(AWAY_S)
+    back = house.connect()
+    assert back.messages == []  # the transport has yet to accept the connection
+    conversation.output.show_alert("Notice", "later")
+    await asyncio.sleep(0)
+    assert back.story() == ["stt", "llm", "alert"]
+
+
+async def test_a_reply_that_begins_while_the_device_is_away_is_heard_whole_when_it_is_back(
+    house: House,
+) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    house.manager.control_closed(channel, "connection reset")
+    conversation.output.begin_speech()
+    await conversation.output.play_sentence("Hello.")
+    for _ in range(10):
+        await conversation.output.play(b"frame")
+    await asyncio.sleep(AWAY_S)
+    assert house.last_audio.sent == []
+    back = house.connect()
+    await conversation.output.finish_speech()
+    assert back.story() == ["tts start", "tts sentence_start Hello.", "tts stop"]
+    assert len(house.last_audio.sent) == 10
+    assert house.last_audio.sent[0][0] - back.sent[0][0] >= 0.06
+
+
+async def test_a_second_connection_takes_the_session_over_while_the_first_is_dying(house: House) -> None:
+    old = house.connect()
+    session_id = house.hello(old)
+    conversation = house.listen(old, session_id)
+    new = house.connect()
+    assert old.closed
+    house.manager.control_closed(old, "closed")
+    house.say(old, {"type": "abort", "session_id": session_id})
+    house.say(new, {"type": "listen", "session_id": session_id, "state": "stop"})
+    assert conversation.calls == [("listen", "auto"), ("stop_listening",)]
+    assert new.messages == []
+
+
+async def test_a_hello_after_the_reconnect_opens_a_new_session_and_ends_the_old_silently(
+    house: House,
+) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    house.manager.control_closed(channel, "rebooted")
+    conversation.output.show_transcript("never shown")
+    await asyncio.sleep(3)
+    back = house.connect()
+    house.hello(back)
+    await asyncio.sleep(3)
+    assert back.story() == ["hello"]
+    assert conversation.closed
+    assert house.manager.count == 1
+
+
+async def test_another_device_does_not_take_the_session_over(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    conversation = house.listen(channel, session_id)
+    house.manager.control_closed(channel, "connection reset")
+    stranger = house.connect(OTHER_DEVICE)
+    house.say(stranger, {"type": "abort", "session_id": session_id})
+    assert stranger.messages == [{"type": "goodbye", "session_id": session_id}]
+    assert conversation.calls == [("listen", "auto")]
+
+
+async def test_a_tester_does_not_take_the_session_over(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    conversation = house.listen(channel, session_id)
+    house.manager.control_closed(channel, "connection reset")
+    tester = house.connect(is_tester=True)
+    house.say(tester, {"type": "abort", "session_id": session_id})
+    assert tester.messages == [{"type": "goodbye", "session_id": session_id}]
+    house.manager.control_closed(tester, "the device itself connected")
+    back = house.connect()
+    house.say(back, {"type": "abort", "session_id": session_id})
+    assert conversation.calls == [("listen", "auto"), ("abort", "")]
+
+
+async def test_a_testers_session_ends_with_its_channel(house: House) -> None:
+    tester = house.connect(is_tester=True)
+    house.hello(tester)
+    house.manager.control_closed(tester, "the device itself connected")
+    assert house.manager.count == 0
+    device = house.connect()
+    await asyncio.sleep(HELLO_GRACE_S + 1)
+    assert device.messages == []
+
+
+async def test_a_connection_by_another_transport_ends_the_first_and_its_session(house: House) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    other = house.connect(transport="websocket")
+    await asyncio.sleep(0.1)
+    assert channel.closed
+    assert conversation.closed
+    assert house.manager.count == 0
+    assert house.manager.connected(DEVICE)
+    house.manager.control_closed(other, "closed")
+    assert not house.manager.connected(DEVICE)
+
+
+async def test_a_device_for_which_too_much_waits_begins_anew(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    conversation = house.listen(channel, session_id)
+    house.manager.control_closed(channel, "connection reset")
+    for _ in range(MAX_WAITING_MESSAGES + 10):
+        conversation.output.show_emotion("happy")
+    back = house.connect()
+    await asyncio.sleep(HELLO_GRACE_S + 0.1)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+    assert house.manager.count == 0
+
+
+async def test_a_timer_that_is_due_while_the_device_is_away_is_told_in_its_session(house: House) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    await conversation.tools.call("set_timer", {"seconds": 5, "label": "tea"})
+    await away(house, channel)
+    assert ("announce", "Your tea timer was done 5 seconds ago.") in conversation.calls
+
+
+# ── a device whose session is gone ───────────────────────────────────────────────────────────────────────
+
+
+async def test_a_device_that_was_away_for_too_long_is_sent_home(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    back = await away(house, channel, 40)
+    assert back.messages == []
+    await asyncio.sleep(HELLO_GRACE_S + 0.1)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+    await asyncio.sleep(10)
+    third = await away(house, back)
+    await asyncio.sleep(10)
+    assert third.messages == []  # it knows
+
+
+async def test_a_device_is_sent_home_after_the_server_was_killed(house: House) -> None:
+    last = LastSessions()
+    house.last = last
+    await house.manager.aclose()
+    house.manager = house.start()
+    session_id = house.hello(house.connect())
+    killed, house.manager = house.manager, house.start()
+    back = house.connect()
+    await asyncio.sleep(HELLO_GRACE_S + 0.1)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+    await killed.aclose()
+
+
+async def test_a_device_that_says_hello_at_once_is_told_nothing_of_its_old_session(house: House) -> None:
+    channel = house.connect()
+    house.hello(channel)
+    house.manager.control_closed(channel, "connection reset")
+    await asyncio.sleep(40)
+    back = house.connect()
+    await asyncio.sleep(HELLO_GRACE_S / 2)
+    house.hello(back)
+    await asyncio.sleep(HELLO_GRACE_S * 2)
+    assert back.story() == ["hello"]
+
+
+async def test_a_device_that_said_goodbye_is_not_bothered_when_it_connects_again(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    house.say(channel, {"type": "goodbye", "session_id": session_id})
+    back = await away(house, channel)
+    await asyncio.sleep(10)
+    assert back.messages == []
+
+
+async def test_a_goodbye_that_was_lost_with_the_connection_is_said_again(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    channel.unacknowledged = 60  # the Wi-Fi is gone and TCP has not noticed
+    await asyncio.sleep(40)
+    assert channel.story() == ["hello", "goodbye"]
+    back = await away(house, channel)
+    await asyncio.sleep(HELLO_GRACE_S + 0.1)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+
+
+@pytest.mark.parametrize("kind", ["listen", "abort"])
+async def test_a_press_of_the_button_on_a_device_that_is_stuck_sends_it_home(house: House, kind: str) -> None:
+    channel = house.connect()
+    house.say(channel, {"type": kind, "session_id": "a1b2", "state": "start"})
+    assert channel.messages == [{"type": "goodbye", "session_id": "a1b2"}]
+
+
+async def test_a_stale_goodbye_or_tool_answer_is_not_answered(house: House) -> None:
+    channel = house.connect()
+    house.say(channel, {"type": "goodbye", "session_id": "a1b2"})
+    house.say(channel, {"type": "mcp", "session_id": "a1b2", "payload": {"id": 1, "result": {}}})
+    assert channel.messages == []
+
+
+async def test_goodbye_goes_out_once_although_the_device_was_about_to_listen_again(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    conversation = house.listen(channel, session_id)
+    conversation.output.end_session("the assistant said goodbye")
+    house.listen(channel, session_id)  # it crossed the goodbye
+    assert channel.story() == ["hello", "goodbye"]
+    await asyncio.sleep(GOODBYE_AGAIN_S + 0.1)
+    house.listen(channel, session_id)  # but whoever insists is told again
+    assert channel.story() == ["hello", "goodbye", "goodbye"]
+
+
+# ── revocation ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_revoked_device_is_told_goodbye_before_its_connection_ends(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    house.listen(channel, session_id)
+    house.manager.disconnect(DEVICE, "revoked")
+    assert channel.messages[-1] == {"type": "goodbye", "session_id": session_id}
+    assert channel.closed == "revoked"
+    assert house.manager.count == 0
+
+
+async def test_a_revoked_device_that_is_away_loses_its_session(house: House) -> None:
+    channel = house.connect()
+    house.hello(channel)
+    house.manager.control_closed(channel, "connection reset")
+    house.manager.disconnect(DEVICE, "revoked")
+    assert house.manager.count == 0
+    assert house.last_audio.closed
+
+
+async def test_a_revoked_device_that_still_listens_to_a_dead_server_is_sent_home(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    back = await away(house, channel, 40)
+    house.manager.disconnect(DEVICE, "revoked")
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+    assert back.closed == "revoked"
+
+
+async def test_a_channel_that_fails_does_not_reach_the_transport(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, other = house.connect(), house.connect(OTHER_DEVICE)
+    house.hello(channel)
+    house.hello(other)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(channel, "close", broken)
+    house.connect()  # which ends the connection before it
+    assert house.manager.session(DEVICE) is None
+    assert house.manager.session(OTHER_DEVICE) is not None
+    again = house.connect(is_tester=True)
+    house.hello(again)
+    monkeypatch.setattr(house.last_audio, "close", broken)
+    house.manager.control_closed(again, "gone")
+    assert house.manager.session(OTHER_DEVICE) is not None
