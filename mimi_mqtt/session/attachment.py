@@ -62,7 +62,7 @@ class Attachment:
         self._waiting_bytes = 0
         self._tools: DeviceTools | None = None
         self._asked_on: ControlChannel | None = None
-        self._discovering = False
+        self._discovering: DeviceTools | None = None  # those being asked for
         self._said_goodbye: tuple[str, float] | None = None
 
     # ── the connection comes and goes ────────────────────────────────────────────────────────────────────
@@ -171,24 +171,31 @@ class Attachment:
             self._tools = DeviceTools(self._send_mcp)
         return self._tools
 
+    def hello_said(self, channel: ControlChannel) -> None:
+        """The device said hello on `channel`. After another connection than that it may have started anew: it
+        has other tools, and answers nothing that it was asked before."""
+        if self._asked_on is not None and self._asked_on is not channel:
+            self.close_tools()
+            self._tools = self._asked_on = None
+
     @property
     def wants_discovery(self) -> bool:
-        """Whether the tools are neither known nor being asked for; after a reconnect they may be others."""
-        known = self._tools is not None and self._tools.discovered and self._asked_on is self.channel
-        return not self._discovering and not known
+        """Whether the tools are neither known nor being asked for."""
+        return self._tools is None or not (self._tools.discovered or self._discovering is self._tools)
 
     async def discover(self) -> None:
         """Asks the device for its tools. One that does not answer is asked again after its next hello."""
-        self._discovering = True
+        tools = self._discovering = self.tools
         self._asked_on = self.channel
         try:
-            await self.tools.discover()
+            await tools.discover()
         except ToolError as error:
             # Not a line each: after a mass reconnect these are thousands.
             _undiscovered.inc()
             _log.debug("the device's tools are not known: %s", error)
         finally:
-            self._discovering = False
+            if self._discovering is tools:
+                self._discovering = None
 
     def mcp_received(self, payload: Payload) -> None:
         """An `mcp` message's payload; answers to questions that were never asked are ignored."""

@@ -247,6 +247,7 @@ class SessionManager:
         if previous is not None:
             previous.end("replaced")
         attachment.flush(channel)
+        attachment.hello_said(channel)
         session_id = secrets.token_hex(16)
         asked = hello.audio
         attachment.kind = device_kind(device.board, device.firmware_version, cellular=device.cellular)

@@ -78,6 +78,17 @@ async def test_tools_are_asked_for_once_a_connection(house: House) -> None:
     assert [payload["method"] for payload in asked].count("tools/list") == 1
 
 
+async def test_a_device_that_restarts_while_it_is_asked_for_its_tools_is_asked_again(house: House) -> None:
+    house.say(house.connect(), WITH_MCP)
+    await asyncio.sleep(0.1)  # asked, and gone before it answers
+    again = house.connect()
+    asked = serve_mcp(house, again)
+    house.say(again, WITH_MCP)
+    await asyncio.sleep(0.1)
+    assert [payload["method"] for payload in asked].count("tools/list") == 1
+    assert "self__audio_speaker__set_volume" in [spec.name for spec in house.listen(again, "").tools.specs()]
+
+
 @pytest.mark.parametrize("features", [{}, {"mcp": False}, {"aec": True}])
 async def test_device_without_mcp_is_asked_nothing(house: House, features: dict[str, Any]) -> None:
     channel = house.connect()
