@@ -352,7 +352,10 @@ class SessionManager:
             return False
         session = self._sessions.get(device_id)
         if session is not None:
-            session.announce(text)
+            try:
+                session.announce(text)
+            except Exception:  # noqa: BLE001 - the border: a fault in a conversation ends that session only
+                session.fail()
         else:
             attachment.send(encode_within(Alert("Notice", text, "neutral"), "", attachment.max_message_bytes))
         return True
