@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.cli.device import speech
-from mimi_mqtt.cli.device.actions import Action, ToolCalled
-from mimi_mqtt.cli.device.client import DeviceOptions, converse
+from mimi_mqtt.cli.device.actions import ToolCalled
+from mimi_mqtt.cli.device.client import DeviceOptions, Told, converse
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.wire import mqtt
 from mimi_mqtt.wire.mqtt import PacketType
@@ -125,7 +125,7 @@ async def test_tools_are_called_and_told(server: ScriptedServer) -> None:
         await server.speak(tone_frames(10))
 
     server.answer = set_volume
-    told: list[Action] = []
+    told: list[Told] = []
     summary = await converse(options(server), told.append)
     assert summary.tools_called == ("self.audio_speaker.set_volume",)
     assert ToolCalled("self.audio_speaker.set_volume") in told
