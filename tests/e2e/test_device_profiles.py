@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from typing import Any
 
@@ -17,7 +18,7 @@ TURNS = (
 
 
 async def talk(server: Server, *arguments: str) -> Command:
-    return await server.run("device", "--ota", server.ota, "--json", *arguments)
+    return await server.run("device", "--ota", server.ota, "--json", *arguments, timeout=150)
 
 
 def turns(done: Command) -> list[dict[str, Any]]:
@@ -52,12 +53,37 @@ async def test_espressif_device_says_that_a_real_one_needs_another_port(server: 
 @pytest.mark.parametrize("at", ["idle", "connecting", "listening", "thinking", "speaking"])
 async def test_stock_device_goes_on_after_its_control_connection_dropped(server: Server, at: str) -> None:
     done = await talk(
-        server, "--like", "stock-2.5", "--drop-control", at, "--timeout", "45",
+        server, "--like", "stock-2.5", "--drop-control", at,
         "--say", "what time is it", "--say", "what time is it", "--expect", "", "--expect", "time",
     )  # fmt: skip
     assert done.code == 0, done.out + done.err + server.log
     assert done.summary["reconnects"] == 1
     assert done.summary["sessions"] == (2 if at == "connecting" else 1)
+
+
+@pytest.mark.parametrize("shown", ["turn 1", "heard", "answer"])
+async def test_device_of_a_killed_server_is_sent_home_and_goes_on(server: Server, shown: str) -> None:
+    """Killed while the device listens, waits or speaks: idle after its reconnect, the next turn works."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mimi_mqtt", "device", "--ota", server.ota, "--json", "--reconnect-after", "5",
+        "--say", "what time is it", "--say", "what time is it",
+        cwd=server.folder, env=server.environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(120):
+            while not (line := (await process.stderr.readline()).decode()).startswith(shown):
+                assert line, "the device ended"
+            await server.restart(signal.SIGKILL)
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    *turns, summary = map(json.loads, out.decode().splitlines())
+    assert turns[-1]["turn"] == 2, err.decode() + server.log
+    assert turns[-1]["ok"] is True, err.decode() + server.log
+    assert (summary["sessions"], summary["reconnects"]) == (2, 1)
 
 
 async def test_what_is_typed_is_said_until_the_end_of_input(server: Server) -> None:

@@ -192,6 +192,35 @@ async def test_device_stuck_in_speaking_is_freed_by_the_button(server: ScriptedS
     assert summary.sessions == 2
 
 
+async def test_audio_server_that_vanished_with_its_server_ends_the_turn_only_if_it_stays_away(
+    server: ScriptedServer,
+) -> None:
+    """An ICMP error ends the device's audio until its next hello (device contract, section 4)."""
+
+    async def vanish_and_come_back() -> None:
+        if kinds(server).count("hello") > 1:
+            await server.answer_with_speech()
+            return
+        server.hello_udp = {}
+        server.hang_up()
+        await server.connected.wait()
+        server.push({"type": "goodbye", "session_id": "s1"})
+
+    server.hello_udp = {"port": 1}
+    server.answer = vanish_and_come_back
+    on_message = server._on_message
+
+    def crash_at_listen(message: dict[str, Any]) -> None:
+        on_message(message)
+        if kinds(server) == ["hello", "listen start"]:
+            server._run(vanish_and_come_back())
+
+    server._on_message = crash_at_listen  # type: ignore[method-assign]
+    summary = await converse(options(server, reconnect_after_s=1.0))
+    assert summary.ok, summary.error
+    assert summary.sessions == 2
+
+
 # ── interactive ──────────────────────────────────────────────────────────────────────────────────────────
 
 
