@@ -71,15 +71,15 @@ class Server:
         async with asyncio.timeout(30):
             return await self.process.wait()
 
-    async def restart(self) -> None:
-        """A stop and a start at the same addresses, as after an update."""
+    async def restart(self, number: int = signal.SIGTERM) -> None:
+        """A stop and a start at the same addresses, as after an update, or a crash with SIGKILL."""
         mqtt = re.search(r"MQTT\s+(?:\S+:)?(\d+)", self.welcome)
         udp = re.search(r"UDP\s+(?:\S+:)?(\d+)", self.welcome)
         http = re.search(r":(\d+)/xiaozhi", self.ota)
         assert mqtt
         assert udp
         assert http
-        await self.stop()
+        await self.stop(number)
         self.ports = {
             "MIMI_MQTT__BIND": f"127.0.0.1:{mqtt[1]}",
             "MIMI_UDP__BIND": f"127.0.0.1:{udp[1]}",

@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--reconnect-after", type=_between(0, 3600), metavar="S",
-        help="time until it is back (default: the device's own, 10 s)",
+        help="time to the next attempt after a lost control connection (default: the device's own, 10 s)",
     )  # fmt: skip
     parser.add_argument(
         "--mode", choices=("auto", "manual", "realtime"), default="auto",

@@ -31,8 +31,6 @@ def check(options: DeviceOptions) -> None:
     turns = max(1, len(options.say))
     if len(options.expect) > turns and not options.interactive:
         raise ConfigError(f"--expect is given {len(options.expect)} times, for {_turns(turns)}")
-    if options.reconnect_after_s is not None and options.drop_control is None:
-        raise ConfigError("--reconnect-after: there is no --drop-control to come back from")
     if options.mac is not None:
         try:
             canonical_mac(options.mac)

@@ -182,7 +182,7 @@ class _Run:
         self._tell(action)
 
     def _on_failure(self, failure: DeviceFailure) -> None:
-        self._talking.fail(failure)
+        self._talking.audio_failed(failure)
 
     def _show_code(self, code: str) -> None:
         if code != self._code:

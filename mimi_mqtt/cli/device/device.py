@@ -110,7 +110,7 @@ class Device:
         self._opening = self._loop.create_future()
         self.do(self.firmware.open_channel(self._loop.time()))
         opened = await self._opening
-        self._socket = AudioSocket(self._network, self._on_datagram, self._failed)
+        self._socket = AudioSocket(self._network, self._on_datagram, self._on_socket_failure)
         await self._socket.open(opened.server, opened.port)
 
     async def goodbye(self) -> None:
@@ -220,6 +220,11 @@ class Device:
 
     def _on_datagram(self, datagram: bytes) -> None:
         self.do(self.firmware.datagram(datagram, self._loop.time()))
+
+    def _on_socket_failure(self, failure: DeviceFailure) -> None:
+        """An ICMP error ends a device's audio, both ways, until its next hello (section 4)."""
+        self._close_socket()
+        self._failed(failure)
 
     def _on_control_lost(self) -> None:
         self.do(self.firmware.control_lost())

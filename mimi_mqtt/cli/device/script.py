@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ConfigError
 
 MAX_LINE_BYTES: Final = 4_096
 
@@ -56,11 +57,14 @@ async def typed_lines() -> AsyncGenerator[str]:
     """Lines of standard input, a terminal, pipe or file, until its end.
 
     A thread reads the descriptor itself: a thread that holds the lock of `sys.stdin` would hang the
-    interpreter's exit.
+    interpreter's exit. Raises ConfigError: there is no standard input.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue(1)
-    descriptor = sys.stdin.fileno()
+    try:
+        descriptor = sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError) as error:  # None, no file, closed
+        raise ConfigError("--interactive: there is no standard input to read from") from error
 
     def tell(line: str | None) -> bool:
         """Hands a line over; waits until the one before was taken. False: nobody listens any more."""

@@ -24,6 +24,8 @@ LINGER_S: Final = 0.25
 """Time for late packets after `tts stop`, in seconds."""
 THINKING_S: Final = 0.2
 """From the last word to the moment that counts as *thinking*, in seconds."""
+AUDIO_FAILURE_S: Final = 1.0
+"""From an ICMP error to the end of the turn, in seconds, if the control connection is still there then."""
 MAX_ATTEMPTS: Final = 2
 """How often a person wakes the device for one turn when its control connection was down."""
 
@@ -41,6 +43,7 @@ class Talking:
         self._button_released = asyncio.Event()
         self._abort_wanted = False
         self._drop_at = options.drop_control
+        self._audio_failure = ""
         self._timers: list[asyncio.TimerHandle] = []
         self.reports: list[TurnReport] = []
         self.replies: list[Pcm] = []
@@ -52,7 +55,7 @@ class Talking:
         turn = self._turn = Turn(len(self.reports) + 1, self._device)
         self._abort_wanted = False
         self._button_released.clear()
-        error = ""
+        self._audio_failure = error = ""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._until_answered(turn, spoken)
@@ -153,9 +156,13 @@ class Talking:
             case Play() if turn.answering and not answering_before:
                 self._on_first_audio()
 
-    def fail(self, failure: DeviceFailure) -> None:
-        """The audio socket failed."""
-        if self._turn is not None:
+    def audio_failed(self, failure: DeviceFailure) -> None:
+        """The audio socket failed: the turn does too, unless the whole server went away and may come back."""
+        self._audio_failure = str(failure)
+        self._later(AUDIO_FAILURE_S, self._fail_if_connected, failure)
+
+    def _fail_if_connected(self, failure: DeviceFailure) -> None:
+        if self._turn is not None and not self._device.times_lost:
             self._turn.fail(failure)
 
     def _on_first_audio(self) -> None:
@@ -213,6 +220,8 @@ class Talking:
 
     def _why_no_answer(self, turn: Turn, spoken: Spoken) -> str:
         within = f"within {self._options.timeout_s:g} s"
+        if self._audio_failure:
+            return self._audio_failure
         if not self._device.firmware.channel_open:
             return f"no audio channel {within}"
         if not turn.heard and spoken.frames is not None:

@@ -36,12 +36,23 @@ class ScriptedServer(asyncio.Protocol, asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.ota_status = 200
         self.activation: dict[str, Any] | None = None
+        self.polls_until_allowed: int | None = None
+        self.forgets_activation = False
+        self.keepalive: int | None = 90
+        self.waits_for_connection = False
+        self.polls: list[dict[str, Any]] = []
+        self.boots = 0
         self.return_code = mqtt.ACCEPTED
         self.answers_hello = True
         self.hello_udp: dict[str, Any] = {}
         self.speech_ends_after_silence = 4
         self.answer: Callable[[], Any] = self.answer_with_speech
         self.connect: Connect | None = None
+        self.connections = 0
+        self.connected = asyncio.Event()
+        self.subscriptions: list[tuple[str, int]] = []
+        self.timestamps: list[int] = []
+        self.silent_sizes: list[int] = []
         self.ota_headers: dict[str, str] = {}
         self.ota_body: dict[str, Any] = {}
         self.packet_types: list[PacketType] = []
@@ -90,9 +101,21 @@ class ScriptedServer(asyncio.Protocol, asyncio.DatagramProtocol):
     async def _serve_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         self.ota_headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head)}
-        self.ota_body = json.loads(await reader.readexactly(int(self.ota_headers["content-length"])))
+        sent = json.loads(await reader.readexactly(int(self.ota_headers["content-length"])))
+        status = self.ota_status
+        if "/activate " in head[0]:
+            self.polls.append(sent)
+            status = 202
+            if self.polls_until_allowed is not None and len(self.polls) >= self.polls_until_allowed:
+                status, self.activation = 200, None
+            if self.forgets_activation:
+                status = 200
+        else:
+            self.ota_body = sent
+            self.boots += 1
         body = json.dumps(self._ota_answer()).encode()
-        writer.write(f"HTTP/1.1 {self.ota_status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(answer.encode() + body)
         await writer.drain()
         writer.close()
 
@@ -107,7 +130,7 @@ class ScriptedServer(asyncio.Protocol, asyncio.DatagramProtocol):
                 "password": "secret",
                 "publish_topic": "up/topic",
                 "subscribe_topic": "down/topic",
-                "keepalive": 90,
+                **({} if self.keepalive is None else {"keepalive": self.keepalive}),
             }
         }
 
@@ -122,16 +145,25 @@ class ScriptedServer(asyncio.Protocol, asyncio.DatagramProtocol):
                 if packet.type is PacketType.CONNECT:
                     self.connect = mqtt.parse_connect(packet)
                     writer.write(mqtt.encode_connack(self.return_code))
+                    self.connections += 1
+                    self.connected.set()
+                elif packet.type is PacketType.SUBSCRIBE:
+                    subscribe = mqtt.parse_subscribe(packet)
+                    self.subscriptions += subscribe.filters
+                    writer.write(mqtt.encode_suback(subscribe.packet_id, (0,)))
                 elif packet.type is PacketType.PUBLISH:
                     publish = mqtt.parse_publish(packet)
                     assert (publish.topic, publish.qos) == ("up/topic", 0)
                     self._on_message(json.loads(publish.payload))
         self.disconnected.set()
+        if writer is self._mqtt_writer:
+            self.connected.clear()
         writer.close()
 
     def hang_up(self) -> None:
         """Cuts the MQTT connection."""
         assert self._mqtt_writer is not None
+        self.connected.clear()
         self._mqtt_writer.close()
 
     def push(self, message: dict[str, Any]) -> None:
@@ -166,8 +198,12 @@ class ScriptedServer(asyncio.Protocol, asyncio.DatagramProtocol):
         header = parse_header(data)
         assert header.ssrc == SSRC
         self.sequences.append(header.sequence)
+        self.timestamps.append(header.timestamp)
         self.heard_audio.set()
-        loud = float(np.abs(self._decoder.decode(self._cipher.decrypt(data)).astype(np.int32)).mean()) > 200
+        opus = self._cipher.decrypt(data)
+        loud = float(np.abs(self._decoder.decode(opus).astype(np.int32)).mean()) > 200
+        if not loud:
+            self.silent_sizes.append(len(opus))
         self._spoke |= loud
         self._silent = 0 if loud else self._silent + 1
         if self._spoke and self._silent == self.speech_ends_after_silence:
@@ -199,10 +235,18 @@ class ScriptedServer(asyncio.Protocol, asyncio.DatagramProtocol):
             self.frame(opus)
             await asyncio.sleep(FRAME_MS / 1000)
         await asyncio.sleep(GAP_S)
+        if self.waits_for_connection:
+            await self.connected.wait()
         self.push({"type": "tts", "state": "stop", "session_id": "s1"})
+
+    async def pause(self, seconds: float = GAP_S) -> None:
+        """Time between two messages."""
+        await asyncio.sleep(seconds)
 
     async def answer_with_speech(self) -> None:
         """What a good server does."""
+        if self.waits_for_connection:
+            await self.connected.wait()
         self.push({"type": "stt", "text": "what time is it", "session_id": "s1"})
         self.push({"type": "llm", "emotion": "happy", "session_id": "s1"})
         await self.speak(tone_frames(10))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.cli.device import speech
-from mimi_mqtt.cli.device.actions import Action, ToolCalled
-from mimi_mqtt.cli.device.client import DeviceOptions, converse
+from mimi_mqtt.cli.device.actions import ToolCalled
+from mimi_mqtt.cli.device.client import DeviceOptions, Told, converse
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.wire import mqtt
 from mimi_mqtt.wire.mqtt import PacketType
@@ -34,7 +34,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 
 def options(server: ScriptedServer, **changes: Any) -> DeviceOptions:
-    if not changes.keys() & {"text", "wav", "mic"}:
+    if not changes.keys() & {"text", "wav", "mic", "say", "interactive"}:
         changes.setdefault("pcm", SPEECH)
     return DeviceOptions(ota=server.ota_url, mac=MAC, **changes)
 
@@ -125,7 +125,7 @@ async def test_tools_are_called_and_told(server: ScriptedServer) -> None:
         await server.speak(tone_frames(10))
 
     server.answer = set_volume
-    told: list[Action] = []
+    told: list[Told] = []
     summary = await converse(options(server), told.append)
     assert summary.tools_called == ("self.audio_speaker.set_volume",)
     assert ToolCalled("self.audio_speaker.set_volume") in told
@@ -227,9 +227,9 @@ async def test_ota_that_is_not_there_is_told(server: ScriptedServer) -> None:
         await converse(options(server))
 
 
-async def test_activation_is_told_with_its_cure(server: ScriptedServer) -> None:
+async def test_activation_that_does_not_come_is_told_with_its_cure(server: ScriptedServer) -> None:
     server.activation = {"code": "654321", "message": "x", "challenge": "y"}
-    await expect(server, "654321", f"mimi-mqtt devices allow {MAC}")
+    await expect(server, "654321", f"mimi-mqtt devices allow {MAC}", "within 30 s")
 
 
 async def test_refused_mqtt_is_told(server: ScriptedServer) -> None:
@@ -259,7 +259,8 @@ async def test_lost_mqtt_connection_is_told(server: ScriptedServer) -> None:
         server.hang_up()
 
     server.answer = hang_up
-    await expect(server, "MQTT connection was lost")
+    await expect(server, "understood nothing", "MQTT connection was lost 1 time")
+    assert server.connections == 2, "it came back by itself"
 
 
 async def test_goodbye_instead_of_an_answer_is_told(server: ScriptedServer) -> None:

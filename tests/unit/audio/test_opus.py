@@ -172,3 +172,12 @@ def test_without_any_libopus_the_error_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr(opus, "_bundled_library", lambda: None)
     with pytest.raises(StartupError, match="apt-get install libopus0"):
         opus._library.__wrapped__()
+
+
+def test_silence_with_dtx_becomes_packets_of_one_byte() -> None:
+    silence = np.zeros(960, np.int16)
+    for dtx in (True, False):
+        encoder = OpusEncoder(16_000, application="voip", dtx=dtx)
+        packets = [encoder.encode(silence) for _ in range(12)]
+        assert any(len(packet) == 1 for packet in packets) is dtx
+        assert all(is_plausible(packet, 16_000, 60) for packet in packets)

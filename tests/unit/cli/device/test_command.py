@@ -44,7 +44,6 @@ def test_wrong_arguments_are_exit_code_2(arguments: list[str], capsys: pytest.Ca
         (["--say", "a", "--transport", "websocket"], "WebSocket"),
         (["--say", "a", "--mac", "phone"], "--mac"),
         (["--say", "a", "--expect", "b", "--expect", "c"], "--expect is given 2 times, for one turn"),
-        (["--say", "a", "--reconnect-after", "1"], "--drop-control"),
         (["--mic", "--mode", "manual"], "--interactive"),
         (["--say", "🙂"], "there is nothing to say"),
         (["--wav", "no-such-file.wav"], "--wav"),

@@ -526,7 +526,8 @@ def test_message_of_an_unknown_type_is_shown_and_ignored(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"junk", b"[]", b"{}", b'{"type":7}', b'{"type":"mcp"}', b'{"type":"tts"}', b'{"type":"tts","state":"pause"}', b"[" * 10_000],
+    [b"", b"junk", b"[]", b"{}", b'{"type":7}', b'{"type":"mcp"}',
+     b'{"type":"tts"}', b'{"type":"tts","state":"pause"}', b"[" * 10_000],
 )  # fmt: skip
 def test_what_it_does_not_understand_it_ignores(payload: bytes) -> None:
     bench = Bench()
