@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from mimi_mqtt.audio.opus import libopus_version
+from mimi_mqtt.commands.model import TIMER, Say
+from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config import Settings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.events import DeviceBooted, DeviceRevoked, EventBus
@@ -23,6 +25,7 @@ from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.memory.recent import RecentTurns
 from mimi_mqtt.providers.catalog.selection import Chains, chains
+from mimi_mqtt.session.control import LiveDevices
 from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store.conversations import ConversationLog
@@ -75,6 +78,11 @@ class Sockets:
             for sock in opened:
                 sock.close()
             raise
+
+
+def _announce(commands: Commands, device_id: str, text: str) -> bool:
+    """Tells a device that a timer is due; False: it can't be told now."""
+    return commands.run_now(Say(device_id=device_id, text=text), by=TIMER).status == "done"
 
 
 class App:
@@ -138,8 +146,11 @@ class App:
             agents=AgentDirectory(settings.every_agent),
             converse={key: functools.partial(Conversation, services=each) for key, each in services.items()},
             last=last_sessions,
+            events=events,
         )
-        self._mqtt = MqttServer(settings.mqtt, self._directory, self._sessions)
+        commands = Commands(LiveDevices(self._sessions), events)
+        self._sessions.announcer = functools.partial(_announce, commands)
+        self._mqtt = MqttServer(settings.mqtt, self._directory, self._sessions, commands=commands)
         self._telemetry = Telemetry(events, self._mqtt.publish, lambda: self._mqtt.connections["general"] > 0)
         stack.push_async_callback(self._telemetry.aclose)
         self._telemetry.start()

@@ -26,10 +26,15 @@ MAX_DEPTH: Final = 4
 """Events published from inside an observer, by nesting: deeper ones are dropped and counted as a failure
 of the observer, so that two observers that answer each other end."""
 LOGGED_AGAIN_S: Final = 60.0
-"""Seconds between two log entries about one failing observer."""
+"""Seconds between two log entries about one failing or slow observer."""
+SLOW_S: Final = 0.02
+"""Longest time that an observer may hold the publisher up, in seconds: a third of an audio frame."""
 
 _failures = Counter(
     "mimi_event_observer_failures_total", "Events that an observer failed to handle.", ["observer"]
+)
+_slow = Counter(
+    "mimi_event_observer_slow_total", "Events whose publisher an observer held up too long.", ["observer"]
 )
 _dropped = Counter(
     "mimi_event_observer_dropped_total", "Events dropped because an observer's queue was full.", ["observer"]
@@ -186,7 +191,7 @@ class TooManyObservers(RuntimeError):
 class Subscription:
     """One observer's place on the bus, until `close`."""
 
-    __slots__ = ("_bus", "_call", "_failures", "_told_at", "_types", "name")
+    __slots__ = ("_bus", "_call", "_failures", "_slow", "_told_at", "_types", "name")
 
     def __init__(
         self, bus: "EventBus", name: str, call: Callable[[Any], None], types: tuple[type[Event], ...]
@@ -196,6 +201,7 @@ class Subscription:
         self._call = call
         self._types = types
         self._failures = _failures.labels(name)
+        self._slow = _slow.labels(name)
         self._told_at: float | None = None
 
     def close(self) -> None:
@@ -210,23 +216,39 @@ class Subscription:
     def _deliver(self, event: Event, clock: Callable[[], float]) -> None:
         if self._bus is None:  # closed by an observer before it, for the same event
             return
+        began = clock()
         try:
             self._call(event)
         except Exception:  # noqa: BLE001 - the border of an observer: the publisher and the others go on
             self._failed(event, clock())
+        now = clock()
+        if now - began > SLOW_S:
+            self._was_slow(event, now, now - began)
+
+    def _may_tell(self, now: float) -> bool:
+        if self._told_at is not None and now - self._told_at < LOGGED_AGAIN_S:
+            return False
+        self._told_at = now
+        return True
+
+    def _was_slow(self, event: Event, now: float, took_s: float) -> None:
+        self._slow.inc()
+        if self._may_tell(now):
+            _log.warning(
+                "the observer %s took %.0f ms for %s: slow work belongs behind an EventQueue",
+                self.name, took_s * 1000, type(event).__name__,
+            )  # fmt: skip
 
     def _failed(self, event: Event, now: float) -> None:
         self._failures.inc()
-        if self._told_at is None or now - self._told_at >= LOGGED_AGAIN_S:
-            self._told_at = now
+        if self._may_tell(now):
             _log.exception(
                 "the observer %s failed on %s; it stays subscribed", self.name, type(event).__name__
             )
 
     def _too_deep(self, event: Event, now: float) -> None:
         self._failures.inc()
-        if self._told_at is None or now - self._told_at >= LOGGED_AGAIN_S:
-            self._told_at = now
+        if self._may_tell(now):
             _log.error(
                 "%s was published %d levels deep inside observers: not delivered to %s",
                 type(event).__name__, MAX_DEPTH, self.name,

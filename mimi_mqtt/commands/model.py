@@ -188,5 +188,5 @@ class Principal:
         return self.device_id is None or self.device_id == device_id
 
 
-SERVER: Final = Principal("server")
-"""The server itself, such as a timer that is due."""
+TIMER: Final = Principal("timer")
+"""A timer that is due."""

@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import logging
 import secrets
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter, Gauge
@@ -20,6 +20,7 @@ from prometheus_client import Counter, Gauge
 from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.config.prompt import UserFacts
 from mimi_mqtt.errors import MessageError
+from mimi_mqtt.events import EventBus
 from mimi_mqtt.fleet.agents import Agent, AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import log_context
@@ -31,9 +32,11 @@ from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
 from mimi_mqtt.session.playout import Playout
 from mimi_mqtt.session.presence import Presence
 from mimi_mqtt.session.session import ConversationFactory, Participants, Session
+from mimi_mqtt.session.telling import SessionEvents
 from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.tools.builtin.clock import Clock
-from mimi_mqtt.tools.builtin.timers import Timers
+from mimi_mqtt.tools.builtin.timers import Announcer, Timers
+from mimi_mqtt.tools.observed import ObservedTools
 from mimi_mqtt.tools.registry import ToolBox, ToolSource
 from mimi_mqtt.wire.fitting import encode_within
 from mimi_mqtt.wire.messages import (
@@ -102,18 +105,22 @@ class SessionManager:
         agents: AgentDirectory,
         converse: Mapping[str, ConversationFactory],
         last: RemembersSessions | None = None,
+        events: EventBus | None = None,
     ) -> None:
         self._settings = settings
         self._devices = devices
         self._audio_transports = audio_transports
         self._agents = agents
         self._converse = converse
+        self._events = SessionEvents(events if events is not None else EventBus(), agents)
         self._last = last if last is not None else LastSessions()
         self._presence = Presence(settings.session.reattach_s, self._last)
         self._sessions: dict[str, Session] = {}  # by device id
         self._background = Background()
         self._discovery = Discovery(self._background)
-        self._timers = Timers(self.announce)
+        self.announcer: Announcer = self.announce
+        """Tells a device that a timer is due."""
+        self._timers = Timers(lambda device_id, text: self.announcer(device_id, text))
         self._clock = Clock(settings.server.timezone)
         self._playout = Playout()
         self._closing = False
@@ -147,6 +154,8 @@ class SessionManager:
         """A device connected. An older connection of it is dying, and its session goes over to this one."""
         try:
             self._presence.opened(channel)
+            if not channel.is_tester:
+                self._events.connected(channel, self._devices.get(channel.device_id))
             if self._timers.missed(channel.device_id):
                 self._loop.call_soon(self._timers.device_connected, channel.device_id)
         except Exception:  # noqa: BLE001 - the border: a fault here is one device's, not its transport's
@@ -155,7 +164,10 @@ class SessionManager:
     def control_closed(self, channel: ControlChannel, reason: str) -> None:
         """The connection is gone; its session waits for the device's next one."""
         try:
+            was_open = self._presence.by_channel(channel) is not None
             self._presence.closed(channel)
+            if was_open and not channel.is_tester:
+                self._events.gone(channel, reason)
         except Exception:  # noqa: BLE001 - the border: a fault here is one device's, not its transport's
             self._device_failed(channel)
 
@@ -267,6 +279,7 @@ class SessionManager:
             self._last.opened(device_id, session_id)
         _opened.inc()
         _active.inc()
+        self._events.opened(session)
         _log.debug("session opened", extra={"device": device_id, "session": session_id})
         if hello.mcp and attachment.wants_discovery:
             self._discovery.want(attachment)
@@ -318,14 +331,17 @@ class SessionManager:
         """Makes conversations with `agent`."""
         return self._converse[agent.key]
 
-    def toolbox(self, session: Session, agent: Agent, end_conversation: ToolSource) -> ToolBox:
+    def toolbox(self, session: Session, agent: Agent, end_conversation: ToolSource) -> ObservedTools:
         """The tools `agent` may use: the server's, the session's `end_conversation`, and the device's own."""
         timers = self._timers.for_device(session.device_id)
         sources: list[ToolSource] = [timers, self._clock, end_conversation]
         attachment = self._presence.of_device(session.device_id)
         if attachment is not None and attachment.session is session:
             sources.append(attachment.tools)
-        return ToolBox(*sources, allowed=agent.settings.tools)
+        return self._observed(session.device_id, ToolBox(*sources, allowed=agent.settings.tools))
+
+    def _observed(self, device_id: str, tools: ToolBox) -> ObservedTools:
+        return ObservedTools(tools, device_id, self._events.bus)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs what a session leaves behind to its end."""
@@ -334,6 +350,7 @@ class SessionManager:
     def session_ended(self, session: Session, *, goodbye: bool) -> None:
         """Forgets it; what it was still to announce is shown instead."""
         _active.dec()
+        self._events.ended(session, self._loop.time())
         device_id = session.device_id
         if self._sessions.get(device_id) is session:
             del self._sessions[device_id]
@@ -363,6 +380,25 @@ class SessionManager:
     def disconnect(self, device_id: str, reason: str) -> None:
         """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word."""
         self._presence.disconnect(device_id, reason)
+
+    def knows(self, device_id: str) -> bool:
+        """Whether there is such a device, connected or not, that may connect."""
+        return self._devices.get(device_id) is not None
+
+    def attachment(self, device_id: str) -> Attachment | None:
+        """The device's control side; None while it has no connection."""
+        attachment = self._presence.of_device(device_id)
+        return attachment if attachment is not None and attachment.connected else None
+
+    def tools(self, attachment: Attachment, allowed: Sequence[str] | None) -> ObservedTools:
+        """The server's and the device's tools outside a conversation, as far as the patterns of `allowed` or,
+        without them, the device's agent permits."""
+        device_id = attachment.device_id
+        if allowed is None:
+            device = self._devices.get(device_id)
+            allowed = self._agents.of(device).settings.tools if device is not None else ()
+        sources = (self._timers.for_device(device_id), self._clock, attachment.tools)
+        return self._observed(device_id, ToolBox(*sources, allowed=allowed))
 
     async def _expire(self) -> None:
         now = self._loop.time()

@@ -138,8 +138,9 @@ class Session:
     """
 
     __slots__ = (
-        "__weakref__", "_audio", "_context", "_conversation", "_last_message", "_listened", "_opened",
-        "_output", "_owner", "_unspoken", "control", "device", "ended", "hello", "session_id",
+        "__weakref__", "_audio", "_context", "_conversation", "_last_message", "_listened",
+        "_output", "_owner", "_unspoken", "control", "device", "end_reason", "ended", "hello", "opened_at",
+        "session_id",
     )  # fmt: skip
 
     def __init__(
@@ -158,7 +159,10 @@ class Session:
         self.hello = hello
         """What the device can do: features, its font, the format of its audio."""
         self._owner = owner
-        self._opened = self._last_message = now
+        self.end_reason = ""
+        """Why it ended, in one word of a few; empty while it lives."""
+        self.opened_at = self._last_message = now
+        """When hello came, loop time in s."""
         self._listened = False
         self._unspoken: deque[str] | None = None
         self._audio: AudioChannel | None = None
@@ -334,6 +338,7 @@ class Session:
                 self._send(ServerGoodbye(self.session_id))
         finally:
             self.ended = True
+            self.end_reason = reason if reason in _REASONS else "conversation"
             if output is not None:
                 output.close()
             if audio is not None:
@@ -342,7 +347,7 @@ class Session:
                 self._owner.spawn(conversation.aclose(), "end of a conversation", self._context.copy())
             self._output = self._audio = self._conversation = self._context = None
             self._owner.session_ended(self, goodbye=goodbye)
-            _ended.labels(reason if reason in _REASONS else "conversation").inc()
+            _ended.labels(self.end_reason).inc()
             if audio is not None:
                 self._log_end(reason, audio)
 
@@ -353,7 +358,7 @@ class Session:
         _log.info(
             "session ended: %s; %.1f s, packets: %d received, %d lost, %d sent",
             reason,
-            self._owner.playout.now() - self._opened,
+            self._owner.playout.now() - self.opened_at,
             stats.received,
             stats.lost,
             stats.sent,
@@ -361,5 +366,7 @@ class Session:
         )
 
 
-_REASONS: Final = frozenset({"replaced", "idle", "disconnected", "goodbye", "shutdown", "failure", "revoked"})
+_REASONS: Final = frozenset(
+    {"replaced", "idle", "disconnected", "goodbye", "shutdown", "failure", "revoked", "command"}
+)
 """The reasons that are a label of their own; what a conversation gives as a reason is free text."""

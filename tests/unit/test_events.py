@@ -14,6 +14,7 @@ from mimi_mqtt.events import (
     LOGGED_AGAIN_S,
     MAX_DEPTH,
     MAX_OBSERVERS,
+    SLOW_S,
     DeviceConnected,
     DeviceEvent,
     DeviceGone,
@@ -89,6 +90,22 @@ def test_a_failing_observer_is_logged_once_a_minute(caplog: pytest.LogCaptureFix
         clock.now += LOGGED_AGAIN_S
         bus.publish(CONNECTED)
     assert len(caplog.records) == 2
+
+
+def test_an_observer_that_holds_the_publisher_up_is_counted() -> None:
+    clock = FakeClock()
+    bus = EventBus(clock)
+
+    def slow(event: Event) -> None:
+        clock.now += 2 * SLOW_S
+
+    def count() -> float:
+        return REGISTRY.get_sample_value("mimi_event_observer_slow_total", {"observer": "slow"}) or 0.0
+
+    bus.subscribe(slow, name="slow")
+    before = count()
+    bus.publish(CONNECTED)
+    assert count() - before == 1
 
 
 def test_a_closed_subscription_gets_nothing_more() -> None:

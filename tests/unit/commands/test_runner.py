@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from mimi_mqtt.commands.model import (
-    SERVER,
+    TIMER,
     CallTool,
     Command,
     Disconnect,
@@ -156,10 +156,10 @@ async def test_a_cancelled_command_makes_room_and_is_audited(setup: Setup) -> No
 
 async def test_what_waits_for_nothing_can_be_run_at_once(setup: Setup) -> None:
     said = Say(device_id=DEVICE, text="Your timer is done.")
-    assert setup.commands.run_now(said, by=SERVER) == done(how="spoken")
-    result = setup.commands.run_now(CallTool(device_id=DEVICE, tool="volume"), by=SERVER)
+    assert setup.commands.run_now(said, by=TIMER) == done(how="spoken")
+    result = setup.commands.run_now(CallTool(device_id=DEVICE, tool="volume"), by=TIMER)
     assert result.status == "failed"
-    assert [(ran.command, ran.by) for ran in setup.ran] == [("say", "server"), ("call", "server")]
+    assert [(ran.command, ran.by) for ran in setup.ran] == [("say", "timer"), ("call", "timer")]
 
 
 async def test_every_command_is_audited_without_its_text(

@@ -10,6 +10,7 @@ import pytest
 
 from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
+from mimi_mqtt.events import EventBus
 from mimi_mqtt.fleet.agents import AgentDirectory
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.last_sessions import LastSessions
@@ -50,6 +51,7 @@ class House:
     audio: FakeAudioTransport = field(default_factory=FakeAudioTransport)
     conversations: list[FakeConversation] = field(default_factory=list)
     last: LastSessions | None = None
+    events: EventBus = field(default_factory=EventBus)
 
     def __post_init__(self) -> None:
         for number, device_id in enumerate((DEVICE, OTHER_DEVICE)):
@@ -65,6 +67,7 @@ class House:
             agents=AgentDirectory(self.settings.every_agent),
             converse={key: functools.partial(self._converse, key) for key in self.settings.every_agent},
             last=self.last,
+            events=self.events,
         )
 
     def _converse(

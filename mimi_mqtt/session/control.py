@@ -1,0 +1,81 @@
+"""Devices as commands reach them: the session manager's side of `commands.ports.DeviceControl`."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from mimi_mqtt.errors import ToolError
+from mimi_mqtt.session.manager import SessionManager
+from mimi_mqtt.tools.observed import ObservedTools
+from mimi_mqtt.wire.fitting import encode_within
+from mimi_mqtt.wire.messages import Alert
+
+EVERY_TOOL: Final = ("*",)
+_OF_DEVICES: Final = "self."
+"""How the names of all tools of stock firmware begin (device contract, section 6)."""
+
+
+def _has(tools: ObservedTools, name: str) -> bool:
+    return any(spec.name == name for spec in tools.specs())
+
+
+class LiveDevices:
+    """Implements `commands.ports.DeviceControl` with the sessions and connections of one manager."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        self._manager = manager
+
+    def knows(self, device_id: str) -> bool:
+        """See `DeviceControl`, and so below."""
+        return self._manager.knows(device_id)
+
+    def connected(self, device_id: str) -> bool:
+        """Whether it can be reached now."""
+        return self._manager.attachment(device_id) is not None
+
+    def say(self, device_id: str, text: str) -> Literal["spoken", "shown"] | None:
+        """Speech in a session, else an alert."""
+        in_session = self._manager.session(device_id) is not None
+        if not self._manager.announce(device_id, text):
+            return None
+        return "spoken" if in_session else "shown"
+
+    def alert(self, device_id: str, status: str, message: str, emotion: str) -> bool:
+        """Works in every state."""
+        attachment = self._manager.attachment(device_id)
+        if attachment is None:
+            return False
+        alert = Alert(status, message, emotion)
+        attachment.send(encode_within(alert, "", attachment.max_message_bytes))
+        return True
+
+    async def call_tool(
+        self, device_id: str, tool: str, arguments: Mapping[str, Any], *, user_tools: bool
+    ) -> str:
+        """The device is asked for its tools first, when they are not known yet."""
+        attachment = self._manager.attachment(device_id)
+        if attachment is None:
+            raise ToolError("the device is not connected")
+        tools = self._manager.tools(attachment, EVERY_TOOL if user_tools else None)
+        if not attachment.tools.discovered and not _has(tools, tool):
+            await attachment.tools.discover()
+        names = {known.own_name: known.spec.name for known in attachment.tools.tools() if known.own_name}
+        name = names.get(tool, tool)
+        if user_tools and tool.startswith(_OF_DEVICES) and not _has(tools, name):
+            # One that it keeps for people: not in the list that models are told of.
+            return (await attachment.tools.call(tool, arguments)).as_text()
+        return await tools.call(name, arguments)
+
+    def end_session(self, device_id: str, reason: str) -> bool:
+        """With `goodbye`."""
+        session = self._manager.session(device_id)
+        if session is None:
+            return False
+        session.end(reason, goodbye=True)
+        return True
+
+    def disconnect(self, device_id: str, reason: str) -> bool:
+        """With `goodbye`, where there is a session."""
+        if not self.connected(device_id):
+            return False
+        self._manager.disconnect(device_id, reason)
+        return True

@@ -1,0 +1,203 @@
+"""Commands reach a device in its session, between sessions, and not when it is away; what happens is told."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mimi_mqtt.commands.model import (
+    CallTool,
+    Disconnect,
+    EndSession,
+    Principal,
+    Refusal,
+    Say,
+    ShowAlert,
+    done,
+)
+from mimi_mqtt.commands.runner import Commands
+from mimi_mqtt.events import (
+    DeviceConnected,
+    DeviceEvent,
+    DeviceGone,
+    EventBus,
+    SessionEnded,
+    SessionOpened,
+    ToolCalled,
+)
+from mimi_mqtt.session.control import LiveDevices
+from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
+from tests.unit.session.conftest import House
+from tests.unit.session.test_discovery import WITH_MCP, serve_mcp
+
+pytestmark = pytest.mark.virtual_time
+
+ADMIN = Principal("admin", user_tools=True)
+OWNER = Principal(DEVICE, DEVICE)
+VOLUME = "self.audio_speaker.set_volume"
+
+
+class Desk:
+    """A house with commands."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.commands = Commands(LiveDevices(house.manager), EventBus())
+
+    def device(self) -> FakeControlChannel:
+        """A connected device whose MCP server answers; `asked` keeps what it was asked."""
+        channel = self.house.connect()
+        self.asked: list[dict[str, Any]] = serve_mcp(self.house, channel)
+        return channel
+
+
+@pytest.fixture
+def desk(house: House) -> Desk:
+    return Desk(house)
+
+
+async def test_say_speaks_in_a_session_and_shows_without_one(desk: Desk) -> None:
+    channel = desk.house.connect()
+    assert await desk.commands.run(Say(device_id=DEVICE, text="Dinner."), by=ADMIN) == done(how="shown")
+    assert channel.of_type("alert")[-1]["message"] == "Dinner."
+    talk = desk.house.listen(channel, desk.house.hello(channel))
+    assert await desk.commands.run(Say(device_id=DEVICE, text="Dinner."), by=ADMIN) == done(how="spoken")
+    assert talk.calls[-1] == ("announce", "Dinner.")
+
+
+async def test_an_alert_is_shown_in_every_state(desk: Desk) -> None:
+    channel = desk.house.connect()
+    alert = ShowAlert(device_id=DEVICE, status="Door", message="It is open.", emotion="surprised")
+    assert await desk.commands.run(alert, by=OWNER) == done()
+    desk.house.hello(channel)
+    assert await desk.commands.run(alert, by=OWNER) == done()
+    shown = channel.of_type("alert")
+    assert len(shown) == 2
+    assert (shown[0]["status"], shown[0]["message"], shown[0]["emotion"]) == (
+        "Door", "It is open.", "surprised",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", [VOLUME, "self__audio_speaker__set_volume"])
+async def test_a_device_tool_is_called_by_either_name_before_any_hello(desk: Desk, tool: str) -> None:
+    desk.device()
+    call = CallTool(device_id=DEVICE, tool=tool, arguments={"volume": 40})
+    assert await desk.commands.run(call, by=OWNER) == done(text="true")
+    assert desk.asked[-1]["params"] == {"name": VOLUME, "arguments": {"volume": 40}}
+
+
+async def test_wrong_arguments_of_a_tool_are_told_and_do_not_reach_the_device(desk: Desk) -> None:
+    desk.device()
+    call = CallTool(device_id=DEVICE, tool=VOLUME, arguments={"volume": 400})
+    result = await desk.commands.run(call, by=OWNER)
+    assert result.status == "failed"
+    assert "volume" in result.message
+    assert all(asked["method"] != "tools/call" for asked in desk.asked)
+
+
+async def test_the_servers_tools_can_be_called_too(desk: Desk) -> None:
+    desk.device()
+    call = CallTool(device_id=DEVICE, tool="set_timer", arguments={"seconds": 60, "label": "tea"})
+    assert (await desk.commands.run(call, by=OWNER)).status == "done"
+
+
+async def test_a_tool_for_people_is_called_for_an_administrator_alone(desk: Desk) -> None:
+    desk.device()
+    reboot = CallTool(device_id=DEVICE, tool="self.reboot")
+    refused = await desk.commands.run(reboot, by=OWNER)
+    assert refused.status == "failed"
+    assert all(asked["method"] != "tools/call" for asked in desk.asked)
+    assert (await desk.commands.run(reboot, by=ADMIN)).status == "done"
+    assert desk.asked[-1]["params"]["name"] == "self.reboot"
+
+
+async def test_a_device_that_answers_nothing_makes_the_call_fail_in_time(desk: Desk) -> None:
+    desk.house.connect()
+    result = await desk.commands.run(CallTool(device_id=DEVICE, tool=VOLUME), by=ADMIN)
+    assert result.status == "failed"
+    assert "did not answer" in result.message
+    soon = await desk.commands.run(CallTool(device_id=DEVICE, tool=VOLUME, timeout_s=1.0), by=ADMIN)
+    assert soon.status == "timed_out"
+
+
+async def test_a_tool_of_the_server_does_not_wait_for_a_device_without_tools(desk: Desk) -> None:
+    desk.house.connect()
+    began = asyncio.get_running_loop().time()
+    result = await desk.commands.run(CallTool(device_id=DEVICE, tool="get_time"), by=ADMIN)
+    assert result.status == "done"
+    assert asyncio.get_running_loop().time() - began < 0.1
+
+
+async def test_a_call_right_after_hello_waits_for_the_tools(desk: Desk) -> None:
+    channel = desk.device()
+    desk.house.say(channel, WITH_MCP)
+    call = CallTool(device_id=DEVICE, tool=VOLUME, arguments={"volume": 40})
+    assert await desk.commands.run(call, by=OWNER) == done(text="true")
+
+
+async def test_end_sends_the_device_home_and_leaves_it_connected(desk: Desk) -> None:
+    channel = desk.house.connect()
+    session_id = desk.house.hello(channel)
+    assert await desk.commands.run(EndSession(device_id=DEVICE), by=OWNER) == done()
+    assert [message["session_id"] for message in channel.of_type("goodbye")] == [session_id]
+    assert channel.closed is None
+    again = await desk.commands.run(EndSession(device_id=DEVICE), by=OWNER)
+    assert again.refusal is Refusal.NO_SESSION
+
+
+async def test_disconnect_says_goodbye_and_closes(desk: Desk) -> None:
+    channel = desk.house.connect()
+    desk.house.hello(channel)
+    assert await desk.commands.run(Disconnect(device_id=DEVICE), by=OWNER) == done()
+    assert channel.of_type("goodbye")
+    assert channel.closed is not None
+
+
+async def test_a_device_that_is_away_or_revoked_is_refused(desk: Desk) -> None:
+    say = Say(device_id=OTHER_DEVICE, text="x")
+    assert (await desk.commands.run(say, by=ADMIN)).refusal is Refusal.NOT_CONNECTED
+    del desk.house.devices[OTHER_DEVICE]
+    assert (await desk.commands.run(say, by=ADMIN)).refusal is Refusal.UNKNOWN_DEVICE
+
+
+async def test_what_happens_to_a_device_is_told(house: House) -> None:
+    told: list[DeviceEvent] = []
+    house.events.subscribe(told.append, DeviceEvent, name="test")
+    channel = house.connect()
+    asked = serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    session_id = str(channel.of_type("hello")[-1]["session_id"])
+    await asyncio.sleep(1)
+    tools = house.listen(channel, session_id).tools
+    assert await tools.call("self__audio_speaker__set_volume", {"volume": 40}) == "true"
+    assert asked
+    house.say(channel, {"type": "goodbye", "session_id": session_id})
+    house.manager.control_closed(channel, "keepalive expired")
+    assert [type(event) for event in told] == [
+        DeviceConnected, SessionOpened, ToolCalled, SessionEnded, DeviceGone,
+    ]  # fmt: skip
+    _, opened, called, ended, gone = told
+    assert isinstance(opened, SessionOpened)
+    assert isinstance(called, ToolCalled)
+    assert isinstance(ended, SessionEnded)
+    assert isinstance(gone, DeviceGone)
+    assert opened.session_id == ended.session_id == session_id
+    assert (called.tool, called.ok) == ("self__audio_speaker__set_volume", True)
+    assert ended.reason == "goodbye"
+    assert ended.duration_s == pytest.approx(1.0, abs=0.1)
+    assert gone.reason == "keepalive expired"
+
+
+async def test_a_due_timer_goes_the_way_of_every_announcement(house: House) -> None:
+    said: list[tuple[str, str]] = []
+
+    def announce(device_id: str, text: str) -> bool:
+        said.append((device_id, text))
+        return True
+
+    house.manager.announcer = announce
+    channel = house.connect()
+    tools = house.listen(channel, house.hello(channel)).tools
+    await tools.call("set_timer", {"seconds": 5, "label": "tea"})
+    await asyncio.sleep(6)
+    assert said == [(DEVICE, "Your tea timer is done.")]
