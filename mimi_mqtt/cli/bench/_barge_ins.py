@@ -83,7 +83,8 @@ def _clean(each: Duplex, begin: int) -> _Clean:
     sent = begin // FRAME
     for number in range(begin // FRAME, len(each.labels)):
         while sent < min(len(each.labels), number + 1 + ahead):
-            canceller.played((sent + 1) * FRAME_MS, each.played[sent * FRAME : (sent + 1) * FRAME])
+            if each.sent[sent]:
+                canceller.played(each.sent[sent], each.played[sent * FRAME : (sent + 1) * FRAME])
             sent += 1
         heard = each.heard[number * FRAME : (number + 1) * FRAME]
         frames.append(canceller.clean(heard, each.labels[number]))

@@ -1,10 +1,13 @@
 """Replies in a room for the bench of turn-taking: a loudspeaker's echo, and perhaps somebody over it. Seeded.
 
 The device stands where it stood: an earlier reply has been heard there, so that a canceller may know the room
-or, begun after it, not. Labels are what a device sends back: the timestamp of what it was playing, now and
-then a frame late.
+or, begun after it, not. Labels are those of the stock build with server-side echo cancellation: a frame's
+timestamp enters a queue once the frame was written to the I2S driver, each uplink frame takes the oldest, 0
+when there is none; more than three waiting are thinned out. Nothing is played between the replies.
 """
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -21,9 +24,11 @@ _GAP_S: Final = 0.24
 _SPEAKER: Final = LEVEL / 2
 _ECHO_DB: Final = (-6.0, 0.0, 6.0)  # over the speaker
 _NOISE_DB: Final = -30.0  # under the speaker
-_LATE_LABELS: Final = 0.02
 _CLATTER: Final = 6_000.0
-_DELAY_MS: Final = (-30, 150)
+_OUTPUT_MS: Final = (40, 90)  # in the I2S driver's buffers, and the air
+_INPUT_MS: Final = (10, 40)  # in the microphone's
+_JITTER_MS: Final = 12.0  # of the device's tasks
+_MOST_LABELS: Final = 3
 
 
 class Over(Enum):
@@ -37,11 +42,13 @@ class Over(Enum):
 @dataclass(frozen=True, slots=True)
 class Duplex:
     """`played` is what the device was sent; `heard` what its microphone recorded, of which `near` was not its
-    own; `labels` say per frame what was playing (ms). Times are in s; the reply begins at a frame's end."""
+    own. Per frame `sent` is the timestamp it was sent under (0: none was), and `labels` what the device says
+    was playing (ms). Times are in s; the reply begins at a frame's end."""
 
     played: Pcm
     heard: Pcm
     near: NDArray[np.float64]
+    sent: tuple[int, ...]
     labels: tuple[int, ...]
     reply_at_s: float
     over: Over
@@ -64,7 +71,10 @@ async def _duplex(corpus: Corpus, material: Material, number: int, seed: int) ->
     played[: len(earlier)] = earlier
     played[before:] = reply[: len(played) - before]
     played = at_level(played, LEVEL)
-    echo = _room(random, played, _SPEAKER * 10 ** (float(random.choice(_ECHO_DB)) / 20))
+    output_ms, input_ms = float(random.uniform(*_OUTPUT_MS)), float(random.uniform(*_INPUT_MS))
+    early_ms = float(random.uniform(0, FRAME_MS))  # a frame is written so long before an uplink frame begins
+    level = _SPEAKER * 10 ** (float(random.choice(_ECHO_DB)) / 20)
+    echo = _room(random, played, level, output_ms + input_ms - early_ms)
     near = np.zeros(len(played))
     over = list(Over)[number % len(Over)]
     at = float(random.uniform(2.0, 5.0)) + before / RATE
@@ -80,12 +90,51 @@ async def _duplex(corpus: Corpus, material: Material, number: int, seed: int) ->
         decay = np.exp(-np.arange(RATE // 2) / (RATE * 0.06))
         _add(near, random.normal(0, _CLATTER, RATE // 2) * decay, at)
     heard = echo + near + noise(random, len(near), _SPEAKER * 10 ** (_NOISE_DB / 20))
-    late = random.random(len(played) // FRAME) < _LATE_LABELS
-    labels = tuple((number + (0 if late[number] else 1)) * FRAME_MS for number in range(len(late)))
-    return Duplex(to_pcm(played), to_pcm(heard), near, labels, before / RATE, over, at, end)
+    sent = _sent(len(played) // FRAME, -(-len(earlier) // FRAME), before // FRAME)
+    labels = _labels(random, sent, early_ms, input_ms)
+    return Duplex(to_pcm(played), to_pcm(heard), near, sent, labels, before / RATE, over, at, end)
 
 
-def _room(random: np.random.Generator, played: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+def _sent(frames: int, earlier: int, reply: int) -> tuple[int, ...]:
+    """Timestamps of two replies: one ends before the frame `earlier`, the other begins at `reply`."""
+    gap = reply - earlier
+    return tuple(
+        (number + 1) * FRAME_MS
+        if number < earlier
+        else (number + 1 - gap) * FRAME_MS
+        if number >= reply
+        else 0
+        for number in range(frames)
+    )
+
+
+def _labels(
+    random: np.random.Generator, sent: Sequence[int], early_ms: float, input_ms: float
+) -> tuple[int, ...]:
+    """What the stock build labels its uplink frames with."""
+    jitter = random.uniform(0, _JITTER_MS, (2, len(sent)))
+    written = deque(
+        ((number + 1) * FRAME_MS - early_ms + jitter[0, number], timestamp)
+        for number, timestamp in enumerate(sent)
+        if timestamp
+    )
+    waiting: deque[int] = deque()
+    labels: list[int] = []
+    for number in range(len(sent)):
+        now = (number + 1) * FRAME_MS + input_ms + jitter[1, number]
+        while written and written[0][0] <= now:
+            waiting.append(written.popleft()[1])
+        label = 0
+        if waiting:
+            crowded, oldest = len(waiting) > _MOST_LABELS, waiting.popleft()
+            label = 0 if crowded else oldest
+        labels.append(label)
+    return tuple(labels)
+
+
+def _room(
+    random: np.random.Generator, played: NDArray[np.float64], level: float, delay_ms: float
+) -> NDArray[np.float64]:
     """What comes back from a small loudspeaker, driven a little too hard, in a living room."""
     driven = np.tanh(played / 16_000) * 16_000
     taps = np.zeros(RATE // 4)
@@ -94,7 +143,7 @@ def _room(random: np.random.Generator, played: NDArray[np.float64], level: float
     taps[80:] = random.normal(0, 0.06, len(tail)) * np.exp(-tail / (RATE * 0.05))
     size = 1 << (len(driven) + len(taps)).bit_length()
     echo = np.fft.irfft(np.fft.rfft(driven, size) * np.fft.rfft(taps, size), size)[: len(driven)]
-    shift = round(float(random.uniform(*_DELAY_MS)) * RATE / 1000)
+    shift = round(delay_ms * RATE / 1000)
     shifted = np.zeros(len(driven))
     if shift >= 0:
         shifted[shift:] = echo[: len(echo) - shift]
