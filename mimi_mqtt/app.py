@@ -15,9 +15,10 @@ from mimi_mqtt.audio.opus import libopus_version
 from mimi_mqtt.commands.model import TIMER, Say
 from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config import Settings
+from mimi_mqtt.config.changes import Changes, compare
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.events import DeviceBooted, DeviceRevoked, EventBus
-from mimi_mqtt.fleet.agents import AgentDirectory
+from mimi_mqtt.fleet.agents import Agent, AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
@@ -28,6 +29,7 @@ from mimi_mqtt.providers.catalog.selection import Chains, chains
 from mimi_mqtt.session.control import LiveDevices
 from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
+from mimi_mqtt.session.session import ConversationFactory
 from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
@@ -35,7 +37,7 @@ from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.mqtt.telemetry import Telemetry
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.pool import Ensemble
+from mimi_mqtt.voice.pool import VoicePool
 from mimi_mqtt.voice.speech.greetings import greetings
 
 _log = logging.getLogger(__name__)
@@ -124,14 +126,15 @@ class App:
         )
         await self._directory.start()
 
-        memory = RecentTurns(
+        memory = self._memory = RecentTurns(
             self._store,
             greetings=greetings(settings.every_agent.values()),
             timezone=settings.server.timezone,
         )
-        ensemble = Ensemble(settings, self._environ, self._turn_log, memory, events)
-        stack.push_async_callback(ensemble.aclose)
-        services = await ensemble.start()
+        self._voices = VoicePool(settings, self._environ, self._turn_log, memory, events)
+        stack.push_async_callback(self._voices.aclose)
+        await self._voices.start()
+        self._provisioned = ProvisionedAgents(settings.every_agent)
         self._udp = UdpServer(settings.udp, self._master_key)
         stack.push_async_callback(self._udp.aclose)
         await self._udp.start(sockets.udp)
@@ -143,8 +146,8 @@ class App:
             settings,
             devices=self._directory,
             audio_transports={"udp": self._udp},
-            agents=AgentDirectory(settings.every_agent),
-            converse={key: functools.partial(Conversation, services=each) for key, each in services.items()},
+            agents=AgentCatalog(self._provisioned),
+            converse=self._converse,
             last=last_sessions,
             events=events,
         )
@@ -200,6 +203,24 @@ class App:
     async def stop(self) -> None:
         """Stops everything in order, bounded in time; what fails to stop does not keep the rest running."""
         await self._stack.aclose()
+
+    def _converse(self, agent: Agent) -> ConversationFactory:
+        lease = self._voices.lease(agent.key)
+        return functools.partial(Conversation, services=lease.current(), renewal=lease)
+
+    async def reload(self, wanted: Settings) -> Changes:
+        """Puts in force what of `wanted` can change at run time, for each device from its next turn on.
+
+        No connection is dropped. Raises ConfigError and ProviderError; then nothing has changed.
+        """
+        changes = compare(self.settings, wanted)
+        settings = changes.settings
+        await self._voices.replace(settings)
+        self.settings = settings
+        self._memory.know_greetings(greetings(settings.every_agent.values()))
+        self._provisioned.replace(settings.every_agent)
+        self._sessions.reconfigure(settings)
+        return changes
 
     # ── what it is ──────────────────────────────────────────────────────────────────────────────────────
 

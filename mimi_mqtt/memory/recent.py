@@ -38,6 +38,10 @@ class RecentTurns:
         self._reading = asyncio.Semaphore(MAX_QUERIES)
         self._failing = False
 
+    def know_greetings(self, greetings: Collection[str]) -> None:
+        """Tells `greetings` from answers too, from now on."""
+        self._greetings |= {greeting.strip() for greeting in greetings}
+
     async def recall(self, device_id: str, session_id: str) -> str:
         """The turns before the session `session_id` as a text; empty without turns, or when they can't be
         read."""

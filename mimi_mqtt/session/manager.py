@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import logging
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter, Gauge
@@ -21,7 +21,7 @@ from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.config.prompt import UserFacts
 from mimi_mqtt.errors import MessageError
 from mimi_mqtt.events import EventBus
-from mimi_mqtt.fleet.agents import Agent, AgentDirectory
+from mimi_mqtt.fleet.agents import Agent, AgentCatalog
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import log_context
 from mimi_mqtt.session.attachment import Attachment
@@ -92,9 +92,9 @@ class KnownDevices(Protocol):
 class SessionManager:
     """All sessions of this process. Implements `link.ControlSink` and `session.SessionOwner`.
 
-    `audio_transports` by the hello's `transport`; `converse` makes an agent's conversations, by the agent's
-    key, being `voice.conversation.Conversation` with its `services` filled in; `last` remembers which session
-    a device believes in. Make it on the running loop; `await aclose()` before the transports close.
+    `audio_transports` by the hello's `transport`; `converse` makes an agent's conversations, being
+    `voice.conversation.Conversation` with its `services` filled in; `last` remembers which session a device
+    believes in. Make it on the running loop; `await aclose()` before the transports close.
     """
 
     def __init__(
@@ -102,8 +102,8 @@ class SessionManager:
         settings: Settings,
         devices: KnownDevices,
         audio_transports: Mapping[str, AudioTransport],
-        agents: AgentDirectory,
-        converse: Mapping[str, ConversationFactory],
+        agents: AgentCatalog,
+        converse: Callable[[Agent], ConversationFactory],
         last: RemembersSessions | None = None,
         events: EventBus | None = None,
     ) -> None:
@@ -129,6 +129,10 @@ class SessionManager:
             "session expiry", self._expire, every_s=min(1.0, settings.session.idle_timeout_s / 10)
         )
         self._expiry.start()
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Takes the sections `session` and `voice`, and `server.language`, from `settings` from now on."""
+        self._settings = settings
 
     @property
     def count(self) -> int:
@@ -329,7 +333,7 @@ class SessionManager:
 
     def converse(self, agent: Agent) -> ConversationFactory:
         """Makes conversations with `agent`."""
-        return self._converse[agent.key]
+        return self._converse(agent)
 
     def toolbox(self, session: Session, agent: Agent, end_conversation: ToolSource) -> ObservedTools:
         """The tools `agent` may use: the server's, the session's `end_conversation`, and the device's own."""
@@ -338,7 +342,7 @@ class SessionManager:
         attachment = self._presence.of_device(session.device_id)
         if attachment is not None and attachment.session is session:
             sources.append(attachment.tools)
-        return self._observed(session.device_id, ToolBox(*sources, allowed=agent.settings.tools))
+        return self._observed(session.device_id, ToolBox(*sources, allowed=self._agents.tools_of(agent.key)))
 
     def _observed(self, device_id: str, tools: ToolBox) -> ObservedTools:
         return ObservedTools(tools, device_id, self._events.bus)

@@ -1,7 +1,7 @@
 """Domain events of connections and sessions, published for the session manager."""
 
 from mimi_mqtt.events import DeviceConnected, DeviceGone, EventBus, SessionEnded, SessionOpened
-from mimi_mqtt.fleet.agents import AgentDirectory
+from mimi_mqtt.fleet.agents import AgentCatalog
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.session.session import Session
@@ -12,7 +12,7 @@ class SessionEvents:
 
     __slots__ = ("_agents", "bus")
 
-    def __init__(self, bus: EventBus, agents: AgentDirectory) -> None:
+    def __init__(self, bus: EventBus, agents: AgentCatalog) -> None:
         self.bus = bus
         self._agents = agents
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -20,7 +21,7 @@ from mimi_mqtt.voice.answer.realtime.engine import choose_engine
 from mimi_mqtt.voice.hearing.pool import HeardFrame
 from mimi_mqtt.voice.hearing.stream import Uplink
 from mimi_mqtt.voice.ports import AudioFormat, Output
-from mimi_mqtt.voice.services import Tools, VoiceServices
+from mimi_mqtt.voice.services import Renewal, Tools, VoiceServices
 from mimi_mqtt.voice.speech.greetings import greeting
 from mimi_mqtt.voice.turn.echo_guard import EchoGuard
 from mimi_mqtt.voice.turn.filler import apologize, keep_company
@@ -70,11 +71,16 @@ class Conversation:
         tools: Tools,
         services: VoiceServices,
         language: str,
+        renewal: Renewal | None = None,
     ) -> None:
+        """`renewal` brings newer services when the configuration changes; without it they stay."""
         self._device_id = device.id
         self._session_id = session_id
         self._downlink = downlink
         self._services = services
+        self._renewal = renewal
+        self._user = user
+        self._device = device
         self._language = services.spoken_language(language)
         self._loop = asyncio.get_running_loop()
         self.last_activity = self._loop.time()
@@ -111,14 +117,9 @@ class Conversation:
         self._engine = choose_engine(self._around)
         self._carried: Listening | None = None
         self._uplink = Uplink(services.hearing, uplink, voice.jitter_ms, self._heard, device.id)
-        self._attention = Attention(
-            voice,
-            self._uplink,
-            self._listening,
-            interrupt=self._interrupted,
-            progress=self._progress,
-            spawn=self._spawn,
-        )
+        self._attention = self._interruption_policy()
+        if renewal is not None:
+            renewal.on_change = self._services_changed
 
     @property
     def state(self) -> TurnState:
@@ -174,6 +175,8 @@ class Conversation:
         now = self._loop.time()
         self.last_activity = now
         self._uplink.forget()  # it was the wake word
+        if self._turn is None:
+            self._renew()
         agent = self._services.agent
         choice = agent.wake_word
         if choice == "listen" or (choice == "greet" and not agent.greeting.strip()):
@@ -181,6 +184,7 @@ class Conversation:
                 self.abort("wake word")
         elif self._fire(TurnEvent.WAKE_WORD):
             self._end_turn("interrupted")
+            self._renew()
             turn = self._new_turn("greeting" if choice == "greet" else "wake word")
             turn.heard = text
             turn.output.show_transcript(text)
@@ -254,7 +258,11 @@ class Conversation:
         self._uplink.close()
         self._spawn(self._engine.aclose(), "engine")
         # A tool of the running turn may be what ends the session.
-        await asyncio.wait(self._tasks - {asyncio.current_task()}, timeout=_CLOSE_S)
+        try:
+            await asyncio.wait(self._tasks - {asyncio.current_task()}, timeout=_CLOSE_S)
+        finally:
+            if self._renewal is not None:
+                self._renewal.release()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -264,6 +272,42 @@ class Conversation:
         if not self._tasks:
             for part in _PARTS:
                 self.__dict__.pop(part, None)
+
+    # ── the services change ──────────────────────────────────────────────────────────────────────────────
+
+    def _services_changed(self) -> None:
+        """A device that listens, and has heard nobody yet, is answered with the newer services already."""
+        quiet = self._state is TurnState.LISTENING and not self._someone_speaks
+        if quiet and resumes(self._mode) and not self._closed:
+            self._end_turn("interrupted")
+            self._go_on()
+
+    def _renew(self) -> None:
+        """Takes over newer services for the turn that begins; what was said before stays known."""
+        services = self._renewal.current() if self._renewal is not None else self._services
+        before, self._services = self._services, services
+        if services is before:
+            return
+        language = self._language.current
+        if services.agent.language != before.agent.language:
+            language = services.agent.language or self._user.language
+        self._language = services.spoken_language(language)
+        prompt = services.introduce(self._device, self._user, self._session_id, self._spawn)
+        self._around = replace(self._around, services=services, language=self._language, prompt=prompt)
+        self._spawn(self._engine.aclose(), "engine")
+        self._engine = choose_engine(self._around)
+        self._endpointing = endpointing(services.voice, lambda: self._language.current)
+        self._attention = self._interruption_policy()
+
+    def _interruption_policy(self) -> Attention:
+        return Attention(
+            self._services.voice,
+            self._uplink,
+            self._listening,
+            interrupt=self._interrupted,
+            progress=self._progress,
+            spawn=self._spawn,
+        )
 
     # ── turns begin and end ──────────────────────────────────────────────────────────────────────────────
 
@@ -354,6 +398,7 @@ class Conversation:
             self._state = TurnState.IDLE
         elif self._announcements:
             if self._fire(TurnEvent.ANNOUNCE):
+                self._renew()
                 turn = self._new_turn("announcement")
                 text = self._announcements.popleft()
                 self._start(turn, lambda: self._engine.say(turn, text))
@@ -426,8 +471,10 @@ class Conversation:
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin_listening(self) -> None:
-        self._engine.prepare()
         carried, self._carried = self._carried, None
+        if carried is None:
+            self._renew()
+        self._engine.prepare()
         if carried is not None and self._mode != "manual":
             self._uplink.forget()
             self._go_on_listening(carried)

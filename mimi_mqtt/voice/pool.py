@@ -1,34 +1,51 @@
-"""Everybody who hears, thinks and speaks, for all agents: started together, closed together.
+"""Voice pool: the providers and shared parts of all agents' conversations, replaceable while the server runs.
 
-Agents that ask the same providers in the same order share them: one client, one connection, one model in
-memory.
+The default agent's providers are started with the server, those of another agent when its first conversation
+begins. Agents with equal chains share one instance. A conversation holds a `Lease`, through which it takes
+over newer services between two of its turns; what nobody holds any more is closed.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from typing import Final
 
-from mimi_mqtt.config import AgentSettings, Settings, VoiceSettings
-from mimi_mqtt.config.prompt import PromptTemplate
+from mimi_mqtt.config import Settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
+from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.events import EventBus
+from mimi_mqtt.providers.catalog.overview import lacking
 from mimi_mqtt.providers.catalog.registry import build
-from mimi_mqtt.providers.catalog.selection import Chains, chains, different, with_chain
-from mimi_mqtt.providers.contract.provider import Provider
-from mimi_mqtt.providers.contract.tts import TextToSpeech
+from mimi_mqtt.providers.catalog.selection import Chains, chains, different
+from mimi_mqtt.providers.contract.provider import Role
+from mimi_mqtt.providers.runtime.fallback import LlmChain, SttChain, TtsChain
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
+from mimi_mqtt.voice.agent_voice import AgentVoice, Parts, Shelves
 from mimi_mqtt.voice.hearing.pool import Hearing
 from mimi_mqtt.voice.language.detector import LanguageDetector
 from mimi_mqtt.voice.services import Memory, TurnLog, VoiceServices
+from mimi_mqtt.voice.shared import Closer, Shelf
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 from mimi_mqtt.voice.speech.greetings import greetings
 from mimi_mqtt.voice.speech.phrases import sentences as apology_sentences
-from mimi_mqtt.voice.speech.prepared import SpokenApologies
-from mimi_mqtt.voice.turn.observed import ObservedTurns
 
-_OFFLINE = ("offline",)
+_log = logging.getLogger(__name__)
+
+START_S: Final = 60.0
+"""Longest time for new providers to start when the configuration is read again, in seconds."""
+UNUSED_S: Final = 300.0
+"""How long the services of an agent without conversations are kept, in seconds."""
+LAST_TURN_S: Final = 5.0
+"""How long replaced services are kept after the last conversation has let go of them, in seconds: a turn that
+was interrupted may still be ending."""
+REPLACED_S: Final = 300.0
+"""How long conversations may go on with services that were replaced, in seconds."""
+
+_CHECKED: Final[tuple[Role, ...]] = ("stt", "llm", "tts", "s2s")
 
 
-class Ensemble:
+class VoicePool:
     """`await start()` once, then `await aclose()` once. API keys come from `environ`; turns go to `log`,
     `memory` knows the earlier ones, and `events` is told of providers that fail."""
 
@@ -46,127 +63,266 @@ class Ensemble:
         self._log = log
         self._memory = memory
         self._stack = AsyncExitStack()
-        self._spare: TextToSpeech | None = None
-        self._apologies: dict[tuple[object, ...], SpokenApologies] = {}
+        self._asked: Mapping[str, Chains] = {}
+        self._current: dict[str, AgentVoice] = {}
+        self._retired: set[AgentVoice] = set()
+        self._cache: SpeechCache | None = None
+        self._timers: dict[AgentVoice, asyncio.TimerHandle] = {}
+        self._closed = False
 
-    async def start(self) -> Mapping[str, VoiceServices]:
-        """The services of each agent, by its key. Raises ConfigError and ProviderError; what was started
-        until then is closed by `aclose`."""
-        settings, environ, stack = self._settings, self._environ, self._stack
-        agents = settings.every_agent
-        asked = chains(settings, environ)
-        cache = await self._open_speech_cache(agents.values())
-        vad = build("vad", settings.providers, environ)
-        stts = {
-            names: build("stt", with_chain(settings.providers, "stt", names), environ)
-            for names in different(asked, "stt")
-        }
-        llms = {
-            names: build("llm", with_chain(settings.providers, "llm", names), environ)
-            for names in different(asked, "llm")
-        }
-        ttses = {
-            names: build("tts", with_chain(settings.providers, "tts", names), environ, cache)
-            for names in different(asked, "tts")
-        }
-        s2ses = {
-            names: build("s2s", with_chain(settings.providers, "s2s", names), environ)
-            for names in different(asked, "s2s")
-        }
-        await self._start_all([vad, *stts.values(), *llms.values(), *ttses.values(), *s2ses.values()])
+    async def start(self) -> None:
+        """Starts the default agent's providers, and checks those of all agents.
+
+        Raises ConfigError and ProviderError; what was started until then is closed by `aclose`.
+        """
+        settings, stack = self._settings, self._stack
+        self._asked = self._checked(settings)
+        self._cache = await self._open_speech_cache()
+        closer = Closer()
+        stack.push_async_callback(closer.aclose)
+        vad = build("vad", settings.providers, self._environ)
         hearing = Hearing(vad, settings.voice.audio_threads)
-        stack.push_async_callback(hearing.aclose)
-        languages = LanguageDetector()
-        stack.push_async_callback(languages.aclose)
-        encoders = SpeechEncoders(
-            settings.voice.opus_bitrate, settings.voice.opus_complexity, settings.voice.audio_threads
+        self._parts = Parts(
+            shelves=self._shelves(closer),
+            closer=closer,
+            hearing=hearing,
+            encoders=SpeechEncoders(
+                settings.voice.opus_bitrate, settings.voice.opus_complexity, settings.voice.audio_threads
+            ),
+            languages=LanguageDetector(),
+            log=self._log,
+            events=self._events,
+            memory=self._memory,
         )
-        stack.callback(encoders.close)
-        return {
-            key: VoiceServices(
-                stt=stts[asked[key]["stt"]],
-                llm=llms[asked[key]["llm"]],
-                tts=ttses[asked[key]["tts"]],
-                hearing=hearing,
-                encoders=encoders,
-                log=ObservedTurns(self._log, self._events, _asked(asked[key])),
-                voice=_voice_of(agent, settings.voice),
-                agent=agent,
-                prompt=PromptTemplate(agent.prompt),
-                session=settings.session,
-                timezone=settings.server.timezone,
-                memory=self._memory,
-                languages=languages,
-                spoken_apologies=self._apologies_of(
-                    _without_voice(agent) if asked[key]["s2s"] else agent,
-                    asked[key]["tts"],
-                    ttses[asked[key]["tts"]],
-                ),
-                s2s=s2ses.get(asked[key]["s2s"]),
-            )
-            for key, agent in agents.items()
-        }
+        stack.push_async_callback(vad.aclose)
+        stack.push_async_callback(hearing.aclose)
+        stack.push_async_callback(self._parts.languages.aclose)
+        stack.callback(self._parts.encoders.close)
+        stack.callback(self._dispose_all)
+        self._keep_greetings(settings)
+        default = self._current[DEFAULT_AGENT] = self._make(DEFAULT_AGENT, settings, self._asked)
+        await _start_all([vad.start, *default.starts])
+        default.open()
 
     async def aclose(self) -> None:
         """Closes everything."""
+        self._closed = True
         await self._stack.aclose()
 
-    async def _start_all(self, providers: Iterable[Provider]) -> None:
-        for provider in providers:
-            provider.observe(self._events)
-            self._stack.push_async_callback(provider.aclose)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for provider in providers:
-                    group.create_task(provider.start(), name=f"start {provider.name}")
-        except ExceptionGroup as failures:
-            # The first tells enough: a person mends one thing at a time.
-            raise failures.exceptions[0] from None
+    def lease(self, key: str) -> "Lease":
+        """The services of the agent `key` for one conversation; the default agent's when it is missing.
 
-    async def _open_speech_cache(self, agents: Iterable[AgentSettings]) -> SpeechCache | None:
+        Those of an agent that is not in use start in the background; until then its requests wait for them.
+        """
+        return Lease(self, key)
+
+    async def replace(self, settings: Settings) -> None:
+        """Puts `settings` in force: for new conversations at once, for running ones from their next turn on.
+
+        Raises ConfigError and ProviderError; then everything is as it was before.
+        """
+        asked = self._checked(settings)
+        made: dict[str, AgentVoice] = {}
+        try:
+            for key in settings.every_agent:
+                if key in self._current:
+                    made[key] = self._make(key, settings, asked)
+            async with asyncio.timeout(START_S):
+                await _start_all([start for voice in made.values() for start in voice.starts])
+        except TimeoutError:
+            _dispose(made.values())
+            raise ProviderNotConfigured("providers", f"not started within {START_S:g} s") from None
+        except BaseException:
+            _dispose(made.values())
+            raise
+        self._settings, self._asked = settings, asked
+        self._keep_greetings(settings)
+        self._adopt(made)
+
+    def _adopt(self, made: Mapping[str, AgentVoice]) -> None:
+        before, self._current = self._current, {}
+        for key, voice in made.items():
+            old = before.get(key)
+            if old is not None and old.equals(voice):
+                self._current[key] = before.pop(key)
+                voice.dispose()
+            else:
+                voice.open()
+                self._current[key] = voice
+                self._settle(voice)
+        for old in before.values():
+            self._retire(old)
+            for lease in [*old.leases]:
+                lease.changed()
+
+    # ── what leases ask for ──────────────────────────────────────────────────────────────────────────────
+
+    def newest(self, key: str) -> AgentVoice:
+        """The voice of the agent `key` as it is now, made when it is needed; the default agent's when it is
+        missing."""
+        if key not in self._asked:
+            key = DEFAULT_AGENT
+        voice = self._current.get(key)
+        if voice is None:
+            voice = self._current[key] = self._make(key, self._settings, self._asked)
+            voice.open()
+        return voice
+
+    def hold(self, voice: AgentVoice, lease: "Lease") -> None:
+        """`lease` uses `voice`."""
+        voice.leases.add(lease)
+        self._settle(voice)
+
+    def give_back(self, voice: AgentVoice, lease: "Lease") -> None:
+        """`lease` does not use `voice` any more."""
+        voice.leases.discard(lease)
+        self._settle(voice)
+
+    def _settle(self, voice: AgentVoice) -> None:
+        """Decides when `voice` is closed, as it is used now."""
+        if voice.closed or self._closed:
+            return
+        if voice in self._retired:
+            if not voice.leases:
+                self._keep(voice)
+                self._close_later(voice, LAST_TURN_S)
+        elif voice.leases or voice.key == DEFAULT_AGENT:
+            self._keep(voice)
+        elif voice not in self._timers:
+            self._close_later(voice, UNUSED_S)
+
+    def _retire(self, voice: AgentVoice) -> None:
+        self._keep(voice)
+        self._retired.add(voice)
+        self._close_later(voice, REPLACED_S)
+        self._settle(voice)
+
+    def _keep(self, voice: AgentVoice) -> None:
+        if (timer := self._timers.pop(voice, None)) is not None:
+            timer.cancel()
+
+    def _close_later(self, voice: AgentVoice, seconds: float) -> None:
+        self._timers[voice] = asyncio.get_running_loop().call_later(seconds, self._close, voice)
+
+    def _close(self, voice: AgentVoice) -> None:
+        self._keep(voice)
+        self._retired.discard(voice)
+        if self._current.get(voice.key) is voice:
+            del self._current[voice.key]
+        if voice.leases:
+            _log.warning(
+                "%d conversations still use replaced services of the agent %s, which are closed now",
+                len(voice.leases),
+                voice.key,
+            )
+        voice.dispose()
+
+    # ── how they are made ────────────────────────────────────────────────────────────────────────────────
+
+    def _make(self, key: str, settings: Settings, asked: Mapping[str, Chains]) -> AgentVoice:
+        return AgentVoice(key, settings, asked[key], self._parts)
+
+    def _shelves(self, closer: Closer) -> Shelves:
+        environ, cache = self._environ, self._cache
+        shared = (closer, self._events)
+        return Shelves(
+            stt=Shelf("stt", lambda own: build("stt", own, environ), lambda it: SttChain([it]), *shared),
+            llm=Shelf("llm", lambda own: build("llm", own, environ), lambda it: LlmChain([it]), *shared),
+            tts=Shelf(
+                "tts", lambda own: build("tts", own, environ, cache), lambda it: TtsChain([it]), *shared
+            ),
+            # A service is connected to with the first utterance, whether it has been started or not.
+            s2s=Shelf("s2s", lambda own: build("s2s", own, environ), lambda it: it, *shared),
+            # Whoever asks it starts it.
+            spare=Shelf("tts", lambda own: build("tts", own, environ), lambda it: it, *shared),
+        )
+
+    def _checked(self, settings: Settings) -> Mapping[str, Chains]:
+        """The chains of all agents. Raises ConfigError and ProviderNotConfigured for one that can never work;
+        the default agent's providers are started, which tells more."""
+        asked = chains(settings, self._environ)
+        for role in _CHECKED:
+            for names, agents in different(asked, role).items():
+                if names == asked[DEFAULT_AGENT][role]:
+                    continue
+                cures = [lacking(role, name, settings.providers, self._environ) for name in names]
+                if all(cures):
+                    told = "; ".join(cure for of_one in cures for cure in of_one)
+                    who = f"asked by agent {', '.join(agents)}"
+                    raise ProviderNotConfigured("+".join(names), f"{told} ({who})")
+        return asked
+
+    async def _open_speech_cache(self) -> SpeechCache | None:
         settings = self._settings
         if not settings.providers.cache_mb:
             return None
         cache = SpeechCache(settings.server.data_dir / "cache" / "speech", settings.providers.cache_mb << 20)
         self._stack.push_async_callback(cache.aclose)
         await cache.start()
-        cache.always((*greetings(agents), *apology_sentences()))
         return cache
 
-    def _apologies_of(
-        self, agent: AgentSettings, names: tuple[str, ...], tts: TextToSpeech
-    ) -> SpokenApologies:
-        """Those of the agent's or the server's language are made now, in the background; others when they
-        are needed."""
-        voice = tuple(agent.voice.items()) if isinstance(agent.voice, dict) else agent.voice
-        sounds = (names, voice, agent.speed)
-        apologies = self._apologies.get(sounds)
-        if apologies is None:
-            spare = None if "offline" in names else self._offline_voice()
-            apologies = self._apologies[sounds] = SpokenApologies(tts, spare, agent)
-            self._stack.push_async_callback(apologies.aclose)
-        apologies.prepare(agent.language or self._settings.server.language)
-        return apologies
+    def _keep_greetings(self, settings: Settings) -> None:
+        if self._cache is not None:
+            self._cache.always((*greetings(settings.every_agent.values()), *apology_sentences()))
 
-    def _offline_voice(self) -> TextToSpeech:
-        if self._spare is None:
-            self._spare = build("tts", with_chain(self._settings.providers, "tts", _OFFLINE), self._environ)
-            self._stack.push_async_callback(self._spare.aclose)
-        return self._spare
+    def _dispose_all(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        _dispose([*self._current.values(), *self._retired])
 
 
-def _asked(chains_of_agent: Chains) -> dict[str, str]:
-    """Role -> the providers that are asked, in their order."""
-    return {role: "+".join(names) for role, names in chains_of_agent.items() if names}
+class Lease:
+    """One conversation's hold on its agent's services. Close it with `release`.
+
+    `on_change` is called when newer services are there.
+    """
+
+    def __init__(self, pool: VoicePool, key: str) -> None:
+        self.on_change: Callable[[], None] | None = None
+        self._pool = pool
+        self._key = key
+        self._voice: AgentVoice | None = pool.newest(key)
+        pool.hold(self._voice, self)
+        self._services = self._voice.services
+
+    def current(self) -> VoiceServices:
+        """The newest services, from now on those in use; the ones before are given back."""
+        newest, held = self._pool.newest(self._key), self._voice
+        if held is not None and newest is not held:
+            self._pool.hold(newest, self)
+            self._pool.give_back(held, self)
+            self._voice = newest
+        if held is not None:
+            self._services = newest.services
+        return self._services
+
+    def changed(self) -> None:
+        """Tells the conversation that newer services are there."""
+        if self.on_change is not None:
+            self.on_change()
+
+    def release(self) -> None:
+        """Gives the services back; safe to call twice."""
+        voice, self._voice, self.on_change = self._voice, None, None
+        if voice is not None:
+            self._pool.give_back(voice, self)
 
 
-def _without_voice(agent: AgentSettings) -> AgentSettings:
-    """An agent whose voice is the speech-to-speech service's, as text to speech stands in for it."""
-    return agent.model_copy(update={"voice": None})
+async def _start_all(starts: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Starts all at the same time. Raises the first ProviderError."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for start in starts:
+                group.create_task(_awaited(start), name="start a provider")
+    except ExceptionGroup as failures:
+        # The first tells enough: a person mends one thing at a time.
+        raise failures.exceptions[0] from None
 
 
-def _voice_of(agent: AgentSettings, voice: VoiceSettings) -> VoiceSettings:
-    """Hearing and turn-taking with the agent's pause length."""
-    if agent.end_silence_ms is None:
-        return voice
-    return voice.model_copy(update={"end_silence_ms": agent.end_silence_ms})
+async def _awaited(start: Callable[[], Awaitable[None]]) -> None:
+    await start()
+
+
+def _dispose(voices: Iterable[AgentVoice]) -> None:
+    for voice in voices:
+        voice.dispose()

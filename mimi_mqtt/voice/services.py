@@ -89,9 +89,22 @@ class TurnLog(Protocol):
         """Queues it; never blocks, never raises."""
 
 
+class Renewal(Protocol):
+    """Where a conversation gets newer services from while it lasts (`voice.pool.Lease`)."""
+
+    on_change: Callable[[], None] | None
+    """Called when there are newer services."""
+
+    def current(self) -> "VoiceServices":
+        """The newest services; those used before are given back."""
+
+    def release(self) -> None:
+        """Gives the services back, at the end of the conversation."""
+
+
 @dataclass(slots=True)
 class VoiceServices:
-    """One for all sessions with an agent. `voice.ensemble` builds it, and owns what is in it."""
+    """One for all sessions with an agent. `voice.pool` builds it, and owns what is in it."""
 
     stt: SpeechToText
     llm: LanguageModel

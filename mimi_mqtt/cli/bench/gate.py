@@ -26,10 +26,9 @@ from typing import NoReturn
 from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limit
 from mimi_mqtt.cli.serve import spare_collections
-from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.config.settings import MqttSettings, SessionSettings, Settings, UdpSettings
 from mimi_mqtt.errors import StartupError
-from mimi_mqtt.fleet.agents import AgentDirectory
+from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.session.manager import SessionManager
@@ -198,8 +197,8 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
         settings,
         directory,
         {"udp": udp},
-        AgentDirectory(settings.every_agent),
-        {DEFAULT_AGENT: _nobody_speaks},
+        AgentCatalog(ProvisionedAgents(settings.every_agent)),
+        lambda agent: _nobody_speaks,
     )
     mqtt = MqttServer(settings.mqtt, directory, sessions)
     listening = _listening()

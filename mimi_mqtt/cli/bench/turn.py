@@ -27,11 +27,10 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.playout_clock import LEAD_GAIN
 from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._turn_load import FRAME_MS, Heard, Order
-from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.config.settings import SessionSettings, Settings, VoiceSettings
 from mimi_mqtt.errors import StartupError
-from mimi_mqtt.fleet.agents import AgentDirectory
+from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
@@ -295,8 +294,8 @@ async def _server(
     udp = UdpServer(settings.udp, master_key)
     await udp.start(_bound(socket.SOCK_DGRAM))
     converse = functools.partial(Conversation, services=services)
-    agents = AgentDirectory(settings.every_agent)
-    sessions = SessionManager(settings, directory, {"udp": udp}, agents, {DEFAULT_AGENT: converse})
+    agents = AgentCatalog(ProvisionedAgents(settings.every_agent))
+    sessions = SessionManager(settings, directory, {"udp": udp}, agents, lambda agent: converse)
     mqtt = MqttServer(settings.mqtt, directory, sessions)
     listening = _bound(socket.SOCK_STREAM)
     listening.listen(1024)

@@ -80,16 +80,26 @@ def _listing(
         NeededOption(option, named.get(option, ())) for option in required(name, provider.Options)
     )
     try:
-        lacking = registry.lacking(role, name, settings, environ)
+        cures = lacking(role, name, settings, environ)
     except ConfigError as error:
-        lacking = str(error).splitlines()
-    missing = [package for package in provider.packages if not _installed(package)]
-    if missing:
-        lacking = [f"no {', '.join(missing)}: pip install 'mimi-mqtt[{provider.extra}]'", *lacking]
+        cures = str(error).splitlines()
     usual = chosen[DEFAULT_AGENT]
     place = usual.index(name) + 1 if name in usual else None
     agents = {agent: own.index(name) + 1 for agent, own in chosen.items() if own != usual and name in own}
-    return Listing(role, name, provider.extra, options, tuple(lacking), place, agents)
+    return Listing(role, name, provider.extra, options, tuple(cures), place, agents)
+
+
+def lacking(role: Role, name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> list[str]:
+    """What is missing before the provider `name` can be used, its packages among it, one cure each.
+
+    Nothing of a vendor is imported. Raises ConfigError.
+    """
+    provider = registry.load(role, name)
+    cures = registry.lacking(role, name, settings, environ)
+    absent = [package for package in provider.packages if not _installed(package)]
+    if absent:
+        cures = [f"no {', '.join(absent)}: pip install 'mimi-mqtt[{provider.extra}]'", *cures]
+    return cures
 
 
 def _installed(package: str) -> bool:

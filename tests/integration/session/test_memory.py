@@ -14,9 +14,8 @@ import pytest
 
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config import Settings
-from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.config.settings import ProviderSettings
-from mimi_mqtt.fleet.agents import AgentDirectory
+from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.session.manager import SessionManager
@@ -54,8 +53,8 @@ class Remembered:
             Settings(),
             devices={DEVICE: DeviceInfo(DEVICE, b"k" * 16, "192.0.2.1", "en")},
             audio_transports={"udp": self.udp},
-            agents=AgentDirectory(Settings().every_agent),
-            converse={DEFAULT_AGENT: self._converse},
+            agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
+            converse=lambda agent: self._converse,
         )
         self.channel = FakeControlChannel()
         self.manager.control_opened(self.channel)

@@ -12,8 +12,7 @@ import pytest
 
 from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder
 from mimi_mqtt.config import Settings
-from mimi_mqtt.config.agents import DEFAULT_AGENT
-from mimi_mqtt.fleet.agents import AgentDirectory
+from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.udp import UdpServer
@@ -51,8 +50,8 @@ class House:
             Settings(),
             devices=devices,
             audio_transports={"udp": udp},
-            agents=AgentDirectory(Settings().every_agent),
-            converse={DEFAULT_AGENT: self._converse},
+            agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
+            converse=lambda agent: self._converse,
         )
         self.channel = FakeControlChannel()
         self.manager.control_opened(self.channel)

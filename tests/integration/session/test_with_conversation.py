@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.config import Settings
-from mimi_mqtt.config.agents import DEFAULT_AGENT
-from mimi_mqtt.fleet.agents import AgentDirectory
+from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.providers.contract.chat import LlmEvent, ToolCall
 from mimi_mqtt.session.manager import SessionManager
@@ -35,8 +34,8 @@ class Room:
             Settings(),
             devices={DEVICE: DeviceInfo(DEVICE, b"k" * 16, "192.0.2.1", "en")},
             audio_transports={"udp": self.audio},
-            agents=AgentDirectory(Settings().every_agent),
-            converse={DEFAULT_AGENT: functools.partial(Conversation, services=self.services)},
+            agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
+            converse=lambda agent: functools.partial(Conversation, services=self.services),
         )
         self.channel = FakeControlChannel()
         self.manager.control_opened(self.channel)

@@ -11,7 +11,7 @@ import pytest
 from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.events import EventBus
-from mimi_mqtt.fleet.agents import AgentDirectory
+from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
@@ -64,8 +64,8 @@ class House:
             self.settings,
             devices=self.devices,
             audio_transports={"udp": self.audio},
-            agents=AgentDirectory(self.settings.every_agent),
-            converse={key: functools.partial(self._converse, key) for key in self.settings.every_agent},
+            agents=AgentCatalog(ProvisionedAgents(self.settings.every_agent)),
+            converse=lambda agent: functools.partial(self._converse, agent.key),
             last=self.last,
             events=self.events,
         )
