@@ -15,6 +15,7 @@ from mimi_mqtt.errors import ConfigError, MimiError
 
 _COMMANDS = {
     "serve": "run the server",
+    "reload": "have the running server read its settings again",
     "device": "talk to a server as a simulated device",
     "devices": "list, allow and revoke devices",
     "say": "speak a text on a device",

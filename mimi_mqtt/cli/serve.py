@@ -1,4 +1,7 @@
-"""Runs the server until it is interrupted (Ctrl-C, SIGTERM): then sentences end and sessions say goodbye."""
+"""Runs the server until it is interrupted (Ctrl-C, SIGTERM): then sentences end and sessions say goodbye.
+
+SIGHUP, which `mimi-mqtt reload` sends, has it read its settings again.
+"""
 
 import argparse
 import asyncio
@@ -12,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mimi_mqtt import __version__
+from mimi_mqtt.cli.reloading import Reloading
+from mimi_mqtt.cli.server_process import DataFolderLock
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.log import setup_logging
@@ -32,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves; returns 0 after an orderly stop. A second signal stops at once."""
     began = time.monotonic()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be obeyed; by default it kills
     settings = load_settings(args.config, os.environ)
     setup_logging(settings.log.level, settings.log.format)
     # Until `spare_collections`: what the imports make stays, and to walk over it is a tenth of the start.
@@ -43,19 +49,23 @@ def run(args: argparse.Namespace) -> int:
         app = App(settings, os.environ)
         stop = asyncio.Event()
         _stop_on_signals(stop)
+        reloading = Reloading(app, args.config, os.environ)
         await app.start()
         spare_collections()
         collections = FullCollections()
         collections.start()
+        reloading.start()
         try:
             print(_welcome(app, time.monotonic() - began), flush=True)
             await stop.wait()
         finally:
+            await reloading.aclose()
             await collections.aclose()
             await app.stop()
 
     try:
-        asyncio.run(serve())
+        with DataFolderLock.claim(settings.server.data_dir):
+            asyncio.run(serve())
     finally:
         gc.enable()
     return 0

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.services import VoiceServices
+from mimi_mqtt.voice.services import Renewal, VoiceServices
 from tests.fakes.voice import (
     DOWNLINK,
     SILENCE,
@@ -25,7 +25,11 @@ class Scene:
     """One conversation with its surroundings."""
 
     def __init__(
-        self, with_services: VoiceServices, tools: FakeTools | None = None, language: str = "en"
+        self,
+        with_services: VoiceServices,
+        tools: FakeTools | None = None,
+        language: str = "en",
+        renewal: Renewal | None = None,
     ) -> None:
         self.services = with_services
         self.device = FakeDevice()
@@ -41,6 +45,7 @@ class Scene:
             tools=self.tools,
             services=with_services,
             language=language,
+            renewal=renewal,
         )
         self.device.on_played = self.conversation.played
         self._sequence = 0
