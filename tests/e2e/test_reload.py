@@ -10,7 +10,6 @@ import httpx
 import pytest
 import yaml
 
-from mimi_mqtt.cli.device.booting import boot
 from mimi_mqtt.wire.mqtt import encode_publish, parse_publish
 from mimi_mqtt.wire.topics import device_id_from_mac, device_topic
 from tests.e2e.conftest import MakeServer, Server
@@ -22,6 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 MAC = "02:00:00:00:00:01"
 DEVICE = device_id_from_mac(MAC)
+CLIENT_ID = "4f9c3b52-9a8d-4c46-8f0e-2b6a0c6f3b11"
 HELLO = {
     "type": "hello",
     "version": 3,
@@ -43,9 +43,11 @@ class Device:
 
     @classmethod
     async def connect(cls, server: Server) -> "Device":
-        access = await boot(server.ota, MAC, "en")
-        client = await RawClient.open(access.port)
-        assert await client.connack(access.client_id, access.username, access.password) == 0
+        headers = {"Device-Id": MAC, "Client-Id": CLIENT_ID}
+        async with httpx.AsyncClient(trust_env=False) as http:
+            access = (await http.post(server.ota, json={}, headers=headers)).json()["mqtt"]
+        client = await RawClient.open(int(access["endpoint"].rpartition(":")[2]))
+        assert await client.connack(access["client_id"], access["username"], access["password"]) == 0
         device = cls(client)
         await device.say(HELLO)
         await device.until("hello")
