@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _welcome(app: "App", seconds: float) -> str:
-    """What a newcomer needs next: addresses, ports, who speaks, and the line that talks to it."""
+    """The text of a completed start: addresses, ports, providers, and the command that talks to it."""
     command = Path(sys.argv[0])
     shown = os.path.relpath(command) if command.name == "mimi-mqtt" and command.exists() else "mimi-mqtt"
     local = f"http://{app.local_host}:{app.http_port}/xiaozhi/ota/"
@@ -91,7 +91,7 @@ def _welcome(app: "App", seconds: float) -> str:
 
 
 def _voices(providers: "Mapping[str, Chains]") -> Iterator[str]:
-    """A line for the default agent, and one for each other with what it asks differently."""
+    """A line with the default agent's providers, and one for each other agent with those that differ."""
     default = providers[DEFAULT_AGENT]
     yield f"  Voice            {_told({role: names for role, names in default.items() if names})}"
     for agent, asked in providers.items():

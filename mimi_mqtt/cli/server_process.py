@@ -30,7 +30,7 @@ _POLL_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """What came of reading the configuration again. `began` is on the clock `time.monotonic`, which all
+    """The result of reading the configuration again. `began` is on the clock `time.monotonic`, which all
     processes of a machine share. `effective` and `restart` are lines for people; `problem` is empty when the
     configuration was taken over."""
 

@@ -1,4 +1,4 @@
-"""Agents: who is speaking, and how. One is the default; the others name only what they do differently."""
+"""Settings of agents. The default agent has every key, the others only those in which they differ."""
 
 import re
 from typing import Annotated, Final, Literal
@@ -31,7 +31,7 @@ def _listed(value: object) -> object:
 
 
 def one_service(value: object) -> object:
-    """Speech to speech is by one provider, of which a list is no name. Raises ValueError."""
+    """`value` as the name of one speech-to-speech provider, or None. Raises ValueError for a list."""
     if isinstance(value, list | tuple):
         raise ValueError(
             "must be one provider's name: when it fails stt, llm and tts answer, each of which may be a list"
@@ -69,10 +69,10 @@ ToolPattern = Annotated[str, Field(min_length=1)]
 
 
 class AgentSettings(Section):
-    """Who is speaking: the default agent."""
+    """The default agent: its name, prompt, language, voice, providers and tools."""
 
     name: str = Field("MiMi", min_length=1, max_length=64)
-    """What it calls itself: {{ agent.name }} in the prompt."""
+    """Its name for itself: {{ agent.name }} in the prompt."""
 
     prompt: str = DEFAULT_PROMPT
     """System prompt for language models: a Jinja2 template (if, for and set), filled in for every answer.
@@ -98,7 +98,7 @@ class AgentSettings(Section):
     one is said in the conversation's language."""
 
     wake_word: Literal["greet", "answer", "listen"] = "greet"
-    """What the wake word does: greet says the greeting, answer treats it as the first question,
+    """Effect of the wake word: greet says the greeting, answer treats it as the first question,
     listen stays silent."""
 
     stt: AgentChain = ()

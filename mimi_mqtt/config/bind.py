@@ -1,4 +1,4 @@
-"""Where a socket listens, as a setting: HOST:PORT."""
+"""The address of a listening socket as a setting: HOST:PORT."""
 
 from typing import Annotated, NamedTuple
 
@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 
 class BindAddress(NamedTuple):
-    """Where a socket listens: `host` as an IP address or name, `port` 0 for any free one."""
+    """The address of a listening socket: `host` as an IP address or name, `port` 0 for any free one."""
 
     host: str
     port: int

@@ -32,8 +32,9 @@ _MAX_SHOWN_CHARS: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a new configuration changes. `effective` and `restart` are lines for people, a key each, without
-    secrets; `settings` are those in force afterwards: the new ones but for the keys that need a restart."""
+    """The difference that a new configuration makes. `effective` and `restart` are lines for people, a key
+    each, without secrets; `settings` are those in force afterwards: the new ones but for the keys that need a
+    restart."""
 
     settings: Settings
     effective: tuple[str, ...]
@@ -41,7 +42,7 @@ class Changes:
 
 
 def compare(old: Settings, new: Settings) -> Changes:
-    """What changes when `new` replaces `old` in a running server."""
+    """Compares the settings in force with those that are to replace them in a running server."""
     effective: list[str] = []
     restart: list[str] = []
     sections: dict[str, Section] = {}

@@ -27,7 +27,7 @@ _NOT_SETTINGS = frozenset({"MIMI_CONFIG", "MIMI_VENV"})
 _Path = tuple[str, ...]
 
 _MOVED: Mapping[_Path, str] = {("session", "wake_word"): "assistant.wake_word"}
-"""Keys that are somewhere else now."""
+"""Keys that were moved, with the key that takes their place."""
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -107,7 +107,7 @@ def _overlay_variables(tree: dict[str, Any], environ: Mapping[str, str], sources
 
 
 def _fill_empty_sections(branch: dict[str, Any], where: _Path) -> None:
-    """A section whose keys are all commented out is there, and empty."""
+    """Makes a section whose keys are all commented out an empty one."""
     for name, value in branch.items():
         inner = (*where, str(name))
         if value is None and _is_section(_field_at(inner)):
@@ -124,7 +124,7 @@ def _read_value(name: str, text: str) -> object:
 
 
 def _wants_text(where: _Path) -> bool:
-    """Whether the setting is a string (a password of digits must stay one)."""
+    """True for a setting that is a string: a password of digits must stay one."""
     field = _field_at(where)
     if field is None:
         return False
@@ -157,7 +157,7 @@ def _is_section(annotation: object | None) -> bool:
 
 
 def _values_of(annotation: object | None) -> object | None:
-    """What a section with names of one's own, such as `agents`, holds."""
+    """The type of the values of a section whose keys are free, such as `agents`; None for any other."""
     return get_args(annotation)[1] if get_origin(annotation) is dict else None
 
 

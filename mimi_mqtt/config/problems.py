@@ -1,4 +1,4 @@
-"""What a person is told who wrote a wrong value, and knows nothing of Python's types."""
+"""Messages about wrong values in plain words, for people who know nothing of Python's types."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -24,11 +24,11 @@ _WORDS: Final[Mapping[str, str]] = {
 """By pydantic's type of error; its own words serve for the rest."""
 
 _URLS: Final[Mapping[str, str]] = {"^https?://": "http:// or https://", "^https://": "https://"}
-"""What the patterns of addresses begin with, and how that is said."""
+"""How the patterns of addresses begin, and the words for that."""
 
 
 def wording(problem: ErrorDetails) -> str:
-    """What is allowed, such as "must be a whole number"; without the key and what was given."""
+    """The allowed values in words, such as "must be a whole number"; without the key and what was given."""
     if problem["input"] is None and problem["type"] != "value_error":
         return "must not be empty: leave the key out for its default"
     if problem["type"] == "string_pattern_mismatch":

@@ -41,7 +41,7 @@ _LAST_RESORT: Final = (
     "You are a friendly voice assistant in a small device. Answer in the user's language, in one to three "
     "short spoken sentences, without lists, markup or links. Use the tools to do what the user wants."
 )
-"""When a template fails after all; a prompt is not worth a turn."""
+"""The prompt in place of a template that fails after all, so that the turn goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class DeviceFacts:
     name: str = ""
     board: str = ""
     language: str = ""
-    """What a person set for the device, else what it asked for."""
+    """The language set for the device, else the one that it asked for."""
     firmware_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class UserFacts:
-    """`user` in a prompt: who talks to the device."""
+    """`user` in a prompt: the person who talks to the device."""
 
     name: str = ""
     language: str = ""
@@ -82,13 +82,13 @@ class Facts:
     user: UserFacts = UserFacts()
     agent: AgentFacts = AgentFacts()
     memory: str = ""
-    """What earlier conversations were about."""
+    """The last turns of earlier conversations."""
     speech: bool = False
-    """Whether the model speaks itself, speech to speech: an emoji would be read out, and a prompt that
+    """True when the model speaks itself, speech to speech: an emoji would be read out, and a prompt that
     changes with the minute costs the service what it has cached."""
 
     def variables(self) -> dict[str, object]:
-        """By the names that templates use."""
+        """The facts by the names that templates use."""
         return {
             "agent": self.agent,
             "device": self.device,
@@ -129,7 +129,7 @@ class PromptTemplate:
         except TemplateSyntaxError as error:
             raise ValueError(f"line {error.lineno} of the template: {error.message}") from error
         self.uses_memory = "memory" in used
-        """Whether it tells of earlier conversations."""
+        """True for a template that contains earlier conversations."""
         self._failed = False
         for facts in (_NOBODY, _EVERYTHING, dataclasses.replace(_EVERYTHING, speech=True)):
             try:
@@ -154,7 +154,7 @@ class PromptTemplate:
             return _LAST_RESORT
 
     def _fill(self, facts: Facts) -> str:
-        """Up to a little more than the limit."""
+        """The rendered text, cut a little after the limit."""
         text = ""
         for piece in self._template.generate(facts.variables() | {_STEPS: _Steps()}):
             text += piece
@@ -164,13 +164,13 @@ class PromptTemplate:
 
 
 _FAILURES: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What an expression of a template may raise beside Jinja2's own."""
+"""Exceptions that an expression of a template may raise beside Jinja2's own."""
 
 _STEPS: Final = "_steps"  # not a name that a template may use
 
 
 class _Steps:
-    """What the loops of one rendering have used up."""
+    """The steps that the loops of one rendering have taken."""
 
     __slots__ = ("left",)
 
@@ -195,7 +195,7 @@ def _environment() -> "SandboxedEnvironment":
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Environment(ImmutableSandboxedEnvironment):
-        """What makes long texts out of short ones is not there."""
+        """Refuses what makes long texts out of short ones."""
 
         intercepted_binops = frozenset({"*", "**", "%"})
 

@@ -11,7 +11,7 @@ from mimi_mqtt.config.settings import Settings
 _HEAD = """\
 # Settings of mimi_mqtt. Every key has a default that works; to change one remove its "#".
 # Each can also be set by a variable: MIMI_HTTP__BIND=0.0.0.0:8080 is http.bind.
-# This file is written by `mimi-mqtt config`.
+# This file is written by `mimi-mqtt config`. `mimi-mqtt reload` has a running server read its changes.
 """
 _WIDTH = 100
 

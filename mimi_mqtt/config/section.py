@@ -1,4 +1,4 @@
-"""What every section of broker.yaml is."""
+"""The base class of all sections of broker.yaml."""
 
 from pydantic import BaseModel, ConfigDict
 

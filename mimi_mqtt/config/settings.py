@@ -60,7 +60,7 @@ class ServerSettings(Section):
 
 
 class LogSettings(Section):
-    """What is written to standard error."""
+    """The log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """How much: debug has the wire, info one line per connection and turn."""
@@ -158,7 +158,7 @@ class HttpSettings(Section):
 
 
 class OtaSettings(Section):
-    """What a booting device is told."""
+    """Answers to booting devices."""
 
     transport: Literal["mqtt", "websocket"] = "mqtt"
     """Channel for devices without a setting of their own."""
@@ -185,7 +185,7 @@ class AccountSettings(Section):
     """Empty: the administrator can't log in. Prefer the variable MIMI_ACCOUNTS__ADMIN_PASSWORD."""
 
     anonymous: bool = False
-    """Whether clients without a user name may connect. They never see or touch mimi/#."""
+    """Lets clients without a user name connect. They never see or touch mimi/#."""
 
 
 class StoreSettings(Section):
@@ -240,11 +240,11 @@ class VoiceSettings(Section):
     """Audio before the detected beginning that is kept, in ms."""
 
     endpointing: Literal["auto", "adaptive", "fixed", "transcript", "vendor"] = "auto"
-    """What ends an utterance in auto and realtime mode: auto weighs the words against the speaker's own
-    pauses, and is adaptive where no words are known in time; adaptive follows the speaker's own pauses, fixed
-    is always end_silence_ms, transcript waits longer after an unfinished clause and less after a complete one
-    (needs speech to text with interim results, or eager turns), vendor believes the speech-to-text provider
-    where it judges (deepgram), else it is adaptive."""
+    """Rule for the end of an utterance in auto and realtime mode: auto weighs the words against the speaker's
+    own pauses, and is adaptive where no words are known in time; adaptive follows the speaker's own pauses,
+    fixed is always end_silence_ms, transcript waits longer after an unfinished clause and less after a
+    complete one (needs speech to text with interim results, or eager turns), vendor believes the
+    speech-to-text provider where it judges (deepgram), else it is adaptive."""
 
     end_silence_ms: int = Field(700, ge=200, le=5000)
     """Silence that ends an utterance in auto and realtime mode, in ms; adapts between half and one and a half
@@ -311,7 +311,7 @@ Chain = Annotated[
 
 
 class PriceSettings(Section):
-    """What one provider costs, in the currency of the whole table."""
+    """Prices of one provider, in the currency of the whole table."""
 
     input_per_million: float = Field(0.0, ge=0, allow_inf_nan=False)
     """A million tokens that a language model reads."""
@@ -333,7 +333,7 @@ class PriceSettings(Section):
 
 
 class ProviderSettings(Section):
-    """Who hears, thinks and speaks. `auto` chooses by the API keys in the environment, else offline."""
+    """Providers of speech and language. `auto` chooses by the API keys in the environment, else offline."""
 
     vad: str = "silero"
     """Voice activity detection."""
@@ -364,7 +364,7 @@ class ProviderSettings(Section):
     home_assistant, are never hedged. 0: off."""
 
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
-    """What providers cost, by name or name:label, for mimi_provider_cost_total in /metrics, in any one
+    """Prices by provider, as name or name:label, for mimi_provider_cost_total in /metrics, in any one
     currency: {openai: {input_per_million: 0.4, output_per_million: 1.6}}. Also per_minute of audio for speech
     to text, per_million_characters for text to speech, and audio_input_per_million and
     audio_output_per_million for speech to speech."""

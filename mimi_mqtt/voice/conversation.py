@@ -81,7 +81,8 @@ class Conversation:
         self._renewal = renewal
         self._user = user
         self._device = device
-        self._language = services.spoken_language(language)
+        # The agent may have been changed since the session began.
+        self._language = services.spoken_language(services.agent.language or language)
         self._loop = asyncio.get_running_loop()
         self.last_activity = self._loop.time()
         """When the user or the assistant last did something (loop time, s). Silence sent as audio is
