@@ -1,8 +1,8 @@
-"""Language tags, the scripts that tell languages apart, and the names that vendors have for them. Pure."""
+"""Language tags, vendors' names for languages, and the scripts that texts are written in. Pure."""
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 SCRIPT_OF: Final[Mapping[str, str]] = {
@@ -84,9 +84,19 @@ _NAMES: Final = """
 _CODES: Final[Mapping[str, str]] = dict(pair.split(":") for pair in _NAMES.split())
 
 
+def normalized(tag: str) -> str:
+    """A language tag in lower case, its parts separated by `-`: `zh-cn` of `zh_CN`."""
+    return tag.strip().replace("_", "-").lower()
+
+
+def primary_subtag(tag: str) -> str:
+    """The first part of a tag, in lower case and as it is: `cmn` of `cmn-Hans-CN`, `nb` of `nb_NO`."""
+    return normalized(tag).partition("-")[0]
+
+
 def primary(tag: str) -> str:
-    """The language of a tag, without script and region: `zh` of `zh_CN`, `zh-Hans` and `cmn-Hans-CN`."""
-    first = tag.strip().replace("_", "-").partition("-")[0].lower()
+    """The language of a tag, one for all its names: `zh` of `zh_CN`, `zh-Hans` and `cmn-Hans-CN`."""
+    first = primary_subtag(tag)
     return _SAME.get(first, first)
 
 
@@ -121,3 +131,19 @@ def letters_by_script(text: str) -> dict[str, int]:
                     found[script] = found.get(script, 0) + 1
                     break
     return found
+
+
+UNSPACED: Final = re.compile("[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+"""A character of a script whose words stand next to each other (Chinese and Japanese, with their full-width
+punctuation)."""
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Parts of one utterance as one text; no space where Chinese or Japanese meets anything, nor before
+    punctuation."""
+    text = ""
+    for part in map(str.strip, parts):
+        if text and part and not (UNSPACED.match(text[-1]) or UNSPACED.match(part) or part[0] in ",.!?;:"):
+            text += " "
+        text += part
+    return text

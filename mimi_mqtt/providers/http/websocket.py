@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from mimi_mqtt.providers.http.websocket_errors import websocket_errors
+from mimi_mqtt.providers.http.errors import websocket_errors
 
 
 @asynccontextmanager

@@ -30,8 +30,7 @@ from mimi_mqtt.providers.contract.chat import (
 )
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
-from mimi_mqtt.providers.http.certificates import shared
-from mimi_mqtt.providers.http.client import ClientProvider, LazyClient
+from mimi_mqtt.providers.http.client import ClientProvider, LazyClient, trusted_certificates
 from mimi_mqtt.providers.http.errors import readable, status_error
 from mimi_mqtt.providers.runtime.remembered import Remembered
 from mimi_mqtt.providers.runtime.resilience import Limits
@@ -120,7 +119,7 @@ class _Client(LazyClient["AsyncAnthropic"]):
             base_url=self._options.base_url,
             timeout=self._limits.timeout_s,
             max_retries=0,
-            http_client=DefaultAsyncHttpxClient(verify=shared(httpx2.create_ssl_context)),
+            http_client=DefaultAsyncHttpxClient(verify=trusted_certificates(httpx2.create_ssl_context)),
         )
         _ = client.messages  # imported when first touched
         return client

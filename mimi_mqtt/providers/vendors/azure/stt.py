@@ -17,10 +17,10 @@ from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured, ProviderU
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.errors import readable, status_error
-from mimi_mqtt.providers.http.pcm import byte_chunks
-from mimi_mqtt.providers.http.service import HttpClient, http_errors
-from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.http.audio import byte_chunks
+from mimi_mqtt.providers.http.client import HttpClient
+from mimi_mqtt.providers.http.errors import http_errors, readable, status_error
+from mimi_mqtt.providers.languages import normalized, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 _PATH = "/speech/recognition/conversation/cognitiveservices/v1"
@@ -176,10 +176,8 @@ def locale_for(language: str | None, default: str) -> str:
     """The locale for a hint such as `pt`, `pt-BR` or `zh_TW`."""
     if not language:
         return default
-    primary, _, rest = language.replace("_", "-").partition("-")
-    if len(rest) == 2:
-        return f"{primary.lower()}-{rest.upper()}"
-    return _LOCALES.get(primary.lower(), default)
+    subtag, _, rest = normalized(language).partition("-")
+    return f"{subtag}-{rest.upper()}" if len(rest) == 2 else _LOCALES.get(subtag, default)
 
 
 async def _growing_file(audio: AsyncIterator[Pcm], rate: int) -> AsyncGenerator[bytes, None]:

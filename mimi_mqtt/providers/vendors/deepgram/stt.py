@@ -19,12 +19,11 @@ from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.duplex import or_idle, sending
-from mimi_mqtt.providers.http.pcm import byte_chunks
-from mimi_mqtt.providers.http.pieces import joined
+from mimi_mqtt.providers.http.audio import byte_chunks
 from mimi_mqtt.providers.http.service import json_object
+from mimi_mqtt.providers.http.streaming import or_idle, sending
 from mimi_mqtt.providers.http.websocket import open_socket, tls_for
-from mimi_mqtt.providers.languages import language_named, primary
+from mimi_mqtt.providers.languages import joined, language_named, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 # Deepgram hangs up after 10 s without audio; it asks for a sign of life every 3 to 5 s.

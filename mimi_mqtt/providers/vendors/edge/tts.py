@@ -15,8 +15,8 @@ from pydantic import Field
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.http.audio import Mp3Decoder, load_av
 from mimi_mqtt.providers.http.errors import status_error
-from mimi_mqtt.providers.http.mp3 import Mp3Decoder, load_av
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.azure.voices import LANGUAGES, rate_for, voice_for
 

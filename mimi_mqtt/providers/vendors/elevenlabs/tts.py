@@ -17,6 +17,7 @@ from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
 from mimi_mqtt.providers.http.audio import HttpAudio
+from mimi_mqtt.providers.languages import primary_subtag
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 OFFICIAL_URL = "https://api.elevenlabs.io"
@@ -108,7 +109,7 @@ class ElevenLabs(TextToSpeech):
         options = self._options
         body: dict[str, object] = {"text": text, "model_id": options.tts_model}
         if options.tts_model in _TOLD_THE_LANGUAGE:
-            language = voice.language.lower().replace("_", "-").partition("-")[0]
+            language = primary_subtag(voice.language)
             body["language_code"] = "no" if language == "nb" else language
         settings = {
             "stability": options.tts_stability,

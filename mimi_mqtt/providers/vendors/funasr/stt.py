@@ -19,12 +19,11 @@ from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.duplex import sending
-from mimi_mqtt.providers.http.pcm import blocks
-from mimi_mqtt.providers.http.pieces import joined
+from mimi_mqtt.providers.http.audio import blocks
 from mimi_mqtt.providers.http.service import json_object
+from mimi_mqtt.providers.http.streaming import sending
 from mimi_mqtt.providers.http.websocket import open_socket, tls_for
-from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.languages import joined, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 # A server decodes every so many messages, and takes each for so much audio.

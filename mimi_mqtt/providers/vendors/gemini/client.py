@@ -22,10 +22,8 @@ from mimi_mqtt.errors import (
 from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
-from mimi_mqtt.providers.http.certificates import shared
-from mimi_mqtt.providers.http.client import ClientProvider, LazyClient
+from mimi_mqtt.providers.http.client import ClientProvider, LazyClient, http_client, trusted_certificates
 from mimi_mqtt.providers.http.errors import readable, status_error
-from mimi_mqtt.providers.http.service import http_client
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 if TYPE_CHECKING:
@@ -92,7 +90,7 @@ class GeminiClient(LazyClient["AsyncClient"]):
         from google.genai.types import HttpOptions
 
         self._http = http_client(self._limits)
-        trusted = shared(httpx.create_ssl_context)
+        trusted = trusted_certificates(httpx.create_ssl_context)
         plain = self._websocket is None
         options = HttpOptions(
             base_url=self._options.base_url,

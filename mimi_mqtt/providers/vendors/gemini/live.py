@@ -25,8 +25,7 @@ from mimi_mqtt.errors import (
     ProviderUnavailable,
 )
 from mimi_mqtt.providers.contract.chat import ToolSpec
-from mimi_mqtt.providers.http.errors import readable
-from mimi_mqtt.providers.http.websocket_errors import websocket_errors
+from mimi_mqtt.providers.http.errors import readable, websocket_errors
 from mimi_mqtt.providers.runtime.realtime.provider import (
     Opening,
     S2sCapabilities,

@@ -15,7 +15,7 @@ from mimi_mqtt.providers.contract.llm import MAX_ANSWER_CHARS
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.s2s import AnswerDone, AnswerPart, DuplexEvent, UserWords
 from mimi_mqtt.providers.contract.tts import SpeechChunk
-from mimi_mqtt.providers.http.samples import SampleReader
+from mimi_mqtt.providers.http.audio import SampleReader
 from mimi_mqtt.providers.vendors.gemini.client import pcm_rate
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderRefused
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.pcm import wav_file
+from mimi_mqtt.providers.http.audio import wav_file
 from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.runtime.resilience import Limits, closing_parts
 from mimi_mqtt.providers.vendors.gemini.client import (

@@ -12,7 +12,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
-from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.languages import normalized, primary, primary_subtag
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.offline.espeak_engine import (
     MAX_WORDS_PER_MINUTE,
@@ -111,7 +111,7 @@ class Espeak(TextToSpeech):
         clean = readable(text)
         if not clean:
             return
-        main = reading_language(clean, voice.language.lower().replace("_", "-"))
+        main = reading_language(clean, normalized(voice.language))
         engine, thread = await self._loaded()
         loop = asyncio.get_running_loop()
         for language, run in runs(in_words(clean, main), main):
@@ -123,7 +123,7 @@ class Espeak(TextToSpeech):
     def _speak(self, engine: Engine, text: str, language: str, voice: VoiceOptions) -> Pcm:
         rate = round(self._options.tts_words_per_minute * voice.speed)
         rate = min(max(rate, MIN_WORDS_PER_MINUTE), MAX_WORDS_PER_MINUTE)
-        spoken = language == voice.language.lower().replace("_", "-")
+        spoken = language == normalized(voice.language)
         default = _voice_for(engine, language)
         text = in_words(text, language)
         if primary(language) == "ja":
@@ -143,8 +143,7 @@ class Espeak(TextToSpeech):
 
 def _voice_for(engine: Engine, language: str) -> str:
     """The voice for a language tag: its own, its primary language's, else English."""
-    primary = language.partition("-")[0]
-    for tag in (language, primary):
+    for tag in (language, primary_subtag(language)):
         tag = _TAGS.get(tag, tag)
         if tag in engine.voices:
             return engine.voices[tag]

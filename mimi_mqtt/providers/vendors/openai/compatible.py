@@ -21,8 +21,7 @@ from mimi_mqtt.errors import (
 from mimi_mqtt.providers.catalog.presets import preset
 from mimi_mqtt.providers.catalog.requirements import demand, variables
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
-from mimi_mqtt.providers.http.certificates import shared
-from mimi_mqtt.providers.http.client import ClientProvider, LazyClient
+from mimi_mqtt.providers.http.client import ClientProvider, LazyClient, trusted_certificates
 from mimi_mqtt.providers.http.errors import readable, status_error
 from mimi_mqtt.providers.runtime.resilience import Limits
 
@@ -69,7 +68,7 @@ def _http_client() -> "httpx2.AsyncClient":
     import httpx2
     from openai import DefaultAsyncHttpxClient
 
-    return DefaultAsyncHttpxClient(verify=shared(httpx2.create_ssl_context))
+    return DefaultAsyncHttpxClient(verify=trusted_certificates(httpx2.create_ssl_context))
 
 
 class OpenAiClient(LazyClient["AsyncOpenAI"]):

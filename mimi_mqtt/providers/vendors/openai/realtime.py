@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.catalog.requirements import variables
-from mimi_mqtt.providers.http.websocket_errors import websocket_errors
+from mimi_mqtt.providers.http.errors import websocket_errors
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.runtime.realtime.provider import (
     Opening,

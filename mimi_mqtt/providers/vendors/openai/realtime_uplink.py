@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.llm import MAX_ANSWER_CHARS
 from mimi_mqtt.providers.contract.recording import Transcript
-from mimi_mqtt.providers.http.pieces import joined
+from mimi_mqtt.providers.languages import joined
 from mimi_mqtt.providers.runtime.realtime.provider import UserWords, WordsFailed
 from mimi_mqtt.providers.vendors.openai.realtime_wire import ErrorOf, keep
 

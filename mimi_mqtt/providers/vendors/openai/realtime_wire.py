@@ -13,8 +13,7 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.http.errors import readable
-from mimi_mqtt.providers.http.websocket_errors import websocket_errors
+from mimi_mqtt.providers.http.errors import readable, websocket_errors
 
 if TYPE_CHECKING:
     from openai.resources.realtime.realtime import AsyncRealtimeConnection

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
-from mimi_mqtt.providers.http.samples import SampleReader
+from mimi_mqtt.providers.http.audio import SampleReader
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.openai.compatible import OpenAiOptions, OpenAiProvider
 

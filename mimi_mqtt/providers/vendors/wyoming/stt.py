@@ -17,8 +17,8 @@ from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.duplex import sending
-from mimi_mqtt.providers.http.pcm import byte_chunks
+from mimi_mqtt.providers.http.audio import byte_chunks
+from mimi_mqtt.providers.http.streaming import sending
 from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 

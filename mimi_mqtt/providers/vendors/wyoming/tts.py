@@ -16,6 +16,7 @@ from pydantic import Field
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured, ProviderUnavailable
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.languages import normalized, primary_subtag
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 if TYPE_CHECKING:
@@ -114,15 +115,15 @@ class WyomingTextToSpeech(TextToSpeech):
         for name in (voice.voice, self._options.tts_voice):
             if name and (name in names or not names):
                 return SynthesizeVoice(name=name, speaker=self._options.tts_speaker)
-        wanted = voice.language.lower().replace("_", "-")
+        wanted = normalized(voice.language)
         spoken = [
-            (language.lower().replace("_", "-"), known)
+            (normalized(language), known)
             for known in program.voices
             if known.installed
             for language in known.languages
         ]
-        for tag, known in [*spoken, *((tag.partition("-")[0], known) for tag, known in spoken)]:
-            if tag in (wanted, wanted.partition("-")[0]):
+        for tag, known in [*spoken, *((primary_subtag(tag), known) for tag, known in spoken)]:
+            if tag in (wanted, primary_subtag(wanted)):
                 return SynthesizeVoice(name=known.name, speaker=self._options.tts_speaker)
         return SynthesizeVoice(language=voice.language)
 
