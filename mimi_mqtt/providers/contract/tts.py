@@ -5,12 +5,16 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.provider import Provider
 from mimi_mqtt.providers.runtime.resilience import closing_parts, resilient
 from mimi_mqtt.providers.runtime.usage import count_characters
+
+MS_PER_CHARACTER: Final = 65
+"""About how long a character takes to say at speed 1, in ms."""
 
 MAX_SPEECH_S = 600.0
 """Longest speech taken for one sentence, in seconds; more is a broken answer."""
@@ -53,7 +57,7 @@ class TextToSpeech(Provider):
         Raises ProviderError, also for no speech at all. Whoever stops reading early closes the iterator
         (`contextlib.aclosing`).
         """
-        if not speakable(text):
+        if not has_words(text):
             return silence()
         return resilient(
             partial(self._one_speak, text.strip(), voice or VoiceOptions()),
@@ -91,8 +95,8 @@ class TextToSpeech(Provider):
         return f"{seconds:.1f} s of speech at {rate} Hz"
 
 
-def speakable(text: str) -> bool:
-    """Whether there is anything to say in `text`: punctuation and emoji alone are silent."""
+def has_words(text: str) -> bool:
+    """True when there is anything to say in `text`: punctuation and emoji alone are silent."""
     return any(character.isalnum() for character in text)
 
 

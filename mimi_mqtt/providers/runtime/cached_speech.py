@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Final
 
 from mimi_mqtt.errors import ProviderUnavailable
-from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, VoiceOptions, silence, speakable
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, VoiceOptions, has_words, silence
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
 
 MAX_CHARS: Final = 60
@@ -48,7 +48,7 @@ class CachedSpeech(TextToSpeech):
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """As the provider's own; a phrase from the cache costs no request. Raises ProviderError."""
-        if not speakable(text):
+        if not has_words(text):
             return silence()
         text = text.strip()
         if len(text) > MAX_CHARS and not self._cache.is_fixed(text):

@@ -29,8 +29,8 @@ from mimi_mqtt.providers.contract.tts import (
     TextToSpeech,
     TtsCapabilities,
     VoiceOptions,
+    has_words,
     silence,
-    speakable,
 )
 from mimi_mqtt.providers.runtime.breaker import Breaker, Health
 from mimi_mqtt.providers.runtime.hedging import Hedge, race
@@ -383,7 +383,7 @@ class TtsChain(_Chain, TextToSpeech):
 
         A named voice is the first provider's: the others speak with their own for the language.
         """
-        if not speakable(text):
+        if not has_words(text):
             return silence()
         wanted = voice or VoiceOptions()
         return self._speak(UnfinishedSentence(text, wanted.speed), wanted)

@@ -1,17 +1,15 @@
-"""What an answer or a sentence lacks when the provider that began it is lost: another one goes on with it."""
+"""The rest of an answer or a sentence whose provider was lost in the middle, for the next one to go on."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from mimi_mqtt.providers.contract.chat import ChatMessage, LlmEvent, TextDelta
-from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.providers.contract.tts import MS_PER_CHARACTER, SpeechChunk
 
 _GO_ON: Final = (
     "(The line broke in the middle of your answer. Go on with the word that comes next: say nothing again, "
     "begin with no greeting and no emoji, and don't mention the line.)"
 )
-_MS_PER_CHAR: Final = 65
-"""About how long a character takes to say."""
 
 
 class UnfinishedAnswer:
@@ -39,7 +37,7 @@ class UnfinishedSentence:
 
     def __init__(self, text: str, speed: float) -> None:
         self._text = text
-        self._ms_per_char = _MS_PER_CHAR / speed
+        self._ms_per_character = MS_PER_CHARACTER / speed
         self._ms = 0.0
 
     def add(self, chunk: SpeechChunk) -> None:
@@ -49,5 +47,5 @@ class UnfinishedSentence:
     @property
     def rest(self) -> str:
         """About what has not been said, from a word on; all of it in a script without spaces."""
-        words, space, _ = self._text[: int(self._ms / self._ms_per_char)].rpartition(" ")
+        words, space, _ = self._text[: int(self._ms / self._ms_per_character)].rpartition(" ")
         return self._text[len(words + space) :]

@@ -41,9 +41,9 @@ Command = Callable[[SpeechDuplex], Awaitable[bool | None]]
 class RunningAnswer:
     """The parts of one answer, kept as they come until somebody reads them; bounded."""
 
-    def __init__(self, provider: str, name: str, line: "Line") -> None:
+    def __init__(self, provider: str, name: str, connection: "Connection") -> None:
         self.name = name
-        self.line = line
+        self.connection = connection
         self.over = False
         """Whether the service has said all of it, or it was stopped."""
         self.stopped = False
@@ -82,7 +82,7 @@ class RunningAnswer:
             case Transcript() | Usage():
                 pass
         if problem := self._too_much():
-            self.line.stop(self, ProviderBadAnswer(self._provider, problem))
+            self.connection.stop(self, ProviderBadAnswer(self._provider, problem))
             return
         self._waiting.append(part)
         self._changed.set()
@@ -140,7 +140,7 @@ def _not_counted(usage: Usage) -> None:
     """Usage after the end of a connection."""
 
 
-class Line:
+class Connection:
     """A connection with its two tasks, one that sends and one that receives; begins to live when it is made.
 
     `count` is told what requests cost, also of those that were stopped.

@@ -9,7 +9,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderError, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.contract.recording import Recording, Transcript
 from mimi_mqtt.providers.contract.s2s import SpeechDuplex, SpeechUtterance
-from mimi_mqtt.providers.runtime.realtime.connection import Line
+from mimi_mqtt.providers.runtime.realtime.connection import Connection
 from mimi_mqtt.providers.runtime.resilience import Limits, retry_delay
 
 
@@ -22,7 +22,7 @@ class CarriesUtterances(Protocol):
     def understood(self, utterance: "DuplexUtterance") -> None:
         """Its final text is there."""
 
-    async def ready(self) -> tuple[Line, bool]:
+    async def ready(self) -> tuple[Connection, bool]:
         """A live connection; the second part is not looked at here. Raises ProviderError."""
 
 
@@ -44,7 +44,7 @@ class DuplexUtterance(SpeechUtterance):
         self._latest = Transcript("", final=False)
         self._failure: ProviderError | None = None
         self._changed = asyncio.Event()
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         self._streaming: asyncio.Task[None] | None = None
         self._sending: asyncio.Task[None] | None = None
         self._closed = False
@@ -115,8 +115,8 @@ class DuplexUtterance(SpeechUtterance):
     async def _forget(self) -> None:
         self._leave()
         await self.stop()
-        if self._line is not None:
-            self._line.post(lambda duplex: duplex.send_discard(self.name))
+        if self._connection is not None:
+            self._connection.post(lambda duplex: duplex.send_discard(self.name))
 
     async def stop(self) -> None:
         """Sends nothing more of it."""
@@ -149,16 +149,18 @@ class DuplexUtterance(SpeechUtterance):
             self.failed(error)
 
     def _leave(self) -> None:
-        if self._line is not None:
-            self._line.leave(self)
+        if self._connection is not None:
+            self._connection.leave(self)
 
-    async def delivered(self, line: Line) -> None:
-        """Returns when all of it is in the memory of `line`'s service. Raises ProviderError."""
-        if self._line is not line or self._sending is None:
+    async def delivered(self, connection: Connection) -> None:
+        """Returns when all of it is in the memory of `connection`'s service. Raises ProviderError."""
+        if self._connection is not connection or self._sending is None:
             if self._sending is not None:
                 self._sending.cancel()
-            self._line, self._failure = line, None
-            self._sending = asyncio.create_task(self._send(line), name=f"speech to {self._session.name}")
+            self._connection, self._failure = connection, None
+            self._sending = asyncio.create_task(
+                self._send(connection), name=f"speech to {self._session.name}"
+            )
         sending = self._sending
         await asyncio.wait([sending])
         if sending.cancelled():
@@ -166,20 +168,20 @@ class DuplexUtterance(SpeechUtterance):
         if (error := sending.exception()) is not None:
             raise error
 
-    async def _send(self, line: Line) -> None:
-        async with line.uplink:
-            line.carry(self)
+    async def _send(self, connection: Connection) -> None:
+        async with connection.uplink:
+            connection.carry(self)
             async for pcm in self.recording.play(self.recording.sample_rate):
-                await line.run(partial(_audio, self.name, pcm))
-            await line.run(lambda duplex: duplex.send_end(self.name))
+                await connection.run(partial(_audio, self.name, pcm))
+            await connection.run(lambda duplex: duplex.send_end(self.name))
 
     async def _stream(self) -> None:
         """Sends it while it is spoken; lost connections are made anew."""
         tries = 0
         while True:
             try:
-                line, _ = await self._session.ready()
-                await self.delivered(line)
+                connection, _ = await self._session.ready()
+                await self.delivered(connection)
                 return
             except ProviderError as error:
                 tries += 1

@@ -32,7 +32,7 @@ from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.http.client import ClientProvider, LazyClient, trusted_certificates
 from mimi_mqtt.providers.http.errors import readable, status_error
-from mimi_mqtt.providers.runtime.remembered import Remembered
+from mimi_mqtt.providers.runtime.lru import Lru
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.openai.compatible import parse_arguments
 
@@ -141,7 +141,7 @@ class AnthropicLanguageModel(ClientProvider, LanguageModel):
         self._options = options
         self._client = _Client(name, options, limits)
         # Thoughts that came before a round of calls, by the first call's id: they go back with the results.
-        self._thoughts = Remembered[list[dict[str, str]]]()
+        self._thoughts = Lru[list[dict[str, str]]]()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -151,7 +151,7 @@ class DeepgramSpeechToText(SpeechToText):
         }
         await self.start()
         key = self._options.api_key
-        heard = Heard(self.name, spoken)
+        heard = TranscriptBuilder(self.name, spoken)
         async with (
             open_socket(
                 self.name,
@@ -173,7 +173,7 @@ class DeepgramSpeechToText(SpeechToText):
             yield heard.final()
 
 
-async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: "Heard") -> None:
+async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: "TranscriptBuilder") -> None:
     async for chunk in or_idle(byte_chunks(audio), _IDLE_S):
         await connection.send(_KEEP_ALIVE if chunk is None else chunk)
     heard.all_sent = True
@@ -181,7 +181,7 @@ async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: 
         await connection.send(message)
 
 
-class Heard:
+class TranscriptBuilder:
     """What was understood so far: pieces that stay, and one that may still change."""
 
     def __init__(self, name: str, spoken: str) -> None:

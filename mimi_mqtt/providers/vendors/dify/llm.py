@@ -25,7 +25,7 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.http.errors import readable
 from mimi_mqtt.providers.http.hosted_agent import HostedAgent
 from mimi_mqtt.providers.http.service import HttpService, child, count_at, json_object, text_at
-from mimi_mqtt.providers.runtime.remembered import Remembered
+from mimi_mqtt.providers.runtime.lru import Lru
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 _ANSWERS = ("message", "agent_message")
@@ -64,7 +64,7 @@ class DifyApp(HostedAgent):
             404: f"see base_url in {where}: it ends with /v1",
         }
         self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
-        self._conversations = Remembered[str](10_000)
+        self._conversations = Lru[str](10_000)
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -79,7 +79,7 @@ class FunAsr(SpeechToText):
     ) -> AsyncGenerator[Transcript, None]:
         await self.start()
         hint = primary(language) if language else None
-        heard = Heard(self.name, self._options.stt_mode)
+        heard = TranscriptBuilder(self.name, self._options.stt_mode)
         wait = _Wait(self._options.stt_quiet_ms / 1000)
         async with (
             open_socket(self.name, self._options.url, subprotocols=["binary"], tls=self._tls) as connection,
@@ -101,7 +101,7 @@ class FunAsr(SpeechToText):
         connection: ClientConnection,
         audio: AsyncIterator[Pcm],
         hint: str | None,
-        heard: "Heard",
+        heard: "TranscriptBuilder",
         wait: "_Wait",
     ) -> None:
         rate, frames = self.capabilities.sample_rate, self._options.stt_chunk_frames
@@ -164,7 +164,7 @@ class _Message(BaseModel):
     error: str = ""
 
 
-class Heard:
+class TranscriptBuilder:
     """What was understood so far: the second pass's pieces, and what the first has beyond them."""
 
     def __init__(self, name: str, mode: str) -> None:

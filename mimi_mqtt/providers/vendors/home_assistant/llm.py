@@ -19,7 +19,7 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.http.hosted_agent import HostedAgent
 from mimi_mqtt.providers.http.service import HttpService, child, text_at
 from mimi_mqtt.providers.languages import primary
-from mimi_mqtt.providers.runtime.remembered import Remembered
+from mimi_mqtt.providers.runtime.lru import Lru
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 _DONE: Final[Mapping[str, str]] = {
@@ -74,7 +74,7 @@ class HomeAssistant(HostedAgent):
             404: f"see base_url in {where}; is `conversation` part of the configuration there?",
         }
         self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
-        self._conversations = Remembered[str](10_000)
+        self._conversations = Lru[str](10_000)
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -26,7 +26,7 @@ _LEAST_SAMPLES: Final = RATE // 10  # less than 100 ms are not taken as an utter
 
 
 @dataclass(slots=True)
-class Heard:
+class UplinkUtterance:
     """One of our utterances."""
 
     name: str
@@ -59,48 +59,48 @@ class Heard:
         return self.ended and not awaited and self.whole >= self.texts.keys()
 
 
-class Hearing:
+class UplinkItems:
     """The utterances of one connection, by our names and by the service's items."""
 
     def __init__(self, provider: str, error: ErrorOf) -> None:
         self._provider = provider
         self._error = error
         self._speaking = False  # as the voice detection has it
-        self._current: Heard | None = None
-        self._utterances: dict[str, Heard] = {}
-        self._items: dict[str, Heard] = {}
-        self._commits: deque[Heard] = deque()
-        self._clears: deque[Heard] = deque()
+        self._current: UplinkUtterance | None = None
+        self._utterances: dict[str, UplinkUtterance] = {}
+        self._items: dict[str, UplinkUtterance] = {}
+        self._commits: deque[UplinkUtterance] = deque()
+        self._clears: deque[UplinkUtterance] = deque()
 
     # ── what we do ───────────────────────────────────────────────────────────────────────────────────────
 
-    def utterance(self, name: str) -> Heard | None:
+    def utterance(self, name: str) -> UplinkUtterance | None:
         """The utterance of that name, if there was any audio of it."""
         return self._utterances.get(name)
 
     def add(self, name: str, samples: int) -> None:
         """So much more audio of `name` is sent."""
         if self._current is None or self._current.name != name:
-            self._current = Heard(name)
+            self._current = UplinkUtterance(name)
             self._speaking = False
             keep(self._utterances, name, self._current)
         self._current.samples += samples
 
-    def end(self, heard: Heard) -> None:
+    def end(self, heard: UplinkUtterance) -> None:
         """No more audio of `heard` is sent."""
         self._current = None
         heard.ended = True
 
-    def all_made(self, heard: Heard) -> bool:
+    def all_made(self, heard: UplinkUtterance) -> bool:
         """Whether the service has made, or is making, items of all the speech in `heard`."""
         return bool(heard.texts or heard.announced) and not self._speaking
 
-    def commit(self, heard: Heard) -> None:
+    def commit(self, heard: UplinkUtterance) -> None:
         """The rest of `heard` is to become an item."""
         heard.committing = True
         self._commits.append(heard)
 
-    def clear(self, heard: Heard) -> None:
+    def clear(self, heard: UplinkUtterance) -> None:
         """What was sent of `heard` and is no item yet is to be forgotten."""
         self._clears.append(heard)
 
@@ -163,7 +163,7 @@ class Hearing:
             heard.announced.discard(item)
             heard.texts.setdefault(item, "")
 
-    def _words(self, heard: Heard) -> UserWords:
+    def _words(self, heard: UplinkUtterance) -> UserWords:
         text = heard.text
         if len(text) > MAX_ANSWER_CHARS:
             raise ProviderBadAnswer(self._provider, "the transcript does not end")
