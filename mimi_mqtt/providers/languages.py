@@ -101,7 +101,7 @@ def primary(tag: str) -> str:
 
 
 def language_named(name: object) -> str | None:
-    """What a vendor calls a language (`english`, `en`, `zh-CN`, `<|ja|>`) as a tag; None when it is none.
+    """A vendor's name of a language (`english`, `en`, `zh-CN`, `<|ja|>`) as a tag; None when it is none.
 
     Whisper's own interface speaks of languages by their English names.
     """
@@ -122,7 +122,7 @@ def script_of(tag: str) -> str:
 
 
 def letters_by_script(text: str) -> dict[str, int]:
-    """How many letters of each known script are in `text`; scripts that are not in it are left out."""
+    """Number of letters of each known script in `text`; scripts that are not in it are left out."""
     found: dict[str, int] = {}
     for character in unicodedata.normalize("NFC", text):
         if character.isalpha() or character == "々":

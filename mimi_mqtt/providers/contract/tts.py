@@ -22,7 +22,7 @@ MAX_SPEECH_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class VoiceOptions:
-    """How to speak: `voice` None is the provider's default for `language`; `speed` 1.0 is normal."""
+    """Manner of speaking: `voice` None is the provider's default for `language`; `speed` 1.0 is normal."""
 
     language: str = "en"
     voice: str | None = None
@@ -54,7 +54,7 @@ class TextToSpeech(Provider):
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of one sentence, chunk by chunk; none for a text without a letter or digit.
 
-        Raises ProviderError, also for no speech at all. Whoever stops reading early closes the iterator
+        Raises ProviderError, also for no speech at all. A caller that stops early closes the iterator
         (`contextlib.aclosing`).
         """
         if not has_words(text):

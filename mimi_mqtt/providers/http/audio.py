@@ -97,7 +97,7 @@ class SampleReader:
             raise ProviderBadAnswer(self._provider, "the audio ended within its header")
 
     def _read_header(self) -> bool:
-        """Whether the header, if any, is over."""
+        """True when the header, if any, is over."""
         if len(self._held) < 4:
             return False
         if not self._held.startswith(b"RIFF"):
@@ -180,7 +180,7 @@ class Mp3Decoder:
 
 
 class HttpAudio(HttpClient):
-    """A vendor's HTTP client. `cures` says for a status what to do about it."""
+    """A vendor's HTTP client. `cures` has the cure for an HTTP status."""
 
     def __init__(
         self, name: str, limits: Limits, secrets: Sequence[SecretStr | None], cures: Mapping[int, str]

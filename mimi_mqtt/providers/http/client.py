@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class LazyClient(ABC, Generic[T]):
-    """What is made in a thread when it is first asked for: packages and certificates take a while to load."""
+    """A client that is made in a thread on first use: packages and certificates take a while to load."""
 
     def __init__(self) -> None:
         self._made: T | None = None
@@ -46,7 +46,7 @@ class LazyClient(ABC, Generic[T]):
 
 
 class Client(Protocol):
-    """What `ClientProvider` asks of a client."""
+    """The interface of a client that `ClientProvider` uses."""
 
     async def get(self) -> object:
         """Makes it if need be."""
@@ -71,7 +71,7 @@ class ClientProvider(Provider):
 
 @cache
 def trusted_certificates(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """The TLS context that `make` makes, one for all callers: nobody may change it.
+    """The TLS context that `make` makes, one for all callers, which must not change it.
 
     Reading the certificates takes tens of milliseconds and some megabytes; blocks the first time.
     """
@@ -79,7 +79,7 @@ def trusted_certificates(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
 
 
 def http_client(limits: Limits) -> httpx.AsyncClient:
-    """A client that keeps its connections: between two requests lies what somebody says, and by itself httpx
+    """A client that keeps its connections: requests are a user's utterance apart, and by itself httpx
     hangs up after 5 s. Blocks while the certificates are read."""
     kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
     trusted = trusted_certificates(httpx.create_ssl_context)

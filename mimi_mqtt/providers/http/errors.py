@@ -40,7 +40,7 @@ def status_error(
     headers: Mapping[str, str],
     cures: Mapping[int, str] | None = None,
 ) -> ProviderError:
-    """The error that `status` stands for; `message` as `readable` makes it; `cures` adds what to do.
+    """The error that `status` stands for; `message` as `readable` makes it; `cures` by status.
 
     Header names are looked up in lower case. 429 carries the vendor's own time; 408, 409, 425 and 5xx may
     pass by themselves; all else is a refusal (RFC 9110, section 15).
@@ -96,7 +96,7 @@ def _message(value: object, depth: int = 3) -> str:
 
 @asynccontextmanager
 async def http_errors(name: str, limits: Limits, where: str) -> AsyncIterator[None]:
-    """Inside, httpx is used; outside, there are only ProviderErrors. `where` is the address asked."""
+    """Turns what httpx raises inside into ProviderError kinds. `where` is the address of the request."""
     try:
         yield
     except httpx.TimeoutException as error:
@@ -120,7 +120,7 @@ def websocket_errors(
     secrets: Sequence[SecretStr | None] = (),
     cures: Mapping[int, str] | None = None,
 ) -> Iterator[None]:
-    """Inside, a connection to `url` is made and used; outside, there are ProviderErrors for what befalls it.
+    """Turns what a connection to `url` raises inside into ProviderError kinds.
 
     `cures` are by HTTP status. A TimeoutError passes: who waits says for how long.
     """

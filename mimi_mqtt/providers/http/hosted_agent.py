@@ -24,7 +24,7 @@ class HostedAgentOptions(ProviderOptions):
 
 
 class HostedAgent(LanguageModel):
-    """It acts by itself, so that asking it may have effects, and can't go on with another's answer.
+    """A model that acts by itself: a request may have side effects, and it can't continue another's answer.
 
     `cures` say for an HTTP status what to do about it.
     """

@@ -26,7 +26,7 @@ class ServerSentEvent:
 
 
 class HttpService(HttpClient):
-    """One vendor's HTTP service: requests with its key, errors in our own terms. One per provider."""
+    """One vendor's HTTP service: requests with its key, ProviderError kinds. One per provider."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ def json_object(name: str, text: str | bytes) -> Mapping[str, object]:
 
 
 def child(value: object, *keys: str) -> object:
-    """What lies at `keys` within nested JSON objects; None where there is nothing."""
+    """The value at `keys` within nested JSON objects; None where there is none."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value

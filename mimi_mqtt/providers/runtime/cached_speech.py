@@ -43,11 +43,11 @@ class CachedSpeech(TextToSpeech):
         await self._inner.aclose()
 
     async def check(self) -> str:
-        """Really asks the provider."""
+        """Sends the provider a real request."""
         return await self._inner.check()
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
-        """As the provider's own; a phrase from the cache costs no request. Raises ProviderError."""
+        """The speech of `text`, from the cache where it is kept. Raises ProviderError."""
         if not has_words(text):
             return silence()
         text = text.strip()
@@ -86,7 +86,7 @@ class CachedSpeech(TextToSpeech):
         self.capabilities = self._inner.capabilities  # some know more once they have spoken
 
     def _key(self, text: str, voice: VoiceOptions) -> str:
-        """Of everything that the sound depends on; keys and passwords are not in the dump."""
+        """The digest of everything that the sound depends on; keys and passwords are not in the dump."""
         sound = [
             type(self._inner).__qualname__,
             self.name,

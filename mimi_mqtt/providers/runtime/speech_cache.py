@@ -71,7 +71,7 @@ class SpeechCache:
         self._fixed: set[str] = set()
 
     async def start(self) -> None:
-        """Takes stock of the folder, made if need be; when the disk refuses, nothing is kept."""
+        """Lists the folder, which is made if need be; when the disk refuses, nothing is kept."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="speech-cache")
         self._thread = thread
         await asyncio.get_running_loop().run_in_executor(thread, self._take_stock)
@@ -83,15 +83,15 @@ class SpeechCache:
             await asyncio.to_thread(thread.shutdown)
 
     def always(self, texts: Iterable[str]) -> None:
-        """These are fixed phrases: kept when they are said for the first time, whatever their length."""
+        """Declares fixed phrases: kept when they are said for the first time, whatever their length."""
         self._fixed.update(text.strip() for text in texts)
 
     def is_fixed(self, text: str) -> bool:
-        """Whether `always` was told of it."""
+        """True when `text` was given to `always`."""
         return text in self._fixed
 
     def times_asked(self, key: str) -> int:
-        """How often this was called for `key`, now included; the longest unasked are forgotten."""
+        """Number of calls for `key`, this one included; the longest unasked are forgotten."""
         count = (self._asked.get(key) or 0) + 1
         self._asked.keep(key, count)
         return count

@@ -20,13 +20,13 @@ class UnfinishedAnswer:
         self._text = ""
 
     def add(self, event: LlmEvent) -> None:
-        """The next part came."""
+        """Adds the next part of the answer."""
         if isinstance(event, TextDelta):
             self._text += event.text
 
     @property
     def messages(self) -> Sequence[ChatMessage]:
-        """What to ask the next model."""
+        """The dialogue for the next model: `messages`, and the answer so far with the request to go on."""
         if not self._text:
             return self._messages
         return [*self._messages, ChatMessage("assistant", self._text), ChatMessage("user", _GO_ON)]
@@ -41,11 +41,11 @@ class UnfinishedSentence:
         self._ms = 0.0
 
     def add(self, chunk: SpeechChunk) -> None:
-        """The next part of its speech came."""
+        """Adds the next part of its speech."""
         self._ms += chunk.pcm.size * 1000 / chunk.sample_rate
 
     @property
     def rest(self) -> str:
-        """About what has not been said, from a word on; all of it in a script without spaces."""
+        """The estimated unspoken rest, from a word on; the whole text in a script without spaces."""
         words, space, _ = self._text[: int(self._ms / self._ms_per_character)].rpartition(" ")
         return self._text[len(words + space) :]

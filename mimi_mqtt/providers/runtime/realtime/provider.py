@@ -54,14 +54,14 @@ class SpeechToSpeech(Provider):
     def __init__(self, name: str, options: ProviderOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self.health = Health(self.role, name, Breaker())
-        """Whether it is to be asked now, for all its conversations together. Whoever asks keeps it."""
+        """The breaker of the service, shared by its conversations; updated by the caller."""
 
     def observe(self, events: EventBus) -> None:
         """See `Provider`."""
         self.health.events = events
 
     def open(self, setup: SpeechSetup) -> SpeechSession:
-        """A conversation, at once; nothing is asked of the service yet. Whoever opens it closes it."""
+        """A conversation, at once; nothing is asked of the service yet. The caller closes it."""
         return DuplexSession(self.name, self.limits, self.capabilities, self.price, setup, self._connect)
 
     @abstractmethod

@@ -62,7 +62,7 @@ class _Turn:
     answers: list[RunningAnswer] = field(default_factory=list)
     connection: Connection | None = None
     known: int = 0
-    """How many rounds the service of `connection` knows."""
+    """Number of rounds that the service of `connection` knows."""
 
     async def bring(self, connection: Connection) -> None:
         """Has the service of `connection` remember all of it. Raises ProviderError."""
@@ -81,7 +81,7 @@ class _Turn:
 
 
 class _AnswerWait:
-    """The wait for an answer: who was too slow is hung up on, and judged by what was said."""
+    """Clock of one answer; on time-out the connection is dropped. Only parts of the answer count."""
 
     def __init__(self, hang_up: Callable[[], None]) -> None:
         self._began = time.perf_counter()
@@ -89,7 +89,7 @@ class _AnswerWait:
 
     @asynccontextmanager
     async def bound(self, timeout_s: float) -> AsyncIterator[None]:
-        """Runs from now."""
+        """Bounds the wait; the clock runs from now."""
         try:
             async with asyncio.timeout(timeout_s):
                 yield
@@ -98,7 +98,7 @@ class _AnswerWait:
             raise
 
     def seconds_to(self, part: S2sEvent) -> float | None:
-        """The user's own words are no answer."""
+        """None for the user's own words: they are no answer."""
         return time.perf_counter() - self._began if _is_answer(part) else None
 
 
@@ -133,17 +133,17 @@ class DuplexSession(SpeechSession):
         self._turn: _Turn | None = None
         self._speaking: _Turn | None = None  # the turn, or what was said on its own since
         self._utterances: list[DuplexUtterance] = []
-        self._past: list[Connection] = []  # hung up on, perhaps not closed yet
+        self._past: list[Connection] = []  # given up, perhaps not closed yet
         self._closed = False
 
     @property
     def capabilities(self) -> SttCapabilities:
-        """How it hears."""
+        """The format and languages of its audio input."""
         return self._capabilities
 
     @property
     def connected(self) -> bool:
-        """Whether there is a live connection now."""
+        """True when there is a live connection now."""
         return self._connection is not None and self._connection.alive
 
     async def connect(self) -> None:
@@ -202,7 +202,7 @@ class DuplexSession(SpeechSession):
                 yield part
 
     async def interrupted(self, heard_ms: int) -> None:
-        """Stops the last answer and cuts what nobody has heard."""
+        """Stops the last answer and cuts its unheard rest from the service's memory."""
         left = float(heard_ms)
         for answer in self._speaking.answers if self._speaking is not None else ():
             running, connection = not answer.over, answer.connection
@@ -230,7 +230,7 @@ class DuplexSession(SpeechSession):
     # ── for its utterances ───────────────────────────────────────────────────────────────────────────────
 
     def understood(self, utterance: DuplexUtterance) -> None:
-        """The final text of `utterance` is there: it goes with its answer if that is not over."""
+        """Adds the final text of `utterance` to its answer, if that is not over."""
         turn = self._turn
         if turn is not None and turn.utterance is utterance and turn.answers and utterance.final is not None:
             turn.answers[-1].put(utterance.final)
@@ -262,7 +262,7 @@ class DuplexSession(SpeechSession):
             raise ProviderUnavailable(self.name, "the conversation was closed")
 
     async def _update(self, connection: Connection) -> bool:
-        """Tells the service of a new prompt or new tools; whether `connection` can go on."""
+        """Sends a new prompt or new tools; true when `connection` can go on."""
         now = replace(connection.opening, prompt=self._setup.prompt(), tools=tuple(self._setup.tools()))
         if now == connection.opening:
             return True
@@ -347,7 +347,7 @@ class DuplexSession(SpeechSession):
                         yield part
                 return
             except ProviderUnavailable:
-                # A connection that had died while nobody spoke is nobody's failure.
+                # A connection that was lost between two turns doesn't count as a failure.
                 if not reused or answer.begun or connection.alive:
                     raise
             finally:

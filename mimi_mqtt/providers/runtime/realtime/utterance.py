@@ -1,4 +1,4 @@
-"""An utterance on its way to a speech-to-speech service: kept, streamed, and streamed again if need be."""
+"""An utterance for a speech-to-speech service: recorded, streamed, and streamed again after a reconnect."""
 
 import asyncio
 from dataclasses import replace
@@ -14,16 +14,16 @@ from mimi_mqtt.providers.runtime.resilience import Limits, retry_delay
 
 
 class CarriesUtterances(Protocol):
-    """The session, as its utterances know it."""
+    """The session, as its utterances use it."""
 
     name: str
     limits: Limits
 
     def understood(self, utterance: "DuplexUtterance") -> None:
-        """Its final text is there."""
+        """Takes note of the utterance's final text."""
 
     async def ready(self) -> tuple[Connection, bool]:
-        """A live connection; the second part is not looked at here. Raises ProviderError."""
+        """A live connection; the second part is not used here. Raises ProviderError."""
 
 
 class DuplexUtterance(SpeechUtterance):
@@ -35,9 +35,9 @@ class DuplexUtterance(SpeechUtterance):
         self.name = name
         self.recording = Recording(rate, max_s)
         self.answered = False
-        """Whether it was asked about, so that it stays in the service's memory."""
+        """True once an answer to it was requested, so that it stays in the service's memory."""
         self.reported = False
-        """Whether its text was passed on with an answer."""
+        """True when its text was passed on with an answer."""
         self.final: Transcript | None = None
         self._session = session
         self._language = language
@@ -51,7 +51,7 @@ class DuplexUtterance(SpeechUtterance):
 
     @property
     def over(self) -> bool:
-        """Whether it was closed and nothing of it runs."""
+        """True when it was closed and nothing of it runs."""
         return self._closed and all(task.done() for task in (self._streaming, self._sending) if task)
 
     @property
@@ -61,7 +61,7 @@ class DuplexUtterance(SpeechUtterance):
 
     @property
     def endpoint(self) -> bool:
-        """What the service's voice activity detection says."""
+        """True when the service's voice activity detection marks the end."""
         return self._latest.endpoint
 
     def push(self, pcm: Pcm) -> None:
@@ -96,7 +96,7 @@ class DuplexUtterance(SpeechUtterance):
         return self.final
 
     async def aclose(self) -> None:
-        """Throws it away unless it was answered: then its text may still come."""
+        """Has the service forget it unless it was answered: then its text may still come."""
         if self._closed:
             return
         self._closed = True
@@ -106,7 +106,7 @@ class DuplexUtterance(SpeechUtterance):
             await self._forget()
 
     async def discard(self) -> None:
-        """Throws it away even if it was answered."""
+        """Has the service forget it even if it was answered."""
         await self.aclose()
         if self.answered:
             self.answered = False
@@ -119,7 +119,7 @@ class DuplexUtterance(SpeechUtterance):
             self._connection.post(lambda duplex: duplex.send_discard(self.name))
 
     async def stop(self) -> None:
-        """Sends nothing more of it."""
+        """Stops sending it."""
         tasks = [task for task in (self._streaming, self._sending) if task is not None]
         for task in tasks:
             task.cancel()
@@ -127,7 +127,7 @@ class DuplexUtterance(SpeechUtterance):
             await asyncio.wait(tasks)
 
     def heard(self, transcript: Transcript) -> None:
-        """The service's text so far; the first final one counts."""
+        """Takes the service's text so far; the first final one counts."""
         if self.final is not None:
             return
         self._latest = replace(transcript, language=transcript.language or self._language)
@@ -138,13 +138,13 @@ class DuplexUtterance(SpeechUtterance):
         self._changed.set()
 
     def failed(self, error: ProviderError) -> None:
-        """The service has no text."""
+        """Notes that the service has no text."""
         self._leave()
         self._failure = error
         self._changed.set()
 
     def lost(self, error: ProviderError) -> None:
-        """The connection that carried it is lost; while it is being sent there will be another one."""
+        """Notes that its connection is lost; while it is being sent it moves to another one."""
         if self._streaming is None or self._streaming.done():
             self.failed(error)
 
@@ -186,7 +186,7 @@ class DuplexUtterance(SpeechUtterance):
             except ProviderError as error:
                 tries += 1
                 delay = retry_delay(error, tries, self._session.limits)
-                if self.answered:  # whoever asked tries again himself
+                if self.answered:  # the request for the answer has retries of its own
                     return
                 if delay is None:
                     self.failed(error)

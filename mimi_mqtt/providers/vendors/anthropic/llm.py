@@ -76,10 +76,10 @@ class AnthropicOptions(ProviderOptions):
     """Longest answer with its thoughts, in tokens."""
 
     llm_thinking: Literal["disabled", "adaptive"] | None = "disabled"
-    """Whether the model thinks before it answers. Empty: as it likes; some models can do nothing else."""
+    """Reasoning before the answer. Empty: the model's own default, which some models need."""
 
     llm_effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
-    """How thorough the model is. Empty: its own default."""
+    """Thoroughness of the model. Empty: its own default."""
 
     llm_cache: bool = True
     """Have the prompt and the dialogue so far kept for the next turn, which then begins sooner."""
@@ -282,7 +282,7 @@ class AnthropicLanguageModel(ClientProvider, LanguageModel):
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """Inside, the SDK is used; outside, there are only ProviderErrors."""
+        """Turns what the SDK raises inside into ProviderError kinds."""
         import httpx2
         from anthropic import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
@@ -332,7 +332,7 @@ def _tool(tool: ToolSpec) -> "ToolParam":
 
 
 def _past_tools(messages: Sequence[ChatMessage]) -> tuple[ToolSpec, ...]:
-    """Tools that the dialogue speaks of: without their definitions it is refused."""
+    """Definitions of the tools that the dialogue mentions: without them it is refused."""
     names = dict.fromkeys(call.name for message in messages for call in message.tool_calls)
     return tuple(ToolSpec(name, "", {}) for name in names)
 

@@ -1,4 +1,4 @@
-"""Speech to text by Azure Speech: what is said goes up while it is said, in one request.
+"""Speech to text by Azure Speech: the audio is sent while it is spoken, in one request.
 
 That is what people mean by Azure for speech; the transcription models of Azure OpenAI are reached as
 `openai:azure` with a base_url of https://NAME.openai.azure.com/openai/v1. Plain HTTP, as Microsoft documents
@@ -72,7 +72,7 @@ class AzureSttOptions(AzureSpeechOptions):
     """Locale to listen for where the speaker's language is not known."""
 
     stt_profanity: Literal["masked", "removed", "raw"] = "raw"
-    """What becomes of rude words."""
+    """Treatment of profanity."""
 
 
 class _Phrase(BaseModel):

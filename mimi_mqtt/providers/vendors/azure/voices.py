@@ -1,4 +1,4 @@
-"""What Azure Speech and the Edge browser's voices have in common: the voices, and how speed is written."""
+"""Voices and the notation of speed that Azure Speech and the Edge browser share."""
 
 from typing import Final
 

@@ -182,7 +182,7 @@ async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: 
 
 
 class TranscriptBuilder:
-    """What was understood so far: pieces that stay, and one that may still change."""
+    """The transcript so far: final pieces, and one that may still change."""
 
     def __init__(self, name: str, spoken: str) -> None:
         self._name = name
@@ -195,7 +195,7 @@ class TranscriptBuilder:
         self.all_sent = False
 
     def message(self, message: str | bytes) -> Transcript | None:
-        """What `message` tells anew, if anything. Raises ProviderError."""
+        """Takes a message; the new transcript, if it changed. Raises ProviderError."""
         value = json_object(self._name, message)
         match value.get("type"):
             case "Results":
@@ -243,6 +243,6 @@ class TranscriptBuilder:
         return Transcript(self._text(), final=False, endpoint=self._endpoint)
 
     def final(self) -> Transcript:
-        """All that was understood."""
+        """The whole text."""
         confidence = sum(self._confidences) / len(self._confidences) if self._confidences else None
         return Transcript(self._text(), True, self._language or self._spoken or None, confidence)

@@ -135,7 +135,7 @@ class DifyApp(HostedAgent):
 
 
 def _question(messages: Sequence[ChatMessage], *, with_history: bool) -> str:
-    """The question; `with_history` after what was said before it, which Dify has no other place for."""
+    """The question; `with_history` after the dialogue before it, for which Dify has no field of its own."""
     question = messages[-1].content if messages else ""
     names = {"user": "User", "assistant": "Assistant"}
     said = [

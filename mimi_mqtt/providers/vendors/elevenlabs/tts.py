@@ -57,7 +57,7 @@ class ElevenLabsOptions(ProviderOptions):
     """0 is lively, 1 is even. Empty: the voice's own."""
 
     tts_similarity: float | None = Field(None, ge=0, le=1)
-    """How closely the voice is kept to. Empty: the voice's own."""
+    """Similarity to the original voice. Empty: the voice's own."""
 
     tts_sample_rate: Literal[16_000, 22_050, 24_000] = 24_000
     """Sample rate that is asked for, in Hz."""

@@ -1,4 +1,4 @@
-"""What all Gemini providers share: options, the lazily made client, and errors in our own terms.
+"""The common part of all Gemini providers: options, the lazily made client, and ProviderError kinds.
 
 The `google-genai` package is imported by `GeminiClient.get`, in a thread, and nowhere before. It is given an
 httpx client of ours: with its own it repeats a failed request by itself, seconds later.
@@ -37,13 +37,13 @@ _SAMPLE_RATE = 24_000
 _RATE = re.compile(r"\brate=(\d{4,5})\b")
 
 WITHHELD = frozenset({"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
-"""Why an answer ended, when it was not the model's own wish (FinishReason of the API)."""
+"""Reasons for an early end of an answer, other than the model's own (FinishReason of the API)."""
 
 OFFICIAL_URL = "https://generativelanguage.googleapis.com"
 
 
 class GeminiOptions(ProviderOptions):
-    """Where the service is and how to be let in; shared by the roles."""
+    """Address and credentials of the service, for all roles."""
 
     environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
         "api_key": ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -107,7 +107,7 @@ class GeminiClient(LazyClient["AsyncClient"]):
 
     @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
-        """Inside, the SDK is used; outside, there are only ProviderErrors."""
+        """Turns what the SDK raises inside into ProviderError kinds."""
         from google.genai.errors import APIError
 
         try:
@@ -136,7 +136,7 @@ class GeminiClient(LazyClient["AsyncClient"]):
 
 
 class GeminiProvider(ClientProvider):
-    """What is alike in all roles."""
+    """The common part of all roles."""
 
     packages = ("google.genai",)
     extra = "gemini"
@@ -151,13 +151,13 @@ class GeminiProvider(ClientProvider):
 
 
 def cures(name: str) -> Mapping[int, str]:
-    """What to do about an HTTP status."""
+    """The cure for an HTTP status."""
     key = f"set GEMINI_API_KEY or providers.options.{name}.api_key"
     return {400: f"if it is the key: {key}", 401: key, 403: key, 404: "see the model names"}
 
 
 def thinking(level: ThinkingLevel | None, budget: int | None) -> "ThinkingConfig | None":
-    """How long the model is to think; None: as it likes."""
+    """The model's reasoning effort; None: its own default."""
     from google.genai import types
 
     if level is None and budget is None:
@@ -168,7 +168,7 @@ def thinking(level: ThinkingLevel | None, budget: int | None) -> "ThinkingConfig
 
 
 def functions(tools: Sequence[ToolSpec]) -> "list[FunctionDeclaration]":
-    """The tools as Gemini is told of them."""
+    """The tools in Gemini's form."""
     from google.genai.types import FunctionDeclaration
 
     return [

@@ -33,7 +33,7 @@ _DONE: Final[Mapping[str, str]] = {
     "ja": "完了しました。",
     "ko": "완료했어요.",
 }
-"""What is said when something was done and Home Assistant says nothing, by language."""
+"""The confirmation where Home Assistant did something and says nothing, by language."""
 
 
 class HomeAssistantOptions(HostedAgentOptions):

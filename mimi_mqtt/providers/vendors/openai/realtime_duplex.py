@@ -1,4 +1,4 @@
-"""One connection of OpenAI's Realtime API, which remembers: what is sent on it, and what follows from events.
+"""One connection of OpenAI's Realtime API: the messages to it, and the events that come from it.
 
 https://platform.openai.com/docs/api-reference/realtime-client-events and …/realtime-server-events
 """
@@ -181,7 +181,7 @@ class OpenAiDuplex(SpeechDuplex):
     # ── what comes ───────────────────────────────────────────────────────────────────────────────────────
 
     async def receive(self) -> AsyncGenerator[DuplexEvent, None]:
-        """The service's events as ours; those of no interest, and of nobody's answers, are dropped."""
+        """The service's events as session events; others, and those of unknown answers, are dropped."""
         async for event in self._wire.receive():
             try:
                 found = [*self._uplink.take(event), *self._speaking.take(event), *self._blame(event)]
@@ -193,7 +193,7 @@ class OpenAiDuplex(SpeechDuplex):
                 yield one
 
     async def _follow(self, event: "RealtimeServerEvent") -> None:
-        """What is to be done about `event`."""
+        """Handles `event`; the events for the session."""
         if event.type == "input_audio_buffer.committed":
             if self._uplink.unwanted(event.item_id):
                 await self._delete(event.item_id)
@@ -225,7 +225,7 @@ class OpenAiDuplex(SpeechDuplex):
 
 
 def _cause(event: "RealtimeErrorEvent") -> tuple[str, str]:
-    """What of ours caused an error, and whose it was; by its code where it names no event of ours."""
+    """The request that caused an error, and its name; by the error's code where it names no event."""
     what, _, name = (event.error.event_id or "").partition(" ")
     code = event.error.code or ""
     if not what:

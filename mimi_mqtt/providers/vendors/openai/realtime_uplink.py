@@ -1,4 +1,4 @@
-"""Our utterances as the items that OpenAI's Realtime API makes of them. Pure.
+"""The user's utterances as the items that OpenAI's Realtime API makes of them. Pure.
 
 Without its voice activity detection an utterance is one item, made when we say that it has ended. With it the
 service makes an item of each stretch of speech by itself, so that an utterance is one or several.
@@ -27,14 +27,14 @@ _LEAST_SAMPLES: Final = RATE // 10  # less than 100 ms are not taken as an utter
 
 @dataclass(slots=True)
 class UplinkUtterance:
-    """One of our utterances."""
+    """One utterance of the user."""
 
     name: str
     samples: int = 0
     ended: bool = False
     discarded: bool = False
     committing: bool = False
-    """Whether we have said that it ended and don't know its item yet."""
+    """True from our commit until the service names the item."""
     announced: set[str] = field(default_factory=set)
     """Items that the voice detection has begun and not made yet."""
     texts: dict[str, str] = field(default_factory=dict)
@@ -44,23 +44,23 @@ class UplinkUtterance:
 
     @property
     def lacking(self) -> int:
-        """How many samples it is too short."""
+        """Number of samples it is too short."""
         return max(_LEAST_SAMPLES - self.samples, 0)
 
     @property
     def text(self) -> str:
-        """That of all items."""
+        """The text of all items."""
         return joined([text.strip() for text in self.texts.values()])
 
     @property
     def final(self) -> bool:
-        """Whether its text is."""
+        """True once its text is final."""
         awaited = self.committing or self.announced
         return self.ended and not awaited and self.whole >= self.texts.keys()
 
 
 class UplinkItems:
-    """The utterances of one connection, by our names and by the service's items."""
+    """The utterances of one connection, by their names and by the service's items."""
 
     def __init__(self, provider: str, error: ErrorOf) -> None:
         self._provider = provider
@@ -79,7 +79,7 @@ class UplinkItems:
         return self._utterances.get(name)
 
     def add(self, name: str, samples: int) -> None:
-        """So much more audio of `name` is sent."""
+        """Counts further samples of `name` as sent."""
         if self._current is None or self._current.name != name:
             self._current = UplinkUtterance(name)
             self._speaking = False
@@ -87,39 +87,39 @@ class UplinkItems:
         self._current.samples += samples
 
     def end(self, heard: UplinkUtterance) -> None:
-        """No more audio of `heard` is sent."""
+        """Notes the end of the audio of `heard`."""
         self._current = None
         heard.ended = True
 
     def all_made(self, heard: UplinkUtterance) -> bool:
-        """Whether the service has made, or is making, items of all the speech in `heard`."""
+        """True when the service has made, or is making, items of all the speech in `heard`."""
         return bool(heard.texts or heard.announced) and not self._speaking
 
     def commit(self, heard: UplinkUtterance) -> None:
-        """The rest of `heard` is to become an item."""
+        """Notes that the rest of `heard` was committed as an item."""
         heard.committing = True
         self._commits.append(heard)
 
     def clear(self, heard: UplinkUtterance) -> None:
-        """What was sent of `heard` and is no item yet is to be forgotten."""
+        """Notes that the audio of `heard` that is no item yet was cleared."""
         self._clears.append(heard)
 
     # ── what the service says ────────────────────────────────────────────────────────────────────────────
 
     def unwanted(self, item: str) -> bool:
-        """Whether the service has made an item of what nobody wants it to remember."""
+        """True when `item` belongs to no utterance, or to one that was discarded."""
         heard = self._items.get(item)
         return heard is None or heard.discarded
 
     def refused(self) -> Iterator[UserWords]:
-        """There was nothing to commit: the voice detection was faster, or nothing was said."""
+        """Takes the refusal of a commit: the voice detection was faster, or there was no speech."""
         if self._commits:
             heard = self._commits.popleft()
             heard.committing = False
             yield self._words(heard)
 
     def take(self, event: "RealtimeServerEvent") -> Iterator[UserWords | WordsFailed]:
-        """What `event` tells anew. Raises ProviderBadAnswer, and what a shape that it can't be causes."""
+        """The events that `event` stands for. Raises ProviderBadAnswer, or as an unexpected shape causes."""
         if event.type == "input_audio_buffer.speech_started":
             self._speaking = True
             if self._current is not None:

@@ -29,7 +29,7 @@ class OpenAiTtsOptions(OpenAiOptions):
     """How to speak, such as "warm and calm", for models that follow instructions."""
 
     tts_format: Literal["pcm", "wav"] = "pcm"
-    """What is asked for; wav for servers that know no pcm."""
+    """Format that is asked for; wav for servers that know no pcm."""
 
     tts_sample_rate: int = Field(24_000, ge=8_000, le=48_000)
     """Sample rate of pcm, in Hz: 24000 at OpenAI; a WAV file says its own."""

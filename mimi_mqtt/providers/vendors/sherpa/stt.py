@@ -80,7 +80,7 @@ class SherpaOnnx(SpeechToText):
     packages = ("sherpa_onnx",)
     extra = "sherpa-onnx"
     _proven: ClassVar[set[tuple[object, ...]]] = set()
-    """What this process may load, as it was loaded before."""
+    """Models that were loaded successfully in a process before."""
 
     def __init__(self, name: str, options: SherpaOnnxOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -201,7 +201,7 @@ async def _decoded(
 
 
 def _state(model: Model, language: str) -> tuple[object, ...]:
-    """What the outcome of loading depends on: the files as they are, and how they are understood."""
+    """The key of a load's outcome: the files as they are, the kind of model, and the language."""
     stats = [(path, Path(path).stat()) for path in sorted(model.files.values())]
     files = tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
     return (model.kind.method, model.kind.streaming, language, *files)

@@ -27,7 +27,7 @@ from mimi_mqtt.providers.vendors.whisper.segments import segments_of, spoken
 _FILES = ("model.bin", "config.json", "tokenizer.json")
 
 _SURE = 0.5
-"""A language that is less probable than this is a guess, and not told."""
+"""Least probability of a detected language that is reported."""
 
 
 class FasterWhisperOptions(ProviderOptions):
@@ -39,13 +39,13 @@ class FasterWhisperOptions(ProviderOptions):
     """Folder of the model, with model.bin, config.json and tokenizer.json in it."""
 
     stt_device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it computes."""
+    """Device of the computation."""
 
     stt_compute_type: str = "default"
     """Precision, such as int8 or float16; default: the model's own."""
 
     stt_beam_size: int = Field(1, ge=1, le=10)
-    """Guesses that are followed at the same time; more is a little better and much slower."""
+    """Hypotheses that are followed at the same time; more is a little better and much slower."""
 
     stt_threads: int = Field(4, ge=1, le=128)
     """Threads of one decoding on the CPU."""

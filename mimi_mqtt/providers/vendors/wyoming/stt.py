@@ -42,12 +42,12 @@ class WyomingSttOptions(ProviderOptions):
     """Words to expect: names of people, rooms and things; servers that can't use them ignore them."""
 
     stt_detects_language: bool = False
-    """Whether the server finds out which language is spoken when it isn't told, as wyoming-faster-whisper
+    """True when the server finds out which language is spoken when it isn't told, as wyoming-faster-whisper
     does with --language auto. false: it is told the conversation's language."""
 
 
 class WyomingSpeechToText(SpeechToText):
-    """Audio goes up while the speaker speaks; servers that stream their transcript are shown as they do."""
+    """Sends audio while the speaker speaks; passes on interim transcripts of servers that stream them."""
 
     Options = WyomingSttOptions
     packages = ("wyoming",)

@@ -65,7 +65,7 @@ class WyomingTextToSpeech(TextToSpeech):
                 yield chunk
 
     async def _describe(self, connection: "_Connection") -> "TtsProgram":
-        """The server's own words on its voices, asked for once."""
+        """The server's description of its voices, requested once."""
         from wyoming.info import Describe, Info
 
         await connection.write(Describe().event())

@@ -196,7 +196,7 @@ class SpeechSessionContract:
         self, sessions: list[SpeechSession]
     ) -> None:
         service, session = self.begin(sessions)
-        assert not session.connected
+        assert service.openings == []
         service.prompt = "Be loud."
         service.history = (ChatMessage("user", "earlier"), ChatMessage("assistant", "yes"))
         await session.connect()
