@@ -100,6 +100,17 @@ def primary(tag: str) -> str:
     return _SAME.get(first, first)
 
 
+def is_unspaced(char: str) -> bool:
+    """True when `char` belongs to a script written without spaces, its punctuation included."""
+    return (
+        "\u3000" <= char <= "\u30ff"  # CJK punctuation, hiragana, katakana
+        or "\u3400" <= char <= "\u9fff"  # CJK ideographs
+        or "\uf900" <= char <= "\ufaff"
+        or "\uff00" <= char <= "\uffef"
+        or "\U00020000" <= char <= "\U0003ffff"
+    )
+
+
 def language_named(name: object) -> str | None:
     """A vendor's name of a language (`english`, `en`, `zh-CN`, `<|ja|>`) as a tag; None when it is none.
 
@@ -133,17 +144,12 @@ def letters_by_script(text: str) -> dict[str, int]:
     return found
 
 
-UNSPACED: Final = re.compile("[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
-"""A character of a script whose words stand next to each other (Chinese and Japanese, with their full-width
-punctuation)."""
-
-
 def joined(parts: Iterable[str]) -> str:
     """Parts of one utterance as one text; no space where Chinese or Japanese meets anything, nor before
     punctuation."""
     text = ""
     for part in map(str.strip, parts):
-        if text and part and not (UNSPACED.match(text[-1]) or UNSPACED.match(part) or part[0] in ",.!?;:"):
+        if text and part and not (is_unspaced(text[-1]) or is_unspaced(part[0]) or part[0] in ",.!?;:"):
             text += " "
         text += part
     return text
