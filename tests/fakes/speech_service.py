@@ -138,7 +138,7 @@ class FakeSession(SpeechSession):
 
     @property
     def connected(self) -> bool:
-        """Whether there is a live connection now."""
+        """True while there is a live connection."""
         return self.is_connected and not self.closed
 
     async def connect(self) -> None:
@@ -258,9 +258,9 @@ class FakeService(SpeechToSpeech):
         self.interim = ""
         self.endpoint = False
         self.refuses: ProviderError | None = None
-        """What connecting fails with."""
+        """The error of connecting, if it is to fail."""
         self.mute: ProviderError | None = None
-        """What reciting fails with."""
+        """The error of reciting, if it is to fail."""
         self.connects_after_s = 0.0
         self.says_after_s = 0.0
         """How long reciting takes to begin."""

@@ -1,7 +1,7 @@
 """An agent that lives in another service, with its own prompt and its own tools, over plain HTTP."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import SecretStr
 
@@ -24,18 +24,18 @@ class HostedAgentOptions(ProviderOptions):
 
 
 class HostedAgent(LanguageModel):
-    """A model that acts by itself: a request may have side effects, and it can't continue another's answer.
-
-    `cures` say for an HTTP status what to do about it.
-    """
+    """A model that acts by itself: a request may have side effects. It can't continue another's answer."""
 
     has_side_effects = True
     can_continue = False
 
-    def __init__(
-        self, name: str, options: HostedAgentOptions, limits: Limits, cures: Mapping[int, str]
-    ) -> None:
+    cures: ClassVar[Mapping[int, str]]
+    """The cure for an HTTP status; `{where}` stands for the section of the provider's options."""
+
+    def __init__(self, name: str, options: HostedAgentOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
+        where = f"providers.options.{name}"
+        cures = {status: cure.format(where=where) for status, cure in self.cures.items()}
         self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
         self._conversations = Lru[str](_MOST_CONVERSATIONS)
 

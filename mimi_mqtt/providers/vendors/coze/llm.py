@@ -57,9 +57,10 @@ class CozeBot(HostedAgent):
 
     Options = CozeOptions
 
+    cures: ClassVar[Mapping[int, str]] = {401: "set COZE_API_TOKEN or {where}.api_key"}
+
     def __init__(self, name: str, options: CozeOptions, limits: Limits) -> None:
-        cures = {401: f"set COZE_API_TOKEN or providers.options.{name}.api_key"}
-        super().__init__(name, options, limits, cures)
+        super().__init__(name, options, limits)
         self._options = options
 
     async def _chat(

@@ -53,13 +53,13 @@ class DifyApp(HostedAgent):
 
     Options = DifyOptions
 
+    cures: ClassVar[Mapping[int, str]] = {
+        401: "set DIFY_API_KEY or {where}.api_key",
+        404: "see base_url in {where}: it ends with /v1",
+    }
+
     def __init__(self, name: str, options: DifyOptions, limits: Limits) -> None:
-        where = f"providers.options.{name}"
-        cures = {
-            401: f"set DIFY_API_KEY or {where}.api_key",
-            404: f"see base_url in {where}: it ends with /v1",
-        }
-        super().__init__(name, options, limits, cures)
+        super().__init__(name, options, limits)
         self._options = options
 
     async def _chat(

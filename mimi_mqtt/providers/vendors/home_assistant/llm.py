@@ -63,13 +63,13 @@ class HomeAssistant(HostedAgent):
 
     Options = HomeAssistantOptions
 
+    cures: ClassVar[Mapping[int, str]] = {
+        401: "set HOME_ASSISTANT_TOKEN or {where}.api_key",
+        404: "see base_url in {where}; is `conversation` part of the configuration there?",
+    }
+
     def __init__(self, name: str, options: HomeAssistantOptions, limits: Limits) -> None:
-        where = f"providers.options.{name}"
-        cures = {
-            401: f"set HOME_ASSISTANT_TOKEN or {where}.api_key",
-            404: f"see base_url in {where}; is `conversation` part of the configuration there?",
-        }
-        super().__init__(name, options, limits, cures)
+        super().__init__(name, options, limits)
         self._options = options
 
     async def _chat(

@@ -1,4 +1,4 @@
-"""What is kept, and what is forgotten first."""
+"""The order in which values are forgotten."""
 
 from mimi_mqtt.providers.runtime.lru import Lru
 

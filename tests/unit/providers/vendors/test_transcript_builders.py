@@ -1,4 +1,4 @@
-"""What streaming vendors' messages become: whatever comes, only documented errors are raised."""
+"""Transcripts from streaming vendors' messages; any message raises documented errors only."""
 
 import json
 from contextlib import suppress
