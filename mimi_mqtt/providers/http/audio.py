@@ -131,6 +131,17 @@ class SampleReader:
             )
 
 
+async def speech_from(
+    provider: str, sample_rate: int, pieces: AsyncIterator[bytes]
+) -> AsyncGenerator[SpeechChunk, None]:
+    """The samples in `pieces`, raw of `sample_rate` Hz or a WAV file's. Raises ProviderBadAnswer."""
+    samples = SampleReader(provider, sample_rate)
+    async for piece in pieces:
+        if (chunk := samples.feed(piece)) is not None:
+            yield chunk
+    samples.finish()
+
+
 def load_av(provider: str, extra: str) -> "ModuleType":
     """The package. Raises ProviderNotConfigured; blocks, so call it from a thread."""
     return load_package("av", provider, extra)
@@ -203,16 +214,13 @@ class HttpAudio(HttpClient):
         Raises ProviderError kinds.
         """
         client = await self.get()
-        samples = SampleReader(self._name, sample_rate)
         async with (
             http_errors(self._name, self._limits, httpx.URL(url).host),
             client.stream("POST", url, headers=headers, content=body, params=query) as answer,
         ):
             await self._check(answer)
-            async for piece in answer.aiter_bytes():
-                if (chunk := samples.feed(piece)) is not None:
-                    yield chunk
-            samples.finish()
+            async for chunk in speech_from(self._name, sample_rate, answer.aiter_bytes()):
+                yield chunk
 
     async def _check(self, answer: httpx.Response) -> None:
         if not answer.is_success:

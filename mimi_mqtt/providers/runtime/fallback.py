@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from prometheus_client import Counter
 
@@ -262,17 +262,13 @@ class _Members(Generic[P]):
             logger.warning("%s: resting for %.0f s after %s", self._role, rest_s, error)
 
 
-class _All(Protocol):
-    def observe(self, events: EventBus) -> None: ...
-    async def start(self) -> None: ...
-    async def aclose(self) -> None: ...
-    async def check(self) -> str: ...
-
-
-class _Chain(Provider):
+class _Chain(Provider, Generic[P]):
     """The common part of all chains; to be named before the role among the bases."""
 
-    _members: _All
+    def __init__(self, members: Sequence[P], breaker: Breaker | None = None, hedge_s: float = 0.0) -> None:
+        self._members = _Members(members, breaker, hedge_s)
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.has_side_effects = any(member.has_side_effects for member in members)
 
     def observe(self, events: EventBus) -> None:
         """See `Provider`: tells of each member."""
@@ -291,17 +287,13 @@ class _Chain(Provider):
         return await self._members.check()
 
 
-class SttChain(_Chain, SpeechToText):
+class SttChain(_Chain[SpeechToText], SpeechToText):
     """Speech to text by the first of `members` that works; those that know the language are preferred."""
-
-    _members: _Members[SpeechToText]
 
     def __init__(
         self, members: Sequence[SpeechToText], breaker: Breaker | None = None, hedge_s: float = 0.0
     ) -> None:
-        self._members = _Members(members, breaker, hedge_s)
-        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.has_side_effects = any(member.has_side_effects for member in members)
+        super().__init__(members, breaker, hedge_s)
         first = members[0].capabilities
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
@@ -328,17 +320,8 @@ class SttChain(_Chain, SpeechToText):
                 yield transcript
 
 
-class LlmChain(_Chain, LanguageModel):
+class LlmChain(_Chain[LanguageModel], LanguageModel):
     """The first of `members` that begins to answer."""
-
-    _members: _Members[LanguageModel]
-
-    def __init__(
-        self, members: Sequence[LanguageModel], breaker: Breaker | None = None, hedge_s: float = 0.0
-    ) -> None:
-        self._members = _Members(members, breaker, hedge_s)
-        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.has_side_effects = any(member.has_side_effects for member in members)
 
     async def chat(
         self,
@@ -363,18 +346,14 @@ class LlmChain(_Chain, LanguageModel):
         return self.chat(messages, tools, options)
 
 
-class TtsChain(_Chain, TextToSpeech):
+class TtsChain(_Chain[TextToSpeech], TextToSpeech):
     """The first of `members` that begins to speak; those that know the language are preferred."""
-
-    _members: _Members[TextToSpeech]
 
     def __init__(
         self, members: Sequence[TextToSpeech], breaker: Breaker | None = None, hedge_s: float = 0.0
     ) -> None:
-        self._members = _Members(members, breaker, hedge_s)
+        super().__init__(members, breaker, hedge_s)
         self._first = members[0]
-        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.has_side_effects = any(member.has_side_effects for member in members)
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = TtsCapabilities(members[0].capabilities.streaming, languages)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
-from mimi_mqtt.providers.http.audio import SampleReader
+from mimi_mqtt.providers.http.audio import speech_from
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.openai.compatible import OpenAiOptions, OpenAiProvider
 
@@ -47,13 +47,9 @@ class OpenAiTextToSpeech(OpenAiProvider, TextToSpeech):
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         client = await self._client.get()
-        samples = SampleReader(self.name, self._options.tts_sample_rate)
-        async with self._client.errors():
-            async with aclosing(self._bytes(client, text, voice)) as pieces:
-                async for piece in pieces:
-                    if (chunk := samples.feed(piece)) is not None:
-                        yield chunk
-            samples.finish()
+        async with self._client.errors(), aclosing(self._bytes(client, text, voice)) as pieces:
+            async for chunk in speech_from(self.name, self._options.tts_sample_rate, pieces):
+                yield chunk
 
     async def _bytes(
         self, client: "AsyncOpenAI", text: str, voice: VoiceOptions
