@@ -49,7 +49,7 @@ class Transcription(ABC):
     def endpoint(self) -> bool:
         """True when the vendor marks the end of the utterance; false again when the speaker goes on.
 
-        Information only: who listens decides. Always false with vendors that don't judge it.
+        Information only: the caller decides. Always false with vendors that don't judge it.
         """
         return False
 

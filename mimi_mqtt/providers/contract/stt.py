@@ -45,8 +45,8 @@ class SpeechToText(Provider):
     ) -> RecordedTranscription:
         """Begins an utterance of at most `max_s` seconds; `language` is a hint such as `en`.
 
-        Not `certain`: another may be spoken, and who can finds that out. Nothing is asked of the vendor
-        before the first audio. The caller closes it.
+        Not `certain`: another may be spoken, and providers that can detect it do. Nothing is asked of the
+        vendor before the first audio. The caller closes it.
         """
         recording = Recording(self.capabilities.sample_rate, max_s)
         return RecordedTranscription(self.name, recording, partial(self.listen, recording, language, certain))

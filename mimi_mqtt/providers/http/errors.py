@@ -122,7 +122,7 @@ def websocket_errors(
 ) -> Iterator[None]:
     """Turns what a connection to `url` raises inside into ProviderError kinds.
 
-    `cures` are by HTTP status. A TimeoutError passes: who waits says for how long.
+    `cures` are by HTTP status. A TimeoutError passes: the time-out is the caller's.
     """
     try:
         yield

@@ -25,8 +25,7 @@ async def open_socket(
 ) -> AsyncIterator[ClientConnection]:
     """A connection for one utterance. Raises ProviderError for all its failures, inside too.
 
-    How long it may take is bounded by who waits for the transcript. `cures` are by HTTP status; `tls` as
-    `tls_for` makes it.
+    Its time is bounded by the caller. `cures` are by HTTP status; `tls` as `tls_for` makes it.
     """
     with websocket_errors(name, url, secrets=secrets, cures=cures):
         connection = await connect(

@@ -60,7 +60,7 @@ class GeminiOptions(ProviderOptions):
 class GeminiClient(LazyClient["AsyncClient"]):
     """The SDK's client; one per provider. Raises ProviderNotConfigured without the package or the key.
 
-    `websocket` are arguments of `websockets.connect`, for those who use the Live API.
+    `websocket` are arguments of `websockets.connect`, for the Live API.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ _RECITE: Final = (
 
 
 class OpenAiDuplex(SpeechDuplex):
-    """See `SpeechDuplex`. The first word of an event's id says what it was for, the second whose it was."""
+    """See `SpeechDuplex`. An event's id is its purpose and its utterance or answer."""
 
     def __init__(self, name: str, wire: Wire) -> None:
         self._name = name

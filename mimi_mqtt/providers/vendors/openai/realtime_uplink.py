@@ -151,7 +151,7 @@ class UplinkItems:
                 yield WordsFailed(heard.name, said)
 
     def _committed(self, item: str) -> None:
-        """`item` is an utterance whose end we have told, or one that the service has seen itself."""
+        """Assigns `item` to the utterance that was committed, or that the service has ended by itself."""
         heard = self._items.get(item)
         if self._commits and heard in (None, self._commits[0]):
             heard = self._commits.popleft()
