@@ -1,9 +1,8 @@
-"""Who hears, thinks and speaks: the contracts, the registry, fallback chains, and one file a vendor.
+"""Speech recognition, language models, speech synthesis, voice detection and speech-to-speech services.
 
-`base` holds the contracts and all that vendors share (time-outs, retries, metrics); `registry` loads a vendor
-by name ("module:Class"), so nobody imports a vendor module and no SDK is loaded before it is used. `fallback`
-makes a chain of several, with a `breaker` for each and, if wanted, `hedging`; `usage` counts what they cost;
-`overview` lists them all. `speech_to_speech` is the contract of the services that do all three at once, which
-`speech_session` keeps a conversation with. Imports `audio`, `config` and below; voice, tools and the
-composition root import it.
+`contract` has the five roles and the values they exchange; `vendors` one package for each service, loaded by
+name; `catalog` the names of all providers, their requirements, and each agent's choice; `runtime` runs around
+every provider: retries, time-outs, fallback, hedging, usage, the speech cache, realtime conversations; `http`
+is shared by vendors over HTTP and WebSocket; `languages` knows tags and scripts.
+Imports `audio`, `config` and below; voice, tools and the composition root import it.
 """

@@ -1,8 +1,8 @@
-"""Language tags, the scripts that tell languages apart, and the names that vendors have for them. Pure."""
+"""Language tags, vendors' names for languages, and the scripts that texts are written in. Pure."""
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 SCRIPT_OF: Final[Mapping[str, str]] = {
@@ -84,14 +84,35 @@ _NAMES: Final = """
 _CODES: Final[Mapping[str, str]] = dict(pair.split(":") for pair in _NAMES.split())
 
 
+def normalized(tag: str) -> str:
+    """A language tag in lower case, its parts separated by `-`: `zh-cn` of `zh_CN`."""
+    return tag.strip().replace("_", "-").lower()
+
+
+def primary_subtag(tag: str) -> str:
+    """The first part of a tag, in lower case and as it is: `cmn` of `cmn-Hans-CN`, `nb` of `nb_NO`."""
+    return normalized(tag).partition("-")[0]
+
+
 def primary(tag: str) -> str:
-    """The language of a tag, without script and region: `zh` of `zh_CN`, `zh-Hans` and `cmn-Hans-CN`."""
-    first = tag.strip().replace("_", "-").partition("-")[0].lower()
+    """The language of a tag, one for all its names: `zh` of `zh_CN`, `zh-Hans` and `cmn-Hans-CN`."""
+    first = primary_subtag(tag)
     return _SAME.get(first, first)
 
 
+def is_unspaced(char: str) -> bool:
+    """True when `char` belongs to a script written without spaces, its punctuation included."""
+    return (
+        "\u3000" <= char <= "\u30ff"  # CJK punctuation, hiragana, katakana
+        or "\u3400" <= char <= "\u9fff"  # CJK ideographs
+        or "\uf900" <= char <= "\ufaff"
+        or "\uff00" <= char <= "\uffef"
+        or "\U00020000" <= char <= "\U0003ffff"
+    )
+
+
 def language_named(name: object) -> str | None:
-    """What a vendor calls a language (`english`, `en`, `zh-CN`, `<|ja|>`) as a tag; None when it is none.
+    """A vendor's name of a language (`english`, `en`, `zh-CN`, `<|ja|>`) as a tag; None when it is none.
 
     Whisper's own interface speaks of languages by their English names.
     """
@@ -112,7 +133,7 @@ def script_of(tag: str) -> str:
 
 
 def letters_by_script(text: str) -> dict[str, int]:
-    """How many letters of each known script are in `text`; scripts that are not in it are left out."""
+    """Number of letters of each known script in `text`; scripts that are not in it are left out."""
     found: dict[str, int] = {}
     for character in unicodedata.normalize("NFC", text):
         if character.isalpha() or character == "々":
@@ -121,3 +142,14 @@ def letters_by_script(text: str) -> dict[str, int]:
                     found[script] = found.get(script, 0) + 1
                     break
     return found
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Parts of one utterance as one text; no space where Chinese or Japanese meets anything, nor before
+    punctuation."""
+    text = ""
+    for part in map(str.strip, parts):
+        if text and part and not (is_unspaced(text[-1]) or is_unspaced(part[0]) or part[0] in ",.!?;:"):
+            text += " "
+        text += part
+    return text

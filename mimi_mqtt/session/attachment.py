@@ -202,6 +202,11 @@ class Attachment:
         if self._tools is not None:
             self._tools.received(payload)
 
+    def mcp_broken(self, raw: bytes) -> None:
+        """A message of broken JSON: where it is a tool's answer, its call fails at once."""
+        if self._tools is not None:
+            self._tools.received_broken(raw)
+
     def _send_mcp(self, payload: Payload) -> None:
         session_id = self.session.session_id if self.session is not None else ""
         message = encode(ServerMcp(payload), session_id)

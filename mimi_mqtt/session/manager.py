@@ -34,10 +34,10 @@ from mimi_mqtt.session.presence import Presence
 from mimi_mqtt.session.session import ConversationFactory, Participants, Session
 from mimi_mqtt.session.telling import SessionEvents
 from mimi_mqtt.supervision import SupervisedLoop
-from mimi_mqtt.tools.builtin.clock import Clock
+from mimi_mqtt.tools.builtin.sources import register_builtins
 from mimi_mqtt.tools.builtin.timers import Announcer, Timers
+from mimi_mqtt.tools.catalog import ToolCatalog, ToolRequest
 from mimi_mqtt.tools.observed import ObservedTools
-from mimi_mqtt.tools.registry import ToolBox, ToolSource
 from mimi_mqtt.wire.fitting import encode_within
 from mimi_mqtt.wire.messages import (
     Abort,
@@ -121,7 +121,9 @@ class SessionManager:
         self.announcer: Announcer = self.announce
         """Tells a device that a timer is due."""
         self._timers = Timers(lambda device_id, text: self.announcer(device_id, text))
-        self._clock = Clock(settings.server.timezone)
+        self.tool_catalog: Final = ToolCatalog()
+        """The sources of tools; those registered here are in the tool boxes made from then on."""
+        register_builtins(self.tool_catalog, self._timers, settings.server.timezone)
         self._playout = Playout()
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -184,6 +186,7 @@ class SessionManager:
             message = parse(payload)
         except MessageError as error:
             self._count_malformed(attachment, error)
+            attachment.mcp_broken(payload)
             return
         _counted[type(message)].inc()
         try:
@@ -335,17 +338,16 @@ class SessionManager:
         """Makes conversations with `agent`."""
         return self._converse(agent)
 
-    def toolbox(self, session: Session, agent: Agent, end_conversation: ToolSource) -> ObservedTools:
-        """The tools `agent` may use: the server's, the session's `end_conversation`, and the device's own."""
-        timers = self._timers.for_device(session.device_id)
-        sources: list[ToolSource] = [timers, self._clock, end_conversation]
+    def toolbox(self, session: Session, agent: Agent, end_conversation: Callable[[], None]) -> ObservedTools:
+        """The tools `agent` may use in `session`; `end_conversation` makes the present turn its last."""
         attachment = self._presence.of_device(session.device_id)
-        if attachment is not None and attachment.session is session:
-            sources.append(attachment.tools)
-        return self._observed(session.device_id, ToolBox(*sources, allowed=self._agents.tools_of(agent.key)))
+        allowed = self._agents.tools_of(agent.key)
+        ours = attachment is not None and attachment.session is session
+        device = attachment.tools if attachment is not None and ours else None
+        return self._tools(ToolRequest(session.device_id, allowed, device, end_conversation))
 
-    def _observed(self, device_id: str, tools: ToolBox) -> ObservedTools:
-        return ObservedTools(tools, device_id, self._events.bus)
+    def _tools(self, request: ToolRequest) -> ObservedTools:
+        return ObservedTools(self.tool_catalog.toolbox(request), request.device_id, self._events.bus)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs what a session leaves behind to its end."""
@@ -401,8 +403,7 @@ class SessionManager:
         if allowed is None:
             device = self._devices.get(device_id)
             allowed = self._agents.of(device).settings.tools if device is not None else ()
-        sources = (self._timers.for_device(device_id), self._clock, attachment.tools)
-        return self._observed(device_id, ToolBox(*sources, allowed=allowed))
+        return self._tools(ToolRequest(device_id, allowed, attachment.tools))
 
     async def _expire(self) -> None:
         now = self._loop.time()

@@ -7,7 +7,7 @@ needed: thousands of devices may say hello at once, and a hello must be answered
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -22,8 +22,6 @@ from mimi_mqtt.session.device_kind import device_kind
 from mimi_mqtt.session.link import AudioChannel
 from mimi_mqtt.session.output import ControlSide, DeviceOutput
 from mimi_mqtt.session.playout import Playout
-from mimi_mqtt.tools.builtin.end_conversation import EndConversation
-from mimi_mqtt.tools.registry import ToolSource
 from mimi_mqtt.voice.ports import AudioFormat, Output
 from mimi_mqtt.voice.services import Tools
 from mimi_mqtt.wire.fitting import encode_within
@@ -120,8 +118,8 @@ class SessionOwner(Protocol):
     def converse(self, agent: Agent) -> ConversationFactory:
         """Makes conversations with `agent`."""
 
-    def toolbox(self, session: "Session", agent: Agent, end_conversation: ToolSource) -> Tools:
-        """What an answer of `agent` can do in `session`; `end_conversation` is the session's own."""
+    def toolbox(self, session: "Session", agent: Agent, end_conversation: Callable[[], None]) -> Tools:
+        """The tools of `agent` in `session`; `end_conversation` makes the present turn the last."""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs something to its end, and waits for it when the server stops."""
@@ -264,7 +262,7 @@ class Session:
             uplink=AudioFormat(wanted.sample_rate, wanted.frame_duration),
             downlink=downlink,
             output=output,
-            tools=owner.toolbox(self, everybody.agent, EndConversation(self._end_after_turn)),
+            tools=owner.toolbox(self, everybody.agent, self._end_after_turn),
             language=everybody.language,
         )
         return self._conversation

@@ -74,7 +74,7 @@ class DeviceTools:
 
     @property
     def discovered(self) -> bool:
-        """Whether the tool list is known; until then `discover` is worth calling."""
+        """True when the tool list is known; until then `discover` is worth calling."""
         return self._discovered
 
     def tools(self) -> Sequence[Tool]:
@@ -189,7 +189,7 @@ class DeviceTools:
             waiting.set_exception(ToolError(reason))
 
     def close(self) -> None:
-        """The connection is gone: waiting calls fail, and so do new ones."""
+        """Fails the waiting calls and all new ones: the connection is gone."""
         self._closed = True
         for waiting in self._pending.values():
             if not waiting.done():

@@ -1,4 +1,4 @@
-"""The tools of one device, whose calls are told as domain events: their names, not what was said to them."""
+"""A tool box whose calls are published as domain events: the names of tools, not their arguments."""
 
 import time
 from collections.abc import Mapping

@@ -49,7 +49,7 @@ class Tool:
     timeout_s: float | None = None
     """Longest time for one call, in seconds; None: the tool box's own."""
     nested: bool = True
-    """Whether its arguments may hold lists and objects; a device's may not."""
+    """True when its arguments may hold lists and objects; a device's may not."""
 
 
 class ToolSource(Protocol):

@@ -170,7 +170,7 @@ class DeviceTool:
 
     @property
     def user_only(self) -> bool:
-        """Whether it is for a person's action, never for a model's: the annotations decide, else the name."""
+        """True when it is for a person's action, never a model's: the annotations decide, else the name."""
         return self.audience == ("user",) if self.audience else self.name in _USER_ONLY
 
 

@@ -38,7 +38,7 @@ class FakeDuplex(SpeechDuplex):
         self._coming: asyncio.Queue[DuplexEvent | ProviderError | None] = asyncio.Queue()
 
     def say(self, *events: DuplexEvent) -> None:
-        """What comes next."""
+        """Sends the next events."""
         for event in events:
             self._coming.put_nowait(event)
 
@@ -56,7 +56,7 @@ class FakeDuplex(SpeechDuplex):
         ]
 
     def kinds(self) -> list[str]:
-        """What it was told, in order, with runs of audio as one."""
+        """The kinds of messages received, in order, with runs of audio as one."""
         kinds = [told[0] for told in self.told]
         return [
             kind

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.errors import ProviderError, ProviderUnavailable
+from mimi_mqtt.errors import ProviderError, ProviderRefused, ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.recording import Recording, Transcript
@@ -70,18 +71,22 @@ class FakeUtterance(SpeechUtterance):
         return self._session.service.endpoint
 
     def push(self, pcm: Pcm) -> None:
-        """Keeps it; the service is told of the first."""
-        if self.recording.empty:
-            self._session.told("audio")
+        """Keeps it; the first of it connects."""
+        first = self.recording.empty
         self.recording.push(pcm)
+        if first and not self.recording.empty:
+            self._session.told("audio")
+            self._session.connect_soon()
 
     def end(self) -> None:
         """No more audio."""
         self.recording.end()
 
     async def finish(self) -> Transcript:
-        """The next words of the script; the last ones are repeated."""
+        """The next words of the script; the last ones are repeated. Empty without audio."""
         self.end()
+        if self.recording.empty:
+            return Transcript("", final=True)
         async with self._finishing:
             while self.words is None:
                 script = self._session.service.words
@@ -118,6 +123,9 @@ class FakeSession(SpeechSession):
         self.is_connected = False
         self.closed = False
         self.utterances: list[FakeUtterance] = []
+        self._connecting = asyncio.Lock()
+        self._early: asyncio.Task[None] | None = None
+        self._called = False
 
     def told(self, what: str) -> None:
         """Writes down what the service was told."""
@@ -130,22 +138,33 @@ class FakeSession(SpeechSession):
 
     @property
     def connected(self) -> bool:
-        """Whether there is a live connection now."""
+        """True while there is a live connection."""
         return self.is_connected and not self.closed
 
     async def connect(self) -> None:
         """Begins with the prompt and the history of now."""
-        self._check_open()
-        if self.is_connected:
-            return
-        if self.service.refuses is not None:
-            raise self.service.refuses
-        await asyncio.sleep(self.service.connects_after_s)
-        self._check_open()
-        self.is_connected = True
-        self.told("connect")
-        self.service.histories.append([(m.role, m.content) for m in self.setup.history()])
-        self.service.prompts.append(self.setup.prompt())
+        async with self._connecting:
+            self._check_open()
+            if self.is_connected:
+                return
+            if self.service.refuses is not None:
+                raise self.service.refuses
+            await asyncio.sleep(self.service.connects_after_s)
+            self._check_open()
+            self.is_connected = True
+            self.told("connect")
+            self.service.histories.append([(m.role, m.content) for m in self.setup.history()])
+            self.service.prompts.append(self.setup.prompt())
+
+    def connect_soon(self) -> None:
+        """Connects beside the speaker; a failure is the answer's to tell."""
+
+        async def connect() -> None:
+            with suppress(ProviderError):
+                await self.connect()
+
+        if self._early is None or self._early.done():
+            self._early = asyncio.create_task(connect(), name="the fake service's connection")
 
     def _check_open(self) -> None:
         if self.closed:
@@ -160,6 +179,8 @@ class FakeSession(SpeechSession):
         """The next answer of the script."""
         assert utterance in self.utterances
         utterance.end()
+        if utterance.recording.empty:
+            raise ProviderRefused("fake-s2s", "an utterance without audio can't be answered")
         await self.connect()
         assert isinstance(utterance, FakeUtterance)
         utterance.answered = True
@@ -184,7 +205,9 @@ class FakeSession(SpeechSession):
         yield SpeechChunk(_tone(60 * len(text)), RATE)
 
     async def tool_results(self, results: Sequence[ChatMessage]) -> AsyncGenerator[S2sEvent, None]:
-        """The next answer of the script."""
+        """The next answer of the script. Refused when the last one had no calls."""
+        if not self._called:
+            raise ProviderRefused("fake-s2s", "these are results of tools that it has not called")
         self.told("results " + "; ".join(message.content for message in results))
         self.service.offered.append(tuple(tool.name for tool in self.setup.tools()))
         async for event in self._events():
@@ -192,6 +215,7 @@ class FakeSession(SpeechSession):
 
     async def _events(self) -> AsyncIterator[S2sEvent]:
         answers = self.service.answers
+        self._called = False
         for step in answers.pop(0) if len(answers) > 1 else answers[0]:
             self._check_open()
             match step:
@@ -205,6 +229,7 @@ class FakeSession(SpeechSession):
                 case str(text):
                     yield TextDelta(text)
                 case _:
+                    self._called = True
                     yield step
 
     async def interrupted(self, heard_ms: int) -> None:
@@ -216,6 +241,9 @@ class FakeSession(SpeechSession):
         if not self.closed:
             self.told("close")
         self.closed = True
+        if self._early is not None:
+            self._early.cancel()
+            await asyncio.wait([self._early])
 
 
 class FakeService(SpeechToSpeech):
@@ -230,9 +258,9 @@ class FakeService(SpeechToSpeech):
         self.interim = ""
         self.endpoint = False
         self.refuses: ProviderError | None = None
-        """What connecting fails with."""
+        """The error of connecting, if it is to fail."""
         self.mute: ProviderError | None = None
-        """What reciting fails with."""
+        """The error of reciting, if it is to fail."""
         self.connects_after_s = 0.0
         self.says_after_s = 0.0
         """How long reciting takes to begin."""

@@ -63,7 +63,7 @@ USAGE = {
 
 
 def words_heard() -> Sequence[Message]:
-    """What the service hears in all that is said to it."""
+    """The transcript of every utterance."""
     return heard("hello"), heard(" world")
 
 
@@ -177,7 +177,7 @@ def _lines(turn: Mapping[str, Any]) -> Iterator[str]:
 
 
 class _Talk:
-    """What happens on one connection after its setup."""
+    """Serves one connection after its setup."""
 
     def __init__(self, vendor: GeminiLiveServer, line: Line, session: Session) -> None:
         self._vendor = vendor
@@ -300,7 +300,7 @@ class _Talk:
             self._vendor.note(self._session)
 
     async def interrupt(self) -> None:
-        """What new input does to an answer that is being made, and to calls that are being waited for."""
+        """Interrupts, for new input, an answer that is being made and calls that are being waited for."""
         cancelled, self._calls = self._calls, set()
         if cancelled:
             await self.send({"toolCallCancellation": {"ids": sorted(cancelled)}})

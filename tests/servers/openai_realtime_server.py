@@ -47,12 +47,12 @@ class OpenAiRealtimeServer(S2sService):
         self.refuses_setup = ""
         """The code with which a session.update is refused."""
         self.busy = False
-        """Whether another answer is always under way."""
+        """True: another answer is always under way."""
         self.begins = asyncio.Event()
         """Clear it to hold the beginning of answers back."""
         self.begins.set()
         self.left = asyncio.Event()
-        """Whether a connection has ended."""
+        """Set when a connection has ended."""
         self._conversation: _Conversation | None = None
 
     @property
@@ -216,7 +216,7 @@ class _Conversation:
         task.add_done_callback(self._background.discard)
 
     async def commit_detected(self, text: str) -> None:
-        """What the voice detection has heard is an item now."""
+        """Makes an item of the speech that the voice detection has found."""
         item = self.coming_item
         self.coming_item = f"item_detected_{next(self._numbers)}"
         self.items[item] = f"audio detected {text}"

@@ -29,7 +29,7 @@ class OpenAiServer(VendorServer):
         self.language, self.code = "english", "en"
         """Of the words, as Whisper and as gpt-transcribe call it."""
         self.segments: Sequence[Mapping[str, Any]] = ()
-        """What verbose answers tell of the parts of the words."""
+        """The segments in verbose answers."""
         self.refuses_verbose = False
         self.deltas: Sequence[Mapping[str, Any]] = ({"content": "good "}, {"content": "day"})
         self.usage: Mapping[str, int] | None = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}

@@ -1,4 +1,4 @@
-"""What the fake speech-to-speech services have in common, so that one set of tests serves all of them."""
+"""The common part of the fake speech-to-speech services, so that one set of tests serves all of them."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,12 +17,12 @@ class S2sService(WebSocketVendor):
     def __init__(self) -> None:
         super().__init__()
         self.memory: list[str] = []
-        """What the latest connection knows: `audio N` (samples), `user …`, `assistant …`, `result …`."""
+        """The memory of the latest connection: `audio N` (samples), `user …`, `assistant …`, `result …`."""
         self.prompt = ""
         self.tools: list[str] = []
         self.calls: tuple[Call, ...] = ()
         self.talks_on = False
-        """Whether answers go on until they are stopped."""
+        """True: answers go on until they are stopped."""
         self.talking = asyncio.Event()
         """Set when an answer has begun."""
         self.stopped = asyncio.Event()

@@ -69,7 +69,7 @@ def authority() -> Path:
 
 
 def server_context() -> ssl.SSLContext:
-    """What a server on 127.0.0.1 says it is."""
+    """The TLS context of a server on 127.0.0.1."""
     folder = _folder()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.crt", folder / "server.key")

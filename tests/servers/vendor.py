@@ -1,4 +1,4 @@
-"""What every fake vendor is made of: a real server on a free port, and faults that it plays in order."""
+"""The base of every fake vendor: a real server on a free port, and faults that it plays in order."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What fake vendors with a WebSocket are made of; faults are HTTP answers, messages or lost connections."""
+"""The base of fake vendors with a WebSocket; faults are HTTP answers, messages or lost connections."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ class WebSocketVendor(FakeVendor):
             await self._server.wait_closed()
 
     def refusal(self, asked: Asked) -> Response | None:
-        """What is answered to a client that may not in."""
+        """The answer to a client that is refused."""
         return None
 
     def error_body(self, fault: Status) -> bytes:

@@ -92,7 +92,7 @@ class _Handler(AsyncEventHandler):
         return await self._say(transcript) and await self._say(TranscriptStop().event()) and False
 
     async def _say(self, event: Event | bytes) -> bool:
-        """Whether to go on after `event`, or what the fault puts in its place."""
+        """True to go on after `event`; plays the fault in its place."""
         match self._fault:
             case Status() as fault:
                 await self.write_event(Error(fault.message, str(fault.code)).event())

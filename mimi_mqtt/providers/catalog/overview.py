@@ -1,4 +1,4 @@
-"""What there is to choose from: each provider, what it needs, whether it is there; and a real try of one.
+"""Every provider with its requirements and what is missing of them; and a real request to one.
 
 All of it comes from what the vendors' classes declare: `packages`, `extra`, and the options' `required` and
 `environment`. `mimi-mqtt providers` and `doctor` show it.
@@ -50,7 +50,7 @@ class Listing:
 
     @property
     def configured(self) -> bool:
-        """Whether nothing is lacking."""
+        """True when nothing is lacking."""
         return not self.lacking
 
 
@@ -103,7 +103,7 @@ def lacking(role: Role, name: str, settings: ProviderSettings, environ: Mapping[
 
 
 def _installed(package: str) -> bool:
-    """Whether `package` can be found; its parents are imported, itself is not."""
+    """True when `package` can be found; its parents are imported, itself is not."""
     try:
         return importlib.util.find_spec(package) is not None
     except (ModuleNotFoundError, ValueError):
@@ -112,7 +112,7 @@ def _installed(package: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a provider said when it was really asked, and how long that took, in seconds.
+    """A provider's reply to a real request, and its duration in seconds.
 
     `first_result_s` is the time to the first of the answer (for stt, from the end of the audio to the text);
     None where there is no such thing.

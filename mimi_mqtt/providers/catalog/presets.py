@@ -1,4 +1,4 @@
-"""Services that speak OpenAI's protocol, as data: where each is, its key, and in what it differs.
+"""Services that speak OpenAI's protocol, as data: address, key and differences of each.
 
 A preset is a provider of its own name over the classes of `openai`. `roles` are the parts it plays, each with
 the options whose default is another than OpenAI's. A new service is one row here.

@@ -1,4 +1,4 @@
-"""Every provider by role and name, loaded when it is asked for; and what `auto` means.
+"""Every provider by role and name, loaded on first use; and the meaning of `auto`.
 
 A name in the configuration is `<provider>` or `<provider>:<label>`; the label allows several of one kind,
 each with its own `providers.options` (`openai:house` next to `openai`). A new provider is one row here, or in
@@ -108,7 +108,7 @@ AUTO_ORDER: Sequence[str] = (
     "vllm",
     "custom",
 )
-"""The order in which `auto` asks those that can be used: all that one needs is set, or its address."""
+"""The order in which `auto` asks the usable providers: those with all requirements set, or an address."""
 
 _BASES: Mapping[Role, type] = {
     "vad": VoiceActivityDetector,
@@ -178,7 +178,7 @@ def _automatic(role: Role, settings: ProviderSettings, environ: Mapping[str, str
 
 
 def _usable(role: Role, vendor: str, settings: ProviderSettings, environ: Mapping[str, str]) -> bool:
-    """Whether somebody has set all that `vendor` needs; one that needs nothing, its address."""
+    """True when all that `vendor` needs is configured; for one that needs nothing, its address."""
     model = load(role, vendor).Options
     given = {**environment(vendor, model, environ), **settings.options.get(vendor, {})}
     wanted = required(vendor, model)
@@ -242,7 +242,7 @@ def build(
 
 
 def lacking(role: Role, name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> list[str]:
-    """What is missing before the provider `name` can be used, one cure each; its package is not looked for.
+    """The cures for all that the provider `name` still lacks; its package is not looked for.
 
     Raises ConfigError.
     """

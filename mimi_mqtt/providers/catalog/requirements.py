@@ -1,4 +1,4 @@
-"""What a provider can't do without, told in the same words wherever it is missing."""
+"""Requirements of providers, and the message for each one that is missing."""
 
 from collections.abc import Mapping
 
@@ -38,7 +38,7 @@ def required(name: str, options: type[ProviderOptions]) -> tuple[str, ...]:
 
 
 def missing(name: str, options: ProviderOptions) -> list[str]:
-    """How to mend what `options` lack, one sentence each; empty when the provider can be used.
+    """The cure for each requirement that `options` lack, a sentence each; empty when nothing is missing.
 
     A server of one's own in place of the preset's service decides itself whether it wants a key.
     """

@@ -1,4 +1,4 @@
-"""Whom each agent asks: its own providers, else those of everybody."""
+"""The providers of each agent: its own, else those of the section `providers`."""
 
 from collections.abc import Mapping, Sequence
 from typing import get_args

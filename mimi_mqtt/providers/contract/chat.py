@@ -1,4 +1,4 @@
-"""What a language model is told and what it says: messages, tools and the parts of an answer."""
+"""Input and output of language models: messages, tools and the parts of an answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a request cost, in tokens; those of audio are among the others."""
+    """Tokens of one request; those of audio are included in the totals."""
 
     input_tokens: int
     output_tokens: int
@@ -64,7 +64,7 @@ LlmEvent = TextDelta | ToolCall | Usage
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """What a request is about besides its messages: the language to answer in, the time zone, the device."""
+    """Circumstances of a request: the language to answer in, the time zone, the device."""
 
     language: str = "en"
     timezone: str | None = None

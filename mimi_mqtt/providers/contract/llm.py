@@ -33,7 +33,7 @@ class LanguageModel(Provider):
     role = "llm"
 
     can_continue: ClassVar[bool] = True
-    """Whether it can go on with an answer that another model began."""
+    """True when it can continue an answer that another model began."""
 
     def chat(
         self,
@@ -44,8 +44,8 @@ class LanguageModel(Provider):
         """The answer as it comes.
 
         Tool calls are whole, and come after the text of the same answer; the caller runs them, appends their
-        results and asks again. Raises ProviderError, also for an answer of nothing. Whoever stops reading
-        early closes the iterator (`contextlib.aclosing`).
+        results and asks again. Raises ProviderError, also for an answer of nothing. A caller that
+        stops early closes the iterator (`contextlib.aclosing`).
         """
         return resilient(
             partial(self._one_chat, messages, tools, options or ChatOptions()),

@@ -39,11 +39,11 @@ class ProviderOptions(BaseModel):
     """For a required option, another one that makes it needless, as an address does a region."""
 
     by_preset: ClassVar[bool] = False
-    """Whether `presets` says all this for each name, as these options are many services'."""
+    """True when `presets` declares the above for each name, as many services share these options."""
 
 
 class Provider(ABC):
-    """What all roles have in common. `name` is the registry's; `Options` the vendor's option model."""
+    """The common part of all roles. `name` is the registry's; `Options` the vendor's option model."""
 
     role: ClassVar[Role]
     Options: ClassVar[type[ProviderOptions]] = ProviderOptions
@@ -52,13 +52,13 @@ class Provider(ABC):
     """Python packages (their import names) that it can't do without, beyond those always installed."""
 
     extra: ClassVar[str] = ""
-    """What installs `packages`: pip install 'mimi-mqtt[<extra>]'."""
+    """The extra that installs `packages`: pip install 'mimi-mqtt[<extra>]'."""
 
     has_side_effects: bool = False
-    """Whether asking may by itself have effects, as with a service that switches lights; never on a guess."""
+    """True when asking the model may itself have side effects, as with a service that switches lights."""
 
     price: PriceSettings | None = None
-    """What it costs, if somebody said so; what was used is counted in any case."""
+    """The price, where `providers.prices` has one; usage is counted in any case."""
 
     def __init__(self, name: str, options: ProviderOptions, limits: Limits) -> None:
         self.name = name
@@ -76,7 +76,7 @@ class Provider(ABC):
 
     @abstractmethod
     async def check(self) -> str:
-        """Really asks the started provider for something small; a short description for `doctor`.
+        """Sends the started provider a small real request; a short description for `doctor`.
 
         Raises ProviderError.
         """
@@ -98,7 +98,7 @@ def load_package(module: str, provider: str, extra: str) -> ModuleType:
 
 
 def speaks(languages: frozenset[str] | None, language: str | None) -> bool:
-    """Whether `language` (such as `pt-BR`) is among `languages` by its primary subtag; None is any."""
+    """True when `language` (such as `pt-BR`) is among `languages` by its primary subtag; None is any."""
     if languages is None or language is None:
         return True
     spoken = primary(language)

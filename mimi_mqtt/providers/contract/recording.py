@@ -1,4 +1,4 @@
-"""One utterance on its way to text: its audio is kept as it comes, so that it can be asked about again."""
+"""One utterance and its transcription: the audio is recorded, so that it can be transcribed again."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from mimi_mqtt.errors import ProviderError, ProviderUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was understood so far, or (`final`) in all. Empty text: nothing was said.
+    """The text of an utterance so far, or (`final`) of all of it. Empty text: no speech.
 
     `endpoint` with an interim one: the vendor's own endpointing holds the speaker to be done.
     """
@@ -30,7 +30,7 @@ class Transcript:
 
 
 class Transcription(ABC):
-    """One utterance on its way to text. Push audio as it comes; then `finish` and await the result."""
+    """The transcription of one utterance. Push audio as it comes; then `finish` and await the result."""
 
     @abstractmethod
     def push(self, pcm: Pcm) -> None:
@@ -47,9 +47,9 @@ class Transcription(ABC):
 
     @property
     def endpoint(self) -> bool:
-        """Whether the vendor holds the speaker to be done; false again when the speaker goes on.
+        """True when the vendor marks the end of the utterance; false again when the speaker goes on.
 
-        Information only: who listens decides. Always false with vendors that don't judge it.
+        Information only: the caller decides. Always false with vendors that don't judge it.
         """
         return False
 
@@ -74,12 +74,12 @@ class Recording:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has been recorded."""
+        """True when nothing has been recorded."""
         return not self._chunks
 
     @property
     def ended(self) -> bool:
-        """Whether all audio is there."""
+        """True when all audio is there."""
         return self.ended_at is not None
 
     @property
@@ -126,7 +126,7 @@ class Recording:
         return self._chunks[index]
 
     async def whole(self) -> Pcm:
-        """All of the audio, once it has ended."""
+        """The whole audio, once it has ended."""
         await self.until_ended()
         return np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.int16)
 
@@ -181,14 +181,14 @@ class _Playback(AsyncIterator[Pcm]):
 
 
 class TranscriptionWait:
-    """The wait for a recording's transcript: the clock runs from the end of the audio."""
+    """Clock of a transcription: it runs from the end of the audio."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.bound = recording.bound
 
     def seconds_to(self, part: Transcript) -> float | None:
-        """A provider is judged by its final transcript."""
+        """Only the final transcript counts as the first result."""
         if not part.final or self._recording.ended_at is None:
             return None
         return time.perf_counter() - self._recording.ended_at
@@ -221,7 +221,7 @@ class RecordedTranscription(Transcription):
 
     @property
     def endpoint(self) -> bool:
-        """What the vendor's latest transcript says of it."""
+        """The end mark of the vendor's latest transcript."""
         return self._endpoint
 
     def push(self, pcm: Pcm) -> None:

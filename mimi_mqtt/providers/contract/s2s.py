@@ -1,4 +1,4 @@
-"""What those who speak with a speech-to-speech service, and its vendors, agree on; see `speech_to_speech`."""
+"""The contract of speech-to-speech services: the caller's side and the vendor's."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -12,7 +12,7 @@ from mimi_mqtt.providers.contract.stt import SttCapabilities
 from mimi_mqtt.providers.contract.tts import SpeechChunk
 
 S2sEvent = Transcript | SpeechChunk | TextDelta | ToolCall | Usage
-"""What an answer consists of; a Transcript is final and holds the user's words, TextDelta those spoken."""
+"""The parts of an answer; a Transcript is final and holds the user's words, TextDelta those spoken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class S2sCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class SpeechSetup:
-    """What a session is about. The functions are asked anew for each connection and each answer.
+    """The subject of a session. The functions are called anew for each connection and each answer.
 
     `history`: what was said before the question that is being answered now, without a system message; it is
     given again after a reconnect. `end_by_vendor`: the service marks the ends of utterances (`endpoint`); it
@@ -46,7 +46,7 @@ class SpeechSetup:
     max_s: float = 30.0
 
 
-# ── for those who speak with it ──────────────────────────────────────────────────────────────────────────
+# ── for callers ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 class SpeechUtterance(Transcription):
@@ -80,12 +80,12 @@ class SpeechSession(ABC):
     @property
     @abstractmethod
     def capabilities(self) -> SttCapabilities:
-        """How it hears: always streaming, at the service's rate."""
+        """The format and languages of its audio input: always streaming, at the service's rate."""
 
     @property
     @abstractmethod
     def connected(self) -> bool:
-        """Whether there is a live connection now."""
+        """True when there is a live connection now."""
 
     @abstractmethod
     async def connect(self) -> None:
@@ -96,7 +96,7 @@ class SpeechSession(ABC):
         """Begins an utterance of at most `max_s` seconds (None: the setup's); the first audio connects.
 
         `language` is only what the transcript is labelled with: the service has its hint from the setup.
-        Whoever opens it closes it.
+        The caller closes it.
         """
 
     @abstractmethod
@@ -105,8 +105,8 @@ class SpeechSession(ABC):
 
         Repeated with the same audio on a new connection when the first one fails before anything was said.
         Without speech, words or calls the service chose to say nothing; any other answer of nothing is bad.
-        Raises ProviderError. Whoever stops reading early closes the iterator (`contextlib.aclosing`), which
-        stops the answer, and calls `interrupted` when he knows what was heard.
+        Raises ProviderError. A caller that stops early closes the iterator (`contextlib.aclosing`), which
+        stops the answer, and calls `interrupted` once it is known how much was heard.
         """
 
     @abstractmethod
@@ -119,7 +119,7 @@ class SpeechSession(ABC):
 
     @abstractmethod
     def tool_results(self, results: Sequence[ChatMessage]) -> AsyncGenerator[S2sEvent, None]:
-        """How the answer goes on, given a `tool` message for each ToolCall of its last part."""
+        """The continuation of the answer, given a `tool` message for each ToolCall of its last part."""
 
     @abstractmethod
     async def interrupted(self, heard_ms: int) -> None:
@@ -138,7 +138,7 @@ class SpeechSession(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a connection begins with: a `SpeechSetup` as it is at that moment."""
+    """The initial state of a connection: a `SpeechSetup` as it is at that moment."""
 
     prompt: str
     tools: tuple[ToolSpec, ...]
@@ -178,7 +178,7 @@ class AnswerPart:
 class AnswerDone:
     """`answer` is over; `error` when it is not complete. One that was cancelled may end without this.
 
-    `silent`: the service chose to say nothing, as it may when nobody has talked to it; that is no failure.
+    `silent`: the service chose to say nothing, as it may when it was not talked to; that is no failure.
     """
 
     answer: str
@@ -242,7 +242,7 @@ class SpeechDuplex(ABC):
 
     @abstractmethod
     def receive(self) -> AsyncIterator[DuplexEvent]:
-        """All that comes, until the connection ends; called once. Raises ProviderError when it is lost."""
+        """All events until the connection ends; called once. Raises ProviderError when it is lost."""
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -45,8 +45,8 @@ class SpeechToText(Provider):
     ) -> RecordedTranscription:
         """Begins an utterance of at most `max_s` seconds; `language` is a hint such as `en`.
 
-        Not `certain`: another may be spoken, and who can finds that out. Nothing is asked of the vendor
-        before the first audio. Whoever opens it closes it.
+        Not `certain`: another may be spoken, and providers that can detect it do. Nothing is asked of the
+        vendor before the first audio. The caller closes it.
         """
         recording = Recording(self.capabilities.sample_rate, max_s)
         return RecordedTranscription(self.name, recording, partial(self.listen, recording, language, certain))
@@ -99,7 +99,7 @@ class SpeechToText(Provider):
         """
 
     def _detect(self, audio: AsyncIterator[Pcm], likely: str) -> AsyncIterator[Transcript]:
-        """As `_transcribe`, finding out the language, which is most likely `likely`: for vendors that take a
+        """`_transcribe` with detection of the language, most likely `likely`: for vendors that take a
         hint that doesn't bind them."""
         return self._transcribe(audio, None)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer
@@ -12,13 +13,16 @@ from mimi_mqtt.providers.contract.provider import Provider
 from mimi_mqtt.providers.runtime.resilience import closing_parts, resilient
 from mimi_mqtt.providers.runtime.usage import count_characters
 
+MS_PER_CHARACTER: Final = 65
+"""About how long a character takes to say at speed 1, in ms."""
+
 MAX_SPEECH_S = 600.0
 """Longest speech taken for one sentence, in seconds; more is a broken answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceOptions:
-    """How to speak: `voice` None is the provider's default for `language`; `speed` 1.0 is normal."""
+    """Manner of speaking: `voice` None is the provider's default for `language`; `speed` 1.0 is normal."""
 
     language: str = "en"
     voice: str | None = None
@@ -50,10 +54,10 @@ class TextToSpeech(Provider):
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of one sentence, chunk by chunk; none for a text without a letter or digit.
 
-        Raises ProviderError, also for no speech at all. Whoever stops reading early closes the iterator
+        Raises ProviderError, also for no speech at all. A caller that stops early closes the iterator
         (`contextlib.aclosing`).
         """
-        if not speakable(text):
+        if not has_words(text):
             return silence()
         return resilient(
             partial(self._one_speak, text.strip(), voice or VoiceOptions()),
@@ -91,8 +95,8 @@ class TextToSpeech(Provider):
         return f"{seconds:.1f} s of speech at {rate} Hz"
 
 
-def speakable(text: str) -> bool:
-    """Whether there is anything to say in `text`: punctuation and emoji alone are silent."""
+def has_words(text: str) -> bool:
+    """True when there is anything to say in `text`: punctuation and emoji alone are silent."""
     return any(character.isalnum() for character in text)
 
 

@@ -1,16 +1,22 @@
-"""A vendor's client, made on first use, and the providers that live by one."""
+"""A vendor's client, made on first use: an SDK's or plain HTTP; and the base of providers that have one."""
 
 import asyncio
+import ssl
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
 from typing import Generic, Protocol, TypeVar
 
+import httpx
+
 from mimi_mqtt.providers.contract.provider import Provider
+from mimi_mqtt.providers.runtime.resilience import Limits
 
 T = TypeVar("T")
 
 
 class LazyClient(ABC, Generic[T]):
-    """What is made in a thread when it is first asked for: packages and certificates take a while to load."""
+    """A client that is made in a thread on first use: packages and certificates take a while to load."""
 
     def __init__(self) -> None:
         self._made: T | None = None
@@ -40,7 +46,7 @@ class LazyClient(ABC, Generic[T]):
 
 
 class Client(Protocol):
-    """What `ClientProvider` asks of a client."""
+    """The interface of a client that `ClientProvider` uses."""
 
     async def get(self) -> object:
         """Makes it if need be."""
@@ -61,3 +67,34 @@ class ClientProvider(Provider):
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
+
+
+@cache
+def trusted_certificates(make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """The TLS context that `make` makes, one for all callers, which must not change it.
+
+    Reading the certificates takes tens of milliseconds and some megabytes; blocks the first time.
+    """
+    return make()
+
+
+def http_client(limits: Limits) -> httpx.AsyncClient:
+    """A client that keeps its connections: requests are a user's utterance apart, and by itself httpx
+    hangs up after 5 s. Blocks while the certificates are read."""
+    kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
+    trusted = trusted_certificates(httpx.create_ssl_context)
+    return httpx.AsyncClient(timeout=limits.timeout_s, limits=kept, verify=trusted)
+
+
+class HttpClient(LazyClient[httpx.AsyncClient]):
+    """Plain HTTP, on connections that are kept."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def _make(self) -> httpx.AsyncClient:
+        return http_client(self._limits)
+
+    async def _close(self, made: httpx.AsyncClient) -> None:
+        await made.aclose()

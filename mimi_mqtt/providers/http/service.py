@@ -1,4 +1,4 @@
-"""What vendors spoken to over plain HTTP share: the lazily made client, its errors, server-sent events."""
+"""Requests to a JSON service over plain HTTP, and answers of JSON or server-sent events."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import httpx
 from pydantic import SecretStr
 
-from mimi_mqtt.errors import ProviderBadAnswer, ProviderTimeout, ProviderUnavailable
-from mimi_mqtt.providers.http.certificates import shared
-from mimi_mqtt.providers.http.client import LazyClient
-from mimi_mqtt.providers.http.errors import readable, status_error
+from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.providers.http.client import HttpClient
+from mimi_mqtt.providers.http.errors import http_errors, readable, status_error
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 MAX_EVENT_CHARS = 1_000_000
@@ -26,48 +25,8 @@ class ServerSentEvent:
     data: str
 
 
-@asynccontextmanager
-async def http_errors(name: str, limits: Limits, where: str) -> AsyncIterator[None]:
-    """Inside, httpx is used; outside, there are only ProviderErrors. `where` is the address asked."""
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        unheard = isinstance(error, httpx.ConnectTimeout)
-        raise ProviderTimeout(name, f"no answer within {limits.timeout_s:g} s", unheard=unheard) from error
-    except httpx.ConnectError as error:
-        raise ProviderUnavailable(name, f"can't reach {where}", unheard=True) from error
-    except httpx.TransportError as error:
-        raise ProviderUnavailable(name, f"{where} hung up ({type(error).__name__})") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ProviderBadAnswer(
-            name, f"{where} answered in an unknown way ({type(error).__name__})"
-        ) from error
-
-
-def http_client(limits: Limits) -> httpx.AsyncClient:
-    """A client that keeps its connections: between two requests lies what somebody says, and by itself httpx
-    hangs up after 5 s. Blocks while the certificates are read."""
-    kept = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
-    trusted = shared(httpx.create_ssl_context)
-    return httpx.AsyncClient(timeout=limits.timeout_s, limits=kept, verify=trusted)
-
-
-class HttpClient(LazyClient[httpx.AsyncClient]):
-    """Plain HTTP, on connections that are kept."""
-
-    def __init__(self, limits: Limits) -> None:
-        super().__init__()
-        self._limits = limits
-
-    def _make(self) -> httpx.AsyncClient:
-        return http_client(self._limits)
-
-    async def _close(self, made: httpx.AsyncClient) -> None:
-        await made.aclose()
-
-
 class HttpService(HttpClient):
-    """One vendor's HTTP service: requests with its key, errors in our own terms. One per provider."""
+    """One vendor's HTTP service: requests with its key, ProviderError kinds. One per provider."""
 
     def __init__(
         self,
@@ -137,7 +96,7 @@ def json_object(name: str, text: str | bytes) -> Mapping[str, object]:
 
 
 def child(value: object, *keys: str) -> object:
-    """What lies at `keys` within nested JSON objects; None where there is nothing."""
+    """The value at `keys` within nested JSON objects; None where there is none."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value

@@ -1,4 +1,4 @@
-"""A WebSocket to a speech-to-text service: closed without waiting, with errors in our own terms."""
+"""A WebSocket to a speech-to-text service: closed without waiting, with ProviderError kinds."""
 
 import asyncio
 import ssl
@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from mimi_mqtt.providers.http.websocket_errors import websocket_errors
+from mimi_mqtt.providers.http.errors import websocket_errors
 
 
 @asynccontextmanager
@@ -23,10 +23,9 @@ async def open_socket(
     subprotocols: Sequence[str] = (),
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[ClientConnection]:
-    """A connection for one utterance. Raises ProviderError for whatever becomes of it, inside too.
+    """A connection for one utterance. Raises ProviderError for all its failures, inside too.
 
-    How long it may take is bounded by who waits for the transcript. `cures` are by HTTP status; `tls` as
-    `tls_for` makes it.
+    Its time is bounded by the caller. `cures` are by HTTP status; `tls` as `tls_for` makes it.
     """
     with websocket_errors(name, url, secrets=secrets, cures=cures):
         connection = await connect(
@@ -42,12 +41,12 @@ async def open_socket(
         try:
             yield connection
         finally:
-            # The answer is there, or nobody wants it any more: a close handshake would only hold it up.
+            # The answer is there, or not wanted any more: a close handshake would only delay it.
             connection.transport.close()
 
 
 async def tls_for(url: str, *, verify: bool = True) -> ssl.SSLContext | None:
-    """What a wss:// address needs, made in a thread as reading the certificates takes a while."""
+    """The TLS context of a wss:// address, made in a thread as reading the certificates takes a while."""
     if not url.startswith("wss:"):
         return None
     context = await asyncio.to_thread(ssl.create_default_context)

@@ -1,1 +1,4 @@
-"""What runs around every provider: retries, time-outs, circuit breakers, fallback, hedging, usage, cache."""
+"""Everything that runs around a provider: retries, time-outs, breakers, fallback, hedging, usage, cache.
+
+Imports the contract; imported by the contract (`resilience`, `usage`), `catalog`, vendors and voice.
+"""

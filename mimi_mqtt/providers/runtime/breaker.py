@@ -1,4 +1,4 @@
-"""The circuit breaker of a provider: when one that keeps failing is rested, and how it comes back.
+"""The circuit breaker of a provider: pauses one that keeps failing, and lets one request try it again.
 
 Closed, it is asked as ever. After failures in a row it rests. When the rest is over it is half open: one
 request at a time tries it; success closes the breaker, failure rests it again.
@@ -23,7 +23,7 @@ _resting = Gauge(
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """When a failing provider is rested: after `failures` in a row, for `rest_s` seconds of `clock`.
+    """Pauses a provider after `failures` in a row, for `rest_s` seconds of `clock`.
 
     A provider that is not configured is rested at once; one that names its own time (Retry-After) for that
     long, up to `longest_rest_s`.
@@ -36,11 +36,11 @@ class Breaker:
 
 
 class Health:
-    """One provider's place in the breaker."""
+    """The state of one provider's breaker."""
 
     def __init__(self, role: str, name: str, breaker: Breaker) -> None:
         self.events: EventBus | None = None
-        """Where it is told that the provider is rested, and that it works again."""
+        """The listener for pauses of the provider and their ends."""
         self._role = role
         self._name = name
         self._breaker = breaker
@@ -51,14 +51,14 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether it is to be asked in its turn: it works, or its rest is over and nobody is trying it."""
+        """True when it may be asked: it works, or its pause is over and no other request is trying it."""
         if self._rests_until is None:
             return True
         return not self._probing and self._breaker.clock() >= self._rests_until
 
     @contextmanager
     def trying(self) -> Iterator[None]:
-        """Surrounds a request, so that only one at a time tries a provider whose rest is over."""
+        """Surrounds a request, so that only one at a time tries a provider whose pause is over."""
         tries = self._rests_until is not None and not self._probing
         self._probing |= tries
         try:
@@ -68,7 +68,7 @@ class Health:
                 self._probing = False
 
     def worked(self) -> bool:
-        """A request succeeded; whether the provider had been resting."""
+        """Records a success; true when the provider had been paused."""
         recovered = self._rests_until is not None
         self._failures = 0
         self._rests_until = None
@@ -78,7 +78,7 @@ class Health:
         return recovered
 
     def failed(self, error: ProviderError) -> float:
-        """A request failed; for how long the provider rests, in seconds, 0 when it does not."""
+        """Records a failure; the seconds for which the provider is paused now, 0 when it is not."""
         self._failures += 1
         rest_s = self._breaker.rest_s if self._failures >= self._breaker.failures else 0.0
         if isinstance(error, ProviderNotConfigured):
@@ -86,7 +86,7 @@ class Health:
         elif isinstance(error, ProviderRateLimited) and error.retry_after_s is not None:
             rest_s = max(rest_s, min(error.retry_after_s, self._breaker.longest_rest_s))
         if self._rests_until is not None:
-            # Its trial failed, or it was asked while it rested because nobody else was left.
+            # Its trial failed, or it was asked during its pause because no other provider was left.
             rest_s = max(rest_s, self._breaker.rest_s)
         if rest_s:
             if self._rests_until is None and self.events is not None:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Final
 
 from mimi_mqtt.errors import ProviderUnavailable
-from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, VoiceOptions, silence, speakable
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, VoiceOptions, has_words, silence
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
 
 MAX_CHARS: Final = 60
@@ -43,12 +43,12 @@ class CachedSpeech(TextToSpeech):
         await self._inner.aclose()
 
     async def check(self) -> str:
-        """Really asks the provider."""
+        """Sends the provider a real request."""
         return await self._inner.check()
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
-        """As the provider's own; a phrase from the cache costs no request. Raises ProviderError."""
-        if not speakable(text):
+        """The speech of `text`, from the cache where it is kept. Raises ProviderError."""
+        if not has_words(text):
             return silence()
         text = text.strip()
         if len(text) > MAX_CHARS and not self._cache.is_fixed(text):
@@ -86,7 +86,7 @@ class CachedSpeech(TextToSpeech):
         self.capabilities = self._inner.capabilities  # some know more once they have spoken
 
     def _key(self, text: str, voice: VoiceOptions) -> str:
-        """Of everything that the sound depends on; keys and passwords are not in the dump."""
+        """The digest of everything that the sound depends on; keys and passwords are not in the dump."""
         sound = [
             type(self._inner).__qualname__,
             self.name,

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from prometheus_client import Counter
 
@@ -29,8 +29,8 @@ from mimi_mqtt.providers.contract.tts import (
     TextToSpeech,
     TtsCapabilities,
     VoiceOptions,
+    has_words,
     silence,
-    speakable,
 )
 from mimi_mqtt.providers.runtime.breaker import Breaker, Health
 from mimi_mqtt.providers.runtime.hedging import Hedge, race
@@ -70,14 +70,14 @@ class _Member(Generic[P]):
 
 @dataclass(slots=True)
 class _Question(Generic[P, T]):
-    """One request on its way through a chain: who has not been asked yet, how many are, who failed."""
+    """One request in a chain: the providers not asked yet, the number that is being asked, the failures."""
 
     request: Callable[[P], AsyncGenerator[T, None]]
     waiting: "deque[_Member[P]]"
     asked: int = 0
     errors: list[ProviderError] = field(default_factory=list)
     acted: bool = False
-    """Whether somebody may have done what was wanted: another who acts would do it twice."""
+    """True when a provider may have carried the request out: another with side effects would repeat it."""
 
 
 class _Members(Generic[P]):
@@ -98,7 +98,7 @@ class _Members(Generic[P]):
             member.health.events = events
 
     async def start(self) -> None:
-        """Starts all; who can't is tried again later. Raises ProviderNotConfigured when nobody can."""
+        """Starts all; a failed start is repeated later. Raises ProviderNotConfigured when all fail."""
         errors = [error for error in await asyncio.gather(*map(self._try_start, self._members)) if error]
         if len(errors) == len(self._members):
             raise ProviderNotConfigured(self.name, "; ".join(map(str, errors))) from errors[0]
@@ -113,7 +113,7 @@ class _Members(Generic[P]):
         return None
 
     async def _ensure_started(self, member: _Member[P], timeout_s: float | None) -> None:
-        """Starts `member` once; `timeout_s` bounds it where a speaker waits."""
+        """Starts `member` once; `timeout_s` bounds the start while a user waits."""
         if member.started:
             return
         provider = member.provider
@@ -127,7 +127,7 @@ class _Members(Generic[P]):
                 member.started = True
 
     async def aclose(self) -> None:
-        """Closes all, whatever becomes of each."""
+        """Closes all; a failure does not keep the others open."""
         for member in self._members:
             try:
                 async with provider_border(member.provider.name, member.provider.limits):
@@ -137,7 +137,7 @@ class _Members(Generic[P]):
             member.started = False
 
     async def check(self) -> str:
-        """Asks each; what each said. Raises ProviderUnavailable when none works."""
+        """Sends each a real request; their replies. Raises ProviderUnavailable when none works."""
         lines, errors = [], []
         for member in self._members:
             try:
@@ -147,7 +147,7 @@ class _Members(Generic[P]):
                 errors.append(error)
                 lines.append(f"FAILED {error}")
         if len(errors) == len(self._members):
-            raise self._nobody(errors) from errors[0]
+            raise self._all_failed(errors) from errors[0]
         return "; ".join(lines)
 
     async def ask(
@@ -159,12 +159,12 @@ class _Members(Generic[P]):
         asked_all: Callable[[], Awaitable[None]] | None = None,
         begins: Callable[[T], bool] = lambda part: True,
     ) -> AsyncGenerator[T, None]:
-        """The answer of the first that gives one; those of whom `supports` holds are asked, if there are any.
+        """The first answer given; only providers for which `supports` holds are asked, if there are any.
 
-        `request` is made anew for each; `can_continue` tells who can go on with an answer of which parts were
-        passed on, when the one before is lost in the middle: nobody by itself. For hedging: `asked_all`
-        returns when the request is complete, as speech is at its end; `begins` tells the part by which the
-        answer has begun. Raises ProviderError when nobody could answer.
+        `request` is made anew for each; `can_continue` is true for a provider that can go on with an answer
+        of which parts were passed on, when the one before is lost in the middle: none by default. For
+        hedging: `asked_all` returns when the request is complete, as speech is at its end; `begins` tells the
+        part by which the answer has begun. Raises ProviderError when no provider could answer.
         """
         question = _Question(request, deque(self._in_order(supports)))
         began = False
@@ -184,7 +184,7 @@ class _Members(Generic[P]):
                     if not (began and not can_continue(member.provider))
                     and not (question.acted and member.provider.has_side_effects)
                 )
-        raise self._nobody(question.errors) from question.errors[0]
+        raise self._all_failed(question.errors) from question.errors[0]
 
     def _attempt(
         self,
@@ -192,7 +192,7 @@ class _Members(Generic[P]):
         asked_all: Callable[[], Awaitable[None]] | None,
         begins: Callable[[T], bool],
     ) -> AsyncGenerator[T, None]:
-        """The next one's answer, or a race of the next two."""
+        """The next provider's answer, or the first of the next two."""
         member = question.waiting.popleft()
         answer = self._ask_one(member, question)
         rival = question.waiting[0] if question.waiting else None
@@ -217,7 +217,7 @@ class _Members(Generic[P]):
         return race(answer, ask_rival, Hedge(due, begins, rescued))
 
     async def _ask_one(self, member: _Member[P], question: _Question[P, T]) -> AsyncGenerator[T, None]:
-        """The answer of `member`, whose health is kept by it. Raises ProviderError."""
+        """The answer of `member`; updates its breaker. Raises ProviderError."""
         delivered = False
         question.asked += 1
         with member.health.trying():
@@ -248,10 +248,10 @@ class _Members(Generic[P]):
         able = [member for member in self._members if supports(member.provider)] or self._members
         return sorted(able, key=lambda member: not member.health.ready)
 
-    def _nobody(self, errors: Sequence[ProviderError]) -> ProviderError:
+    def _all_failed(self, errors: Sequence[ProviderError]) -> ProviderError:
         if len(errors) == 1:
             return errors[0]
-        return ProviderUnavailable(self.name, "nobody could answer: " + "; ".join(map(str, errors)))
+        return ProviderUnavailable(self.name, "no provider could answer: " + "; ".join(map(str, errors)))
 
     def _worked(self, member: _Member[P]) -> None:
         if member.health.worked():
@@ -262,46 +262,38 @@ class _Members(Generic[P]):
             logger.warning("%s: resting for %.0f s after %s", self._role, rest_s, error)
 
 
-class _All(Protocol):
-    def observe(self, events: EventBus) -> None: ...
-    async def start(self) -> None: ...
-    async def aclose(self) -> None: ...
-    async def check(self) -> str: ...
+class _Chain(Provider, Generic[P]):
+    """The common part of all chains; to be named before the role among the bases."""
 
-
-class _Chain(Provider):
-    """What all chains do alike; to be named before the role among the bases."""
-
-    _members: _All
+    def __init__(self, members: Sequence[P], breaker: Breaker | None = None, hedge_s: float = 0.0) -> None:
+        self._members = _Members(members, breaker, hedge_s)
+        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
+        self.has_side_effects = any(member.has_side_effects for member in members)
 
     def observe(self, events: EventBus) -> None:
         """See `Provider`: tells of each member."""
         self._members.observe(events)
 
     async def start(self) -> None:
-        """Starts all. Raises ProviderNotConfigured when none starts."""
+        """Starts all providers. Raises ProviderNotConfigured when none starts."""
         await self._members.start()
 
     async def aclose(self) -> None:
-        """Closes all."""
+        """Closes all providers."""
         await self._members.aclose()
 
     async def check(self) -> str:
-        """Asks each."""
+        """Sends each provider a real request."""
         return await self._members.check()
 
 
-class SttChain(_Chain, SpeechToText):
+class SttChain(_Chain[SpeechToText], SpeechToText):
     """Speech to text by the first of `members` that works; those that know the language are preferred."""
-
-    _members: _Members[SpeechToText]
 
     def __init__(
         self, members: Sequence[SpeechToText], breaker: Breaker | None = None, hedge_s: float = 0.0
     ) -> None:
-        self._members = _Members(members, breaker, hedge_s)
-        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.has_side_effects = any(member.has_side_effects for member in members)
+        super().__init__(members, breaker, hedge_s)
         first = members[0].capabilities
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
@@ -328,17 +320,8 @@ class SttChain(_Chain, SpeechToText):
                 yield transcript
 
 
-class LlmChain(_Chain, LanguageModel):
+class LlmChain(_Chain[LanguageModel], LanguageModel):
     """The first of `members` that begins to answer."""
-
-    _members: _Members[LanguageModel]
-
-    def __init__(
-        self, members: Sequence[LanguageModel], breaker: Breaker | None = None, hedge_s: float = 0.0
-    ) -> None:
-        self._members = _Members(members, breaker, hedge_s)
-        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.has_side_effects = any(member.has_side_effects for member in members)
 
     async def chat(
         self,
@@ -363,18 +346,14 @@ class LlmChain(_Chain, LanguageModel):
         return self.chat(messages, tools, options)
 
 
-class TtsChain(_Chain, TextToSpeech):
+class TtsChain(_Chain[TextToSpeech], TextToSpeech):
     """The first of `members` that begins to speak; those that know the language are preferred."""
-
-    _members: _Members[TextToSpeech]
 
     def __init__(
         self, members: Sequence[TextToSpeech], breaker: Breaker | None = None, hedge_s: float = 0.0
     ) -> None:
-        self._members = _Members(members, breaker, hedge_s)
+        super().__init__(members, breaker, hedge_s)
         self._first = members[0]
-        super().__init__(self._members.name, ProviderOptions(), members[0].limits)
-        self.has_side_effects = any(member.has_side_effects for member in members)
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = TtsCapabilities(members[0].capabilities.streaming, languages)
 
@@ -383,7 +362,7 @@ class TtsChain(_Chain, TextToSpeech):
 
         A named voice is the first provider's: the others speak with their own for the language.
         """
-        if not speakable(text):
+        if not has_words(text):
             return silence()
         wanted = voice or VoiceOptions()
         return self._speak(UnfinishedSentence(text, wanted.speed), wanted)
@@ -409,7 +388,7 @@ class TtsChain(_Chain, TextToSpeech):
 
 
 def _union(sets: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
-    """All languages of all; None (any) when one of them takes any."""
+    """The union of all languages; None (any) when one provider takes any."""
     known: frozenset[str] = frozenset()
     for languages in sets:
         if languages is None:

@@ -1,4 +1,4 @@
-"""A race of two answers: the second is asked when the first is slow, and who begins first is heard.
+"""Hedged requests: a second provider is asked when the first is slow; the first to begin is used.
 
 Each answer runs in a task of its own, from its first part to its closing, as a vendor's generator may hold
 time-outs and task groups open across its parts. A runner waits until its part is taken, so nothing piles up.
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Hedge(Generic[T]):
-    """How one request is hedged.
+    """The hedging of one request.
 
     `due` returns when the second is to be asked; `begins` tells whether a part is what the race is about.
-    Parts before that one, such as interim transcripts, are passed on from whoever was asked first. `rescued`
+    Parts before that one, such as interim transcripts, are passed on from the provider asked first. `rescued`
     is called when the second began first.
     """
 
@@ -39,7 +39,7 @@ class _Sign(Enum):
 
 
 class _Runner(Generic[T]):
-    """One answer on its way."""
+    """One of the two requests."""
 
     def __init__(self, parts: AsyncGenerator[T, None], queue: "asyncio.Queue[_Event[T]]") -> None:
         self.taken = asyncio.Event()
@@ -74,9 +74,9 @@ _Event = _Part[T] | _Notice[T]
 async def race(
     first: AsyncGenerator[T, None], second: Callable[[], AsyncGenerator[T, None]], hedge: Hedge[T]
 ) -> AsyncGenerator[T, None]:
-    """The answer of whoever begins first; the other one is cancelled and closed before it is passed on.
+    """The answer that begins first; the other is cancelled and closed before the first part is passed on.
 
-    `second` is called when `hedge.due` is over and nobody has begun. One that fails leaves the race to the
+    `second` is called when `hedge.due` is over and no answer has begun. One that fails leaves the race to the
     other. Raises the ProviderError of the one that was heard, or of the last one that could have been; when
     the first fails before the second was asked, that is the end.
     """
@@ -125,7 +125,7 @@ async def _end_of(runner: _Runner[T]) -> BaseException | None:
 
 
 def _ended_well(error: BaseException | None, alone: bool) -> bool:
-    """Whether a runner's end is the answer's; raises its error unless the other one runs on."""
+    """True when a runner's end ends the answer; raises its error unless the other runner goes on."""
     if error is None:
         return True
     if alone or not isinstance(error, ProviderError):

@@ -1,4 +1,4 @@
-"""What every request to a provider is wrapped in: time-outs, retries, metrics, and errors of one kind.
+"""Wrapping of every request to a provider: time-outs, retries, metrics, and ProviderError kinds only.
 
 `provider_border` is where a vendor's stray exceptions become ProviderError. A request is repeated only while
 nothing of its answer has been passed on, so a caller never hears or reads the same thing twice.
@@ -32,7 +32,7 @@ T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 MAX_BACKOFF_S = 2.0
-"""Longest pause of our own choice before a retry, in seconds: somebody is waiting for an answer."""
+"""Longest pause before a retry, in seconds, where the vendor names none: a user is waiting."""
 
 _requests = Counter("mimi_provider_requests", "Requests to providers, retries included.", ["role", "name"])
 _errors = Counter("mimi_provider_errors", "Requests to providers that failed.", ["role", "name", "kind"])
@@ -74,7 +74,7 @@ def error_kind(error: ProviderError) -> str:
 
 
 def may_have_acted(error: ProviderError) -> bool:
-    """Whether a request that failed by `error` may have had its effect all the same.
+    """True when a request that failed by `error` may have had its effect all the same.
 
     Not one that never arrived, nor one that was refused: all else is uncertain, also a connection cut in the
     middle and an answer of 500.
@@ -84,7 +84,7 @@ def may_have_acted(error: ProviderError) -> bool:
 
 
 def retry_delay(error: ProviderError, tries: int, limits: Limits) -> float | None:
-    """How long to wait before trying again after `tries` failed tries, in s; None: trying again is no use.
+    """Seconds to wait before the next try after `tries` failed ones; None when another try is no use.
 
     The vendor's own Retry-After is kept to; when it is longer than `limits.timeout_s`, longer than a speaker
     waits, the request is given up instead.
@@ -98,27 +98,27 @@ def retry_delay(error: ProviderError, tries: int, limits: Limits) -> float | Non
 
 
 class Wait(Protocol[T_contra]):
-    """When a provider is being waited for, and for how long already."""
+    """The clock of a request: bounds each wait, and measures the time to the first result."""
 
     def bound(self, timeout_s: float) -> AbstractAsyncContextManager[object]:
         """Raises TimeoutError when the part awaited inside is not there in time."""
 
     def seconds_to(self, part: T_contra) -> float | None:
-        """How long `part` was waited for, if it is what the provider is judged by."""
+        """Seconds until `part` came, if it counts as the first result; else None."""
 
 
 class RequestWait(Generic[T]):
-    """The wait of a request that is complete when it is made: the clock runs from the start."""
+    """Clock of a request that is complete when it is made: it runs from the start."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
 
     def bound(self, timeout_s: float) -> AbstractAsyncContextManager[object]:
-        """Runs from now."""
+        """Bounds the wait; the clock runs from now."""
         return asyncio.timeout(timeout_s)
 
     def seconds_to(self, part: T) -> float | None:
-        """Any first part counts."""
+        """Any part counts as the first result."""
         return time.perf_counter() - self._began
 
 
@@ -135,7 +135,7 @@ def first_results() -> Iterator[list[float]]:
 
 @asynccontextmanager
 async def provider_border(name: str, limits: Limits) -> AsyncIterator[None]:
-    """Inside, a vendor's code runs; outside, there are only ProviderErrors (and cancellation)."""
+    """Turns whatever a vendor's code raises into ProviderError kinds; cancellation passes."""
     try:
         yield
     except ProviderError:
@@ -155,7 +155,7 @@ async def provider_border(name: str, limits: Limits) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def closing_parts(parts: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Closes a vendor's iterator at the end if it is a generator, so that its connection is freed now."""
+    """Closes a vendor's iterator at the end, if it is a generator: its connection is freed at once."""
     try:
         yield parts
     finally:

@@ -22,6 +22,7 @@ import numpy as np
 from prometheus_client import Counter, Gauge
 
 from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.providers.runtime.lru import Lru
 
 _log = logging.getLogger(__name__)
 
@@ -65,14 +66,12 @@ class SpeechCache:
         self._thread: ThreadPoolExecutor | None = None
         self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the longest unused first
         self._coming: set[str] = set()  # given to the thread, not written yet
-        self._memory: OrderedDict[str, Sequence[SpeechChunk]] = OrderedDict()  # the longest unused first
-        self._memory_bytes = 0
-        self._max_memory_bytes = min(max_bytes, _MEMORY_BYTES)
-        self._asked: OrderedDict[str, int] = OrderedDict()
+        self._memory = Lru[Sequence[SpeechChunk]](min(max_bytes, _MEMORY_BYTES), _size)
+        self._asked = Lru[int](_MAX_COUNTED)
         self._fixed: set[str] = set()
 
     async def start(self) -> None:
-        """Takes stock of the folder, made if need be; when the disk refuses, nothing is kept."""
+        """Lists the folder, which is made if need be; when the disk refuses, nothing is kept."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="speech-cache")
         self._thread = thread
         await asyncio.get_running_loop().run_in_executor(thread, self._take_stock)
@@ -84,36 +83,33 @@ class SpeechCache:
             await asyncio.to_thread(thread.shutdown)
 
     def always(self, texts: Iterable[str]) -> None:
-        """These are fixed phrases: kept when they are said for the first time, whatever their length."""
+        """Declares fixed phrases: kept when they are said for the first time, whatever their length."""
         self._fixed.update(text.strip() for text in texts)
 
     def is_fixed(self, text: str) -> bool:
-        """Whether `always` was told of it."""
+        """True when `text` was given to `always`."""
         return text in self._fixed
 
     def times_asked(self, key: str) -> int:
-        """How often this was called for `key`, now included; the longest unasked are forgotten."""
-        count = self._asked.pop(key, 0) + 1
-        self._asked[key] = count
-        if len(self._asked) > _MAX_COUNTED:
-            self._asked.popitem(last=False)
+        """Number of calls for `key`, this one included; the longest unasked are forgotten."""
+        count = (self._asked.get(key) or 0) + 1
+        self._asked.keep(key, count)
         return count
 
     async def get(self, key: str) -> Sequence[SpeechChunk]:
         """The phrase in chunks of 200 ms or as it was made; none when it isn't there."""
         thread = self._thread
-        if thread is not None and key in self._memory:
-            self._memory.move_to_end(key)
+        if thread is not None and (remembered := self._memory.get(key)):
             self._mark_used(thread, key)
             _lookups.labels("hit").inc()
-            return self._memory[key]
+            return remembered
         if thread is None or not (key in self._kept or key in self._coming):
             _lookups.labels("miss").inc()
             return ()
         chunks = await asyncio.get_running_loop().run_in_executor(thread, self._read, key)
         _lookups.labels("hit" if chunks else "broken").inc()
         if chunks:
-            self._remember(key, chunks)
+            self._memory.keep(key, chunks)
         return chunks
 
     def put(self, key: str, chunks: Sequence[SpeechChunk]) -> None:
@@ -122,17 +118,7 @@ class SpeechCache:
         if self._thread is not None and chunks and size <= self._max_bytes // _LARGEST_SHARE:
             self._coming.add(key)
             self._thread.submit(self._write, key, tuple(chunks))
-            self._remember(key, tuple(chunks))
-
-    def _remember(self, key: str, chunks: Sequence[SpeechChunk]) -> None:
-        size = _size(chunks)
-        if size > self._max_memory_bytes // _LARGEST_SHARE:
-            return
-        self._memory_bytes += size - _size(self._memory.pop(key, ()))
-        self._memory[key] = chunks
-        while self._memory_bytes > self._max_memory_bytes:
-            _, dropped = self._memory.popitem(last=False)
-            self._memory_bytes -= _size(dropped)
+            self._memory.keep(key, tuple(chunks))
 
     def _mark_used(self, thread: ThreadPoolExecutor, key: str) -> None:
         kept = self._kept.get(key)

@@ -1,4 +1,4 @@
-"""What was used of each provider, and what that costs by `providers.prices`.
+"""Usage counters of each provider, and their cost by `providers.prices`.
 
 Counted when the vendor has done it: tokens as it says, audio at its final transcript, characters at the first
 sound of their speech. A request that was given up before is not counted, though some vendors bill it.
@@ -25,7 +25,7 @@ _MILLION = 1_000_000
 
 
 def count_tokens(name: str, input_tokens: int, output_tokens: int, price: PriceSettings | None) -> None:
-    """An answer of the language model `name`."""
+    """Counts an answer of the language model `name`."""
     _tokens.labels(name, "input").inc(input_tokens)
     _tokens.labels(name, "output").inc(output_tokens)
     if price is not None:
@@ -36,7 +36,7 @@ def count_tokens(name: str, input_tokens: int, output_tokens: int, price: PriceS
 def count_speech_tokens(
     name: str, heard: tuple[int, int], said: tuple[int, int], price: PriceSettings | None
 ) -> None:
-    """An answer of the speech-to-speech service `name`; tokens as (text, audio)."""
+    """Counts an answer of the speech-to-speech service `name`; tokens as (text, audio)."""
     for direction, (text, audio) in (("input", heard), ("output", said)):
         _tokens.labels(name, direction).inc(text)
         _tokens.labels(name, f"{direction}_audio").inc(audio)
@@ -49,14 +49,14 @@ def count_speech_tokens(
 
 
 def count_audio(name: str, seconds: float, price: PriceSettings | None) -> None:
-    """An utterance that `name` has transcribed."""
+    """Counts an utterance that `name` has transcribed."""
     _audio.labels(name).inc(seconds)
     if price is not None:
         _cost.labels("stt", name).inc(seconds / 60 * price.per_minute)
 
 
 def count_characters(name: str, characters: int, price: PriceSettings | None) -> None:
-    """A sentence that `name` speaks."""
+    """Counts a sentence that `name` speaks."""
     _characters.labels(name).inc(characters)
     if price is not None:
         _cost.labels("tts", name).inc(characters * price.per_million_characters / _MILLION)

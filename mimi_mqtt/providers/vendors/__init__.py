@@ -1,4 +1,4 @@
-"""Vendors, one package each: every module implements roles of `providers.contract`.
+"""Vendors, one package each: a module for each role, `stt`, `llm`, `tts` or `vad`, and parts that they share.
 
-Nothing imports a vendor; `catalog.registry` loads it by name.
+Nothing imports a vendor; `catalog.registry` loads it by name. CONTRIBUTING.md says what a new one needs.
 """

@@ -19,13 +19,13 @@ _SPEC: Final = ToolSpec(
 
 
 class EndConversation:
-    """One session's. `end_after_turn` is told that the present turn is to be the last."""
+    """The tool of one session. `end_after_turn` makes the present turn the last."""
 
     def __init__(self, end_after_turn: Callable[[], None]) -> None:
         self._end_after_turn = end_after_turn
 
     def tools(self) -> Sequence[Tool]:
-        """The one. Made anew each time: kept here, it and the session would keep each other alive."""
+        """The one tool. Made anew each time: kept here, it and the session would keep each other alive."""
         return (Tool(_SPEC, self._run),)
 
     async def _run(self, arguments: Mapping[str, Any]) -> str:

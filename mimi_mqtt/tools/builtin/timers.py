@@ -68,7 +68,7 @@ class _Timer:
 
 
 class Timers:
-    """All devices' timers. `announce` speaks or shows a text on a device."""
+    """The timers of all devices. `announce` speaks or shows a text on a device."""
 
     def __init__(self, announce: Announcer) -> None:
         self._announce = announce
@@ -123,7 +123,7 @@ class Timers:
         return f"The {timer.name} is cancelled."
 
     def missed(self, device_id: str) -> bool:
-        """Whether a timer was due while the device was away."""
+        """True when a timer was due while the device was away."""
         return any(timer.handle is None for timer in self._of.get(device_id, ()))
 
     def device_connected(self, device_id: str) -> None:

@@ -1,4 +1,4 @@
-"""What a row of the contract tests is."""
+"""A row of the contract tests."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

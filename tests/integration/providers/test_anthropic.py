@@ -1,4 +1,4 @@
-"""What goes over Anthropic's wire, and its rules for a dialogue."""
+"""Anthropic's wire protocol, and its rules for a dialogue."""
 
 import base64
 from collections.abc import AsyncIterator, Mapping

@@ -1,4 +1,4 @@
-"""What every provider does, whoever the vendor: good answers, and each way in which a vendor can fail."""
+"""The behaviour of every provider, whatever the vendor: good answers, and each way to fail."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What goes over the wire to Gemini's Live API, and what becomes of what it says."""
+"""The wire protocol of Gemini's Live API, and the events made of it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,7 +48,7 @@ Open = Callable[..., Awaitable[SpeechSession]]
 
 
 class World:
-    """What a session is told when it asks."""
+    """The answers to a session's callbacks."""
 
     prompt = "Be brief."
     tools: tuple[ToolSpec, ...] = ()

@@ -1,4 +1,4 @@
-"""What goes over the wire to Gemini's language models, and what they want back."""
+"""The wire protocol of Gemini's language models, and the parts they want back."""
 
 import base64
 from collections.abc import AsyncIterator, Mapping

@@ -1,4 +1,4 @@
-"""What goes over OpenAI's wire, and the ways of servers that are only nearly compatible."""
+"""OpenAI's wire protocol, and servers that are only nearly compatible."""
 
 import io
 import wave

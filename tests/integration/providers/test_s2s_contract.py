@@ -1,4 +1,4 @@
-"""What every speech-to-speech provider does, whoever the vendor: good answers, and each way to fail."""
+"""The behaviour of every speech-to-speech provider: good answers, and each way to fail."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable

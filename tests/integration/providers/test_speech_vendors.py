@@ -1,4 +1,4 @@
-"""What is particular to each vendor of speech: what it is asked, and answers that only it can give."""
+"""Peculiarities of each vendor of speech: its requests, and answers that only it gives."""
 
 import asyncio
 import socket

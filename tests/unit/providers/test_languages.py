@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimi_mqtt.providers.languages import language_named, letters_by_script, primary, script_of
+from mimi_mqtt.providers.languages import joined, language_named, letters_by_script, primary, script_of
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,26 @@ def test_the_script_of_a_language(tag: str, script: str) -> None:
 )
 def test_letters_are_counted_by_script(text: str, letters: dict[str, int]) -> None:
     assert letters_by_script(text) == letters
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (["hello", "world"], "hello world"),
+        ([" hello ", "", "world "], "hello world"),
+        (["hello", ", world", "!"], "hello, world!"),
+        (["你好，", "世界。"], "你好，世界。"),
+        (["今日は", "いい天気"], "今日はいい天気"),
+        (["打开", "Wi-Fi", "开关"], "打开Wi-Fi开关"),
+        (["안녕", "하세요"], "안녕 하세요"),
+        (["xin", "chào"], "xin chào"),
+        ([], ""),
+    ],
+)
+def test_spaces_stand_where_the_script_has_them(pieces: list[str], text: str) -> None:
+    assert joined(pieces) == text
+
+
+@given(st.lists(st.text()))
+def test_nothing_is_lost(pieces: list[str]) -> None:
+    assert "".join(joined(pieces).split()) == "".join("".join(pieces).split())

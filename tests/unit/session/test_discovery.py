@@ -1,6 +1,7 @@
 """The device's tools are asked for after its hello was answered, once a connection."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from prometheus_client import REGISTRY
 
 from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.errors import ToolError
+from mimi_mqtt.tools.builtin.clock import Clock
+from mimi_mqtt.tools.registry import Tool
 from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
 from tests.unit.session.conftest import HELLO, House
 
@@ -60,6 +63,44 @@ async def test_tools_are_discovered_after_the_answer_and_can_be_called(house: Ho
     assert "set_timer" in names
     assert await tools.call("self__audio_speaker__set_volume", {"volume": 40}) == "true"
     assert asked[-1]["params"] == {"name": VOLUME["name"], "arguments": {"volume": 40}}
+
+
+async def test_a_reply_with_unescaped_quotes_fails_its_call_at_once(house: House) -> None:
+    channel = house.connect()
+    serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    tools = house.listen(channel, "").tools
+    channel.on_message = None
+    call = asyncio.create_task(tools.call("self__audio_speaker__set_volume", {"volume": 40}))
+    await asyncio.sleep(0.1)
+    begun = asyncio.get_running_loop().time()
+    asked_by = channel.of_type("mcp")[-1]["payload"]["id"]
+    broken = b'{"type":"mcp","payload":{"id":%d,"error":{"message":"no "amplifier""}}}' % asked_by
+    house.manager.control_message(channel, broken)
+    with pytest.raises(ToolError, match='the device says: no "amplifier"'):
+        await call
+    assert asyncio.get_running_loop().time() == begun
+
+
+async def test_a_source_of_tools_registered_from_outside_is_in_every_session(house: House) -> None:
+    house.manager.tool_catalog.register("second clock", lambda request: _Renamed(Clock("Asia/Tokyo")))
+    channel = house.connect()
+    tools = house.listen(channel, house.hello(channel)).tools
+    assert "get_time_in_tokyo" in [spec.name for spec in tools.specs()]
+    assert await tools.call("get_time_in_tokyo", {})
+
+
+class _Renamed:
+    """A clock under another name."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def tools(self) -> list[Tool]:
+        return [
+            replace(tool, spec=replace(tool.spec, name="get_time_in_tokyo")) for tool in self._clock.tools()
+        ]
 
 
 async def test_tools_are_asked_for_once_a_connection(house: House) -> None:

@@ -1,4 +1,4 @@
-"""One live connection to a speech-to-speech service: what is sent goes in order, what comes is sorted."""
+"""One live connection to a speech-to-speech service: sends in order, and sorts events by their answer."""
 
 import asyncio
 import logging
@@ -29,29 +29,29 @@ MAX_WAITING_PARTS = 60_000
 """Parts of one answer that wait for their reader; more is a broken answer (600 s are 30,000 of 20 ms)."""
 
 MAX_UNSENT = 1_000
-"""What may wait to be sent; a connection that is behind by more is given up. Audio waits elsewhere."""
+"""Commands that may wait to be sent; a connection with more is given up. Audio waits in its recording."""
 
 MAX_UNDERSTOOD_LATE = 8
 """Utterances of one connection whose text may still come; the oldest of more will have none."""
 
 Command = Callable[[SpeechDuplex], Awaitable[bool | None]]
-"""Something to send; False as a result: the service can't do it, so the connection is to be given up."""
+"""A message to send; the result False: the service can't do it, so the connection is to be given up."""
 
 
 class RunningAnswer:
-    """The parts of one answer, kept as they come until somebody reads them; bounded."""
+    """The parts of one answer, kept until they are read; bounded."""
 
-    def __init__(self, provider: str, name: str, line: "Line") -> None:
+    def __init__(self, provider: str, name: str, connection: "Connection") -> None:
         self.name = name
-        self.line = line
+        self.connection = connection
         self.over = False
-        """Whether the service has said all of it, or it was stopped."""
+        """True when the service has said all of it, or it was stopped."""
         self.stopped = False
-        """Whether it was us who ended it."""
+        """True when it was ended by this side."""
         self.silent = False
-        """Whether the service chose to say nothing."""
+        """True when the service chose to say nothing."""
         self.ms = 0.0
-        """How much speech of it has come, in ms."""
+        """Length of its speech so far, in ms."""
         self.text = ""
         self.calls: list[ToolCall] = []
         self._provider = provider
@@ -61,7 +61,7 @@ class RunningAnswer:
 
     @property
     def begun(self) -> bool:
-        """Whether anything was said or asked for."""
+        """True when anything was said or asked for."""
         return bool(self.ms or self.text or self.calls)
 
     def put(self, part: S2sEvent) -> None:
@@ -82,7 +82,7 @@ class RunningAnswer:
             case Transcript() | Usage():
                 pass
         if problem := self._too_much():
-            self.line.stop(self, ProviderBadAnswer(self._provider, problem))
+            self.connection.stop(self, ProviderBadAnswer(self._provider, problem))
             return
         self._waiting.append(part)
         self._changed.set()
@@ -97,13 +97,13 @@ class RunningAnswer:
         return ""
 
     def end(self, error: ProviderError | None = None, *, silent: bool = False) -> None:
-        """Nothing more comes; what waits is still read. Idempotent."""
+        """Ends it; the waiting parts can still be read. Idempotent."""
         if not self.over:
             self.over, self._error, self.silent = True, error, silent
             self._changed.set()
 
     def drop(self) -> None:
-        """Ends it if it is not over, and what waits is not read any more."""
+        """Ends it if it is not over, and drops the waiting parts."""
         self.stopped = self.stopped or not self.over
         self._waiting.clear()
         self.end()
@@ -127,21 +127,21 @@ class HearsWords(Protocol):
     name: str
 
     def heard(self, transcript: Transcript) -> None:
-        """What the service has understood so far."""
+        """Takes the service's text so far."""
 
     def failed(self, error: ProviderError) -> None:
-        """The service has no text of it."""
+        """Notes that the service has no text of it."""
 
     def lost(self, error: ProviderError) -> None:
-        """The connection is lost."""
+        """Notes that the connection is lost."""
 
 
 def _not_counted(usage: Usage) -> None:
     """Usage after the end of a connection."""
 
 
-class Line:
-    """A connection with its two tasks, one that sends and one that receives; begins to live when it is made.
+class Connection:
+    """A connection with its two tasks, one that sends and one that receives, from its creation on.
 
     `count` is told what requests cost, also of those that were stopped.
     """
@@ -171,27 +171,27 @@ class Line:
 
     @property
     def alive(self) -> bool:
-        """Whether it still carries anything."""
+        """True when it still carries anything."""
         return self._error is None
 
     @property
     def closed(self) -> bool:
-        """Whether nothing of it is left."""
+        """True when nothing of it is left."""
         return self._task.done()
 
     def carry(self, utterance: HearsWords) -> None:
-        """From now on the service's text of `utterance` goes to it, until the end of the connection."""
+        """Passes the service's text of `utterance` to it, until the end of the connection."""
         self._utterances[utterance.name] = utterance
         if len(self._utterances) > MAX_UNDERSTOOD_LATE:
             oldest = self._utterances.pop(next(iter(self._utterances)))
             oldest.failed(ProviderUnavailable(self._name, "has not told what was said"))
 
     def leave(self, utterance: HearsWords) -> None:
-        """Nobody wants the text of `utterance` any more."""
+        """Stops passing on the text of `utterance`."""
         self._utterances.pop(utterance.name, None)
 
     def expect(self, name: str) -> RunningAnswer:
-        """An answer under way; those that are over are forgotten."""
+        """Registers an answer under way; those that are over are forgotten."""
         self._answers = {name: answer for name, answer in self._answers.items() if not answer.over}
         answer = self._answers[name] = RunningAnswer(self._name, name, self)
         return answer

@@ -1,12 +1,12 @@
-"""The contract of the fifth role, `s2s`: one service hears, thinks and speaks, over one connection.
+"""The base of speech-to-speech providers, and how a conversation with one goes.
 
     provider.open(setup) -> session             at once; connects on first need, or with `connect`
     utterance = session.open(max_s=30)          a Transcription: push, interim, endpoint, finish, aclose
     session.answer(utterance) -> events         Transcript | SpeechChunk | TextDelta | ToolCall | Usage
     session.tool_results(messages) -> events    goes on after the ToolCalls of the last answer
     session.ask(text), session.say(text)        a written question; words to be spoken as they are
-    await session.interrupted(heard_ms)         the service forgets what nobody has heard
-    await utterance.discard()                   and a question that was none
+    await session.interrupted(heard_ms)         the service forgets the speech that was not heard
+    await utterance.discard()                   the service forgets an utterance that was no question
     await session.aclose()
 
 Each stream of events is one request: it ends when the service has said all of it, and raises ProviderError.
@@ -14,11 +14,11 @@ Speech comes faster than it is played, so an answer can be interrupted after its
 is whole; when a stream had any, run them all and go on with `tool_results`. The user's words come in the
 stream of their answer when the service has them by its end, and from `finish` at any time: it waits for them.
 
-Whoever falls back to other providers has the audio in `utterance.recording`, playable at any rate. After a
-failed answer the connection is given up: the next one begins with `SpeechSetup.history`.
+For a fallback to other providers the audio is in `utterance.recording`, playable at any rate. After a failed
+answer the connection is given up: the next one begins with `SpeechSetup.history`.
 
-What a vendor writes is `SpeechToSpeech._connect` and the `SpeechDuplex` that it returns. Time-outs, retries,
-reconnecting with the history, bounds and metrics are in `speech_session`, once.
+A vendor implements `SpeechToSpeech._connect` and the `SpeechDuplex` that it returns. Time-outs, retries,
+reconnecting with the history, bounds and metrics are in `session`, once.
 """
 
 from abc import abstractmethod
@@ -54,14 +54,14 @@ class SpeechToSpeech(Provider):
     def __init__(self, name: str, options: ProviderOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self.health = Health(self.role, name, Breaker())
-        """Whether it is to be asked now, for all its conversations together. Whoever asks keeps it."""
+        """The breaker of the service, shared by its conversations; updated by the caller."""
 
     def observe(self, events: EventBus) -> None:
         """See `Provider`."""
         self.health.events = events
 
     def open(self, setup: SpeechSetup) -> SpeechSession:
-        """A conversation, at once; nothing is asked of the service yet. Whoever opens it closes it."""
+        """A conversation, at once; nothing is asked of the service yet. The caller closes it."""
         return DuplexSession(self.name, self.limits, self.capabilities, self.price, setup, self._connect)
 
     @abstractmethod

@@ -31,7 +31,7 @@ from mimi_mqtt.providers.contract.s2s import (
     SpeechUtterance,
 )
 from mimi_mqtt.providers.contract.stt import SttCapabilities
-from mimi_mqtt.providers.runtime.realtime.connection import Line, RunningAnswer
+from mimi_mqtt.providers.runtime.realtime.connection import Connection, RunningAnswer
 from mimi_mqtt.providers.runtime.realtime.utterance import DuplexUtterance
 from mimi_mqtt.providers.runtime.resilience import Limits, provider_border, resilient
 from mimi_mqtt.providers.runtime.usage import count_speech_tokens
@@ -45,11 +45,11 @@ async def _truncate(answer: str, heard_ms: int, duplex: SpeechDuplex) -> bool:
 
 @dataclass(slots=True)
 class _Round:
-    """Tool calls that were made on `line`, and their results."""
+    """Tool calls that were made on `connection`, and their results."""
 
     calls: ChatMessage
     results: tuple[ChatMessage, ...]
-    line: Line
+    connection: Connection
 
 
 @dataclass(slots=True)
@@ -60,28 +60,28 @@ class _Turn:
     question: ChatMessage | None = None
     rounds: list[_Round] = field(default_factory=list)
     answers: list[RunningAnswer] = field(default_factory=list)
-    line: Line | None = None
+    connection: Connection | None = None
     known: int = 0
-    """How many rounds the service of `line` knows."""
+    """Number of rounds that the service of `connection` knows."""
 
-    async def bring(self, line: Line) -> None:
-        """Has the service of `line` remember all of it. Raises ProviderError."""
+    async def bring(self, connection: Connection) -> None:
+        """Has the service of `connection` remember all of it. Raises ProviderError."""
         messages: list[ChatMessage] = []
-        if self.line is not line:
-            self.line, self.known = None, 0
+        if self.connection is not connection:
+            self.connection, self.known = None, 0
             if self.utterance is not None:
-                await self.utterance.delivered(line)
+                await self.utterance.delivered(connection)
             if self.question is not None:
                 messages.append(self.question)
         for one in self.rounds[self.known :]:
-            messages += one.results if one.line is line else (one.calls, *one.results)
+            messages += one.results if one.connection is connection else (one.calls, *one.results)
         if messages:
-            await line.run(lambda duplex: duplex.send_messages(messages))
-        self.line, self.known = line, len(self.rounds)
+            await connection.run(lambda duplex: duplex.send_messages(messages))
+        self.connection, self.known = connection, len(self.rounds)
 
 
 class _AnswerWait:
-    """The wait for an answer: who was too slow is hung up on, and judged by what was said."""
+    """Clock of one answer; on time-out the connection is dropped. Only parts of the answer count."""
 
     def __init__(self, hang_up: Callable[[], None]) -> None:
         self._began = time.perf_counter()
@@ -89,7 +89,7 @@ class _AnswerWait:
 
     @asynccontextmanager
     async def bound(self, timeout_s: float) -> AsyncIterator[None]:
-        """Runs from now."""
+        """Bounds the wait; the clock runs from now."""
         try:
             async with asyncio.timeout(timeout_s):
                 yield
@@ -98,7 +98,7 @@ class _AnswerWait:
             raise
 
     def seconds_to(self, part: S2sEvent) -> float | None:
-        """The user's own words are no answer."""
+        """None for the user's own words: they are no answer."""
         return time.perf_counter() - self._began if _is_answer(part) else None
 
 
@@ -127,24 +127,24 @@ class DuplexSession(SpeechSession):
         self._price = price
         self._setup = setup
         self._dial = dial
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         self._readying = asyncio.Lock()
         self._numbers = count(1)
         self._turn: _Turn | None = None
         self._speaking: _Turn | None = None  # the turn, or what was said on its own since
         self._utterances: list[DuplexUtterance] = []
-        self._past: list[Line] = []  # hung up on, perhaps not closed yet
+        self._past: list[Connection] = []  # given up, perhaps not closed yet
         self._closed = False
 
     @property
     def capabilities(self) -> SttCapabilities:
-        """How it hears."""
+        """The format and languages of its audio input."""
         return self._capabilities
 
     @property
     def connected(self) -> bool:
-        """Whether there is a live connection now."""
-        return self._line is not None and self._line.alive
+        """True when there is a live connection now."""
+        return self._connection is not None and self._connection.alive
 
     async def connect(self) -> None:
         """Connects if need be."""
@@ -185,9 +185,9 @@ class DuplexSession(SpeechSession):
         async with aclosing(self._request(recital, text)) as parts:
             async for part in parts:
                 yield part
-        if recital.line is not None and not recital.answers[-1].stopped:
+        if recital.connection is not None and not recital.answers[-1].stopped:
             said = (ChatMessage("assistant", text),)
-            recital.line.post(lambda duplex: duplex.send_messages(said))
+            recital.connection.post(lambda duplex: duplex.send_messages(said))
 
     async def tool_results(self, results: Sequence[ChatMessage]) -> AsyncGenerator[S2sEvent, None]:
         """Goes on with the answer."""
@@ -196,22 +196,22 @@ class DuplexSession(SpeechSession):
             raise ProviderRefused(self.name, "these are results of tools that it has not called")
         last = turn.answers[-1]
         calls = ChatMessage("assistant", last.text, tool_calls=tuple(last.calls))
-        turn.rounds.append(_Round(calls, tuple(results), last.line))
+        turn.rounds.append(_Round(calls, tuple(results), last.connection))
         async with aclosing(self._request(turn)) as parts:
             async for part in parts:
                 yield part
 
     async def interrupted(self, heard_ms: int) -> None:
-        """Stops the last answer and cuts what nobody has heard."""
+        """Stops the last answer and cuts its unheard rest from the service's memory."""
         left = float(heard_ms)
         for answer in self._speaking.answers if self._speaking is not None else ():
-            running, line = not answer.over, answer.line
+            running, connection = not answer.over, answer.connection
             if running:
-                line.stop(answer)
+                connection.stop(answer)
             answer.drop()
             if running or answer.ms > left:
                 heard = round(min(max(left, 0.0), answer.ms))
-                line.post(partial(_truncate, answer.name, heard))
+                connection.post(partial(_truncate, answer.name, heard))
             left -= answer.ms
 
     async def aclose(self) -> None:
@@ -220,8 +220,8 @@ class DuplexSession(SpeechSession):
         self._hang_up()
         for utterance in self._utterances:
             await utterance.stop()
-        for line in self._past:
-            await line.aclose()
+        for connection in self._past:
+            await connection.aclose()
         # They refer to the session: what is over must not wait for the garbage collector.
         self._utterances.clear()
         self._past.clear()
@@ -230,25 +230,29 @@ class DuplexSession(SpeechSession):
     # ── for its utterances ───────────────────────────────────────────────────────────────────────────────
 
     def understood(self, utterance: DuplexUtterance) -> None:
-        """The final text of `utterance` is there: it goes with its answer if that is not over."""
+        """Adds the final text of `utterance` to its answer, if that is not over."""
         turn = self._turn
         if turn is not None and turn.utterance is utterance and turn.answers and utterance.final is not None:
             turn.answers[-1].put(utterance.final)
 
-    async def ready(self, *, up_to_date: bool = False) -> tuple[Line, bool]:
+    async def ready(self, *, up_to_date: bool = False) -> tuple[Connection, bool]:
         """A live connection, and whether it was there before; `up_to_date`: with the prompt and tools of now.
 
         Raises ProviderError.
         """
         async with self._readying:
             self._demand_open()
-            line = self._line
-            if line is not None and line.alive and (not up_to_date or await self._update(line)):
-                return line, True
+            connection = self._connection
+            if (
+                connection is not None
+                and connection.alive
+                and (not up_to_date or await self._update(connection))
+            ):
+                return connection, True
             self._hang_up()
-            self._line = await self._connect()
+            self._connection = await self._connect()
             self._demand_open()
-            return self._line, False
+            return self._connection, False
 
     # ── connections ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -257,23 +261,23 @@ class DuplexSession(SpeechSession):
             self._hang_up()
             raise ProviderUnavailable(self.name, "the conversation was closed")
 
-    async def _update(self, line: Line) -> bool:
-        """Tells the service of a new prompt or new tools; whether `line` can go on."""
-        now = replace(line.opening, prompt=self._setup.prompt(), tools=tuple(self._setup.tools()))
-        if now == line.opening:
+    async def _update(self, connection: Connection) -> bool:
+        """Sends a new prompt or new tools; true when `connection` can go on."""
+        now = replace(connection.opening, prompt=self._setup.prompt(), tools=tuple(self._setup.tools()))
+        if now == connection.opening:
             return True
         try:
-            await line.run(lambda duplex: duplex.send_changes(now))
+            await connection.run(lambda duplex: duplex.send_changes(now))
         except ProviderError:
             return False
-        line.opening = now
+        connection.opening = now
         return True
 
-    async def _connect(self) -> Line:
+    async def _connect(self) -> Connection:
         async with provider_border(self.name, self.limits), asyncio.timeout(self.limits.timeout_s):
             opening = self._opening()
             duplex = await self._dial(opening)
-        return Line(self.name, self.limits, duplex, opening, self._count)
+        return Connection(self.name, self.limits, duplex, opening, self._count)
 
     def _opening(self) -> Opening:
         setup = self._setup
@@ -289,11 +293,11 @@ class DuplexSession(SpeechSession):
         )
 
     def _hang_up(self) -> None:
-        line, self._line = self._line, None
+        connection, self._connection = self._connection, None
         self._past = [one for one in self._past if not one.closed]
-        if line is not None:
-            line.hang_up()
-            self._past.append(line)
+        if connection is not None:
+            connection.hang_up()
+            self._past.append(connection)
 
     def _count(self, usage: Usage) -> None:
         heard, said = usage.input_audio_tokens, usage.output_audio_tokens
@@ -309,7 +313,7 @@ class DuplexSession(SpeechSession):
     async def _request(self, turn: _Turn, recital: str = "") -> AsyncGenerator[S2sEvent, None]:
         if self._speaking is not None and self._speaking.answers:
             before = self._speaking.answers[-1]
-            before.line.stop(before)
+            before.connection.stop(before)
         self._speaking = turn
         attempts = resilient(
             partial(self._one_request, turn, recital),
@@ -334,8 +338,8 @@ class DuplexSession(SpeechSession):
     async def _one_request(self, turn: _Turn, recital: str) -> AsyncGenerator[S2sEvent, None]:
         reused = True
         while reused:
-            line, reused = await self.ready(up_to_date=True)
-            answer = line.expect(f"answer-{next(self._numbers)}")
+            connection, reused = await self.ready(up_to_date=True)
+            answer = connection.expect(f"answer-{next(self._numbers)}")
             turn.answers.append(answer)
             try:
                 async with aclosing(self._parts(turn, recital, answer)) as parts:
@@ -343,24 +347,24 @@ class DuplexSession(SpeechSession):
                         yield part
                 return
             except ProviderUnavailable:
-                # A connection that had died while nobody spoke is nobody's failure.
-                if not reused or answer.begun or line.alive:
+                # A connection that was lost between two turns doesn't count as a failure.
+                if not reused or answer.begun or connection.alive:
                     raise
             finally:
-                line.stop(answer)
+                connection.stop(answer)
                 answer.drop()
 
     async def _parts(
         self, turn: _Turn, recital: str, answer: RunningAnswer
     ) -> AsyncGenerator[S2sEvent, None]:
-        utterance, line = turn.utterance, answer.line
+        utterance, connection = turn.utterance, answer.connection
         if utterance is not None and utterance.final is not None and not utterance.reported:
             answer.put(utterance.final)
-        await turn.bring(line)
+        await turn.bring(connection)
         if recital:
-            await line.run(lambda duplex: duplex.send_recital(answer.name, recital))
+            await connection.run(lambda duplex: duplex.send_recital(answer.name, recital))
         else:
-            await line.run(lambda duplex: duplex.send_request(answer.name))
+            await connection.run(lambda duplex: duplex.send_request(answer.name))
         async for part in answer.parts():
             if isinstance(part, Transcript) and utterance is not None:
                 utterance.reported = True

@@ -1,4 +1,4 @@
-"""An utterance on its way to a speech-to-speech service: kept, streamed, and streamed again if need be."""
+"""An utterance for a speech-to-speech service: recorded, streamed, and streamed again after a reconnect."""
 
 import asyncio
 from dataclasses import replace
@@ -9,21 +9,21 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderError, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.contract.recording import Recording, Transcript
 from mimi_mqtt.providers.contract.s2s import SpeechDuplex, SpeechUtterance
-from mimi_mqtt.providers.runtime.realtime.connection import Line
+from mimi_mqtt.providers.runtime.realtime.connection import Connection
 from mimi_mqtt.providers.runtime.resilience import Limits, retry_delay
 
 
 class CarriesUtterances(Protocol):
-    """The session, as its utterances know it."""
+    """The session, as its utterances use it."""
 
     name: str
     limits: Limits
 
     def understood(self, utterance: "DuplexUtterance") -> None:
-        """Its final text is there."""
+        """Takes note of the utterance's final text."""
 
-    async def ready(self) -> tuple[Line, bool]:
-        """A live connection; the second part is not looked at here. Raises ProviderError."""
+    async def ready(self) -> tuple[Connection, bool]:
+        """A live connection; the second part is not used here. Raises ProviderError."""
 
 
 class DuplexUtterance(SpeechUtterance):
@@ -35,23 +35,23 @@ class DuplexUtterance(SpeechUtterance):
         self.name = name
         self.recording = Recording(rate, max_s)
         self.answered = False
-        """Whether it was asked about, so that it stays in the service's memory."""
+        """True once an answer to it was requested, so that it stays in the service's memory."""
         self.reported = False
-        """Whether its text was passed on with an answer."""
+        """True when its text was passed on with an answer."""
         self.final: Transcript | None = None
         self._session = session
         self._language = language
         self._latest = Transcript("", final=False)
         self._failure: ProviderError | None = None
         self._changed = asyncio.Event()
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         self._streaming: asyncio.Task[None] | None = None
         self._sending: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def over(self) -> bool:
-        """Whether it was closed and nothing of it runs."""
+        """True when it was closed and nothing of it runs."""
         return self._closed and all(task.done() for task in (self._streaming, self._sending) if task)
 
     @property
@@ -61,7 +61,7 @@ class DuplexUtterance(SpeechUtterance):
 
     @property
     def endpoint(self) -> bool:
-        """What the service's voice activity detection says."""
+        """True when the service's voice activity detection marks the end."""
         return self._latest.endpoint
 
     def push(self, pcm: Pcm) -> None:
@@ -96,7 +96,7 @@ class DuplexUtterance(SpeechUtterance):
         return self.final
 
     async def aclose(self) -> None:
-        """Throws it away unless it was answered: then its text may still come."""
+        """Has the service forget it unless it was answered: then its text may still come."""
         if self._closed:
             return
         self._closed = True
@@ -106,7 +106,7 @@ class DuplexUtterance(SpeechUtterance):
             await self._forget()
 
     async def discard(self) -> None:
-        """Throws it away even if it was answered."""
+        """Has the service forget it even if it was answered."""
         await self.aclose()
         if self.answered:
             self.answered = False
@@ -115,11 +115,11 @@ class DuplexUtterance(SpeechUtterance):
     async def _forget(self) -> None:
         self._leave()
         await self.stop()
-        if self._line is not None:
-            self._line.post(lambda duplex: duplex.send_discard(self.name))
+        if self._connection is not None:
+            self._connection.post(lambda duplex: duplex.send_discard(self.name))
 
     async def stop(self) -> None:
-        """Sends nothing more of it."""
+        """Stops sending it."""
         tasks = [task for task in (self._streaming, self._sending) if task is not None]
         for task in tasks:
             task.cancel()
@@ -127,7 +127,7 @@ class DuplexUtterance(SpeechUtterance):
             await asyncio.wait(tasks)
 
     def heard(self, transcript: Transcript) -> None:
-        """The service's text so far; the first final one counts."""
+        """Takes the service's text so far; the first final one counts."""
         if self.final is not None:
             return
         self._latest = replace(transcript, language=transcript.language or self._language)
@@ -138,27 +138,29 @@ class DuplexUtterance(SpeechUtterance):
         self._changed.set()
 
     def failed(self, error: ProviderError) -> None:
-        """The service has no text."""
+        """Notes that the service has no text."""
         self._leave()
         self._failure = error
         self._changed.set()
 
     def lost(self, error: ProviderError) -> None:
-        """The connection that carried it is lost; while it is being sent there will be another one."""
+        """Notes that its connection is lost; while it is being sent it moves to another one."""
         if self._streaming is None or self._streaming.done():
             self.failed(error)
 
     def _leave(self) -> None:
-        if self._line is not None:
-            self._line.leave(self)
+        if self._connection is not None:
+            self._connection.leave(self)
 
-    async def delivered(self, line: Line) -> None:
-        """Returns when all of it is in the memory of `line`'s service. Raises ProviderError."""
-        if self._line is not line or self._sending is None:
+    async def delivered(self, connection: Connection) -> None:
+        """Returns when all of it is in the memory of `connection`'s service. Raises ProviderError."""
+        if self._connection is not connection or self._sending is None:
             if self._sending is not None:
                 self._sending.cancel()
-            self._line, self._failure = line, None
-            self._sending = asyncio.create_task(self._send(line), name=f"speech to {self._session.name}")
+            self._connection, self._failure = connection, None
+            self._sending = asyncio.create_task(
+                self._send(connection), name=f"speech to {self._session.name}"
+            )
         sending = self._sending
         await asyncio.wait([sending])
         if sending.cancelled():
@@ -166,25 +168,25 @@ class DuplexUtterance(SpeechUtterance):
         if (error := sending.exception()) is not None:
             raise error
 
-    async def _send(self, line: Line) -> None:
-        async with line.uplink:
-            line.carry(self)
+    async def _send(self, connection: Connection) -> None:
+        async with connection.uplink:
+            connection.carry(self)
             async for pcm in self.recording.play(self.recording.sample_rate):
-                await line.run(partial(_audio, self.name, pcm))
-            await line.run(lambda duplex: duplex.send_end(self.name))
+                await connection.run(partial(_audio, self.name, pcm))
+            await connection.run(lambda duplex: duplex.send_end(self.name))
 
     async def _stream(self) -> None:
         """Sends it while it is spoken; lost connections are made anew."""
         tries = 0
         while True:
             try:
-                line, _ = await self._session.ready()
-                await self.delivered(line)
+                connection, _ = await self._session.ready()
+                await self.delivered(connection)
                 return
             except ProviderError as error:
                 tries += 1
                 delay = retry_delay(error, tries, self._session.limits)
-                if self.answered:  # whoever asked tries again himself
+                if self.answered:  # the request for the answer has retries of its own
                     return
                 if delay is None:
                     self.failed(error)

@@ -30,10 +30,9 @@ from mimi_mqtt.providers.contract.chat import (
 )
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
-from mimi_mqtt.providers.http.certificates import shared
-from mimi_mqtt.providers.http.client import ClientProvider, LazyClient
+from mimi_mqtt.providers.http.client import ClientProvider, LazyClient, trusted_certificates
 from mimi_mqtt.providers.http.errors import readable, status_error
-from mimi_mqtt.providers.runtime.remembered import Remembered
+from mimi_mqtt.providers.runtime.lru import Lru
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.openai.compatible import parse_arguments
 
@@ -77,10 +76,10 @@ class AnthropicOptions(ProviderOptions):
     """Longest answer with its thoughts, in tokens."""
 
     llm_thinking: Literal["disabled", "adaptive"] | None = "disabled"
-    """Whether the model thinks before it answers. Empty: as it likes; some models can do nothing else."""
+    """Reasoning before the answer. Empty: the model's own default, which some models need."""
 
     llm_effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
-    """How thorough the model is. Empty: its own default."""
+    """Thoroughness of the model. Empty: its own default."""
 
     llm_cache: bool = True
     """Have the prompt and the dialogue so far kept for the next turn, which then begins sooner."""
@@ -120,7 +119,7 @@ class _Client(LazyClient["AsyncAnthropic"]):
             base_url=self._options.base_url,
             timeout=self._limits.timeout_s,
             max_retries=0,
-            http_client=DefaultAsyncHttpxClient(verify=shared(httpx2.create_ssl_context)),
+            http_client=DefaultAsyncHttpxClient(verify=trusted_certificates(httpx2.create_ssl_context)),
         )
         _ = client.messages  # imported when first touched
         return client
@@ -142,7 +141,7 @@ class AnthropicLanguageModel(ClientProvider, LanguageModel):
         self._options = options
         self._client = _Client(name, options, limits)
         # Thoughts that came before a round of calls, by the first call's id: they go back with the results.
-        self._thoughts = Remembered[list[dict[str, str]]]()
+        self._thoughts = Lru[list[dict[str, str]]]()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
@@ -283,7 +282,7 @@ class AnthropicLanguageModel(ClientProvider, LanguageModel):
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """Inside, the SDK is used; outside, there are only ProviderErrors."""
+        """Turns what the SDK raises inside into ProviderError kinds."""
         import httpx2
         from anthropic import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
@@ -333,7 +332,7 @@ def _tool(tool: ToolSpec) -> "ToolParam":
 
 
 def _past_tools(messages: Sequence[ChatMessage]) -> tuple[ToolSpec, ...]:
-    """Tools that the dialogue speaks of: without their definitions it is refused."""
+    """Definitions of the tools that the dialogue mentions: without them it is refused."""
     names = dict.fromkeys(call.name for message in messages for call in message.tool_calls)
     return tuple(ToolSpec(name, "", {}) for name in names)
 

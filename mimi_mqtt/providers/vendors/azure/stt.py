@@ -1,4 +1,4 @@
-"""Speech to text by Azure Speech: what is said goes up while it is said, in one request.
+"""Speech to text by Azure Speech: the audio is sent while it is spoken, in one request.
 
 That is what people mean by Azure for speech; the transcription models of Azure OpenAI are reached as
 `openai:azure` with a base_url of https://NAME.openai.azure.com/openai/v1. Plain HTTP, as Microsoft documents
@@ -10,18 +10,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import ClassVar, Literal
 
 import httpx
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured, ProviderUnavailable
-from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.errors import readable, status_error
-from mimi_mqtt.providers.http.pcm import byte_chunks
-from mimi_mqtt.providers.http.service import HttpClient, http_errors
-from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.http.audio import byte_chunks
+from mimi_mqtt.providers.http.client import HttpClient
+from mimi_mqtt.providers.http.errors import http_errors, readable, status_error
+from mimi_mqtt.providers.languages import normalized, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.providers.vendors.azure.speech import AzureSpeechOptions, SpeechResource
 
 _PATH = "/speech/recognition/conversation/cognitiveservices/v1"
 
@@ -59,21 +59,10 @@ _LOCALES: Mapping[str, str] = {
 _NOTHING_SAID = frozenset({"NoMatch", "InitialSilenceTimeout", "BabbleTimeout"})
 
 
-class AzureSttOptions(ProviderOptions):
+class AzureSttOptions(AzureSpeechOptions):
     """Options of `providers.options.azure` for hearing."""
 
-    environment: ClassVar[Mapping[str, str]] = {
-        "speech_key": "AZURE_SPEECH_KEY",
-        "speech_region": "AZURE_SPEECH_REGION",
-    }
-    required: ClassVar[tuple[str, ...]] = ("speech_key", "speech_region")
     instead: ClassVar[Mapping[str, str]] = {"speech_region": "stt_url"}
-
-    speech_key: SecretStr | None = None
-    """Key of the Speech resource. Empty: the variable AZURE_SPEECH_KEY."""
-
-    speech_region: str | None = Field(None, pattern=r"^[a-z0-9-]+$")
-    """Region of the Speech resource, such as westeurope. Empty: the variable AZURE_SPEECH_REGION."""
 
     stt_url: str | None = Field(None, pattern=r"^https?://[^/]")
     """Address of the service where it isn't the region's, such as
@@ -83,7 +72,7 @@ class AzureSttOptions(ProviderOptions):
     """Locale to listen for where the speaker's language is not known."""
 
     stt_profanity: Literal["masked", "removed", "raw"] = "raw"
-    """What becomes of rude words."""
+    """Treatment of profanity."""
 
 
 class _Phrase(BaseModel):
@@ -107,39 +96,26 @@ class AzureSpeechToText(SpeechToText):
         super().__init__(name, options, limits)
         self._options = options
         self._client = HttpClient(limits)
+        self._resource = SpeechResource(name, options, "stt", options.stt_url)
 
     async def start(self) -> None:
         """Makes the client. Raises ProviderNotConfigured without a key or a region."""
-        self._address()
-        self._key()
+        self._resource.url(_PATH)
+        self._resource.key_header()
         await self._client.get()
 
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
 
-    def _address(self) -> str:
-        if self._options.stt_url is not None:
-            return self._options.stt_url.rstrip("/") + _PATH
-        if self._options.speech_region is None:
-            where = f"providers.options.{self.name}.speech_region"
-            raise ProviderNotConfigured(self.name, f"no region: set AZURE_SPEECH_REGION or {where}")
-        return f"https://{self._options.speech_region}.stt.speech.microsoft.com{_PATH}"
-
-    def _key(self) -> str:
-        if self._options.speech_key is None:
-            where = f"providers.options.{self.name}.speech_key"
-            raise ProviderNotConfigured(self.name, f"no key: set AZURE_SPEECH_KEY or {where}")
-        return self._options.speech_key.get_secret_value()
-
     async def _transcribe(
         self, audio: AsyncIterator[Pcm], language: str | None
     ) -> AsyncGenerator[Transcript, None]:
         client = await self._client.get()
-        rate, url = self.capabilities.sample_rate, self._address()
+        rate, url = self.capabilities.sample_rate, self._resource.url(_PATH)
         locale = locale_for(language, self._options.stt_language)
         headers = {
-            "Ocp-Apim-Subscription-Key": self._key(),
+            **self._resource.key_header(),
             "Content-Type": f"audio/wav; codecs=audio/pcm; samplerate={rate}",
             "Accept": "application/json",
         }
@@ -147,11 +123,8 @@ class AzureSpeechToText(SpeechToText):
         async with http_errors(self.name, self.limits, httpx.URL(url).host):
             answer = await client.post(url, params=query, headers=headers, content=_growing_file(audio, rate))
         if not answer.is_success:
-            key = (
-                f"set AZURE_SPEECH_KEY or providers.options.{self.name}.speech_key, and the key's own region"
-            )
             message = readable(answer.content, (self._options.speech_key,))
-            raise status_error(self.name, answer.status_code, message, answer.headers, {401: key, 403: key})
+            raise status_error(self.name, answer.status_code, message, answer.headers, self._resource.cures)
         yield self._transcript(answer.content, locale)
 
     def _transcript(self, body: bytes, locale: str) -> Transcript:
@@ -176,10 +149,8 @@ def locale_for(language: str | None, default: str) -> str:
     """The locale for a hint such as `pt`, `pt-BR` or `zh_TW`."""
     if not language:
         return default
-    primary, _, rest = language.replace("_", "-").partition("-")
-    if len(rest) == 2:
-        return f"{primary.lower()}-{rest.upper()}"
-    return _LOCALES.get(primary.lower(), default)
+    subtag, _, rest = normalized(language).partition("-")
+    return f"{subtag}-{rest.upper()}" if len(rest) == 2 else _LOCALES.get(subtag, default)
 
 
 async def _growing_file(audio: AsyncIterator[Pcm], rate: int) -> AsyncGenerator[bytes, None]:

@@ -10,13 +10,12 @@ from contextlib import aclosing
 from typing import ClassVar, Literal
 from xml.sax.saxutils import escape, quoteattr
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from mimi_mqtt.errors import ProviderNotConfigured
-from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
 from mimi_mqtt.providers.http.audio import HttpAudio
 from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.providers.vendors.azure.speech import AzureSpeechOptions, SpeechResource
 from mimi_mqtt.providers.vendors.azure.voices import LANGUAGES, rate_for, voice_for
 
 _PATH = "/cognitiveservices/v1"
@@ -25,22 +24,10 @@ _PATH = "/cognitiveservices/v1"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-class AzureTtsOptions(ProviderOptions):
+class AzureTtsOptions(AzureSpeechOptions):
     """Options of `providers.options.azure` for speaking."""
 
-    environment: ClassVar[Mapping[str, str]] = {
-        "speech_key": "AZURE_SPEECH_KEY",
-        "speech_region": "AZURE_SPEECH_REGION",
-    }
-
-    required: ClassVar[tuple[str, ...]] = ("speech_key", "speech_region")
     instead: ClassVar[Mapping[str, str]] = {"speech_region": "tts_url"}
-
-    speech_key: SecretStr | None = None
-    """Key of the Speech resource. Empty: the variable AZURE_SPEECH_KEY."""
-
-    speech_region: str | None = Field(None, pattern=r"^[a-z0-9-]+$")
-    """Region of the Speech resource, such as westeurope. Empty: the variable AZURE_SPEECH_REGION."""
 
     tts_url: str | None = Field(None, pattern=r"^https?://[^/]")
     """Address of the service where it isn't the region's, such as
@@ -65,12 +52,12 @@ class AzureTextToSpeech(TextToSpeech):
     def __init__(self, name: str, options: AzureTtsOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        wrong_key = f"set AZURE_SPEECH_KEY or providers.options.{name}.speech_key, and the key's own region"
-        self._http = HttpAudio(name, limits, (options.speech_key,), {401: wrong_key, 403: wrong_key})
+        self._resource = SpeechResource(name, options, "tts", options.tts_url)
+        self._http = HttpAudio(name, limits, (options.speech_key,), self._resource.cures)
 
     async def start(self) -> None:
         """Makes the client. Raises ProviderNotConfigured without a key or a region."""
-        self._address()
+        self._resource.url(_PATH)
         self._headers()
         await self._http.get()
 
@@ -82,27 +69,14 @@ class AzureTextToSpeech(TextToSpeech):
         name = voice.voice or self._options.tts_voice or voice_for(voice.language)
         body = ssml(text, name, voice.speed, self._options.tts_style).encode()
         rate = self._options.tts_sample_rate
-        async with aclosing(self._http.speech(self._address(), self._headers(), body, rate)) as chunks:
+        speech = self._http.speech(self._resource.url(_PATH), self._headers(), body, rate)
+        async with aclosing(speech) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    def _address(self) -> str:
-        if self._options.tts_url is not None:
-            return self._options.tts_url.rstrip("/") + _PATH
-        if self._options.speech_region is None:
-            raise ProviderNotConfigured(
-                self.name,
-                f"no region: set AZURE_SPEECH_REGION or providers.options.{self.name}.speech_region",
-            )
-        return f"https://{self._options.speech_region}.tts.speech.microsoft.com{_PATH}"
-
     def _headers(self) -> Mapping[str, str]:
-        if self._options.speech_key is None:
-            raise ProviderNotConfigured(
-                self.name, f"no key: set AZURE_SPEECH_KEY or providers.options.{self.name}.speech_key"
-            )
         return {
-            "Ocp-Apim-Subscription-Key": self._options.speech_key.get_secret_value(),
+            **self._resource.key_header(),
             "Content-Type": "application/ssml+xml",
             "X-Microsoft-OutputFormat": f"raw-{self._options.tts_sample_rate // 1000}khz-16bit-mono-pcm",
             "User-Agent": "mimi-mqtt",

@@ -1,6 +1,8 @@
-"""What Azure Speech and the Edge browser's voices have in common: the voices, and how speed is written."""
+"""Voices and the notation of speed that Azure Speech and the Edge browser share."""
 
 from typing import Final
+
+from mimi_mqtt.providers.languages import normalized, primary_subtag
 
 FALLBACK_VOICE: Final = "en-US-AvaMultilingualNeural"
 
@@ -61,8 +63,8 @@ LANGUAGES: Final = frozenset(tag for tag in _BY_TAG if "-" not in tag)
 
 def voice_for(language: str) -> str:
     """The voice for a tag such as `vi` or `pt_PT`; a multilingual one for a language not listed here."""
-    tag = language.lower().replace("_", "-")
-    return _BY_TAG.get(tag) or _BY_TAG.get(tag.partition("-")[0], FALLBACK_VOICE)
+    tag = normalized(language)
+    return _BY_TAG.get(tag) or _BY_TAG.get(primary_subtag(tag), FALLBACK_VOICE)
 
 
 def rate_for(speed: float) -> str:

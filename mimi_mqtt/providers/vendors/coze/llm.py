@@ -19,10 +19,9 @@ from mimi_mqtt.errors import (
 )
 from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec, Usage
-from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.http.errors import readable
-from mimi_mqtt.providers.http.hosted_agent import HostedAgent
-from mimi_mqtt.providers.http.service import HttpService, child, count_at, json_object, text_at
+from mimi_mqtt.providers.http.hosted_agent import HostedAgent, HostedAgentOptions
+from mimi_mqtt.providers.http.service import child, count_at, json_object, text_at
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 # Codes of Coze's own that mean to slow down; 5000 and its kind are failures of the service.
@@ -30,7 +29,7 @@ _RATE_LIMITS = {4009, 4013, 4019}
 _FAILURES = range(5000, 6000)
 
 
-class CozeOptions(ProviderOptions):
+class CozeOptions(HostedAgentOptions):
     """Options of `providers.options.coze`."""
 
     environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
@@ -58,11 +57,11 @@ class CozeBot(HostedAgent):
 
     Options = CozeOptions
 
+    cures: ClassVar[Mapping[int, str]] = {401: "set COZE_API_TOKEN or {where}.api_key"}
+
     def __init__(self, name: str, options: CozeOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        cures = {401: f"set COZE_API_TOKEN or providers.options.{name}.api_key"}
-        self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -19,12 +19,11 @@ from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.duplex import or_idle, sending
-from mimi_mqtt.providers.http.pcm import byte_chunks
-from mimi_mqtt.providers.http.pieces import joined
+from mimi_mqtt.providers.http.audio import byte_chunks
 from mimi_mqtt.providers.http.service import json_object
+from mimi_mqtt.providers.http.streaming import or_idle, sending
 from mimi_mqtt.providers.http.websocket import open_socket, tls_for
-from mimi_mqtt.providers.languages import language_named, primary
+from mimi_mqtt.providers.languages import joined, language_named, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 # Deepgram hangs up after 10 s without audio; it asks for a sign of life every 3 to 5 s.
@@ -152,7 +151,7 @@ class DeepgramSpeechToText(SpeechToText):
         }
         await self.start()
         key = self._options.api_key
-        heard = Heard(self.name, spoken)
+        heard = TranscriptBuilder(self.name, spoken)
         async with (
             open_socket(
                 self.name,
@@ -174,7 +173,7 @@ class DeepgramSpeechToText(SpeechToText):
             yield heard.final()
 
 
-async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: "Heard") -> None:
+async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: "TranscriptBuilder") -> None:
     async for chunk in or_idle(byte_chunks(audio), _IDLE_S):
         await connection.send(_KEEP_ALIVE if chunk is None else chunk)
     heard.all_sent = True
@@ -182,8 +181,8 @@ async def _send(connection: ClientConnection, audio: AsyncIterator[Pcm], heard: 
         await connection.send(message)
 
 
-class Heard:
-    """What was understood so far: pieces that stay, and one that may still change."""
+class TranscriptBuilder:
+    """The transcript so far: final pieces, and one that may still change."""
 
     def __init__(self, name: str, spoken: str) -> None:
         self._name = name
@@ -196,7 +195,7 @@ class Heard:
         self.all_sent = False
 
     def message(self, message: str | bytes) -> Transcript | None:
-        """What `message` tells anew, if anything. Raises ProviderError."""
+        """Takes a message; the new transcript, if it changed. Raises ProviderError."""
         value = json_object(self._name, message)
         match value.get("type"):
             case "Results":
@@ -244,6 +243,6 @@ class Heard:
         return Transcript(self._text(), final=False, endpoint=self._endpoint)
 
     def final(self) -> Transcript:
-        """All that was understood."""
+        """The whole text."""
         confidence = sum(self._confidences) / len(self._confidences) if self._confidences else None
         return Transcript(self._text(), True, self._language or self._spoken or None, confidence)

@@ -21,17 +21,15 @@ from mimi_mqtt.errors import (
 )
 from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec, Usage
-from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.http.errors import readable
-from mimi_mqtt.providers.http.hosted_agent import HostedAgent
-from mimi_mqtt.providers.http.service import HttpService, child, count_at, json_object, text_at
-from mimi_mqtt.providers.runtime.remembered import Remembered
+from mimi_mqtt.providers.http.hosted_agent import HostedAgent, HostedAgentOptions
+from mimi_mqtt.providers.http.service import child, count_at, json_object, text_at
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 _ANSWERS = ("message", "agent_message")
 
 
-class DifyOptions(ProviderOptions):
+class DifyOptions(HostedAgentOptions):
     """Options of `providers.options.dify`."""
 
     environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
@@ -55,24 +53,20 @@ class DifyApp(HostedAgent):
 
     Options = DifyOptions
 
+    cures: ClassVar[Mapping[int, str]] = {
+        401: "set DIFY_API_KEY or {where}.api_key",
+        404: "see base_url in {where}: it ends with /v1",
+    }
+
     def __init__(self, name: str, options: DifyOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        where = f"providers.options.{name}"
-        cures = {
-            401: f"set DIFY_API_KEY or {where}.api_key",
-            404: f"see base_url in {where}: it ends with /v1",
-        }
-        self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
-        self._conversations = Remembered[str](10_000)
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncIterator[LlmEvent]:
         demand(self.name, self._options)
-        known = self._conversations.get(options.device_id) if options.device_id else None
-        if not _earlier(messages):
-            known = None
+        known = self._conversation(messages, options)
         if known is not None:
             try:
                 async with aclosing(self._ask(known, messages, options)) as events:
@@ -110,7 +104,8 @@ class DifyApp(HostedAgent):
                     continue
                 data = json_object(self.name, event.data)
                 kind = text_at(data, "event")
-                self._remember(options.device_id, text_at(data, "conversation_id"))
+                # From the first event on: an answer that is interrupted is part of the conversation too.
+                self._keep_conversation(options, text_at(data, "conversation_id"))
                 if kind in _ANSWERS and (text := text_at(data, "answer")):
                     yield TextDelta(text)
                 elif kind == "message_replace":
@@ -128,11 +123,6 @@ class DifyApp(HostedAgent):
         if not ended:
             raise ProviderBadAnswer(self.name, "the answer has no end")
 
-    def _remember(self, device_id: str, conversation_id: str) -> None:
-        """From the first event on: an answer that is interrupted is part of the conversation too."""
-        if device_id and conversation_id:
-            self._conversations.keep(device_id, conversation_id)
-
     def _stream_error(self, data: Mapping[str, object]) -> ProviderError:
         """An error event within a stream that had begun well."""
         message = readable(text_at(data, "message"), (self._options.api_key,))
@@ -144,13 +134,8 @@ class DifyApp(HostedAgent):
         return ProviderUnavailable(self.name, message)
 
 
-def _earlier(messages: Sequence[ChatMessage]) -> bool:
-    """Whether something was said before the question."""
-    return any(message.role in ("user", "assistant") for message in messages[:-1])
-
-
 def _question(messages: Sequence[ChatMessage], *, with_history: bool) -> str:
-    """The question; `with_history` after what was said before it, which Dify has no other place for."""
+    """The question; `with_history` after the dialogue before it, for which Dify has no field of its own."""
     question = messages[-1].content if messages else ""
     names = {"user": "User", "assistant": "Assistant"}
     said = [

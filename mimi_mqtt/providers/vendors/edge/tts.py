@@ -1,4 +1,4 @@
-"""Text to speech by the voices of Microsoft's Edge browser: no key, but Microsoft's to change or end.
+"""Text to speech by the voices of Microsoft's Edge browser: no key; Microsoft may change or end it.
 
 Through `edge-tts`, which keeps up with those changes; its answer is MP3, decoded as it comes.
 """
@@ -15,8 +15,8 @@ from pydantic import Field
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.http.audio import Mp3Decoder, load_av
 from mimi_mqtt.providers.http.errors import status_error
-from mimi_mqtt.providers.http.mp3 import Mp3Decoder, load_av
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.azure.voices import LANGUAGES, rate_for, voice_for
 
@@ -28,7 +28,7 @@ class EdgeOptions(ProviderOptions):
     """Voice, such as de-DE-KatjaNeural, where assistant.voice is empty. Empty: one for the language."""
 
     tts_pitch_hz: int = Field(0, ge=-100, le=100)
-    """How much higher the voice is, in Hz."""
+    """Pitch above the voice's own, in Hz."""
 
     proxy: str | None = Field(None, pattern=r"^https?://[^/]")
     """HTTP proxy on the way to Microsoft."""

@@ -17,6 +17,7 @@ from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
 from mimi_mqtt.providers.http.audio import HttpAudio
+from mimi_mqtt.providers.languages import primary_subtag
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 OFFICIAL_URL = "https://api.elevenlabs.io"
@@ -56,7 +57,7 @@ class ElevenLabsOptions(ProviderOptions):
     """0 is lively, 1 is even. Empty: the voice's own."""
 
     tts_similarity: float | None = Field(None, ge=0, le=1)
-    """How closely the voice is kept to. Empty: the voice's own."""
+    """Similarity to the original voice. Empty: the voice's own."""
 
     tts_sample_rate: Literal[16_000, 22_050, 24_000] = 24_000
     """Sample rate that is asked for, in Hz."""
@@ -108,7 +109,7 @@ class ElevenLabs(TextToSpeech):
         options = self._options
         body: dict[str, object] = {"text": text, "model_id": options.tts_model}
         if options.tts_model in _TOLD_THE_LANGUAGE:
-            language = voice.language.lower().replace("_", "-").partition("-")[0]
+            language = primary_subtag(voice.language)
             body["language_code"] = "no" if language == "nb" else language
         settings = {
             "stability": options.tts_stability,

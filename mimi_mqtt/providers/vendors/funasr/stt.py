@@ -19,12 +19,11 @@ from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.duplex import sending
-from mimi_mqtt.providers.http.pcm import blocks
-from mimi_mqtt.providers.http.pieces import joined
+from mimi_mqtt.providers.http.audio import blocks
 from mimi_mqtt.providers.http.service import json_object
+from mimi_mqtt.providers.http.streaming import sending
 from mimi_mqtt.providers.http.websocket import open_socket, tls_for
-from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.languages import joined, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 # A server decodes every so many messages, and takes each for so much audio.
@@ -43,10 +42,10 @@ class FunAsrOptions(ProviderOptions):
     """Address of the server; wss:// where it has a certificate, as it has by default."""
 
     tls_verify: bool = True
-    """Whether the certificate must be valid. FunASR's own is not: false, in a network that you trust."""
+    """True when the certificate must be valid. FunASR's own is not: false, in a network that you trust."""
 
     stt_mode: Literal["2pass", "online", "offline"] = "2pass"
-    """What the server is set up for: 2pass, or one of its two passes."""
+    """Mode of the server: 2pass, or one of its two passes."""
 
     stt_chunk_frames: int = Field(10, ge=1, le=50)
     """Frames of 60 ms that the first pass decodes at a time."""
@@ -80,7 +79,7 @@ class FunAsr(SpeechToText):
     ) -> AsyncGenerator[Transcript, None]:
         await self.start()
         hint = primary(language) if language else None
-        heard = Heard(self.name, self._options.stt_mode)
+        heard = TranscriptBuilder(self.name, self._options.stt_mode)
         wait = _Wait(self._options.stt_quiet_ms / 1000)
         async with (
             open_socket(self.name, self._options.url, subprotocols=["binary"], tls=self._tls) as connection,
@@ -102,7 +101,7 @@ class FunAsr(SpeechToText):
         connection: ClientConnection,
         audio: AsyncIterator[Pcm],
         hint: str | None,
-        heard: "Heard",
+        heard: "TranscriptBuilder",
         wait: "_Wait",
     ) -> None:
         rate, frames = self.capabilities.sample_rate, self._options.stt_chunk_frames
@@ -135,19 +134,19 @@ class FunAsr(SpeechToText):
 
 
 class _Wait:
-    """The wait for a message: without end while one must come, for `quiet_s` seconds while one only may."""
+    """Bounds the wait for messages: unbounded while one must come, `quiet_s` seconds while one only may."""
 
     def __init__(self, quiet_s: float) -> None:
         self._quiet_s = quiet_s
         self._deadline: asyncio.Timeout | None = None
 
     def begin(self) -> None:
-        """From now on a message only may come."""
+        """Bounds the wait from now on: a message may come, or not."""
         if self._deadline is not None:
             self._deadline.reschedule(asyncio.get_running_loop().time() + self._quiet_s)
 
     async def message(self, connection: ClientConnection, *, bounded: bool) -> str | bytes | None:
-        """The next message, None when it isn't there in time."""
+        """The next message; None on time-out."""
         try:
             async with asyncio.timeout(self._quiet_s if bounded else None) as self._deadline:
                 return await connection.recv()
@@ -165,8 +164,8 @@ class _Message(BaseModel):
     error: str = ""
 
 
-class Heard:
-    """What was understood so far: the second pass's pieces, and what the first has beyond them."""
+class TranscriptBuilder:
+    """The transcript so far: the second pass's pieces, and the first pass's text after them."""
 
     def __init__(self, name: str, mode: str) -> None:
         self._name = name
@@ -180,12 +179,12 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return joined([*self._pieces, self._quick])
 
     @property
     def all_said(self) -> bool:
-        """Whether the server may have nothing left to say: it says nothing about a silence at the end."""
+        """True when no more results may come: the server sends none for a silence at the end."""
         return (
             self.ended
             and bool(self._pieces if self._mode == "2pass" else self._quick)
@@ -215,7 +214,7 @@ class Heard:
         self._judge(message)
 
     def _judge(self, message: _Message) -> None:
-        """Whether that was the last one. `is_final` means the end with servers in C++, and with those in
+        """True when that was the last one. `is_final` means the end with servers in C++, and with those in
         Python that the speaker still speaks; with both it changes at the end."""
         quick = message.mode == "2pass-online"  # which is never the last
         if self._usual is None and (quick or not self.ended):

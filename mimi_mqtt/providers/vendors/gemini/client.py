@@ -1,4 +1,4 @@
-"""What all Gemini providers share: options, the lazily made client, and errors in our own terms.
+"""The common part of all Gemini providers: options, the lazily made client, and ProviderError kinds.
 
 The `google-genai` package is imported by `GeminiClient.get`, in a thread, and nowhere before. It is given an
 httpx client of ours: with its own it repeats a failed request by itself, seconds later.
@@ -22,10 +22,8 @@ from mimi_mqtt.errors import (
 from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
-from mimi_mqtt.providers.http.certificates import shared
-from mimi_mqtt.providers.http.client import ClientProvider, LazyClient
+from mimi_mqtt.providers.http.client import ClientProvider, LazyClient, http_client, trusted_certificates
 from mimi_mqtt.providers.http.errors import readable, status_error
-from mimi_mqtt.providers.http.service import http_client
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 if TYPE_CHECKING:
@@ -39,13 +37,13 @@ _SAMPLE_RATE = 24_000
 _RATE = re.compile(r"\brate=(\d{4,5})\b")
 
 WITHHELD = frozenset({"SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
-"""Why an answer ended, when it was not the model's own wish (FinishReason of the API)."""
+"""Reasons for an early end of an answer, other than the model's own (FinishReason of the API)."""
 
 OFFICIAL_URL = "https://generativelanguage.googleapis.com"
 
 
 class GeminiOptions(ProviderOptions):
-    """Where the service is and how to be let in; shared by the roles."""
+    """Address and credentials of the service, for all roles."""
 
     environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
         "api_key": ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -62,7 +60,7 @@ class GeminiOptions(ProviderOptions):
 class GeminiClient(LazyClient["AsyncClient"]):
     """The SDK's client; one per provider. Raises ProviderNotConfigured without the package or the key.
 
-    `websocket` are arguments of `websockets.connect`, for those who use the Live API.
+    `websocket` are arguments of `websockets.connect`, for the Live API.
     """
 
     def __init__(
@@ -92,7 +90,7 @@ class GeminiClient(LazyClient["AsyncClient"]):
         from google.genai.types import HttpOptions
 
         self._http = http_client(self._limits)
-        trusted = shared(httpx.create_ssl_context)
+        trusted = trusted_certificates(httpx.create_ssl_context)
         plain = self._websocket is None
         options = HttpOptions(
             base_url=self._options.base_url,
@@ -109,7 +107,7 @@ class GeminiClient(LazyClient["AsyncClient"]):
 
     @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
-        """Inside, the SDK is used; outside, there are only ProviderErrors."""
+        """Turns what the SDK raises inside into ProviderError kinds."""
         from google.genai.errors import APIError
 
         try:
@@ -138,7 +136,7 @@ class GeminiClient(LazyClient["AsyncClient"]):
 
 
 class GeminiProvider(ClientProvider):
-    """What is alike in all roles."""
+    """The common part of all roles."""
 
     packages = ("google.genai",)
     extra = "gemini"
@@ -153,13 +151,13 @@ class GeminiProvider(ClientProvider):
 
 
 def cures(name: str) -> Mapping[int, str]:
-    """What to do about an HTTP status."""
+    """The cure for an HTTP status."""
     key = f"set GEMINI_API_KEY or providers.options.{name}.api_key"
     return {400: f"if it is the key: {key}", 401: key, 403: key, 404: "see the model names"}
 
 
 def thinking(level: ThinkingLevel | None, budget: int | None) -> "ThinkingConfig | None":
-    """How long the model is to think; None: as it likes."""
+    """The model's reasoning effort; None: its own default."""
     from google.genai import types
 
     if level is None and budget is None:
@@ -170,7 +168,7 @@ def thinking(level: ThinkingLevel | None, budget: int | None) -> "ThinkingConfig
 
 
 def functions(tools: Sequence[ToolSpec]) -> "list[FunctionDeclaration]":
-    """The tools as Gemini is told of them."""
+    """The tools in Gemini's form."""
     from google.genai.types import FunctionDeclaration
 
     return [

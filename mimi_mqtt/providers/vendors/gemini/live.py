@@ -5,9 +5,9 @@ by itself, and marking an end without answering is not among what it can do.
 
 The Live API forgets nothing that it was sent, and believes all that it has sent to be heard. So an utterance
 that was not meant for it, and an answer that was interrupted, cost a new connection that begins with the
-history as it really was. It is made while somebody speaks the next utterance, whose audio waits for it; a
+history as it really was. It is made while the user speaks the next utterance, whose audio waits for it; a
 short noise costs nothing, as the first HOLD_S of an utterance are held back until more of it comes.
-Resuming a session by its handle would bring back what nobody has heard; a connection that the service is
+Resuming a session by its handle would bring back speech that was not heard; a connection that the service is
 about to close (`goAway`) is given up between two turns, and the next one begins with the history as well.
 """
 
@@ -25,8 +25,7 @@ from mimi_mqtt.errors import (
     ProviderUnavailable,
 )
 from mimi_mqtt.providers.contract.chat import ToolSpec
-from mimi_mqtt.providers.http.errors import readable
-from mimi_mqtt.providers.http.websocket_errors import websocket_errors
+from mimi_mqtt.providers.http.errors import readable, websocket_errors
 from mimi_mqtt.providers.runtime.realtime.provider import (
     Opening,
     S2sCapabilities,
@@ -68,13 +67,13 @@ class GeminiLiveOptions(GeminiOptions):
     the authority behind a certificate that isn't a public one."""
 
     model: str = "gemini-3.8-live"
-    """Live model. Those before gemini-3.8-live are connected to anew whenever the prompt changes."""
+    """Live model. With those before gemini-3.8-live each change of the prompt needs a new connection."""
 
     voice: str = "Kore"
     """Voice, where assistant.voice is empty."""
 
     language_code: str | None = None
-    """What to speak, such as de-DE, for models that want to be told. Empty: the model hears it."""
+    """Language to speak, such as de-DE, for models that need it. Empty: the model detects it."""
 
     temperature: float | None = Field(None, ge=0, le=2)
     """Sampling temperature. Empty: the model's own."""
@@ -87,11 +86,11 @@ class GeminiLiveOptions(GeminiOptions):
 
 
 class GeminiLive(GeminiProvider, SpeechToSpeech):
-    """One conversation is one connection, or several after interruptions and every ten minutes or so."""
+    """One connection a conversation, or several: after interruptions, and about every ten minutes."""
 
     Options = GeminiLiveOptions
     capabilities = S2sCapabilities(input_rate=INPUT_RATE, endpoints=False)
-    # Closed without ceremony: whoever hangs up has what he wants. Time-outs are those of who waits.
+    # Closed without a handshake: nothing more is needed of it. Time-outs are the caller's.
     websocket: ClassVar[Mapping[str, object]] = {
         "open_timeout": None,
         "close_timeout": 0,
@@ -151,7 +150,7 @@ class GeminiLive(GeminiProvider, SpeechToSpeech):
         )
 
     def _tools(self, tools: tuple[ToolSpec, ...]) -> "list[Tool] | None":
-        """A call holds up the answer: newer models would talk on, and once more when it has a result."""
+        """The declaration of a tool as blocking: newer models would talk on, and again with the result."""
         from google.genai import types
 
         declared = functions(tools)
@@ -165,7 +164,7 @@ class GeminiLive(GeminiProvider, SpeechToSpeech):
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """Inside, the SDK and its WebSocket are used; outside, there are only ProviderErrors."""
+        """Turns what the SDK and its WebSocket raise inside into ProviderError kinds."""
         from google.genai.errors import APIError
         from websockets.exceptions import ConnectionClosed
 
@@ -188,7 +187,7 @@ class GeminiLive(GeminiProvider, SpeechToSpeech):
                     raise self._closed(error.rcvd.code, error.rcvd.reason) from error
 
     def _closed(self, code: int, reason: str) -> ProviderError:
-        """What the service means by hanging up with `code` and `reason`."""
+        """The error that a close with `code` and `reason` stands for."""
         said = readable(reason, (self._options.api_key,)).rstrip(".")
         lower = said.lower()
         if any(word in lower for word in _WITHOUT_QUOTA):

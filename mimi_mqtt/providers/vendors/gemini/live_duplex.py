@@ -1,4 +1,4 @@
-"""One connection to Gemini's Live API: what it is told, and when. https://ai.google.dev/api/live"""
+"""One connection to Gemini's Live API: the messages to it and their order. https://ai.google.dev/api/live"""
 
 import asyncio
 import json
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 INPUT_RATE = 16_000
 
 HOLD_S = 1.0
-"""How much of an utterance is not sent before more of it comes, in s.
+"""Length of the end of an utterance that is held back until more comes, in s.
 
 All that an utterance may wait for at its end is that this much goes up: 43 kB, or 35 ms at 10 Mbit/s.
 """
 
 SETTLE_S = 0.5
-"""How long the last words and counts may lag behind the last speech, in s."""
+"""Longest lag of the last words and token counts behind the last speech, in s."""
 
 _PIECE = INPUT_RATE // 4  # samples in a message
 
@@ -36,7 +36,7 @@ Changes = Callable[[Opening], "tuple[str | None, list[Tool]]"]
 
 
 class GeminiDuplex(SpeechDuplex):
-    """`opened` closes the connection; `errors` translates what befalls it.
+    """`opened` closes the connection; `errors` translates its failures.
 
     `changes` makes of an opening what the service is told of it later; None: it can't be told.
     """
@@ -65,7 +65,7 @@ class GeminiDuplex(SpeechDuplex):
     # ── utterances ───────────────────────────────────────────────────────────────────────────────────────
 
     async def send_audio(self, utterance: str, pcm: Pcm) -> None:
-        """Held back while it may be a short noise, or would interrupt an answer that is being made."""
+        """Sends audio; holds it back while it may be noise, or would interrupt an answer under way."""
         self._take_up(utterance)
         self._held.append(pcm)
         held_s = sum(chunk.size for chunk in self._held) / INPUT_RATE
@@ -73,7 +73,7 @@ class GeminiDuplex(SpeechDuplex):
             await self._send_held()
 
     async def send_end(self, utterance: str) -> None:
-        """The service begins with the answer, which is kept until it is asked for."""
+        """Ends the audio; the service begins its answer, which is kept until it is requested."""
         from google.genai.types import ActivityEnd
 
         self._take_up(utterance)
@@ -84,7 +84,7 @@ class GeminiDuplex(SpeechDuplex):
             await self._session.send_realtime_input(activity_end=ActivityEnd())
 
     async def send_discard(self, utterance: str) -> bool:
-        """Only what was held back can be taken back."""
+        """True when all of it was held back: audio that was sent can't be forgotten."""
         if self._turns.hearing == utterance:
             return False
         self._take_up("")
@@ -119,7 +119,7 @@ class GeminiDuplex(SpeechDuplex):
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def send_messages(self, messages: Sequence[ChatMessage]) -> None:
-        """Results of pending calls make the service go on; all else is sent with the next request."""
+        """Sends results of pending calls, with which the service goes on; the rest with the next request."""
         calls = self._turns.calls
         results = [message for message in messages if message.tool_call_id in calls]
         others = [message for message in messages if message.tool_call_id not in calls]
@@ -132,7 +132,7 @@ class GeminiDuplex(SpeechDuplex):
             await self._session.send_tool_response(function_responses=responses)
 
     def _was_recited(self, message: ChatMessage) -> bool:
-        """Whether it is what the service was made to say, and so remembers."""
+        """True for a recital, which the service remembers."""
         return message.role == "assistant" and message.content == self._recital and not message.tool_calls
 
     def _response(self, result: ChatMessage) -> "FunctionResponse":
@@ -142,13 +142,13 @@ class GeminiDuplex(SpeechDuplex):
         return FunctionResponse(id=result.tool_call_id, name=name, response={"result": result.content})
 
     async def send_request(self, answer: str) -> None:
-        """Takes the answer that the service is making anyhow, or has it make one."""
+        """Takes the answer that the service is making already, or requests one."""
         if self._unsaid or not self._turns.claim(answer):
             await self._ask(answer)
         self._asked.set()
 
     async def send_recital(self, answer: str, text: str) -> None:
-        """The service keeps the instruction in mind, too: it has no way to speak beside the conversation."""
+        """Requests the recital as part of the conversation: the service remembers the instruction too."""
         self._recital = text
         order = f"(Say the following words as they are, and nothing else:)\n{text}"
         self._unsaid += contents([ChatMessage("user", order)])
@@ -161,17 +161,17 @@ class GeminiDuplex(SpeechDuplex):
             await self._session.send_client_content(turns=[*turns] or None, turn_complete=True)
 
     async def send_cancel(self, answer: str) -> None:
-        """Nothing makes the service stop; one that is still talking is hung up on."""
+        """Cancels `answer`; no message stops the service: while it still talks the connection is dropped."""
         if self._turns.cancel(answer):
             raise ProviderUnavailable(self._name, "its answer can't be stopped but by hanging up")
         self._asked.set()
 
     async def send_truncate(self, answer: str, heard_ms: int) -> bool:
-        """The service can't forget what it has said."""
+        """False: the service can't forget its own speech."""
         return False
 
     async def send_changes(self, opening: Opening) -> bool:
-        """Newer models can be told."""
+        """True for newer models, which accept changes."""
         if self._changes is None:
             return False
         prompt, tools = self._changes(opening)
@@ -182,7 +182,7 @@ class GeminiDuplex(SpeechDuplex):
     # ── what comes ───────────────────────────────────────────────────────────────────────────────────────
 
     async def receive(self) -> AsyncIterator[DuplexEvent]:
-        """All that comes; ends early, between two turns, when the service is about to hang up."""
+        """All events; ends early, between two turns, when the service has announced that it will close."""
         turns = self._turns
         reading: asyncio.Task[LiveServerMessage] | None = None
         asking: asyncio.Task[bool] | None = None
@@ -224,7 +224,7 @@ class GeminiDuplex(SpeechDuplex):
 
 
 def contents(messages: Iterable[ChatMessage]) -> "list[Content]":
-    """What both have said, as the service is told of it; calls on other connections are told of in words."""
+    """A dialogue as turns of the service's protocol; calls of other connections are written out as text."""
     from google.genai.types import Blob, Content, Part
 
     calls: dict[str, ToolCall] = {}

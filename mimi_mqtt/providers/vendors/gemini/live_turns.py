@@ -1,4 +1,4 @@
-"""Which of the turns of Gemini's Live API is whose answer. Pure: messages go in, events come out.
+"""Assignment of the turns of Gemini's Live API to answers. Pure: messages go in, events come out.
 
 The service answers when an utterance ends, when it has the results of its calls, and when it is told so. What
 it says before anybody has asked for it is kept until then. https://ai.google.dev/api/live
@@ -15,7 +15,7 @@ from mimi_mqtt.providers.contract.llm import MAX_ANSWER_CHARS
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.s2s import AnswerDone, AnswerPart, DuplexEvent, UserWords
 from mimi_mqtt.providers.contract.tts import SpeechChunk
-from mimi_mqtt.providers.http.samples import SampleReader
+from mimi_mqtt.providers.http.audio import SampleReader
 from mimi_mqtt.providers.vendors.gemini.client import pcm_rate
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
 
 MAX_HELD_PARTS = 10_000
-"""Parts of an answer that nobody has asked for yet; more is a broken answer."""
+"""Parts of an answer that is not requested yet; more is a broken answer."""
 
 # Why a turn ended, when it was not the model's own wish (TurnCompleteReason of the API).
 _BROKEN = {"MALFORMED_FUNCTION_CALL"}
@@ -40,7 +40,7 @@ _Part = SpeechChunk | TextDelta | ToolCall | Usage
 
 
 class _Turn:
-    """One answer of the service: `answer` is its name, None until somebody asks for it."""
+    """One answer of the service: `answer` is its name, None until it is requested."""
 
     def __init__(self, answer: str | None) -> None:
         self.answer = answer
@@ -49,17 +49,17 @@ class _Turn:
         self.usage: Usage | None = None
         self.begun = False
         self.generated = False
-        """Whether all its speech is there; words and counts may follow."""
+        """True when all its speech is there; words and counts may follow."""
         self.over = False
         self.error: ProviderError | None = None
-        """Why it is not whole, once it is over."""
+        """The reason why it is not whole, once it is over."""
         self.silent = False
-        """Whether the model chose to say nothing, as of 3.8 when it holds that nobody has talked to it or
+        """True when the model chose to say nothing, as of 3.8 when it judges that it was not talked to or
         that more is to come."""
 
 
 class Turns:
-    """What the service says, sorted into `ready`, whatever order it comes in.
+    """Sorts the service's messages, which come in any order, into `ready` events.
 
     An answer that is not wanted any more may still come, up to its end; and when it is interrupted, its end
     is announced while the next one is awaited already.
@@ -68,11 +68,11 @@ class Turns:
     def __init__(self, name: str) -> None:
         self.ready: deque[DuplexEvent] = deque()
         self.leaving = False
-        """Whether the service is about to hang up."""
+        """True when the service is about to hang up."""
         self.calls: dict[str, str] = {}
-        """Names by id of the calls whose results the service waits for."""
+        """Names, by id, of the calls whose results the service waits for."""
         self.hearing = ""
-        """The utterance whose words come."""
+        """The utterance to which transcripts belong now."""
         self._name = name
         self._turn: _Turn | None = None
         self._stale = 0  # answers that are not wanted and that the service may still make
@@ -84,27 +84,27 @@ class Turns:
     # ── what is asked of the service ─────────────────────────────────────────────────────────────────────
 
     def hear(self, utterance: str) -> None:
-        """The service hears `utterance` now; that ends what it is about to say or waits for."""
+        """Notes that the service receives `utterance`; that ends its current turn."""
         self.forget()
         self.hearing, self._words, self._language, self._words_due = utterance, "", None, False
 
     def heard(self) -> None:
-        """The utterance has ended: an answer comes, and the rest of its words."""
+        """Notes the end of the utterance: an answer follows, and the rest of its transcript."""
         self._words_due = True
         self._give_up_turn()
         self._turn = _Turn(None)
 
     def given_results(self) -> None:
-        """The service goes on with its answer."""
+        """Notes that the service goes on with its answer."""
         self._turn = self._turn or _Turn(None)
 
     def asked(self, answer: str) -> None:
-        """The service was told to make `answer`; that ends what it is about to say or waits for."""
+        """Notes the request for `answer`; that ends the service's current turn."""
         self.forget()
         self._turn = _Turn(answer)
 
     def claim(self, answer: str) -> bool:
-        """Whether there is a turn that nobody has asked for; it is `answer` now."""
+        """True when an unrequested turn is under way; it becomes `answer`."""
         turn = self._turn
         if turn is None or turn.answer is not None:
             return False
@@ -115,7 +115,7 @@ class Turns:
         return True
 
     def cancel(self, answer: str) -> bool:
-        """Nobody wants to hear `answer` any more; whether the service is still making it."""
+        """Cancels `answer`; true while the service is still making it."""
         if self._turn is None or self._turn.answer != answer:
             return False
         making = self.making
@@ -124,12 +124,12 @@ class Turns:
 
     @property
     def making(self) -> bool:
-        """Whether the service is making an answer that somebody has asked for."""
+        """True while the service is making an answer that was requested."""
         turn = self._turn
         return turn is not None and turn.answer is not None and not turn.generated
 
     def forget(self) -> None:
-        """Nobody wants to hear what the service is about to say, or its calls."""
+        """Drops the next turn of the service, with its calls."""
         self._give_up_turn()
         self.calls.clear()
 
@@ -145,18 +145,18 @@ class Turns:
 
     @property
     def idle(self) -> bool:
-        """Whether the service says nothing and waits for nothing but the user."""
+        """True when the service says nothing and waits for nothing but the user."""
         return self._turn is None and not self.calls
 
     @property
     def settling(self) -> bool:
-        """Whether all may have been said, though the service has not announced it."""
+        """True when all may have been said, though the service has not announced it."""
         if self._turn is None:
             return self._words_due and bool(self._words)
         return self._turn.generated and not self._turn.over
 
     def settle(self) -> None:
-        """Nothing more came for a while."""
+        """Takes a pause in the messages as the end of turns that are complete but for their announcement."""
         if self._turn is None:
             self._pass_words(final=True)
         else:
@@ -181,14 +181,14 @@ class Turns:
             self._take_calls(message.tool_call.function_calls or ())
 
     def _take_usage(self, usage: Usage) -> None:
-        """Each count of a turn replaces the one before; that of a turn that is over stands alone."""
+        """Takes token counts: each count of a turn replaces the one before; after its end it stands alone."""
         if self._turn is None or self._turn.over or self._stale or self._tail:
             self.ready.append(AnswerPart("", usage))
         else:
             self._turn.usage = usage
 
     def _take_calls(self, calls: "Iterable[FunctionCall]") -> None:
-        """They end the answer; more of them that come before the results belong to the next."""
+        """Takes tool calls: they end the answer; further calls before the results belong to the next one."""
         if self._turn is None:
             self._turn = _Turn(None)
         for call in calls:
@@ -258,7 +258,7 @@ class Turns:
         self.ready.append(UserWords(self.hearing, transcript))
 
     def _failure(self, content: "LiveServerContent", turn: _Turn) -> ProviderError | None:
-        """What went wrong with `turn`, if anything."""
+        """The error of `turn`, or None."""
         why = content.turn_complete_reason
         if why is not None and why.value in _BROKEN:
             return ProviderBadAnswer(self._name, f"could not end its answer ({why.value})")
@@ -267,7 +267,7 @@ class Turns:
         return None
 
     def _finish(self, error: ProviderError | None = None) -> None:
-        """The current turn is over."""
+        """Ends the current turn."""
         turn = self._turn
         if turn is None or turn.over:
             return

@@ -21,7 +21,7 @@ from mimi_mqtt.providers.contract.chat import (
     Usage,
 )
 from mimi_mqtt.providers.contract.llm import LanguageModel
-from mimi_mqtt.providers.runtime.remembered import Remembered
+from mimi_mqtt.providers.runtime.lru import Lru
 from mimi_mqtt.providers.runtime.resilience import Limits, closing_parts
 from mimi_mqtt.providers.vendors.gemini.client import (
     WITHHELD,
@@ -72,7 +72,7 @@ class GeminiLanguageModel(GeminiProvider, LanguageModel):
     def __init__(self, name: str, options: GeminiLlmOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._signatures = Remembered[bytes]()
+        self._signatures = Lru[bytes]()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -10,7 +10,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderRefused
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.pcm import wav_file
+from mimi_mqtt.providers.http.audio import wav_file
 from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.runtime.resilience import Limits, closing_parts
 from mimi_mqtt.providers.vendors.gemini.client import (
@@ -115,7 +115,7 @@ class GeminiSpeechToText(GeminiProvider, SpeechToText):
         )
 
     def _read(self, answer: "GenerateContentResponse") -> tuple[str, bool]:
-        """The text of one part of the answer, and whether it is the last. Raises ProviderError."""
+        """The text of one part of the answer, and true for the last part. Raises ProviderError."""
         feedback = answer.prompt_feedback
         if feedback is not None and feedback.block_reason is not None:
             raise ProviderRefused(self.name, f"won't hear that ({feedback.block_reason.name})")
@@ -130,7 +130,7 @@ class GeminiSpeechToText(GeminiProvider, SpeechToText):
 
 
 def _spoken(text: str) -> tuple[str, str | None]:
-    """What was said of the model's answer, and the language where it is told."""
+    """The transcript in the model's answer, and its language where the model names it."""
     text = text.replace(_SILENCE, "").strip()
     told = _TOLD.match(text)
     return (text, None) if told is None else (text[told.end() :].strip(), language_named(told[1]))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
-from mimi_mqtt.providers.http.samples import SampleReader
+from mimi_mqtt.providers.http.audio import SampleReader
 from mimi_mqtt.providers.runtime.resilience import Limits, closing_parts
 from mimi_mqtt.providers.vendors.gemini.client import GeminiOptions, GeminiProvider, pace, pcm_rate
 

@@ -15,11 +15,9 @@ from pydantic import Field, SecretStr
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
-from mimi_mqtt.providers.contract.provider import ProviderOptions
-from mimi_mqtt.providers.http.hosted_agent import HostedAgent
-from mimi_mqtt.providers.http.service import HttpService, child, text_at
+from mimi_mqtt.providers.http.hosted_agent import HostedAgent, HostedAgentOptions
+from mimi_mqtt.providers.http.service import child, text_at
 from mimi_mqtt.providers.languages import primary
-from mimi_mqtt.providers.runtime.remembered import Remembered
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 _DONE: Final[Mapping[str, str]] = {
@@ -35,10 +33,10 @@ _DONE: Final[Mapping[str, str]] = {
     "ja": "完了しました。",
     "ko": "완료했어요.",
 }
-"""What is said when something was done and Home Assistant says nothing, by language."""
+"""The confirmation where Home Assistant did something and says nothing, by language."""
 
 
-class HomeAssistantOptions(ProviderOptions):
+class HomeAssistantOptions(HostedAgentOptions):
     """Options of `providers.options.home_assistant`."""
 
     environment: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
@@ -65,16 +63,14 @@ class HomeAssistant(HostedAgent):
 
     Options = HomeAssistantOptions
 
+    cures: ClassVar[Mapping[int, str]] = {
+        401: "set HOME_ASSISTANT_TOKEN or {where}.api_key",
+        404: "see base_url in {where}; is `conversation` part of the configuration there?",
+    }
+
     def __init__(self, name: str, options: HomeAssistantOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        where = f"providers.options.{name}"
-        cures = {
-            401: f"set HOME_ASSISTANT_TOKEN or {where}.api_key",
-            404: f"see base_url in {where}; is `conversation` part of the configuration there?",
-        }
-        self._http = HttpService(name, limits, options.base_url, options.api_key, cures)
-        self._conversations = Remembered[str](10_000)
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
@@ -90,9 +86,7 @@ class HomeAssistant(HostedAgent):
         given = {key: value for key, value in body.items() if value is not None}
         async with self._http.post("/api/conversation/process", given) as response:
             answer = await self._http.json(response)
-        conversation_id = text_at(answer, "conversation_id")
-        if options.device_id and conversation_id:
-            self._conversations.keep(options.device_id, conversation_id)
+        self._keep_conversation(options, text_at(answer, "conversation_id"))
         # Also what it did not understand or could not do (response_type `error`) is said in words.
         speech = text_at(answer, "response", "speech", "plain", "speech")
         if speech or text_at(answer, "response", "response_type") != "action_done":
@@ -101,10 +95,6 @@ class HomeAssistant(HostedAgent):
             raise ProviderBadAnswer(self.name, "could not do all of it, and has nothing to say")
         else:  # of a sentence that was given no response
             yield _confirmation(options.language)
-
-    def _conversation(self, messages: Sequence[ChatMessage], options: ChatOptions) -> str | None:
-        earlier = any(message.role in ("user", "assistant") for message in messages[:-1])
-        return self._conversations.get(options.device_id) if earlier and options.device_id else None
 
 
 def _confirmation(language: str) -> TextDelta:

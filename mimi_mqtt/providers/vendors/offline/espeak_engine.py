@@ -32,7 +32,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class EspeakFailure(Exception):
-    """The library refused; the message says what."""
+    """Raised when the library refuses; the message names what."""
 
 
 class _Voice(ctypes.Structure):
@@ -51,7 +51,7 @@ class _Voice(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """How a piece is spoken: a voice of the library, words per minute, and pitch 0 to 100."""
+    """Manner of speaking: a voice of the library, words per minute, and pitch 0 to 100."""
 
     voice: str
     words_per_minute: int

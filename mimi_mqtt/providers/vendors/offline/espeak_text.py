@@ -1,4 +1,4 @@
-"""What espeak-ng is given to read: text made safe, cut into pieces, and whose voice can read each."""
+"""Text for espeak-ng: made safe, cut into pieces, each with the language whose voice can read it."""
 
 import re
 import unicodedata
@@ -97,7 +97,7 @@ def runs(text: str, language: str) -> Iterator[tuple[str, str]]:
 
 
 def _readers(text: str, language: str) -> dict[str, str]:
-    """Who reads each script of `text`."""
+    """The language that reads each script of `text`."""
     letters, own = letters_by_script(text), script_of(language)
     readers = {script: language if script == own else READER.get(script, "en") for script in letters}
     if "latin" in readers and own != "latin":

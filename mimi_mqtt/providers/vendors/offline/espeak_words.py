@@ -59,7 +59,7 @@ def _noun_ru(forms: str) -> Noun:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One language's. `time` is told the hour and the minute; nouns follow their number.
+    """The words of one language. `time` takes the hour and the minute; nouns follow their number.
 
     `before`: what precedes a temperature or a percentage, where the unit comes first. `spaced`: words are.
     `cents`: whether two decimals of a sum are said after the currency.

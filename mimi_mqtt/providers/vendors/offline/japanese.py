@@ -1,4 +1,4 @@
-"""Japanese as it is read aloud, in katakana with spaces between words: what espeak-ng can speak.
+"""Japanese as it is read aloud, in katakana with spaces between words, as espeak-ng needs it.
 
 Readings come from SudachiPy and its small dictionary, loaded with the first sentence: 0.1 s and 50 MB, most
 of it mapped from the file.
@@ -119,7 +119,7 @@ def _words(morphemes: Iterable[Any]) -> Iterable[str]:
 
 
 def _said(surface: str, reading: str, kind: str) -> str:
-    """How one word sounds."""
+    """The sound of one word, in katakana."""
     if kind == "助詞" and surface in ("は", "へ"):
         return {"は": "ワ", "へ": "エ"}[surface]
     if not KANJI.search(surface):

@@ -70,7 +70,7 @@ _WHOLE: Final[Mapping[str, Mapping[int, str]]] = {
     "人": {1: "ヒトリ", 2: "フタリ"},
     "歳": {20: "ハタチ"},
 }
-"""What has a word of its own."""
+"""Numbers that have a word of their own."""
 
 _FOUR_AND_NINE: Final[Mapping[str, Mapping[int, str]]] = {
     "時": {4: "ヨ", 7: "シチ", 9: "ク"},

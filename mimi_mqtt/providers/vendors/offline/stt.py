@@ -32,7 +32,7 @@ class PocketSphinxOptions(ProviderOptions):
 
 
 class PocketSphinx(SpeechToText):
-    """Understands English whatever the language hint says; it says so where it surely understood.
+    """Understands English whatever the language hint; the transcript names it where a command matched.
 
     An utterance is decoded in whole, which normalises it best. That begins when the speaker pauses, so that
     the result is usually there when the end of the utterance is decided.
@@ -87,7 +87,7 @@ class PocketSphinx(SpeechToText):
 
 
 class _Utterance:
-    """The audio of one utterance, and what is being decoded of it."""
+    """The audio of one utterance, and the job that decodes it."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -98,7 +98,7 @@ class _Utterance:
 
     @property
     def guess(self) -> str:
-        """What was understood, while the speaker pauses; nothing once more is said than that."""
+        """The text while the speaker pauses; empty as soon as the speaker goes on."""
         if self._job is None or self._span.pause != self._decoded_to:
             return ""
         if not self._job.result.done() or self._job.result.exception() is not None:
@@ -106,7 +106,7 @@ class _Utterance:
         return self._job.result.result().text
 
     def push(self, pcm: Pcm) -> None:
-        """Adds audio; at a pause what there is begins to be decoded."""
+        """Adds audio; at a pause the decoding of the audio so far begins."""
         self._chunks.append(pcm)
         self._span.push(pcm)
         end = self._span.pause
@@ -114,7 +114,7 @@ class _Utterance:
             self._decode(end, urgent=False)
 
     async def finish(self) -> Heard:
-        """What was said. Raises ProviderError."""
+        """The transcript of all audio. Raises ProviderError."""
         if self._span.silent:
             return Heard("", False, None)
         end = self._span.pause

@@ -1,9 +1,8 @@
 """Text to speech by espeak-ng from the wheel espeakng-loader: no key, no internet, 1 ms a sentence."""
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from pydantic import Field
@@ -12,7 +11,8 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
-from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.languages import normalized, primary, primary_subtag
+from mimi_mqtt.providers.runtime.local_model import LocalModel
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.offline.espeak_engine import (
     MAX_WORDS_PER_MINUTE,
@@ -77,27 +77,16 @@ class Espeak(TextToSpeech):
     def __init__(self, name: str, options: EspeakOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._thread: ThreadPoolExecutor | None = None
-        self._engine: Engine | None = None
+        self._model = LocalModel(name, self._load)
         self._japanese = JapaneseReader(name, self.extra)
 
     async def start(self) -> None:
         """Loads the library. Raises ProviderNotConfigured."""
-        await self._loaded()
+        await self._model.get()
 
     async def aclose(self) -> None:
         """Ends the thread; the library stays, as it can't be loaded twice."""
-        thread, self._thread, self._engine = self._thread, None, None
-        if thread is not None:
-            thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _loaded(self) -> tuple[Engine, ThreadPoolExecutor]:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="espeak")
-        thread = self._thread
-        if self._engine is None:
-            self._engine = await asyncio.get_running_loop().run_in_executor(thread, self._load)
-        return self._engine, thread
+        self._model.close()
 
     def _load(self) -> Engine:
         try:
@@ -111,19 +100,19 @@ class Espeak(TextToSpeech):
         clean = readable(text)
         if not clean:
             return
-        main = reading_language(clean, voice.language.lower().replace("_", "-"))
-        engine, thread = await self._loaded()
-        loop = asyncio.get_running_loop()
+        main = reading_language(clean, normalized(voice.language))
+        loaded = await self._model.get()
+        engine = loaded.model
         for language, run in runs(in_words(clean, main), main):
             for piece in pieces(run):
-                pcm = await loop.run_in_executor(thread, self._speak, engine, piece, language, voice)
+                pcm = await loaded.run(partial(self._speak, engine, piece, language, voice))
                 for chunk in _chunks(pcm, engine.sample_rate):
                     yield SpeechChunk(chunk, engine.sample_rate)
 
     def _speak(self, engine: Engine, text: str, language: str, voice: VoiceOptions) -> Pcm:
         rate = round(self._options.tts_words_per_minute * voice.speed)
         rate = min(max(rate, MIN_WORDS_PER_MINUTE), MAX_WORDS_PER_MINUTE)
-        spoken = language == voice.language.lower().replace("_", "-")
+        spoken = language == normalized(voice.language)
         default = _voice_for(engine, language)
         text = in_words(text, language)
         if primary(language) == "ja":
@@ -143,8 +132,7 @@ class Espeak(TextToSpeech):
 
 def _voice_for(engine: Engine, language: str) -> str:
     """The voice for a language tag: its own, its primary language's, else English."""
-    primary = language.partition("-")[0]
-    for tag in (language, primary):
+    for tag in (language, primary_subtag(language)):
         tag = _TAGS.get(tag, tag)
         if tag in engine.voices:
             return engine.voices[tag]

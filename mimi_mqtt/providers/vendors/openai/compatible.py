@@ -1,4 +1,4 @@
-"""What the providers over OpenAI's protocol share: options, the lazily made client, errors in our own terms.
+"""The common part of providers over OpenAI's protocol: options, the lazily made client, ProviderError kinds.
 
 The `openai` package is imported by `OpenAiClient.get`, in a thread, and nowhere before.
 """
@@ -21,8 +21,7 @@ from mimi_mqtt.errors import (
 from mimi_mqtt.providers.catalog.presets import preset
 from mimi_mqtt.providers.catalog.requirements import demand, variables
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
-from mimi_mqtt.providers.http.certificates import shared
-from mimi_mqtt.providers.http.client import ClientProvider, LazyClient
+from mimi_mqtt.providers.http.client import ClientProvider, LazyClient, trusted_certificates
 from mimi_mqtt.providers.http.errors import readable, status_error
 from mimi_mqtt.providers.runtime.resilience import Limits
 
@@ -39,7 +38,7 @@ _AZURE_V1 = "/openai/v1"
 
 
 class OpenAiOptions(ProviderOptions):
-    """Where the service is and how to be let in; shared by the roles."""
+    """Address and credentials of the service, for all roles."""
 
     by_preset: ClassVar[bool] = True
 
@@ -60,16 +59,16 @@ class OpenAiOptions(ProviderOptions):
 
     @property
     def official(self) -> bool:
-        """Whether this is OpenAI itself, with all its parameters, and not a compatible server."""
+        """True when this is OpenAI itself, with all its parameters, and not a compatible server."""
         return self.base_url is None or self.base_url.rstrip("/") == OFFICIAL_URL
 
 
 def _http_client() -> "httpx2.AsyncClient":
-    """As the SDK makes it, but for the certificates."""
+    """The SDK's own HTTP client with the shared certificates."""
     import httpx2
     from openai import DefaultAsyncHttpxClient
 
-    return DefaultAsyncHttpxClient(verify=shared(httpx2.create_ssl_context))
+    return DefaultAsyncHttpxClient(verify=trusted_certificates(httpx2.create_ssl_context))
 
 
 class OpenAiClient(LazyClient["AsyncOpenAI"]):
@@ -95,7 +94,7 @@ class OpenAiClient(LazyClient["AsyncOpenAI"]):
         return client
 
     def _speaks_azure(self) -> bool:
-        """Whether the address is Azure's by deployment; its newer one (…/openai/v1) is like OpenAI's."""
+        """True when the address is Azure's by deployment; its newer one (…/openai/v1) is like OpenAI's."""
         path = (self._options.base_url or "").rstrip("/")
         return preset(self._name).client == "azure" and not path.endswith(_AZURE_V1)
 
@@ -126,7 +125,7 @@ class OpenAiClient(LazyClient["AsyncOpenAI"]):
 
     @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
-        """Inside, the SDK is used; outside, there are only ProviderErrors."""
+        """Turns what the SDK raises inside into ProviderError kinds."""
         import httpx2
         from openai import (
             APIConnectionError,
@@ -204,7 +203,7 @@ def parse_arguments(name: str, text: str) -> Mapping[str, object]:
 
 
 class OpenAiProvider(ClientProvider):
-    """What is alike in all roles."""
+    """The common part of all roles."""
 
     packages = ("openai",)
     extra = "openai"

@@ -272,7 +272,7 @@ class ThinkingFilter:
         self._state: Literal["start", "thinking", "thought", "answer"] = "start"
 
     def feed(self, text: str) -> str:
-        """What of `text`, and of what was held back, belongs to the answer."""
+        """The part of `text`, and of the text held back, that belongs to the answer."""
         if self._state == "answer":
             return text
         self._held += text
@@ -296,6 +296,6 @@ class ThinkingFilter:
         return self.flush()
 
     def flush(self) -> str:
-        """What is held back when the answer ends; an unfinished thought is dropped."""
+        """The text held back at the end of the answer; an unfinished thought is dropped."""
         held, self._held = self._held, ""
         return "" if self._state == "thinking" else held

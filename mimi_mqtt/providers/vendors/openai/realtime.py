@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.catalog.requirements import variables
-from mimi_mqtt.providers.http.websocket_errors import websocket_errors
+from mimi_mqtt.providers.http.errors import websocket_errors
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.runtime.realtime.provider import (
     Opening,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from openai.types.websocket_connection_options import WebSocketConnectionOptions
 
 _MAX_MESSAGE_BYTES: Final = 1 << 20  # 16 s of speech in one message; OpenAI sends fractions of a second
-_CLOSE_S: Final = 1.0  # how long to wait for a goodbye; nobody waits for it
+_CLOSE_S: Final = 1.0  # longest wait for the closing handshake, in the background
 _SLOWEST, _FASTEST = 0.25, 1.5  # session.audio.output.speed
 
 
@@ -54,16 +54,16 @@ class OpenAiRealtimeOptions(OpenAiOptions):
     """Model that writes down what the user said, for display and history; the answer doesn't wait for it."""
 
     voice: str = "marin"
-    """Voice where nobody asks for another."""
+    """Voice, where assistant.voice is empty."""
 
     noise_reduction: Literal["near_field", "far_field", "off"] = "far_field"
-    """What the microphone is: near the mouth, or across the room."""
+    """Kind of microphone: near the mouth, or across the room."""
 
     end_detection: Literal["semantic_vad", "server_vad"] = "semantic_vad"
-    """What marks the end of an utterance when voice.endpointing is vendor: what was said, or silence."""
+    """Detector of the end of an utterance when voice.endpointing is vendor: by the words, or by silence."""
 
     end_eagerness: Literal["low", "medium", "high", "auto"] = "auto"
-    """How soon semantic_vad holds the speaker to be done."""
+    """Speed of semantic_vad's decision that the speaker is done."""
 
     end_silence_ms: int = Field(500, ge=100, le=5000)
     """Silence that ends an utterance for server_vad, in ms."""
@@ -118,7 +118,7 @@ class OpenAiRealtime(SpeechToSpeech):
         return duplex
 
     async def _set_up(self, wire: Wire, opening: Opening) -> None:
-        """Says how this conversation is to be; returns when the service has agreed."""
+        """Sends the settings of the conversation; returns when the service has confirmed them."""
         await wire.send({"type": "session.update", "event_id": "setup", "session": self._session(opening)})
         async for event in wire.receive():
             if event.type == "session.updated":
@@ -169,7 +169,7 @@ class OpenAiRealtime(SpeechToSpeech):
         return heard
 
     def _turn_detection(self) -> "RealtimeAudioInputTurnDetectionParam":
-        """It marks the ends; whether and when there is an answer is never its business."""
+        """The turn detection: it marks ends, and never starts or interrupts an answer."""
         options = self._options
         if options.end_detection == "server_vad":
             return {

@@ -1,4 +1,4 @@
-"""One connection of OpenAI's Realtime API, which remembers: what is sent on it, and what follows from events.
+"""One connection of OpenAI's Realtime API: the messages to it, and the events that come from it.
 
 https://platform.openai.com/docs/api-reference/realtime-client-events and …/realtime-server-events
 """
@@ -14,7 +14,7 @@ from mimi_mqtt.providers.contract.chat import ChatMessage
 from mimi_mqtt.providers.runtime.realtime.provider import DuplexEvent, Opening, SpeechDuplex
 from mimi_mqtt.providers.vendors.openai.realtime_items import items, tools
 from mimi_mqtt.providers.vendors.openai.realtime_reply import Said, Speaking
-from mimi_mqtt.providers.vendors.openai.realtime_uplink import Heard, Hearing
+from mimi_mqtt.providers.vendors.openai.realtime_uplink import UplinkItems, UplinkUtterance
 from mimi_mqtt.providers.vendors.openai.realtime_wire import Wire
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ _RECITE: Final = (
 
 
 class OpenAiDuplex(SpeechDuplex):
-    """See `SpeechDuplex`. The first word of an event's id says what it was for, the second whose it was."""
+    """See `SpeechDuplex`. An event's id is its purpose and its utterance or answer."""
 
     def __init__(self, name: str, wire: Wire) -> None:
         self._name = name
         self._wire = wire
-        self._hearing = Hearing(name, wire.error)
+        self._uplink = UplinkItems(name, wire.error)
         self._speaking = Speaking(name, wire.error)
         self._idle = asyncio.Event()  # the service refuses a response while there is another
         self._idle.set()
@@ -47,38 +47,38 @@ class OpenAiDuplex(SpeechDuplex):
 
     async def send_audio(self, utterance: str, pcm: Pcm) -> None:
         """input_audio_buffer.append"""
-        self._hearing.add(utterance, pcm.size)
+        self._uplink.add(utterance, pcm.size)
         await self._wire.send_audio(pcm.astype("<i2").tobytes())
 
     async def send_end(self, utterance: str) -> None:
         """input_audio_buffer.commit, or clear where the service has made items by itself."""
-        heard = self._hearing.utterance(utterance)
+        heard = self._uplink.utterance(utterance)
         if heard is None:
             raise ProviderBadAnswer(self._name, "an utterance without audio")
-        self._hearing.end(heard)
-        if self._hearing.all_made(heard):
+        self._uplink.end(heard)
+        if self._uplink.all_made(heard):
             await self._clear(heard)
             return
         if heard.lacking:
             await self._wire.send_audio(bytes(2 * heard.lacking))
-        self._hearing.commit(heard)
+        self._uplink.commit(heard)
         await self._wire.send({"type": "input_audio_buffer.commit", "event_id": f"commit {utterance}"})
 
     async def send_discard(self, utterance: str) -> bool:
         """input_audio_buffer.clear and conversation.item.delete, also of what is only on its way."""
-        heard = self._hearing.utterance(utterance)
+        heard = self._uplink.utterance(utterance)
         if heard is None:
             return True
         heard.discarded = True
         if not heard.ended:
-            self._hearing.end(heard)
+            self._uplink.end(heard)
             await self._clear(heard)
         for item in heard.texts:
             await self._delete(item)
         return True
 
-    async def _clear(self, heard: Heard) -> None:
-        self._hearing.clear(heard)
+    async def _clear(self, heard: UplinkUtterance) -> None:
+        self._uplink.clear(heard)
         await self._wire.send({"type": "input_audio_buffer.clear", "event_id": f"clear {heard.name}"})
 
     async def _delete(self, item: str) -> None:
@@ -181,10 +181,10 @@ class OpenAiDuplex(SpeechDuplex):
     # ── what comes ───────────────────────────────────────────────────────────────────────────────────────
 
     async def receive(self) -> AsyncGenerator[DuplexEvent, None]:
-        """The service's events as ours; those of no interest, and of nobody's answers, are dropped."""
+        """The service's events as session events; others, and those of unknown answers, are dropped."""
         async for event in self._wire.receive():
             try:
-                found = [*self._hearing.take(event), *self._speaking.take(event), *self._blame(event)]
+                found = [*self._uplink.take(event), *self._speaking.take(event), *self._blame(event)]
                 await self._follow(event)
             except (ValueError, AttributeError, TypeError, LookupError) as error:
                 # The SDK doesn't validate: a field that is missing or of another type shows up on use.
@@ -193,9 +193,9 @@ class OpenAiDuplex(SpeechDuplex):
                 yield one
 
     async def _follow(self, event: "RealtimeServerEvent") -> None:
-        """What is to be done about `event`."""
+        """Handles `event`; the events for the session."""
         if event.type == "input_audio_buffer.committed":
-            if self._hearing.unwanted(event.item_id):
+            if self._uplink.unwanted(event.item_id):
                 await self._delete(event.item_id)
         elif event.type == "response.created":
             if event.response.id and self._speaking.unwanted(event.response.id):
@@ -213,7 +213,7 @@ class OpenAiDuplex(SpeechDuplex):
         what, name = _cause(event)
         error = self._wire.error(event.error.type, event.error.code, event.error.message)
         if what == "commit":
-            yield from self._hearing.refused()
+            yield from self._uplink.refused()
         elif what == "request":
             self._idle.set()
             yield from self._speaking.refused(name, error)
@@ -225,7 +225,7 @@ class OpenAiDuplex(SpeechDuplex):
 
 
 def _cause(event: "RealtimeErrorEvent") -> tuple[str, str]:
-    """What of ours caused an error, and whose it was; by its code where it names no event of ours."""
+    """The request that caused an error, and its name; by the error's code where it names no event."""
     what, _, name = (event.error.event_id or "").partition(" ")
     code = event.error.code or ""
     if not what:

@@ -1,4 +1,4 @@
-"""Our answers as the responses of OpenAI's Realtime API. Pure."""
+"""The answers of a session as the responses of OpenAI's Realtime API. Pure."""
 
 import base64
 from collections import deque
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Said:
-    """One of our answers."""
+    """One answer of the session."""
 
     name: str
     remembered: bool
-    """Whether the service puts it into the conversation."""
+    """True when the service puts it into the conversation."""
     response: str = ""
     """The service's name of it, once it has begun."""
     cancelled: bool = False
     unheard: bool = False
-    """Whether nothing of it was heard, so that nothing of it is to be remembered."""
+    """True when nothing of it was heard, so that nothing of it is to be remembered."""
     over: bool = False
     spoken_ms: dict[str, float] = field(default_factory=dict)
-    """How much speech there is of each of its messages, in order."""
+    """Length of the speech of each of its messages, in order."""
     half_sample: bytes = b""
 
     def samples(self, delta: str) -> Pcm:
@@ -52,7 +52,7 @@ class Said:
 
 
 class Speaking:
-    """The answers of one connection, by our names and by the service's responses."""
+    """The answers of one connection, by their names and by the service's responses."""
 
     def __init__(self, provider: str, error: ErrorOf) -> None:
         self._provider = provider
@@ -64,7 +64,7 @@ class Speaking:
     # ── what we do ───────────────────────────────────────────────────────────────────────────────────────
 
     def request(self, said: Said) -> None:
-        """The service is asked for it."""
+        """Notes the request for it."""
         keep(self._answers, said.name, said)
         self._requests.append(said)
 
@@ -75,21 +75,21 @@ class Speaking:
     # ── what the service says ────────────────────────────────────────────────────────────────────────────
 
     def unwanted(self, response: str) -> bool:
-        """Whether the service has begun what nobody wants."""
+        """True when the service has begun an answer that was cancelled."""
         said = self._responses.get(response)
         return said is None or said.cancelled
 
     def stray(self, response: str | None) -> bool:
-        """Whether it is none of ours."""
+        """True when this side has not requested it."""
         return response not in self._responses
 
     def unheard(self, response: str) -> bool:
-        """Whether nothing of it was heard."""
+        """True when nothing of it was heard."""
         said = self._responses.get(response)
         return said is not None and said.unheard
 
     def refused(self, name: str, error: ProviderError) -> Iterator[AnswerDone]:
-        """The request for `name` (empty: the oldest) was refused."""
+        """Notes that the request for `name` (empty: the oldest) was refused."""
         if self._requests:
             said = next((one for one in self._requests if one.name == name), self._requests[0])
             self._requests.remove(said)
@@ -98,7 +98,7 @@ class Speaking:
                 yield AnswerDone(said.name, error)
 
     def take(self, event: "RealtimeServerEvent") -> Iterator[AnswerPart | AnswerDone]:
-        """What `event` tells anew. Raises ProviderBadAnswer, and what a shape that it can't be causes."""
+        """The events that `event` stands for. Raises ProviderBadAnswer, or as an unexpected shape causes."""
         if event.type == "response.created":
             self._created(event.response)
         elif event.type == "response.output_audio.delta":

@@ -1,4 +1,4 @@
-"""Our utterances as the items that OpenAI's Realtime API makes of them. Pure.
+"""The user's utterances as the items that OpenAI's Realtime API makes of them. Pure.
 
 Without its voice activity detection an utterance is one item, made when we say that it has ended. With it the
 service makes an item of each stretch of speech by itself, so that an utterance is one or several.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.llm import MAX_ANSWER_CHARS
 from mimi_mqtt.providers.contract.recording import Transcript
-from mimi_mqtt.providers.http.pieces import joined
+from mimi_mqtt.providers.languages import joined
 from mimi_mqtt.providers.runtime.realtime.provider import UserWords, WordsFailed
 from mimi_mqtt.providers.vendors.openai.realtime_wire import ErrorOf, keep
 
@@ -26,15 +26,15 @@ _LEAST_SAMPLES: Final = RATE // 10  # less than 100 ms are not taken as an utter
 
 
 @dataclass(slots=True)
-class Heard:
-    """One of our utterances."""
+class UplinkUtterance:
+    """One utterance of the user."""
 
     name: str
     samples: int = 0
     ended: bool = False
     discarded: bool = False
     committing: bool = False
-    """Whether we have said that it ended and don't know its item yet."""
+    """True from our commit until the service names the item."""
     announced: set[str] = field(default_factory=set)
     """Items that the voice detection has begun and not made yet."""
     texts: dict[str, str] = field(default_factory=dict)
@@ -44,82 +44,82 @@ class Heard:
 
     @property
     def lacking(self) -> int:
-        """How many samples it is too short."""
+        """Number of samples it is too short."""
         return max(_LEAST_SAMPLES - self.samples, 0)
 
     @property
     def text(self) -> str:
-        """That of all items."""
+        """The text of all items."""
         return joined([text.strip() for text in self.texts.values()])
 
     @property
     def final(self) -> bool:
-        """Whether its text is."""
+        """True once its text is final."""
         awaited = self.committing or self.announced
         return self.ended and not awaited and self.whole >= self.texts.keys()
 
 
-class Hearing:
-    """The utterances of one connection, by our names and by the service's items."""
+class UplinkItems:
+    """The utterances of one connection, by their names and by the service's items."""
 
     def __init__(self, provider: str, error: ErrorOf) -> None:
         self._provider = provider
         self._error = error
         self._speaking = False  # as the voice detection has it
-        self._current: Heard | None = None
-        self._utterances: dict[str, Heard] = {}
-        self._items: dict[str, Heard] = {}
-        self._commits: deque[Heard] = deque()
-        self._clears: deque[Heard] = deque()
+        self._current: UplinkUtterance | None = None
+        self._utterances: dict[str, UplinkUtterance] = {}
+        self._items: dict[str, UplinkUtterance] = {}
+        self._commits: deque[UplinkUtterance] = deque()
+        self._clears: deque[UplinkUtterance] = deque()
 
     # ── what we do ───────────────────────────────────────────────────────────────────────────────────────
 
-    def utterance(self, name: str) -> Heard | None:
+    def utterance(self, name: str) -> UplinkUtterance | None:
         """The utterance of that name, if there was any audio of it."""
         return self._utterances.get(name)
 
     def add(self, name: str, samples: int) -> None:
-        """So much more audio of `name` is sent."""
+        """Counts further samples of `name` as sent."""
         if self._current is None or self._current.name != name:
-            self._current = Heard(name)
+            self._current = UplinkUtterance(name)
             self._speaking = False
             keep(self._utterances, name, self._current)
         self._current.samples += samples
 
-    def end(self, heard: Heard) -> None:
-        """No more audio of `heard` is sent."""
+    def end(self, heard: UplinkUtterance) -> None:
+        """Notes the end of the audio of `heard`."""
         self._current = None
         heard.ended = True
 
-    def all_made(self, heard: Heard) -> bool:
-        """Whether the service has made, or is making, items of all the speech in `heard`."""
+    def all_made(self, heard: UplinkUtterance) -> bool:
+        """True when the service has made, or is making, items of all the speech in `heard`."""
         return bool(heard.texts or heard.announced) and not self._speaking
 
-    def commit(self, heard: Heard) -> None:
-        """The rest of `heard` is to become an item."""
+    def commit(self, heard: UplinkUtterance) -> None:
+        """Notes that the rest of `heard` was committed as an item."""
         heard.committing = True
         self._commits.append(heard)
 
-    def clear(self, heard: Heard) -> None:
-        """What was sent of `heard` and is no item yet is to be forgotten."""
+    def clear(self, heard: UplinkUtterance) -> None:
+        """Notes that the audio of `heard` that is no item yet was cleared."""
         self._clears.append(heard)
 
     # ── what the service says ────────────────────────────────────────────────────────────────────────────
 
     def unwanted(self, item: str) -> bool:
-        """Whether the service has made an item of what nobody wants it to remember."""
+        """True when `item` belongs to no utterance, or to one that was discarded."""
         heard = self._items.get(item)
         return heard is None or heard.discarded
 
     def refused(self) -> Iterator[UserWords]:
-        """There was nothing to commit: the voice detection was faster, or nothing was said."""
+        """Takes the refusal of a commit: the voice detection was faster, or there was no speech."""
         if self._commits:
             heard = self._commits.popleft()
             heard.committing = False
             yield self._words(heard)
 
     def take(self, event: "RealtimeServerEvent") -> Iterator[UserWords | WordsFailed]:
-        """What `event` tells anew. Raises ProviderBadAnswer, and what a shape that it can't be causes."""
+        """The events that `event` stands for. Raises ProviderBadAnswer, or as an unexpected shape causes."""
         if event.type == "input_audio_buffer.speech_started":
             self._speaking = True
             if self._current is not None:
@@ -151,7 +151,7 @@ class Hearing:
                 yield WordsFailed(heard.name, said)
 
     def _committed(self, item: str) -> None:
-        """`item` is an utterance whose end we have told, or one that the service has seen itself."""
+        """Assigns `item` to the utterance that was committed, or that the service has ended by itself."""
         heard = self._items.get(item)
         if self._commits and heard in (None, self._commits[0]):
             heard = self._commits.popleft()
@@ -163,7 +163,7 @@ class Hearing:
             heard.announced.discard(item)
             heard.texts.setdefault(item, "")
 
-    def _words(self, heard: Heard) -> UserWords:
+    def _words(self, heard: UplinkUtterance) -> UserWords:
         text = heard.text
         if len(text) > MAX_ANSWER_CHARS:
             raise ProviderBadAnswer(self._provider, "the transcript does not end")

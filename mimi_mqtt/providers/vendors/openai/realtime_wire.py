@@ -1,4 +1,4 @@
-"""The WebSocket of OpenAI's Realtime API, with errors in our own terms."""
+"""The WebSocket of OpenAI's Realtime API, with ProviderError kinds."""
 
 import base64
 from collections.abc import AsyncGenerator, Callable
@@ -13,8 +13,7 @@ from mimi_mqtt.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from mimi_mqtt.providers.http.errors import readable
-from mimi_mqtt.providers.http.websocket_errors import websocket_errors
+from mimi_mqtt.providers.http.errors import readable, websocket_errors
 
 if TYPE_CHECKING:
     from openai.resources.realtime.realtime import AsyncRealtimeConnection
@@ -25,7 +24,7 @@ _REFUSALS: Final = ("invalid_request_error", "authentication_error", "permission
 T = TypeVar("T")
 
 ErrorOf = Callable[[str | None, str | None, str | None], ProviderError]
-"""Makes an error of the service (its type, code and message) one of ours."""
+"""Makes a ProviderError of an error of the service (its type, code and message)."""
 
 MAX_KEPT: Final = 100
 """Utterances, items and answers of one connection that are known by name; the oldest is forgotten."""
@@ -57,7 +56,7 @@ class Wire:
             await self._connection.send_raw(f'{{"type": "input_audio_buffer.append", "audio": "{encoded}"}}')
 
     async def receive(self) -> "AsyncGenerator[RealtimeServerEvent, None]":
-        """What comes, until the connection is lost. Raises ProviderError."""
+        """The service's events, until the connection is lost. Raises ProviderError."""
         while True:
             with websocket_errors(self._name, self._url, secrets=[self._key]):
                 message = await self._connection.recv_bytes()
@@ -71,7 +70,7 @@ class Wire:
             yield event
 
     def error(self, kind: str | None, code: str | None, message: str | None) -> ProviderError:
-        """What an error that the service tells of means."""
+        """The ProviderError that an error event stands for."""
         said = readable(message or "", [self._key]) or code or kind or "failed without a reason"
         known = f"{kind} {code}"
         if "rate_limit" in known:

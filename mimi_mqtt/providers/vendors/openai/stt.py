@@ -8,7 +8,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.pcm import wav_file
+from mimi_mqtt.providers.http.audio import wav_file
 from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.openai.compatible import OpenAiOptions, OpenAiProvider
@@ -26,13 +26,13 @@ class OpenAiSttOptions(OpenAiOptions):
     """Transcription model."""
 
     stt_stream: bool | None = None
-    """Whether the text is streamed. Empty: for models whose name begins with gpt-."""
+    """Streams the text. Empty: for models whose name begins with gpt-."""
 
     stt_prompt: str = ""
     """Words to expect: names of people, rooms and things."""
 
     stt_verbose: bool | None = None
-    """Whether the server is asked for verbose_json, which tells the language that was spoken and what is only
+    """Asks the server for verbose_json, which tells the language that was spoken and what is only
     invented of noise. Empty: for models with whisper in their name, unless the server refuses it."""
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
-from mimi_mqtt.providers.http.samples import SampleReader
+from mimi_mqtt.providers.http.audio import speech_from
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.openai.compatible import OpenAiOptions, OpenAiProvider
 
@@ -29,7 +29,7 @@ class OpenAiTtsOptions(OpenAiOptions):
     """How to speak, such as "warm and calm", for models that follow instructions."""
 
     tts_format: Literal["pcm", "wav"] = "pcm"
-    """What is asked for; wav for servers that know no pcm."""
+    """Format that is asked for; wav for servers that know no pcm."""
 
     tts_sample_rate: int = Field(24_000, ge=8_000, le=48_000)
     """Sample rate of pcm, in Hz: 24000 at OpenAI; a WAV file says its own."""
@@ -47,13 +47,9 @@ class OpenAiTextToSpeech(OpenAiProvider, TextToSpeech):
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         client = await self._client.get()
-        samples = SampleReader(self.name, self._options.tts_sample_rate)
-        async with self._client.errors():
-            async with aclosing(self._bytes(client, text, voice)) as pieces:
-                async for piece in pieces:
-                    if (chunk := samples.feed(piece)) is not None:
-                        yield chunk
-            samples.finish()
+        async with self._client.errors(), aclosing(self._bytes(client, text, voice)) as pieces:
+            async for chunk in speech_from(self.name, self._options.tts_sample_rate, pieces):
+                yield chunk
 
     async def _bytes(
         self, client: "AsyncOpenAI", text: str, voice: VoiceOptions

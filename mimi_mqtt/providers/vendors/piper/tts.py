@@ -1,8 +1,6 @@
 """Text to speech by Piper in this process: no internet, a neural voice from a model file."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +9,7 @@ from pydantic import Field
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ class Piper(TextToSpeech):
         super().__init__(name, options, limits)
         self.capabilities = TtsCapabilities(streaming=True)
         self._options = options
-        self._thread: ThreadPoolExecutor | None = None
-        self._voice: PiperVoice | None = None
+        self._model: LocalModel[PiperVoice] = LocalModel(name, self._load)
 
     async def start(self) -> None:
         """Loads the model. Raises ProviderNotConfigured."""
@@ -57,19 +55,13 @@ class Piper(TextToSpeech):
 
     async def aclose(self) -> None:
         """Ends the thread and forgets the model."""
-        thread, self._thread, self._voice = self._thread, None, None
-        if thread is not None:
-            thread.shutdown(wait=False, cancel_futures=True)
+        self._model.close()
 
-    async def _loaded(self) -> "tuple[PiperVoice, ThreadPoolExecutor]":
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="piper")
-        thread = self._thread
-        if self._voice is None:
-            self._voice = await asyncio.get_running_loop().run_in_executor(thread, self._load)
-            language = self._voice.config.espeak_voice
-            self.capabilities = TtsCapabilities(True, frozenset({language}) if language else None)
-        return self._voice, thread
+    async def _loaded(self) -> "LoadedModel[PiperVoice]":
+        loaded = await self._model.get()
+        language = loaded.model.config.espeak_voice
+        self.capabilities = TtsCapabilities(True, frozenset({language}) if language else None)
+        return loaded
 
     def _load(self) -> "PiperVoice":
         model = self._options.tts_model
@@ -91,10 +83,9 @@ class Piper(TextToSpeech):
         raise ProviderNotConfigured(self.name, f"{model} is no Piper voice ({broken}): {cure}")
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncGenerator[SpeechChunk, None]:
-        model, thread = await self._loaded()
-        loop = asyncio.get_running_loop()
-        sentences = self._sentences(model, text, voice)
-        while (chunk := await loop.run_in_executor(thread, next, sentences, None)) is not None:
+        loaded = await self._loaded()
+        sentences = self._sentences(loaded.model, text, voice)
+        while (chunk := await loaded.run(lambda: next(sentences, None))) is not None:
             yield chunk
 
     def _sentences(self, model: "PiperVoice", text: str, voice: VoiceOptions) -> Iterator[SpeechChunk]:

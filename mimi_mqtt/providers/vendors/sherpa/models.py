@@ -1,4 +1,4 @@
-"""The kinds of models that sherpa-onnx runs, how a folder shows which it holds, and loading one."""
+"""The kinds of models that sherpa-onnx runs, their recognition from a folder's files, and loading."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

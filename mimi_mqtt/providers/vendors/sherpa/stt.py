@@ -6,12 +6,10 @@ utterance when it is over. https://k2-fsa.github.io/sherpa/onnx/pretrained_model
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,10 +21,9 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
 from mimi_mqtt.providers.languages import language_named, primary
+from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.sherpa.models import Model, ModelError, find, recognizer
-
-T = TypeVar("T")
 
 _RATE = 16_000
 # Models want to see some silence before they are sure of the last word, and fail with next to no audio.
@@ -83,14 +80,13 @@ class SherpaOnnx(SpeechToText):
     packages = ("sherpa_onnx",)
     extra = "sherpa-onnx"
     _proven: ClassVar[set[tuple[object, ...]]] = set()
-    """What this process may load, as it was loaded before."""
+    """Models that were loaded successfully in a process before."""
 
     def __init__(self, name: str, options: SherpaOnnxOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._threads: ThreadPoolExecutor | None = None
-        self._recognizer: Any = None
-        self._loading = asyncio.Lock()
+        self._model: LocalModel[Any] = LocalModel(name, self._load, options.stt_workers)
+        self._starting = asyncio.Lock()
         languages = frozenset(options.stt_languages) or None
         try:
             kind = self._find(options.stt_model).kind if options.stt_model is not None else None
@@ -104,22 +100,26 @@ class SherpaOnnx(SpeechToText):
 
     async def start(self) -> None:
         """Loads the model, in another process first. Raises ProviderNotConfigured."""
-        demand(self.name, self._options)
-        async with self._loading:
-            if self._recognizer is None and self._options.stt_model is not None:
-                package = await asyncio.to_thread(load_package, "sherpa_onnx", self.name, self.extra)
-                model = self._find(self._options.stt_model)
-                if (state := _state(model, self._options.stt_language)) not in self._proven:
-                    await self._probe(str(self._options.stt_model))
-                    self._proven.add(state)
-                self._threads = ThreadPoolExecutor(self._options.stt_workers, f"{self.name} decoding")
-                self._recognizer = await self._in_thread(partial(self._load, package, model))
+        await self._loaded()
 
     async def aclose(self) -> None:
         """Lets go of the model; a decoding that runs ends by itself, unheard."""
-        threads, self._threads, self._recognizer = self._threads, None, None
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._model.close()
+
+    async def _loaded(self) -> LoadedModel[Any]:
+        demand(self.name, self._options)
+        async with self._starting:
+            if not self._model.loaded:
+                await asyncio.to_thread(load_package, "sherpa_onnx", self.name, self.extra)
+                model = self._find(self._folder)
+                if (state := _state(model, self._options.stt_language)) not in self._proven:
+                    await self._probe(str(self._folder))
+                    self._proven.add(state)
+            return await self._model.get()
+
+    @property
+    def _folder(self) -> Path:
+        return self._options.stt_model or Path()
 
     def _find(self, folder: Path) -> Model:
         try:
@@ -156,51 +156,52 @@ class SherpaOnnx(SpeechToText):
                 f"providers.options.{self.name}.stt_kind",
             )
 
-    def _load(self, package: ModuleType, model: Model) -> Any:
+    def _load(self) -> Any:
         options = self._options
+        package = load_package("sherpa_onnx", self.name, self.extra)
+        model = self._find(self._folder)
         return recognizer(
             package, model, options.stt_threads, options.stt_language, options.stt_endpointing_ms
         )
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._threads is None:
-            raise ProviderNotConfigured(self.name, "was closed")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
     async def _transcribe(
         self, audio: AsyncIterator[Pcm], language: str | None
     ) -> AsyncGenerator[Transcript, None]:
-        await self.start()
+        loaded = await self._loaded()
         known = self._options.stt_languages
         only = known[0] if len(known) == 1 else self._options.stt_language
         spoken = primary(only) if only else None
-        stream = await self._in_thread(self._recognizer.create_stream)
+        stream = await loaded.run(loaded.model.create_stream)
         if not self.capabilities.streaming:
             async for pcm in audio:
-                text, heard = await self._in_thread(partial(_decode_whole, self._recognizer, stream, pcm))
+                text, heard = await loaded.run(partial(_decode_whole, loaded.model, stream, pcm))
                 yield Transcript(text, final=True, language=language_named(heard) or spoken)
             return
         shown = Transcript("", final=False)
-        async for transcript in self._decoded(stream, audio):
+        async for transcript in _decoded(loaded, stream, audio):
             if transcript != shown:
                 shown = transcript
                 yield shown
         yield Transcript(shown.text, final=True, language=spoken)
 
-    async def _decoded(self, stream: Any, audio: AsyncIterator[Pcm]) -> AsyncGenerator[Transcript, None]:
-        """What a streaming model has understood after each of its steps."""
-        async for pcm in audio:
-            stream.accept_waveform(_RATE, _floats(pcm))
-            while (step := await self._in_thread(partial(_step, self._recognizer, stream))) is not None:
-                yield step
-        stream.accept_waveform(_RATE, _TAIL)
-        stream.input_finished()
-        while (step := await self._in_thread(partial(_step, self._recognizer, stream))) is not None:
-            yield step
+
+async def _decoded(
+    loaded: LoadedModel[Any], stream: Any, audio: AsyncIterator[Pcm]
+) -> AsyncGenerator[Transcript, None]:
+    """The transcript of a streaming model after each of its steps."""
+    step = partial(_step, loaded.model, stream)
+    async for pcm in audio:
+        stream.accept_waveform(_RATE, _floats(pcm))
+        while (transcript := await loaded.run(step)) is not None:
+            yield transcript
+    stream.accept_waveform(_RATE, _TAIL)
+    stream.input_finished()
+    while (transcript := await loaded.run(step)) is not None:
+        yield transcript
 
 
 def _state(model: Model, language: str) -> tuple[object, ...]:
-    """What the outcome of loading depends on: the files as they are, and how they are understood."""
+    """The key of a load's outcome: the files as they are, the kind of model, and the language."""
     stats = [(path, Path(path).stat()) for path in sorted(model.files.values())]
     files = tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
     return (model.kind.method, model.kind.streaming, language, *files)

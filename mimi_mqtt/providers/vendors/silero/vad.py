@@ -30,7 +30,7 @@ _CURE: Final = "install it with `pip install 'mimi-mqtt[offline]'`"
 
 
 class SileroStream(VadStream):
-    """One speaker: the network's state, the context and the samples not analysed yet, the last value."""
+    """State of one speaker: the network's, the context, the samples not analysed yet, the last value."""
 
     __slots__ = ("probability", "state", "tail")
 
@@ -71,7 +71,10 @@ class SileroVad(VoiceActivityDetector):
         return SileroStream()
 
     def probabilities(self, batch: Sequence[tuple[VadStream, Pcm]]) -> list[float]:
-        """As the base says; a stream at most once in a batch. Raises ProviderNotConfigured before `start`."""
+        """The highest probability of each chunk; a stream at most once in a batch.
+
+        Raises ProviderNotConfigured before `start`.
+        """
         run = self._run
         if run is None:
             raise ProviderNotConfigured(self.name, "the detector was not started")

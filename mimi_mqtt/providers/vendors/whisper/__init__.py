@@ -1,1 +1,1 @@
-"""Whisper, in process through faster-whisper, and what all Whisper services share."""
+"""Whisper, in process through faster-whisper, and the filter that all Whisper services share."""

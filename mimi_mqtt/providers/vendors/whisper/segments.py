@@ -1,4 +1,4 @@
-"""What Whisper says of its own words, and which of them nobody has said.
+"""Whisper's confidence in its segments, and the removal of those invented for noise.
 
 Of noise it makes sentences that it has often read at the end of films ("Thank you.", "Thanks for watching!"),
 or one word over and over. Each segment tells how probable it is that nothing was said, and how probable the
@@ -24,11 +24,11 @@ SURELY_NO_SPEECH: Final = 0.9
 """Probability that nothing was said, beyond which no words count, however likely."""
 
 REPEATED: Final = 2.4
-"""By how much words can be compressed, beyond which they go in circles: the decoder's own limit."""
+"""Compression ratio beyond which words are repetitions: the decoder's own limit."""
 
 
 class Segment(BaseModel):
-    """A part of a transcript; a server that does not tell a measure is believed."""
+    """A part of a transcript; a measure that the server does not report counts as good."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -39,7 +39,7 @@ class Segment(BaseModel):
 
     @property
     def invented(self) -> bool:
-        """Whether nobody has said it, most likely."""
+        """True when it is most likely invented."""
         return (
             self.no_speech_prob > SURELY_NO_SPEECH
             or (self.no_speech_prob > NO_SPEECH and self.avg_logprob < DOUBTFUL)
@@ -51,7 +51,7 @@ _SEGMENTS: Final = TypeAdapter(list[Segment])
 
 
 def segments_of(told: object) -> Sequence[Segment]:
-    """What a server or a library tells of segments; none when it makes no sense."""
+    """The segments that a server or a library reports; none when they are malformed."""
     try:
         return _SEGMENTS.validate_python(told)
     except ValidationError:
@@ -59,8 +59,8 @@ def segments_of(told: object) -> Sequence[Segment]:
 
 
 def spoken(segments: Sequence[Segment]) -> Sequence[Segment]:
-    """Those of `segments` that somebody has said."""
+    """The segments that were most likely spoken."""
     kept = [segment for segment in segments if not segment.invented]
     if invented := len(segments) - len(kept):
-        _log.debug("%d of %d segments are left out: nobody has said them", invented, len(segments))
+        _log.debug("%d of %d segments are left out as noise", invented, len(segments))
     return kept

@@ -3,10 +3,8 @@
 Models are folders such as https://huggingface.co/Systran/faster-whisper-base; nothing is ever fetched here.
 """
 
-import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,6 +19,7 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
 from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.whisper.segments import segments_of, spoken
 
@@ -28,7 +27,7 @@ from mimi_mqtt.providers.vendors.whisper.segments import segments_of, spoken
 _FILES = ("model.bin", "config.json", "tokenizer.json")
 
 _SURE = 0.5
-"""A language that is less probable than this is a guess, and not told."""
+"""Least probability of a detected language that is reported."""
 
 
 class FasterWhisperOptions(ProviderOptions):
@@ -40,13 +39,13 @@ class FasterWhisperOptions(ProviderOptions):
     """Folder of the model, with model.bin, config.json and tokenizer.json in it."""
 
     stt_device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it computes."""
+    """Device of the computation."""
 
     stt_compute_type: str = "default"
     """Precision, such as int8 or float16; default: the model's own."""
 
     stt_beam_size: int = Field(1, ge=1, le=10)
-    """Guesses that are followed at the same time; more is a little better and much slower."""
+    """Hypotheses that are followed at the same time; more is a little better and much slower."""
 
     stt_threads: int = Field(4, ge=1, le=128)
     """Threads of one decoding on the CPU."""
@@ -69,28 +68,21 @@ class FasterWhisper(SpeechToText):
     def __init__(self, name: str, options: FasterWhisperOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._model: Any = None
-        self._threads: ThreadPoolExecutor | None = None
-        self._loading = asyncio.Lock()
+        self._model: LocalModel[Any] = LocalModel(name, self._load, options.stt_workers)
 
     async def start(self) -> None:
         """Loads the model. Raises ProviderNotConfigured."""
-        await self._get()
+        await self._loaded()
 
     async def aclose(self) -> None:
         """Lets go of the model; a decoding that runs ends by itself, unheard."""
-        threads, self._threads, self._model = self._threads, None, None
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._model.close()
 
-    async def _get(self) -> tuple[Any, ThreadPoolExecutor]:
-        async with self._loading:
-            if self._model is None or self._threads is None:
-                self._model = await asyncio.to_thread(self._load)
-                self._threads = ThreadPoolExecutor(self._options.stt_workers, f"{self.name} decoding")
-                if self._model.supported_languages == ["en"]:
-                    self.capabilities = SttCapabilities(streaming=False, languages=frozenset({"en"}))
-            return self._model, self._threads
+    async def _loaded(self) -> LoadedModel[Any]:
+        loaded = await self._model.get()
+        if loaded.model.supported_languages == ["en"]:
+            self.capabilities = SttCapabilities(streaming=False, languages=frozenset({"en"}))
+        return loaded
 
     def _load(self) -> Any:
         demand(self.name, self._options)
@@ -124,11 +116,10 @@ class FasterWhisper(SpeechToText):
     async def _transcribe(
         self, audio: AsyncIterator[Pcm], language: str | None
     ) -> AsyncGenerator[Transcript, None]:
-        model, threads = await self._get()
+        loaded = await self._loaded()
         hint = primary(language) if language else None
         async for pcm in audio:
-            work = partial(self._decode, model, pcm, hint)
-            yield await asyncio.get_running_loop().run_in_executor(threads, work)
+            yield await loaded.run(partial(self._decode, loaded.model, pcm, hint))
 
     def _decode(self, model: Any, pcm: Pcm, hint: str | None) -> Transcript:
         options = self._options

@@ -17,8 +17,8 @@ from mimi_mqtt.errors import ProviderBadAnswer, ProviderUnavailable
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.http.duplex import sending
-from mimi_mqtt.providers.http.pcm import byte_chunks
+from mimi_mqtt.providers.http.audio import byte_chunks
+from mimi_mqtt.providers.http.streaming import sending
 from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 
@@ -42,12 +42,12 @@ class WyomingSttOptions(ProviderOptions):
     """Words to expect: names of people, rooms and things; servers that can't use them ignore them."""
 
     stt_detects_language: bool = False
-    """Whether the server finds out which language is spoken when it isn't told, as wyoming-faster-whisper
+    """True when the server finds out which language is spoken when it isn't told, as wyoming-faster-whisper
     does with --language auto. false: it is told the conversation's language."""
 
 
 class WyomingSpeechToText(SpeechToText):
-    """Audio goes up while the speaker speaks; servers that stream their transcript are shown as they do."""
+    """Sends audio while the speaker speaks; passes on interim transcripts of servers that stream them."""
 
     Options = WyomingSttOptions
     packages = ("wyoming",)

@@ -16,6 +16,7 @@ from pydantic import Field
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured, ProviderUnavailable
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.languages import normalized, primary_subtag
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 if TYPE_CHECKING:
@@ -57,18 +58,18 @@ class WyomingTextToSpeech(TextToSpeech):
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncGenerator[SpeechChunk, None]:
         await self.start()
-        async with self._connected() as line:
+        async with self._connected() as connection:
             if self._program is None:
-                self._program = await self._describe(line)
-            async for chunk in self._speech(line, self._program, text, voice):
+                self._program = await self._describe(connection)
+            async for chunk in self._speech(connection, self._program, text, voice):
                 yield chunk
 
-    async def _describe(self, line: "_Line") -> "TtsProgram":
-        """The server's own words on its voices, asked for once."""
+    async def _describe(self, connection: "_Connection") -> "TtsProgram":
+        """The server's description of its voices, requested once."""
         from wyoming.info import Describe, Info
 
-        await line.write(Describe().event())
-        while not Info.is_type((event := await line.read()).type):
+        await connection.write(Describe().event())
+        while not Info.is_type((event := await connection.read()).type):
             pass
         program = next(iter(Info.from_event(event).tts), None)
         if program is None:
@@ -78,7 +79,7 @@ class WyomingTextToSpeech(TextToSpeech):
         return program
 
     async def _speech(
-        self, line: "_Line", program: "TtsProgram", text: str, voice: VoiceOptions
+        self, connection: "_Connection", program: "TtsProgram", text: str, voice: VoiceOptions
     ) -> AsyncIterator[SpeechChunk]:
         from wyoming.audio import AudioChunk, AudioStop
         from wyoming.error import Error
@@ -93,14 +94,14 @@ class WyomingTextToSpeech(TextToSpeech):
         chosen = self._voice(program, voice)
         streams = program.supports_synthesize_streaming
         if streams:
-            await line.write(SynthesizeStart(voice=chosen).event())
-            await line.write(SynthesizeChunk(text=text).event())
-            await line.write(SynthesizeStop().event())
+            await connection.write(SynthesizeStart(voice=chosen).event())
+            await connection.write(SynthesizeChunk(text=text).event())
+            await connection.write(SynthesizeStop().event())
         else:
-            await line.write(Synthesize(text=text, voice=chosen).event())
+            await connection.write(Synthesize(text=text, voice=chosen).event())
         # A streaming server may send several audio streams, one for each sentence it finds.
         last = SynthesizeStopped if streams else AudioStop
-        while not last.is_type((event := await line.read()).type):
+        while not last.is_type((event := await connection.read()).type):
             if Error.is_type(event.type):
                 raise ProviderUnavailable(self.name, f"the server failed: {Error.from_event(event).text}")
             if AudioChunk.is_type(event.type):
@@ -114,15 +115,15 @@ class WyomingTextToSpeech(TextToSpeech):
         for name in (voice.voice, self._options.tts_voice):
             if name and (name in names or not names):
                 return SynthesizeVoice(name=name, speaker=self._options.tts_speaker)
-        wanted = voice.language.lower().replace("_", "-")
+        wanted = normalized(voice.language)
         spoken = [
-            (language.lower().replace("_", "-"), known)
+            (normalized(language), known)
             for known in program.voices
             if known.installed
             for language in known.languages
         ]
-        for tag, known in [*spoken, *((tag.partition("-")[0], known) for tag, known in spoken)]:
-            if tag in (wanted, wanted.partition("-")[0]):
+        for tag, known in [*spoken, *((primary_subtag(tag), known) for tag, known in spoken)]:
+            if tag in (wanted, primary_subtag(wanted)):
                 return SynthesizeVoice(name=known.name, speaker=self._options.tts_speaker)
         return SynthesizeVoice(language=voice.language)
 
@@ -136,14 +137,14 @@ class WyomingTextToSpeech(TextToSpeech):
         return SpeechChunk(np.frombuffer(chunk.audio[:whole], "<i2").astype(np.int16, copy=False), chunk.rate)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator["_Line"]:
+    async def _connected(self) -> AsyncIterator["_Connection"]:
         address = urlsplit(self._options.tts_uri)
         if address.scheme == "unix":
             reader, writer = await asyncio.open_unix_connection(address.path)
         else:
             reader, writer = await asyncio.open_connection(address.hostname, address.port)
         try:
-            yield _Line(self.name, reader, writer)
+            yield _Connection(self.name, reader, writer)
         except (ProviderError, OSError):
             self._program = None  # another server may answer next time
             raise
@@ -151,7 +152,7 @@ class WyomingTextToSpeech(TextToSpeech):
             writer.close()
 
 
-class _Line:
+class _Connection:
     """One connection, event by event. Raises ProviderError kinds."""
 
     def __init__(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

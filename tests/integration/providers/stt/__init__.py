@@ -1,1 +1,1 @@
-"""What goes over each vendor's wire to speech to text, beyond the contract."""
+"""The wire protocol of each vendor of speech to text, beyond the contract."""

@@ -1,4 +1,4 @@
-"""What the list of providers says is what each really does: with nothing set, and without its package."""
+"""The list of providers agrees with the providers themselves: with nothing set, and without a package."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Whom each agent asks."""
+"""The providers of each agent."""
 
 import pytest
 

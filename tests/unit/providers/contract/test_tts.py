@@ -5,7 +5,7 @@ import pytest
 
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.provider import speaks
-from mimi_mqtt.providers.contract.tts import MAX_SPEECH_S, SpeechChunk, speakable
+from mimi_mqtt.providers.contract.tts import MAX_SPEECH_S, SpeechChunk, has_words
 from tests.unit.providers.fakes import FakeTts, chunk, collect
 
 
@@ -28,7 +28,7 @@ async def test_a_text_without_words_is_silence_and_asks_nobody(text: str) -> Non
 
 @pytest.mark.parametrize("text", ["hello", "5", "你好", "xin chào", "привет", "สวัสดี"])
 def test_words_of_any_script_are_speakable(text: str) -> None:
-    assert speakable(text)
+    assert has_words(text)
 
 
 async def test_no_speech_for_words_is_a_bad_answer() -> None:

@@ -1,12 +1,15 @@
 """A client is made once, in a thread, when it is first asked for."""
 
 import asyncio
+import ssl
 import threading
 
+import httpx
 import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured
-from mimi_mqtt.providers.http.client import LazyClient
+from mimi_mqtt.providers.http.client import LazyClient, http_client, trusted_certificates
+from mimi_mqtt.providers.runtime.resilience import Limits
 
 
 class Numbers(LazyClient[int]):
@@ -59,3 +62,22 @@ async def test_what_it_lacked_may_be_there_the_next_time() -> None:
         await client.get()
     client.lacking = False
     assert await client.get() == 1
+
+
+async def test_certificates_are_read_once_for_all() -> None:
+    made: list[ssl.SSLContext] = []
+
+    def make() -> ssl.SSLContext:
+        made.append(ssl.create_default_context())
+        return made[-1]
+
+    assert trusted_certificates(make) is trusted_certificates(make)
+    assert len(made) == 1
+
+
+async def test_the_shared_certificates_trust_nobody_without_a_certificate() -> None:
+    client = http_client(Limits())
+    trusted = trusted_certificates(httpx.create_ssl_context)
+    assert trusted.verify_mode is ssl.CERT_REQUIRED
+    assert trusted.check_hostname
+    await client.aclose()

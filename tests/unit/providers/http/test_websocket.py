@@ -1,4 +1,4 @@
-"""What a WebSocket's address needs before it is opened."""
+"""The TLS context of a WebSocket's address."""
 
 import ssl
 

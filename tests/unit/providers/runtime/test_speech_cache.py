@@ -193,9 +193,9 @@ async def test_memory_is_bounded_and_the_disk_has_the_rest(
     cache = await reopen()
     for number in range(10):
         cache.put(str(number), [SpeechChunk(np.full(1_000, number, np.int16), 16_000)])
-    assert cache._memory_bytes == 16_000
+    assert cache._memory.weight == 16_000
     assert samples(await cache.get("0"))[:1] == [0]
-    assert cache._memory_bytes == 16_000
+    assert cache._memory.weight == 16_000
 
 
 async def test_a_phrase_said_from_memory_each_day_does_not_age(reopen: Open, clock: Clock) -> None:

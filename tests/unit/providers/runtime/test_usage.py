@@ -1,4 +1,4 @@
-"""What is counted of each provider, and what it costs by the price table."""
+"""Usage of each provider, and its cost by the price table."""
 
 import numpy as np
 import pytest

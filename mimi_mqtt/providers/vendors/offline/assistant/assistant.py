@@ -1,4 +1,4 @@
-"""The language model of an installation without one: a table of intents, honest about all the rest."""
+"""The replacement of a language model: a table of intents, and an admission for everything else."""
 
 import random
 import re
@@ -33,7 +33,7 @@ def _system_clock(zone: ZoneInfo | None) -> datetime:
 
 
 class OfflineAssistant(LanguageModel):
-    """Answers at once and for nothing. `now` tells the time in a zone (None: the machine's own)."""
+    """A model that answers at once, offline. `now` gives the time in a zone (None: the machine's own)."""
 
     can_continue = False
 
@@ -86,7 +86,7 @@ class OfflineAssistant(LanguageModel):
 
 
 def decide(turn: Turn) -> Action:
-    """What to do in `turn`: the first intent that answers, else the honest word that it is not known."""
+    """The action for `turn`: the first intent that answers, else the admission that it is not known."""
     if not turn.text:
         return Say(fixed("nothing", turn.language), turn.language)
     for intent in INTENTS:

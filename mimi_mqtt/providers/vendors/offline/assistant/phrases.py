@@ -1,4 +1,4 @@
-"""What is said without being worked out: fixed replies in five languages, small talk and jokes in English."""
+"""Ready-made replies: fixed ones in five languages, small talk and jokes in English."""
 
 from collections.abc import Mapping
 

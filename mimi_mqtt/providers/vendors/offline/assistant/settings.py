@@ -110,7 +110,7 @@ def _set(level: Level, turn: Turn, value: int) -> Action:
 
 
 def _argument(turn: Turn, tool: str, expected: str) -> str:
-    """What the tool calls its number: the expected name, else the only one it has."""
+    """The name of the tool's number: the expected one, else the only one it has."""
     properties = turn.tools[tool].parameters.get("properties")
     if isinstance(properties, Mapping) and expected not in properties and len(properties) == 1:
         return str(next(iter(properties)))

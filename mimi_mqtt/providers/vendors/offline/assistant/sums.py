@@ -35,11 +35,11 @@ _SIGNS = frozenset("+-*/^√") | {"%of"}
 
 
 class NoSum(Exception):
-    """The words are no sum."""
+    """Raised for words that are no sum."""
 
 
 class TooLarge(Exception):
-    """The result is beyond what can be said."""
+    """Raised for a result that is too large to be said."""
 
 
 def calculate(text: str) -> Fraction | None:

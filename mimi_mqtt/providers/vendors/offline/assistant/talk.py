@@ -1,4 +1,4 @@
-"""Time, sums, jokes, small talk and repeating: what needs no tool."""
+"""Intents without a tool: time, sums, jokes, small talk and repeating."""
 
 import re
 from collections.abc import Callable

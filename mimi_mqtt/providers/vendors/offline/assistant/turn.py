@@ -24,7 +24,7 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A tool is needed first; its result comes back in the next round's `Turn.results`."""
+    """A tool call that is needed first; its result is in the next round's `Turn.results`."""
 
     tool: str
     arguments: Mapping[str, object]
@@ -42,7 +42,7 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """Whether the call went wrong: an error, `false`, or JSON that tells of no success."""
+        """True when the call went wrong: an error, `false`, or JSON that tells of no success."""
         return self._failure is not None
 
     def apology(self) -> Say:

@@ -1,4 +1,4 @@
-"""One pocketsphinx decoder with three searches, and the choice between what they found.
+"""One pocketsphinx decoder with three searches, and the choice between their results.
 
 The grammar knows the assistant's sentences and nothing else, so it turns anything into one of them; the
 general model knows English, and gets a third of a synthetic voice's words wrong. Which of the two is right
@@ -50,7 +50,7 @@ class Segment(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What one search found: the text, its acoustic log score, and the frames its words cover."""
+    """The result of one search: text, acoustic log score, and number of frames its words cover."""
 
     text: str
     score: float
@@ -80,7 +80,7 @@ class Choice:
 
     @property
     def score(self) -> float:
-        """About the log odds that the command was said."""
+        """Approximate log odds of the command."""
         spoken = max(1, self.command.frames)
         command, general = self.command.text.replace(" ", ""), self.general.text.replace(" ", "")
         against_phones = (self.command.score - self.phones.score) / spoken
@@ -100,11 +100,11 @@ class Choice:
 
     @property
     def threshold(self) -> float:
-        """The score from which the command is believed; what changes something has to be surer."""
+        """The score from which the command is accepted; higher for commands that change something."""
         return _SURE_TO_ACT if _ACTING.intersection(self.command.text.split()) else _SURE
 
     def heard(self) -> Heard:
-        """The command when it is sure enough, else what the general model understood."""
+        """The command when its score suffices, else the general model's text."""
         if not self.command.text:
             return Heard(self.general.text, False, None)
         score = self.score
@@ -139,7 +139,7 @@ class Decoder:
         self._decoder.config["bestpath"] = True
 
     def knows(self, word: str) -> bool:
-        """Whether `word` is in the dictionary."""
+        """True when `word` is in the dictionary."""
         return self._decoder.lookup_word(word) is not None
 
     def decode(self, pcm: bytes) -> Heard:

@@ -1,4 +1,4 @@
-"""What goes over the pipes between the server and a decoding child: length-prefixed messages.
+"""Length-prefixed messages over the pipes between the server and a decoding child.
 
 To the child: the number of a request (u32, little-endian), the length in bytes (u32), and that many bytes of
 mono 16 kHz PCM (s16le). From the child: number and length likewise, and a JSON object. Number 0 is said once,
@@ -17,7 +17,7 @@ MAX_ANSWER_BYTES = 64 * 1024
 
 
 class Heard(NamedTuple):
-    """What a child understood: the text, whether it is one of the grammar's sentences, how sure (0 to 1)."""
+    """A child's result: the text, true for a sentence of the grammar, and the confidence (0 to 1)."""
 
     text: str
     command: bool
@@ -36,7 +36,7 @@ def pack_answer(number: int, heard: Heard) -> bytes:
 
 
 def pack_ready(failure: str = "") -> bytes:
-    """The child's first word: ready, or what is missing."""
+    """The child's first message: ready, or the reason why not."""
     body = json.dumps(failure).encode()
     return HEADER.pack(READY, len(body)) + body
 
@@ -51,7 +51,7 @@ def parse_answer(body: bytes) -> Heard:
 
 
 def parse_ready(body: bytes) -> str:
-    """What the child is missing; empty when it is ready. Raises ValueError."""
+    """The reason why the child is not ready; empty when it is. Raises ValueError."""
     failure = json.loads(body)
     if not isinstance(failure, str):
         raise ValueError("not the word of a child that is ready")

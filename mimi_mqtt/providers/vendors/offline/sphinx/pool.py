@@ -1,4 +1,4 @@
-"""Queue of utterances for the decoding children: finished utterances before guesses, each kind in order."""
+"""Queue of the decoding children: finished utterances before those at a pause, each kind in order."""
 
 import asyncio
 import logging
@@ -10,8 +10,7 @@ from mimi_mqtt.providers.vendors.offline.sphinx.worker import Worker
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 200
-"""Finished utterances that may wait for a child, and as many utterances of both kinds before a guess is
-refused."""
+"""Finished utterances that may wait for a child; beyond it of both kinds together early ones are refused."""
 _MOST_STARTS = 3
 _COOL_DOWN_S = 10.0
 
@@ -34,48 +33,48 @@ class _Queue:
 
     def __init__(self) -> None:
         self._urgent: dict[Job, None] = {}
-        self._guesses: dict[Job, None] = {}
+        self._early: dict[Job, None] = {}
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._guesses)
+        return len(self._urgent) + len(self._early)
 
     def has_room(self, *, urgent: bool) -> bool:
-        """False when one more of this kind must be refused; guesses never take the room of the others."""
+        """False when one more must be refused; early jobs never take the room of finished ones."""
         return (len(self._urgent) if urgent else len(self)) < MAX_WAITING
 
     def add(self, job: Job, *, urgent: bool) -> None:
         """Appends `job` to those of its kind; it leaves when its result is cancelled."""
-        (self._urgent if urgent else self._guesses)[job] = None
+        (self._urgent if urgent else self._early)[job] = None
         job.result.add_done_callback(lambda _: self.drop(job))
         self._filled.set()
 
     def hurry(self, job: Job) -> None:
-        """Makes a waiting guess urgent; a job that is not a waiting guess is left alone."""
-        if job in self._guesses:
-            del self._guesses[job]
+        """Makes a waiting early job urgent; any other job is left alone."""
+        if job in self._early:
+            del self._early[job]
             self._urgent[job] = None
 
     def drop(self, job: Job) -> None:
         """Takes `job` out, if it is still in."""
         self._urgent.pop(job, None)
-        self._guesses.pop(job, None)
+        self._early.pop(job, None)
 
     async def get(self) -> Job:
         """Takes out the next job, once there is one."""
         while not len(self):
             self._filled.clear()
             await self._filled.wait()
-        jobs = self._urgent or self._guesses
+        jobs = self._urgent or self._early
         job = next(iter(jobs))
         del jobs[job]
         return job
 
     def clear(self) -> list[Job]:
         """Takes out all jobs."""
-        jobs = [*self._urgent, *self._guesses]
+        jobs = [*self._urgent, *self._early]
         self._urgent.clear()
-        self._guesses.clear()
+        self._early.clear()
         return jobs
 
 
@@ -110,7 +109,7 @@ class Pool:
             self._grow()
 
     async def aclose(self) -> None:
-        """Ends all children; whoever waits for a result is told so. Safe to call twice."""
+        """Ends all children; waiting jobs fail. Safe to call twice."""
         self._closed = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
@@ -140,7 +139,7 @@ class Pool:
         return job
 
     def hurry(self, job: Job) -> None:
-        """Puts `job` before all guesses: its utterance has ended."""
+        """Puts `job` before all early ones: its utterance has ended."""
         self._waiting.hurry(job)
 
     def give_up(self, job: Job) -> None:

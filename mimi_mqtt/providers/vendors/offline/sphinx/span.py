@@ -1,4 +1,4 @@
-"""Where in an utterance the speech is, by its energy: to begin decoding at a pause, and to cut off silence.
+"""Position of the speech in an utterance, by its energy: to decode from a pause on, and to cut off silence.
 
 Pure; 16 kHz. It only saves work: where it is wrong, the whole utterance is decoded at its end.
 """
@@ -21,7 +21,7 @@ _QUIETEST_DB = 12.0  # below four units of sixteen bits there is nothing to hear
 
 
 class SpeechSpan:
-    """Grows with the audio of one utterance."""
+    """The speech in the audio of one utterance, which grows."""
 
     def __init__(self) -> None:
         self._levels: list[float] = []
@@ -37,7 +37,7 @@ class SpeechSpan:
         self._rest = joined[whole:].copy()
 
     def _speech(self) -> tuple[int, int] | None:
-        """The first frame of speech and the one after the last; None when loud is like quiet."""
+        """The first frame of speech and the one after the last; None without a difference of loudness."""
         levels = np.asarray(self._levels)
         if levels.size <= _LEAST_SPEECH_FRAMES:
             return None
@@ -53,7 +53,7 @@ class SpeechSpan:
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing at all to hear."""
+        """True when there is nothing at all to hear."""
         return not self._levels or max(self._levels) < _QUIETEST_DB
 
     @property

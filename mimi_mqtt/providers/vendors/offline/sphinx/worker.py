@@ -1,4 +1,4 @@
-"""One decoding child as the server sees it: started, asked, and ended."""
+"""Control of one decoding child: start, requests, end."""
 
 import asyncio
 import os
@@ -91,7 +91,7 @@ class Worker:
             )
 
     async def decode(self, pcm: bytes) -> Heard:
-        """What is said in `pcm`, mono 16 kHz s16le. One call at a time, after `start`.
+        """The transcript of `pcm`, mono 16 kHz s16le. One call at a time, after `start`.
 
         Raises ProviderUnavailable when the child is gone or hangs; it is ended then. Cancelling ends it too.
         """
@@ -120,7 +120,7 @@ class Worker:
 
     @asynccontextmanager
     async def _border(self, timeout_s: float, doing: str) -> AsyncIterator[None]:
-        """Whatever goes wrong between us and the child ends the child; the next call starts another."""
+        """Ends the child on any failure between it and the server; the next call starts another."""
         try:
             async with asyncio.timeout(timeout_s):
                 yield
@@ -171,6 +171,6 @@ class Worker:
 
 
 def _environment() -> dict[str, str]:
-    """What the child needs of the environment, and where to find this package."""
+    """The variables that the child needs, and the path of this package."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return kept | {"PYTHONPATH": str(Path(mimi_mqtt.__file__).resolve().parents[1])}

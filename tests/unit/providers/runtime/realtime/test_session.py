@@ -1,4 +1,4 @@
-"""What every speech-to-speech session does, whoever the vendor."""
+"""The behaviour of every speech-to-speech session, whatever the vendor."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -45,7 +45,7 @@ DONE = ChatMessage("tool", "done", tool_call_id="c1")
 
 
 class World:
-    """What the session is told when it asks."""
+    """The answers to the session's callbacks."""
 
     def __init__(self) -> None:
         self.prompt = "Be brief."

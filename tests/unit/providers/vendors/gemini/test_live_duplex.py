@@ -1,4 +1,4 @@
-"""What Gemini's Live API is told, and when."""
+"""The messages to Gemini's Live API, and their order."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

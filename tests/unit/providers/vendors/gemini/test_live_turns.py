@@ -56,7 +56,7 @@ def turns() -> Turns:
 
 
 def tell(turns: Turns, *messages: LiveServerMessage) -> list[DuplexEvent]:
-    """What comes of `messages`."""
+    """The events that follow from `messages`."""
     for one in messages:
         turns.take(one)
     events = [*turns.ready]

@@ -42,7 +42,7 @@ def ms(samples: int) -> float:
 
 
 def alike(first: Pcm, second: Pcm) -> bool:
-    """Whether both say the same in the same voice: the library does not make the same samples twice."""
+    """True when both say the same in the same voice: the library does not make the same samples twice."""
     if abs(first.size - second.size) > RATE // 50:
         return False
     one, other = (_spectrogram(pcm) for pcm in (first, second))
@@ -120,7 +120,7 @@ async def test_text_in_another_script_is_read_by_a_voice_that_can(voice: Espeak)
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What the library is given to read, with the voice."""
+    """The texts that the library is given, each with its voice."""
     given: list[tuple[str, str]] = []
     speak = Engine.speak
 

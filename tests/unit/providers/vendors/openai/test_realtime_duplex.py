@@ -1,4 +1,4 @@
-"""What the service may say, however broken: ProviderErrors at worst, and nothing of nobody's answers."""
+"""Any message of the service, however broken: ProviderErrors only, and no events of unknown answers."""
 
 import copy
 import json
@@ -63,7 +63,7 @@ class Socket:
 
 
 async def told(*messages: Mapping[str, Any]) -> tuple[list[DuplexEvent], ProviderError, Socket]:
-    """What comes of `messages` after an utterance and a request, how it ends, and what is sent."""
+    """Events, end and sent messages for `messages` after an utterance and a request."""
     socket = Socket([json.dumps(message) for message in messages])
     connection = AsyncRealtimeConnection(socket)  # type: ignore[arg-type]
     duplex = OpenAiDuplex("openai", Wire("openai", "wss://x/v1/realtime", connection, None))

@@ -1,4 +1,4 @@
-"""What goes over the pipes to a decoding child."""
+"""The messages over the pipes to a decoding child."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What streaming vendors' messages become: whatever comes, only documented errors are raised."""
+"""Transcripts from streaming vendors' messages; any message raises documented errors only."""
 
 import json
 from contextlib import suppress
@@ -45,7 +45,7 @@ def _messages(shape: st.SearchStrategy[object]) -> st.SearchStrategy[list[str | 
 
 @given(messages=_messages(_deepgram), sent=st.booleans())
 def test_deepgrams_messages_are_understood_or_refused(messages: list[str | bytes], sent: bool) -> None:
-    heard = deepgram.Heard("deepgram", "en")
+    heard = deepgram.TranscriptBuilder("deepgram", "en")
     heard.all_sent = sent
     for message in messages:
         with suppress(ProviderError):
@@ -57,7 +57,7 @@ def test_deepgrams_messages_are_understood_or_refused(messages: list[str | bytes
 def test_funasrs_messages_are_understood_or_refused(
     messages: list[str | bytes], ended: bool, mode: str
 ) -> None:
-    heard = funasr.Heard("funasr", mode)
+    heard = funasr.TranscriptBuilder("funasr", mode)
     heard.ended = ended
     for message in messages:
         with suppress(ProviderError):
@@ -66,7 +66,7 @@ def test_funasrs_messages_are_understood_or_refused(
 
 
 def test_deepgrams_final_pieces_stay_and_interim_ones_change() -> None:
-    heard = deepgram.Heard("deepgram", "")
+    heard = deepgram.TranscriptBuilder("deepgram", "")
     said = [
         heard.message(json.dumps(message))
         for message in (
@@ -83,7 +83,7 @@ def test_deepgrams_final_pieces_stay_and_interim_ones_change() -> None:
 
 @pytest.mark.parametrize("spoken", [False, True])
 def test_an_end_of_nothing_is_no_endpoint(spoken: bool) -> None:
-    heard = deepgram.Heard("deepgram", "")
+    heard = deepgram.TranscriptBuilder("deepgram", "")
     if spoken:
         heard.message(json.dumps(results("turn")))
     said = heard.message(json.dumps(utterance_end()))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mimi_mqtt.errors import ProviderUnavailable
-from mimi_mqtt.providers.http.duplex import or_idle, sending
+from mimi_mqtt.providers.http.streaming import or_idle, sending
 
 
 class Line:

@@ -1,4 +1,4 @@
-"""Both ways of a connection at once: audio goes up while results come down."""
+"""Full-duplex use of a connection: audio is sent while results are received."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
