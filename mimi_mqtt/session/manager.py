@@ -262,7 +262,9 @@ class SessionManager:
         attachment.hello_said(channel)
         session_id = secrets.token_hex(16)
         asked = hello.audio
-        attachment.kind = device_kind(device.board, device.firmware_version, cellular=device.cellular)
+        attachment.kind = device_kind(
+            device.board, device.board_name, device.firmware_version, device.cellular
+        )
         session = Session(self, attachment, session_id, device, hello, self._loop.time())
         audio = self._audio_transports[hello.transport].open(
             channel,

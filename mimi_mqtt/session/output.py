@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from prometheus_client import Counter
 
 from mimi_mqtt.config import SessionSettings
+from mimi_mqtt.session.device_kind import DeviceKind
 from mimi_mqtt.session.link import AudioChannel
 from mimi_mqtt.session.playout import Playout, PlayoutStream
 from mimi_mqtt.wire.fitting import encode_within
@@ -49,6 +50,10 @@ class ControlSide(Protocol):
     @property
     def connected(self) -> bool:
         """Whether the device has a connection; without one, messages wait for the next."""
+
+    @property
+    def kind(self) -> DeviceKind:
+        """What the device can take at once."""
 
     @property
     def max_message_bytes(self) -> int:

@@ -18,7 +18,6 @@ from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.fleet.agents import Agent
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import bind_log_context
-from mimi_mqtt.session.device_kind import device_kind
 from mimi_mqtt.session.link import AudioChannel
 from mimi_mqtt.session.output import ControlSide, DeviceOutput
 from mimi_mqtt.session.playout import Playout
@@ -242,7 +241,6 @@ class Session:
         owner, wanted = self._owner, self.hello.audio
         everybody = owner.participants(self.device)
         downlink = AudioFormat(owner.downlink_rate, wanted.frame_duration)
-        kind = device_kind(self.device.board, self.device.firmware_version, cellular=self.device.cellular)
         output = self._output = DeviceOutput(
             self,
             self.control,
@@ -251,7 +249,7 @@ class Session:
             owner.limits,
             self.session_id,
             frame_ms=downlink.frame_ms,
-            ahead_frames=kind.lead_frames(owner.limits.playout_ahead_frames, downlink.frame_ms),
+            ahead_frames=self.control.kind.lead_frames(owner.limits.playout_ahead_frames, downlink.frame_ms),
             may_speak=self._listened,
         )
         self._context = contextvars.copy_context()

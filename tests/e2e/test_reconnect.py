@@ -1,8 +1,10 @@
-"""A device whose control connection is cut, or whose server is killed, in every state: as stock firmware does,
-it reconnects by itself and says no hello; it is never left listening or speaking for good.
+"""A device whose control connection is cut, or whose server is killed, in every state.
+
+As stock firmware does, it reconnects by itself and says no hello; it is never left listening or speaking.
 """
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -17,6 +19,7 @@ import pytest_asyncio
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.cli.device.booting import MqttAccess, boot
+from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES
 from mimi_mqtt.cli.device.speech import synthesise
 from mimi_mqtt.session.presence import HELLO_GRACE_S
 from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink
@@ -127,10 +130,8 @@ class Device:
             packet = encoder.encode(np.pad(frame, (0, FRAME - len(frame))))
             sequence += 1
             header = pack_uplink(nonce, 0, sequence, len(packet))
-            try:
+            with contextlib.suppress(ConnectionRefusedError):  # the server was killed
                 sock.send(cipher.encrypt(header, packet))
-            except ConnectionRefusedError:
-                pass  # the server was killed
             await asyncio.sleep(0.06)
 
     async def _hear(self, sock: socket.socket) -> None:
@@ -181,7 +182,7 @@ class Device:
 @pytest_asyncio.fixture(loop_scope="module")
 async def device(running: Server) -> AsyncIterator[Device]:
     """A connected device."""
-    made = Device(await boot(running.ota, "02:00:00:00:00:1c", "en"))
+    made = Device(await boot(running.ota, "02:00:00:00:00:1c", "en", PROFILES[DEFAULT], print))
     await made.connect()
     yield made
     await made.close()
