@@ -1,4 +1,4 @@
-"""What a device can take at once: bytes of a message, frames ahead of their time. Pure.
+"""Bounds of a device by its kind: bytes of one message, frames sent ahead of their time. Pure.
 
 Source of every number: the device contract, section 3.
 """
@@ -34,7 +34,7 @@ class DeviceKind:
     queue_frames: int
 
     def lead_frames(self, wanted: int, frame_ms: int) -> int:
-        """How many of the `wanted` frames may be sent ahead of their time; at least one."""
+        """The number of frames that may be sent ahead of their time: `wanted`, or less; at least one."""
         return max(1, min(wanted, self.queue_frames, MAX_LEAD_MS // frame_ms))
 
 

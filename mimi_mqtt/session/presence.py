@@ -1,5 +1,5 @@
-"""Devices and their control connections: who is connected by what, which connection takes a session over, and
-which device is told that its session is over.
+"""Control connections of all devices: handing sessions over to the next connection, and sending `goodbye` to
+devices that believe in a session that is over.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from mimi_mqtt.wire.messages import ServerGoodbye, encode
 _log = logging.getLogger(__name__)
 
 HELLO_GRACE_S: Final = 1.0
-"""How long a device that connects may take to say hello before it is told that its last session is over, in
+"""The time that a device which connects has to say hello before it is told that its last session is over, in
 seconds: in a device that is just about to say hello, the goodbye would close the channel it opens."""
 GOODBYE_AGAIN_S: Final = 5.0
-"""How long a `goodbye` is not repeated for the same session on the same connection, in seconds: what the
+"""The time in which `goodbye` is not repeated for the same session and connection, in seconds: what the
 device had sent before it read the first is still arriving."""
 MAX_SESSION_ID_CHARS: Final = 128
 """An unknown session id is repeated in `goodbye` up to this length; a longer one was never a session's."""
@@ -40,7 +40,7 @@ class Presence:
         return iter({*self._by_channel.values(), *self._of_device.values()})
 
     def by_channel(self, channel: ControlChannel) -> Attachment | None:
-        """Who is behind `channel`; None when it is not, or no longer, a device's connection."""
+        """The attachment behind `channel`; None when it is not, or no longer, a device's connection."""
         return self._by_channel.get(channel)
 
     def of_device(self, device_id: str) -> Attachment | None:
@@ -48,7 +48,7 @@ class Presence:
         return self._of_device.get(device_id)
 
     def connected(self, device_id: str) -> bool:
-        """Whether the device itself has a connection now."""
+        """True while the device itself has a connection."""
         attachment = self._of_device.get(device_id)
         return attachment is not None and attachment.connected and not attachment.is_tester
 
@@ -82,7 +82,7 @@ class Presence:
             self._loop.call_soon(self._entered, channel)
 
     def _believes(self, channel: ControlChannel) -> str | None:
-        """The session that whoever is behind `channel` may believe in although it is over."""
+        """The session that the device on `channel` may believe in although it is over."""
         if channel.is_tester or channel.transport != "mqtt":
             return None
         return self._last.get(channel.device_id)

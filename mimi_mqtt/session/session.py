@@ -47,15 +47,15 @@ _ended = Counter("mimi_sessions_ended_total", "Sessions ended, by reason.", ["re
 
 
 class VoiceConversation(Protocol):
-    """What a session asks of `voice.conversation.Conversation`; its docstrings tell the rest."""
+    """The interface of `voice.conversation.Conversation` to its session; its docstrings tell the rest."""
 
     @property
     def last_activity(self) -> float:
-        """When somebody last did something, loop time in s; silence sent as audio does not count."""
+        """Loop time of the last activity, in s; silence sent as audio does not count."""
 
     @property
     def busy(self) -> bool:
-        """Whether a turn is thinking or speaking."""
+        """True while a turn is thinking or speaking."""
 
     def listen(self, mode: ListenMode) -> None: ...  # noqa: D102 - as in Conversation, and so below
     def stop_listening(self) -> None: ...  # noqa: D102
@@ -99,7 +99,7 @@ class Participants:
 
 
 class SessionOwner(Protocol):
-    """What a session asks of the manager."""
+    """The interface of the manager to its sessions."""
 
     @property
     def playout(self) -> Playout:
@@ -120,7 +120,7 @@ class SessionOwner(Protocol):
         """Makes conversations with `agent`."""
 
     def toolbox(self, session: "Session", agent: Agent, end_conversation: ToolSource) -> Tools:
-        """What an answer of `agent` can do in `session`; `end_conversation` is the session's own."""
+        """The tools of `agent` in `session`; `end_conversation` is the session's own."""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs something to its end, and waits for it when the server stops."""
@@ -130,7 +130,7 @@ class SessionOwner(Protocol):
 
 
 class Session:
-    """Hello to goodbye. Implements `link.AudioSink` and `output.OutputOwner`.
+    """One conversation with a device, hello to goodbye. Implements `link.AudioSink` and `output.OutputOwner`.
 
     `hello` and `device` are as they were when it began. At its end a session lets go of everything it used,
     and everything lets go of it: sessions come by the thousand, and none may wait for the collector.
@@ -156,12 +156,12 @@ class Session:
         self.control = control
         self.device = device
         self.hello = hello
-        """What the device can do: features, its font, the format of its audio."""
+        """The device's hello: its features, its font, the format of its audio."""
         self._owner = owner
         self.end_reason = ""
-        """Why it ended, in one word of a few; empty while it lives."""
+        """The reason of its end, in one word of a few; empty while it lives."""
         self.opened_at = self._last_message = now
-        """When hello came, loop time in s."""
+        """Loop time of its hello, in s."""
         self._listened = False
         self._unspoken: deque[str] | None = None
         self._audio: AudioChannel | None = None
@@ -181,7 +181,7 @@ class Session:
     # ── from the device ──────────────────────────────────────────────────────────────────────────────────
 
     def received(self, message: Listen | Abort, now: float) -> None:
-        """A message that is this session's."""
+        """Acts on a message of this session."""
         self._last_message = now
         match message:
             case Listen(state="start", mode=mode):
@@ -196,7 +196,7 @@ class Session:
             self._first_listen()
 
     def _first_listen(self) -> None:
-        """From here on the device plays what it is sent (device contract, section 3, ordering)."""
+        """Lets speech begin: from here on the device plays it (device contract, section 3, ordering)."""
         self._listened = True
         if self._output is not None:
             self._output.allow_speech()
@@ -205,11 +205,11 @@ class Session:
             self.announce(text)
 
     def touch(self, now: float) -> None:
-        """The device showed that it lives, by a message that is not the session's business."""
+        """Notes that the device lives: it sent a message that is not the session's business."""
         self._last_message = now
 
     def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
-        """See `link.AudioSink`."""
+        """Passes one authentic packet to the conversation."""
         if self.ended:
             return
         try:
@@ -220,7 +220,7 @@ class Session:
             self.fail()
 
     def idle_since(self) -> float:
-        """When somebody last did something, in loop time; infinite while a turn is thinking or speaking.
+        """Loop time of the last activity, in s; infinite while a turn is thinking or speaking.
 
         A stream of silence is not activity: a device that listens sends it for ever, and gives up by itself
         when it hears nothing for 120 s.
@@ -301,7 +301,7 @@ class Session:
     # ── to the device ────────────────────────────────────────────────────────────────────────────────────
 
     def frame_sent(self, opus: bytes, timestamp: int) -> None:
-        """See `output.OutputOwner`."""
+        """Tells the conversation of a downlink frame that has left: its echo may come back."""
         if self._conversation is not None:
             self._conversation.played(opus, timestamp)
 
