@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from mimi_mqtt.errors import ToolError
-from mimi_mqtt.session.device_kind import UNKNOWN_DEVICE, DeviceKind
+from mimi_mqtt.session.device_kind import DeviceKind
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.session.session import Session
 from mimi_mqtt.tools.device_mcp import REPLY_TIMEOUT_S, DeviceTools, Payload
@@ -45,13 +45,14 @@ class Attachment:
         "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "session",
     )  # fmt: skip
 
-    def __init__(self, channel: ControlChannel) -> None:
+    def __init__(self, channel: ControlChannel, kind: DeviceKind) -> None:
         self.device_id = channel.device_id
         self.is_tester = channel.is_tester
         self.channel: ControlChannel | None = channel
         """The connection; None while the device is away."""
         self.session: Session | None = None
-        self.kind: DeviceKind = UNKNOWN_DEVICE
+        self.kind = kind
+        """What the device can take at once."""
         self.malformed = 0
         """Messages that could not be understood."""
         self.lost_at: float | None = None

@@ -26,7 +26,7 @@ from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import log_context
 from mimi_mqtt.session.attachment import Attachment
 from mimi_mqtt.session.background import Background, Discovery
-from mimi_mqtt.session.device_kind import device_kind
+from mimi_mqtt.session.device_kind import UNKNOWN_DEVICE, DeviceKind, device_kind
 from mimi_mqtt.session.hello import refusal
 from mimi_mqtt.session.last_sessions import LastSessions, RemembersSessions
 from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
@@ -75,6 +75,12 @@ _counted = {
     DeviceGoodbye: _messages.labels("goodbye"),
     UnknownMessage: _messages.labels("other"),
 }
+
+
+def _kind(device: DeviceInfo | None) -> DeviceKind:
+    if device is None:
+        return UNKNOWN_DEVICE
+    return device_kind(device.board, device.board_name, device.firmware_version, device.cellular)
 
 
 class KnownDevices(Protocol):
@@ -148,9 +154,10 @@ class SessionManager:
     def control_opened(self, channel: ControlChannel) -> None:
         """A device connected. An older connection of it is dying, and its session goes over to this one."""
         try:
-            self._presence.opened(channel)
+            device = self._devices.get(channel.device_id)
+            self._presence.opened(channel, _kind(device))
             if not channel.is_tester:
-                self._events.connected(channel, self._devices.get(channel.device_id))
+                self._events.connected(channel, device)
             if self._timers.missed(channel.device_id):
                 self._loop.call_soon(self._timers.device_connected, channel.device_id)
         except Exception:  # noqa: BLE001 - the border: a fault here is one device's, not its transport's
@@ -257,9 +264,7 @@ class SessionManager:
         attachment.hello_said(channel)
         session_id = secrets.token_hex(16)
         asked = hello.audio
-        attachment.kind = device_kind(
-            device.board, device.board_name, device.firmware_version, device.cellular
-        )
+        attachment.kind = _kind(device)
         session = Session(self, attachment, session_id, device, hello, self._loop.time())
         audio = self._audio_transports[hello.transport].open(
             channel,
@@ -411,7 +416,10 @@ class SessionManager:
         if drains:
             await asyncio.wait(drains, timeout=SENTENCE_END_S + 1)
         for session in list(self._sessions.values()):
-            session.end("shutdown", goodbye=True)
+            try:
+                session.end("shutdown", goodbye=True)
+            except Exception:  # noqa: BLE001 - the border: the others still have to be told
+                _log.exception("a session failed at its end", extra={"device": session.device_id})
         for drain in drains:
             drain.cancel()
         await asyncio.gather(*drains, return_exceptions=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mimi_mqtt.session.attachment import Attachment
+from mimi_mqtt.session.device_kind import DeviceKind
 from mimi_mqtt.session.last_sessions import RemembersSessions
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.wire.messages import ServerGoodbye, encode
@@ -58,12 +59,12 @@ class Presence:
 
     # ── connections come and go ──────────────────────────────────────────────────────────────────────────
 
-    def opened(self, channel: ControlChannel) -> None:
-        """A device connected: ends its older connection, and hands that one's session over."""
+    def opened(self, channel: ControlChannel, kind: DeviceKind) -> None:
+        """A device of this `kind` connected: ends its older connection, and hands that one's session over."""
         known = self._of_device.get(channel.device_id)
         if known is not None and channel.is_tester and not known.is_tester:
             if not known.connected:  # the device's own session goes on waiting for the device
-                self._by_channel[channel] = Attachment(channel)
+                self._by_channel[channel] = Attachment(channel, kind)
             return
         resumed = False
         if known is not None:
@@ -71,12 +72,12 @@ class Presence:
             if old is not None:
                 del self._by_channel[old]
                 known.detach(self._loop.time())
-                old.close("the device connected again")
+                _close(old, "the device connected again")
             resumed = self._resume(known, channel) if was_resumable else False
             if not resumed:
                 self._let_go(known)
         if not resumed:
-            fresh = Attachment(channel)
+            fresh = Attachment(channel, kind)
             self._by_channel[channel] = self._of_device[channel.device_id] = fresh
         if resumed or self._believes(channel) is not None:
             self._loop.call_soon(self._entered, channel)
@@ -166,7 +167,7 @@ class Presence:
             if each.session is not None:
                 each.session.end(reason, goodbye=True)
             if each.channel is not None:
-                each.channel.close(reason)
+                _close(each.channel, reason)
 
     def close(self) -> None:
         """Every tool call that waits for a device fails; connections stay."""
@@ -208,3 +209,11 @@ class Presence:
             elif not channel.undelivered():
                 del self._unconfirmed[device_id]
                 self._last.over(device_id, session_id)
+
+
+def _close(channel: ControlChannel, reason: str) -> None:
+    """Ends a connection that is not needed any more: a fault in it must not keep the next one out."""
+    try:
+        channel.close(reason)
+    except Exception:  # noqa: BLE001 - the border of one connection
+        _log.exception("a connection could not be closed", extra={"device": channel.device_id})

@@ -337,17 +337,25 @@ class Session:
         finally:
             self.ended = True
             self.end_reason = reason if reason in _REASONS else "conversation"
-            if output is not None:
-                output.close()
-            if audio is not None:
-                audio.close()
-            if conversation is not None and self._context is not None:
-                self._owner.spawn(conversation.aclose(), "end of a conversation", self._context.copy())
-            self._output = self._audio = self._conversation = self._context = None
-            self._owner.session_ended(self, goodbye=goodbye)
-            _ended.labels(self.end_reason).inc()
-            if audio is not None:
-                self._log_end(reason, audio)
+            try:
+                self._release(output, audio, conversation)
+            finally:
+                self._owner.session_ended(self, goodbye=goodbye)
+                _ended.labels(self.end_reason).inc()
+                if audio is not None:
+                    self._log_end(reason, audio)
+
+    def _release(
+        self, output: DeviceOutput | None, audio: AudioChannel | None, conversation: VoiceConversation | None
+    ) -> None:
+        context = self._context
+        self._output = self._audio = self._conversation = self._context = None
+        if conversation is not None and context is not None:
+            self._owner.spawn(conversation.aclose(), "end of a conversation", context.copy())
+        if output is not None:
+            output.close()
+        if audio is not None:
+            audio.close()
 
     def _log_end(self, reason: str, audio: AudioChannel) -> None:
         if not _log.isEnabledFor(logging.INFO):

@@ -85,7 +85,8 @@ async def test_a_database_that_fails_is_told_and_tried_again(
 ) -> None:
     last = LastSessions(store)
     await last.start()
-    save, failures = last_sessions.save, []
+    save = last_sessions.save
+    failures: list[bool] = []
 
     async def failing(*arguments: object) -> None:
         if not failures:
