@@ -1,6 +1,7 @@
 """One live conversation with a device: hello to goodbye.
 
-`link` says what a session asks of a transport; `manager` finds, opens, replaces and expires sessions;
-`session` turns device messages into voice events and back; `playout` paces the downlink. Imports `voice` and
-below; transports, http and the composition root import it.
+`link` is the interface to transports; `presence` and `attachment` know every control connection and hand a
+session over from one to the next; `manager` opens, replaces and expires sessions (`hello` says which can be);
+`session` turns device messages into voice events, `output` voice events into device messages; `playout` paces
+the downlink. Imports `voice` and below; commands, transports, http and the composition root import it.
 """

@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from mimi_mqtt.errors import ToolError
-from mimi_mqtt.session.device_kind import UNKNOWN_DEVICE, DeviceKind
+from mimi_mqtt.session.device_kind import DeviceKind
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.session.session import Session
 from mimi_mqtt.tools.device_mcp import REPLY_TIMEOUT_S, DeviceTools, Payload
@@ -45,19 +45,20 @@ class Attachment:
         "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "session",
     )  # fmt: skip
 
-    def __init__(self, channel: ControlChannel) -> None:
+    def __init__(self, channel: ControlChannel, kind: DeviceKind) -> None:
         self.device_id = channel.device_id
         self.is_tester = channel.is_tester
         self.channel: ControlChannel | None = channel
         """The connection; None while the device is away."""
         self.session: Session | None = None
-        self.kind: DeviceKind = UNKNOWN_DEVICE
+        self.kind = kind
+        """What the device can take at once."""
         self.malformed = 0
         """Messages that could not be understood."""
         self.lost_at: float | None = None
-        """When the connection went (loop time, s); None while there is one."""
+        """Loop time of the loss of the connection, in s; None while there is one."""
         self.overfull = False
-        """Whether a message was dropped because too many wait: the device can't be told the whole story."""
+        """True once a message was dropped because too many wait: the device can't be told the whole story."""
         self._waiting: deque[tuple[float, bytes]] | None = None  # with the loop time at which each is stale
         self._waiting_bytes = 0
         self._tools: DeviceTools | None = None
@@ -69,8 +70,8 @@ class Attachment:
 
     @property
     def resumable(self) -> bool:
-        """Whether the session may go over to another connection: over MQTT, and only the device's own. Over
-        a WebSocket the end of the connection is the end of the session (device contract, section 5)."""
+        """True when the session may go over to another connection: over MQTT, and only the device's own.
+        Over a WebSocket the end of the connection is the end of the session (device contract, section 5)."""
         return not self.is_tester and (self.channel is None or self.channel.transport == "mqtt")
 
     def detach(self, now: float) -> None:
@@ -144,7 +145,7 @@ class Attachment:
 
     @property
     def connected(self) -> bool:
-        """Whether the device has a connection."""
+        """True while the device has a connection."""
         return self.channel is not None
 
     def undelivered(self) -> int:
@@ -158,7 +159,7 @@ class Attachment:
         self._said_goodbye = (session_id, now)
 
     def said_goodbye_since(self, session_id: str, since: float) -> bool:
-        """Whether the last `goodbye` was for this session and not sent before `since` (loop time, s)."""
+        """True when the last `goodbye` was for this session and sent at `since` (loop time, s) or later."""
         said = self._said_goodbye
         return said is not None and said[0] == session_id and said[1] >= since
 
@@ -180,7 +181,7 @@ class Attachment:
 
     @property
     def wants_discovery(self) -> bool:
-        """Whether the tools are neither known nor being asked for."""
+        """True when the tools are neither known nor being asked for."""
         return self._tools is None or not (self._tools.discovered or self._discovering is self._tools)
 
     async def discover(self) -> None:

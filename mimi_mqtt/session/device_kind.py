@@ -1,4 +1,4 @@
-"""What a device can take at once: bytes of a message, frames ahead of their time. Pure.
+"""Bounds of a device by its kind: bytes of one message, frames sent ahead of their time. Pure.
 
 Source of every number: the device contract, section 3.
 """
@@ -34,7 +34,7 @@ class DeviceKind:
     queue_frames: int
 
     def lead_frames(self, wanted: int, frame_ms: int) -> int:
-        """How many of the `wanted` frames may be sent ahead of their time; at least one."""
+        """The number of frames that may be sent ahead of their time: `wanted`, or less; at least one."""
         return max(1, min(wanted, self.queue_frames, MAX_LEAD_MS // frame_ms))
 
 
@@ -43,11 +43,12 @@ UNKNOWN_DEVICE: Final = DeviceKind(CELLULAR_MESSAGE_BYTES, _SMALL_QUEUE)
 
 
 @lru_cache(maxsize=256)
-def device_kind(board: str, firmware_version: str, *, cellular: bool) -> DeviceKind:
+def device_kind(board: str, board_name: str, firmware_version: str, cellular: bool) -> DeviceKind:
     """The kind of a device by what its last OTA request said; a text is "" when unknown."""
     version = _VERSION.match(firmware_version)
     release = (int(version[1]), int(version[2])) if version is not None else None
-    if _LOW_MEMORY.search(board) or (release is not None and release < (1, 6)):
+    low_memory = any(_LOW_MEMORY.search(name) for name in (board, board_name))
+    if low_memory or (release is not None and release < (1, 6)):
         queue = _SMALL_QUEUE
     elif release is not None and release < (2, 5):
         queue = _QUEUE

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 MAX_WAITING: Final = 20_000
 """Devices whose change waits for the database; of more, the change is lost at a crash."""
 
-_PAUSE_S: Final = 0.1
+_PAUSE_S: Final = 0.25
 """Between two writes: what happens meanwhile is one transaction."""
 _CLOSE_S: Final = 5.0
 
@@ -31,7 +31,7 @@ _dropped = Counter("mimi_last_sessions_dropped_total", "Last session ids that co
 
 
 class RemembersSessions(Protocol):
-    """What the session manager asks of `LastSessions`. No call waits or raises."""
+    """The interface of `LastSessions` to the session manager. No call waits or raises."""
 
     def get(self, device_id: str) -> str | None:
         """The session that the device may believe in although it is over or lost; None when there is none."""
@@ -55,7 +55,7 @@ class LastSessions:
 
     @property
     def healthy(self) -> bool:
-        """Whether the ids are being stored."""
+        """True while the ids are being stored."""
         return self._store is None or self._writer.healthy
 
     async def start(self) -> None:
@@ -79,7 +79,7 @@ class LastSessions:
                 self._changed.clear()
 
     def get(self, device_id: str) -> str | None:
-        """See `RemembersSessions`, and so below."""
+        """Implements `RemembersSessions`, as the methods below."""
         return self._ids.get(device_id)
 
     def opened(self, device_id: str, session_id: str) -> None:

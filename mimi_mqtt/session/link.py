@@ -1,4 +1,4 @@
-"""What a session asks of a transport, and what a transport tells the sessions.
+"""The interface between sessions and transports: control channels, audio channels and their sinks.
 
 Transports implement `ControlChannel`, `AudioTransport` and `AudioChannel`; the session manager implements
 `ControlSink`, a session `AudioSink`. `app` joins them. All calls are made on the event loop's thread and
@@ -15,7 +15,7 @@ class ControlChannel(Protocol):
 
     @property
     def device_id(self) -> str:
-        """Whom the connection authenticated as; messages are attributed by this alone."""
+        """The device that the connection authenticated as; messages are attributed by this alone."""
 
     @property
     def transport(self) -> str:
@@ -40,7 +40,7 @@ class ControlChannel(Protocol):
 
 
 class ControlSink(Protocol):
-    """Where transports deliver what devices say: the session manager."""
+    """The receiver of what devices say: the session manager."""
 
     def control_opened(self, channel: ControlChannel) -> None:
         """A device connected and was authenticated; nothing is sent to it from inside this call."""
@@ -69,7 +69,7 @@ class AudioStats:
 
 @dataclass(frozen=True, slots=True)
 class AudioRequest:
-    """What a session needs of its audio channel.
+    """The description of the audio channel that a session needs.
 
     `host` is the address the device should send to. `sample_rate` (Hz) and `frame_ms` are those of the
     uplink: a packet that does not fit them is a forgery.
@@ -83,7 +83,7 @@ class AudioRequest:
 
 
 class AudioSink(Protocol):
-    """Where a channel delivers what it believes: the session."""
+    """The receiver of an audio channel's authentic packets: the session."""
 
     def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         """One authentic Opus packet, in order of arrival, no duplicates.
@@ -102,7 +102,7 @@ class AudioChannel(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether the downlink has somewhere to go; until then `send` drops."""
+        """True once the downlink has somewhere to go; until then `send` drops."""
 
     def describe(self) -> Mapping[str, Any]:
         """The hello's section for this channel, such as `{"udp": {"server", "port", "key", "nonce", …}}`."""

@@ -26,7 +26,8 @@ from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import log_context
 from mimi_mqtt.session.attachment import Attachment
 from mimi_mqtt.session.background import Background, Discovery
-from mimi_mqtt.session.device_kind import device_kind
+from mimi_mqtt.session.device_kind import UNKNOWN_DEVICE, DeviceKind, device_kind
+from mimi_mqtt.session.hello import refusal
 from mimi_mqtt.session.last_sessions import LastSessions, RemembersSessions
 from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
 from mimi_mqtt.session.playout import Playout
@@ -55,16 +56,10 @@ from mimi_mqtt.wire.messages import (
 
 _log = logging.getLogger(__name__)
 
-SAMPLE_RATES: Final = (8_000, 12_000, 16_000, 24_000, 48_000)
-"""Uplink sample rates in Hz: those of Opus."""
-FRAME_DURATIONS: Final = (20, 40, 60)
-"""Frame lengths in ms, both ways."""
 SENTENCE_END_S: Final = 3.0
-"""How long a stop waits for the sentences being spoken, in seconds."""
+"""The time that a stop gives the sentences being spoken, in seconds."""
 TASKS_END_S: Final = 5.0
-"""How long a stop waits for conversations to end, in seconds."""
-
-_HELLO_TRANSPORT: Final = {"mqtt": "udp", "websocket": "websocket"}  # by control transport
+"""The time that a stop gives conversations to end, in seconds."""
 
 _active = Gauge("mimi_sessions_active", "Live sessions.")
 _opened = Counter("mimi_sessions_opened_total", "Sessions opened.")
@@ -82,8 +77,14 @@ _counted = {
 }
 
 
+def _kind(device: DeviceInfo | None) -> DeviceKind:
+    if device is None:
+        return UNKNOWN_DEVICE
+    return device_kind(device.board, device.board_name, device.firmware_version, device.cellular)
+
+
 class KnownDevices(Protocol):
-    """What is known of the devices that may connect: `fleet.directory.DeviceDirectory`."""
+    """The devices that may connect, and what is known of them: `fleet.directory.DeviceDirectory`."""
 
     def get(self, device_id: str) -> DeviceInfo | None:
         """The device, or None when it may not, or no longer, connect."""
@@ -143,7 +144,7 @@ class SessionManager:
 
     @property
     def healthy(self) -> bool:
-        """Whether silent sessions are being ended."""
+        """True while silent sessions are being ended."""
         return self._expiry.healthy
 
     def session(self, device_id: str) -> Session | None:
@@ -151,7 +152,7 @@ class SessionManager:
         return self._sessions.get(device_id)
 
     def connected(self, device_id: str) -> bool:
-        """Whether the device itself is connected, by whatever transport."""
+        """True while the device itself is connected, by whatever transport."""
         return self._presence.connected(device_id)
 
     # ── ControlSink: what transports deliver ─────────────────────────────────────────────────────────────
@@ -159,9 +160,10 @@ class SessionManager:
     def control_opened(self, channel: ControlChannel) -> None:
         """A device connected. An older connection of it is dying, and its session goes over to this one."""
         try:
-            self._presence.opened(channel)
+            device = self._devices.get(channel.device_id)
+            self._presence.opened(channel, _kind(device))
             if not channel.is_tester:
-                self._events.connected(channel, self._devices.get(channel.device_id))
+                self._events.connected(channel, device)
             if self._timers.missed(channel.device_id):
                 self._loop.call_soon(self._timers.device_connected, channel.device_id)
         except Exception:  # noqa: BLE001 - the border: a fault here is one device's, not its transport's
@@ -251,15 +253,15 @@ class SessionManager:
         device = self._devices.get(device_id)
         server = self._settings.server
         host = server.public_host or (device.host if device is not None else None) or channel.local_host
-        refusal = self._refusal(channel, hello)
+        refused = self._refusal(channel, hello)
         if device is None:
-            refusal = "This device is not registered. Please restart it."
+            refused = "This device is not registered. Please restart it."
         elif not host:
-            refusal = "The server does not know its own address: set server.public_host in broker.yaml."
-        if refusal or device is None or not host:
+            refused = "The server does not know its own address: set server.public_host in broker.yaml."
+        if refused or device is None or not host:
             _refused.inc()
-            _log.warning("hello refused: %s", refusal, extra={"device": device_id})
-            channel.send(encode(Alert("Error", refusal, "sad")))
+            _log.warning("hello refused: %s", refused, extra={"device": device_id})
+            channel.send(encode(Alert("Error", refused, "sad")))
             return
 
         previous = self._sessions.get(device_id)
@@ -269,7 +271,7 @@ class SessionManager:
         attachment.hello_said(channel)
         session_id = secrets.token_hex(16)
         asked = hello.audio
-        attachment.kind = device_kind(device.board, device.firmware_version, cellular=device.cellular)
+        attachment.kind = _kind(device)
         session = Session(self, attachment, session_id, device, hello, self._loop.time())
         audio = self._audio_transports[hello.transport].open(
             channel,
@@ -292,22 +294,13 @@ class SessionManager:
             self._discovery.want(attachment)
 
     def _refusal(self, channel: ControlChannel, hello: DeviceHello) -> str:
-        audio = hello.audio
         if self._closing:
             return "The server is being restarted. Please try again in a moment."
-        transport = hello.transport
-        if transport != _HELLO_TRANSPORT.get(channel.transport) or transport not in self._audio_transports:
-            return f"The transport {transport[:20]!r} is not possible on this connection."
-        if audio.channels != 1:
-            return f"Audio must have one channel, not {audio.channels}."
-        if audio.sample_rate not in SAMPLE_RATES:
-            return f"A sample rate of {audio.sample_rate} Hz is not possible; 16000 is."
-        if audio.frame_duration not in FRAME_DURATIONS:
-            return f"Frames of {audio.frame_duration} ms are not possible; 20, 40 and 60 are."
-        if (
-            len(self._sessions) >= self._settings.session.max_sessions
-            and channel.device_id not in self._sessions
-        ):
+        refused = refusal(hello, channel.transport, self._audio_transports.keys())
+        if refused:
+            return refused
+        sessions = self._sessions
+        if len(sessions) >= self._settings.session.max_sessions and channel.device_id not in sessions:
             return "The server has no room for another conversation. Please try again later."
         return ""
 
@@ -388,7 +381,7 @@ class SessionManager:
         self._presence.disconnect(device_id, reason)
 
     def knows(self, device_id: str) -> bool:
-        """Whether there is such a device, connected or not, that may connect."""
+        """True when there is such a device, connected or not, that may connect."""
         return self._devices.get(device_id) is not None
 
     def attachment(self, device_id: str) -> Attachment | None:
@@ -428,7 +421,10 @@ class SessionManager:
         if drains:
             await asyncio.wait(drains, timeout=SENTENCE_END_S + 1)
         for session in list(self._sessions.values()):
-            session.end("shutdown", goodbye=True)
+            try:
+                session.end("shutdown", goodbye=True)
+            except Exception:  # noqa: BLE001 - the border: the others still have to be told
+                _log.exception("a session failed at its end", extra={"device": session.device_id})
         for drain in drains:
             drain.cancel()
         await asyncio.gather(*drains, return_exceptions=True)

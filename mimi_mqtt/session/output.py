@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from prometheus_client import Counter
 
 from mimi_mqtt.config import SessionSettings
+from mimi_mqtt.session.device_kind import DeviceKind
 from mimi_mqtt.session.link import AudioChannel
 from mimi_mqtt.session.playout import Playout, PlayoutStream
 from mimi_mqtt.wire.fitting import encode_within
@@ -20,13 +21,13 @@ from mimi_mqtt.wire.messages import Alert, Llm, ServerMessage, Stt, Tts
 _log = logging.getLogger(__name__)
 
 READY_WAIT_S: Final = 2.0
-"""How long `tts start` waits for the device's first audio packet, in seconds. A speaking device sends
+"""The time that `tts start` waits for the device's first audio packet, in seconds. A speaking device sends
 nothing: if its address is not known by then it never will be, and the reply is shown as text."""
 DELIVERY_WAIT_S: Final = 3.0
-"""How long the first frame waits for the acknowledgement of `tts start` while the device is connected, in
-seconds."""
+"""The time that the first frame waits for the acknowledgement of `tts start` while the device is connected,
+in seconds."""
 DELIVERY_POLL_S: Final = 0.005
-"""How often the acknowledgement is looked for, in seconds."""
+"""The time between two looks for the acknowledgement, in seconds."""
 ARRIVAL_GAP_S: Final = 0.06
 """The least time between the acknowledgement of `tts start` and the first frame, in seconds."""
 
@@ -40,7 +41,7 @@ _unacknowledged = Counter(
 
 
 class ControlSide(Protocol):
-    """What a session asks of its device's control side: `attachment.Attachment`."""
+    """The control side of a session's device: `attachment.Attachment`."""
 
     @property
     def device_id(self) -> str:
@@ -48,7 +49,11 @@ class ControlSide(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether the device has a connection; without one, messages wait for the next."""
+        """True while the device has a connection; without one, messages wait for the next."""
+
+    @property
+    def kind(self) -> DeviceKind:
+        """The bounds of the device."""
 
     @property
     def max_message_bytes(self) -> int:
@@ -62,7 +67,7 @@ class ControlSide(Protocol):
 
 
 class OutputOwner(Protocol):
-    """What an output asks of its session."""
+    """The interface of a session to its output."""
 
     def frame_sent(self, opus: bytes, timestamp: int) -> None:
         """A downlink frame has left for the device."""
@@ -112,24 +117,24 @@ class DeviceOutput:
         self._waited = False
         self._frames_played = 0
         self.speaking = False
-        """Whether a speech is open: `tts start` was sent, or will be."""
+        """True while a speech is open: `tts start` was sent, or will be."""
 
     # ── shown at once ────────────────────────────────────────────────────────────────────────────────────
 
     def show_transcript(self, text: str) -> None:
-        """See `voice.events.Output`, and so below."""
+        """Shows the user's line."""
         self._send(Stt(text))
 
     def show_emotion(self, emotion: str, emoji: str = "") -> None:
-        """The face."""
+        """Shows the face."""
         self._send(Llm(emotion, emoji))
 
     def show_alert(self, status: str, message: str, emotion: str = "sad") -> None:
-        """Works in every state."""
+        """Shows an alert, in every state of the device."""
         self._send(Alert(status, message, emotion))
 
     def end_session(self, reason: str) -> None:
-        """The conversation is over for good."""
+        """Says goodbye and ends the session."""
         if self._owner is not None:
             self._owner.end(reason, goodbye=True)
 
@@ -211,12 +216,12 @@ class DeviceOutput:
     # ── a speech ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def play_sentence(self, text: str) -> None:
-        """A mark in the queue."""
+        """Queues the beginning of a sentence."""
         if self._stream is not None and self.speaking:
             self._stream.put_sentence(text)
 
     async def play(self, opus: bytes) -> None:
-        """A frame in the queue; waits while it is full. Raises PlayoutError when the speech failed."""
+        """Queues a frame; waits while the queue is full. Raises PlayoutError when the speech failed."""
         if self._stream is not None and (self.speaking or self._stream.failed):
             await self._stream.put_frame(opus)
 
@@ -226,23 +231,23 @@ class DeviceOutput:
         return self._stream.frames_sent if self._stream is not None else self._frames_played
 
     async def finish_speech(self) -> None:
-        """Until the last frame has been played and `tts stop` was sent. Raises PlayoutError when the speech
-        failed."""
+        """Returns when the last frame has been played and `tts stop` was sent. Raises PlayoutError when the
+        speech failed."""
         if self._stream is not None and (self.speaking or self._stream.failed):
             await self._stream.finish(self._limits.stop_margin_ms / 1000)
 
     def pause_speech(self) -> None:
-        """Silence for the time being; the device stays in the speaking state."""
+        """Sends nothing for the time being; the device stays in the speaking state."""
         if self._stream is not None and self.speaking:
             self._stream.pause()
 
     def resume_speech(self) -> None:
-        """From where it stopped."""
+        """Goes on after `pause_speech` from where it stopped."""
         if self._stream is not None:
             self._stream.resume()
 
     def stop_speech(self) -> None:
-        """Silence now, and `tts stop` if there was a `tts start`."""
+        """Drops what is queued, and sends `tts stop` if there was a `tts start`."""
         if not self.speaking:
             return
         self.speaking = False
@@ -261,16 +266,16 @@ class DeviceOutput:
     # ── PlayoutSink: the clock to the device ─────────────────────────────────────────────────────────────
 
     def send_frame(self, opus: bytes, timestamp: int) -> None:
-        """See `playout.PlayoutSink`, and so below."""
+        """Sends a frame whose moment has come."""
         if self._owner is not None and self._audio.send(opus, timestamp):
             self._owner.frame_sent(opus, timestamp)
 
     def send_sentence(self, text: str) -> None:
-        """The text comes just before its first frame."""
+        """Shows a sentence, just before its first frame."""
         self._send(Tts("sentence_start", text))
 
     def speech_over(self) -> None:
-        """`tts stop`, from the play-out clock: the speech was played, or it failed."""
+        """Sends `tts stop`: the speech was played, or it failed."""
         self.stop_speech()
 
     def close(self) -> None:

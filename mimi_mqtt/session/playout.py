@@ -29,7 +29,7 @@ _failures = Counter("mimi_playout_failures_total", "Speeches given up because se
 
 
 class PlayoutSink(Protocol):
-    """Where a stream's frames go: a session's output. None of these waits; if one raises, its speech ends."""
+    """The receiver of a stream's frames: an output. No method waits; one that raises ends its speech."""
 
     def send_frame(self, opus: bytes, timestamp: int) -> None:
         """A frame's moment has come; `timestamp` in ms, greater than any before it."""
@@ -42,7 +42,7 @@ class PlayoutSink(Protocol):
 
 
 class Playout:
-    """All streams' timer. Everything happens on the loop it was made on."""
+    """The timer of all streams. Everything happens on the loop it was made on."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -139,7 +139,7 @@ class PlayoutStream:
 
     @property
     def failed(self) -> bool:
-        """Whether sending the last speech failed, and no other was begun since."""
+        """True when sending the last speech failed, and no other was begun since."""
         return self._failure is not None
 
     def hold(self) -> None:
@@ -233,13 +233,13 @@ class PlayoutStream:
             self._raise_failure()
 
     def flush(self) -> None:
-        """Ends the speech without playing what is queued; everyone who waits returns."""
+        """Ends the speech without playing what is queued; all calls that wait return."""
         self._queue.clear()
         self._frames = 0
         self._end()
 
     def fail(self, error: Exception) -> None:
-        """Ends the speech because of `error`: everyone who waits, and who still plays, is told."""
+        """Ends the speech because of `error`: calls that wait, and those to come, raise PlayoutError."""
         self._failure = error
         self.flush()
         self._sink.speech_over()

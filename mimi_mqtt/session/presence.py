@@ -1,5 +1,5 @@
-"""Devices and their control connections: who is connected by what, which connection takes a session over, and
-which device is told that its session is over.
+"""Control connections of all devices: handing sessions over to the next connection, and sending `goodbye` to
+devices that believe in a session that is over.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mimi_mqtt.session.attachment import Attachment
+from mimi_mqtt.session.device_kind import DeviceKind
 from mimi_mqtt.session.last_sessions import RemembersSessions
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.wire.messages import ServerGoodbye, encode
@@ -15,10 +16,10 @@ from mimi_mqtt.wire.messages import ServerGoodbye, encode
 _log = logging.getLogger(__name__)
 
 HELLO_GRACE_S: Final = 1.0
-"""How long a device that connects may take to say hello before it is told that its last session is over, in
+"""The time that a device which connects has to say hello before it is told that its last session is over, in
 seconds: in a device that is just about to say hello, the goodbye would close the channel it opens."""
 GOODBYE_AGAIN_S: Final = 5.0
-"""How long a `goodbye` is not repeated for the same session on the same connection, in seconds: what the
+"""The time in which `goodbye` is not repeated for the same session and connection, in seconds: what the
 device had sent before it read the first is still arriving."""
 MAX_SESSION_ID_CHARS: Final = 128
 """An unknown session id is repeated in `goodbye` up to this length; a longer one was never a session's."""
@@ -40,7 +41,7 @@ class Presence:
         return iter({*self._by_channel.values(), *self._of_device.values()})
 
     def by_channel(self, channel: ControlChannel) -> Attachment | None:
-        """Who is behind `channel`; None when it is not, or no longer, a device's connection."""
+        """The attachment behind `channel`; None when it is not, or no longer, a device's connection."""
         return self._by_channel.get(channel)
 
     def of_device(self, device_id: str) -> Attachment | None:
@@ -48,7 +49,7 @@ class Presence:
         return self._of_device.get(device_id)
 
     def connected(self, device_id: str) -> bool:
-        """Whether the device itself has a connection now."""
+        """True while the device itself has a connection."""
         attachment = self._of_device.get(device_id)
         return attachment is not None and attachment.connected and not attachment.is_tester
 
@@ -58,12 +59,12 @@ class Presence:
 
     # ── connections come and go ──────────────────────────────────────────────────────────────────────────
 
-    def opened(self, channel: ControlChannel) -> None:
-        """A device connected: ends its older connection, and hands that one's session over."""
+    def opened(self, channel: ControlChannel, kind: DeviceKind) -> None:
+        """A device of this `kind` connected: ends its older connection, and hands that one's session over."""
         known = self._of_device.get(channel.device_id)
         if known is not None and channel.is_tester and not known.is_tester:
             if not known.connected:  # the device's own session goes on waiting for the device
-                self._by_channel[channel] = Attachment(channel)
+                self._by_channel[channel] = Attachment(channel, kind)
             return
         resumed = False
         if known is not None:
@@ -71,18 +72,18 @@ class Presence:
             if old is not None:
                 del self._by_channel[old]
                 known.detach(self._loop.time())
-                old.close("the device connected again")
+                _close(old, "the device connected again")
             resumed = self._resume(known, channel) if was_resumable else False
             if not resumed:
                 self._let_go(known)
         if not resumed:
-            fresh = Attachment(channel)
+            fresh = Attachment(channel, kind)
             self._by_channel[channel] = self._of_device[channel.device_id] = fresh
         if resumed or self._believes(channel) is not None:
             self._loop.call_soon(self._entered, channel)
 
     def _believes(self, channel: ControlChannel) -> str | None:
-        """The session that whoever is behind `channel` may believe in although it is over."""
+        """The session that the device on `channel` may believe in although it is over."""
         if channel.is_tester or channel.transport != "mqtt":
             return None
         return self._last.get(channel.device_id)
@@ -166,7 +167,7 @@ class Presence:
             if each.session is not None:
                 each.session.end(reason, goodbye=True)
             if each.channel is not None:
-                each.channel.close(reason)
+                _close(each.channel, reason)
 
     def close(self) -> None:
         """Every tool call that waits for a device fails; connections stay."""
@@ -208,3 +209,11 @@ class Presence:
             elif not channel.undelivered():
                 del self._unconfirmed[device_id]
                 self._last.over(device_id, session_id)
+
+
+def _close(channel: ControlChannel, reason: str) -> None:
+    """Ends a connection that is not needed any more: a fault in it must not keep the next one out."""
+    try:
+        channel.close(reason)
+    except Exception:  # noqa: BLE001 - the border of one connection
+        _log.exception("a connection could not be closed", extra={"device": channel.device_id})

@@ -18,7 +18,6 @@ from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.fleet.agents import Agent
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import bind_log_context
-from mimi_mqtt.session.device_kind import device_kind
 from mimi_mqtt.session.link import AudioChannel
 from mimi_mqtt.session.output import ControlSide, DeviceOutput
 from mimi_mqtt.session.playout import Playout
@@ -46,15 +45,15 @@ _ended = Counter("mimi_sessions_ended_total", "Sessions ended, by reason.", ["re
 
 
 class VoiceConversation(Protocol):
-    """What a session asks of `voice.conversation.Conversation`; its docstrings tell the rest."""
+    """The interface of `voice.conversation.Conversation` to its session; its docstrings tell the rest."""
 
     @property
     def last_activity(self) -> float:
-        """When somebody last did something, loop time in s; silence sent as audio does not count."""
+        """Loop time of the last activity, in s; silence sent as audio does not count."""
 
     @property
     def busy(self) -> bool:
-        """Whether a turn is thinking or speaking."""
+        """True while a turn is thinking or speaking."""
 
     def listen(self, mode: ListenMode) -> None: ...  # noqa: D102 - as in Conversation, and so below
     def stop_listening(self) -> None: ...  # noqa: D102
@@ -98,7 +97,7 @@ class Participants:
 
 
 class SessionOwner(Protocol):
-    """What a session asks of the manager."""
+    """The interface of the manager to its sessions."""
 
     @property
     def playout(self) -> Playout:
@@ -129,7 +128,7 @@ class SessionOwner(Protocol):
 
 
 class Session:
-    """Hello to goodbye. Implements `link.AudioSink` and `output.OutputOwner`.
+    """One conversation with a device, hello to goodbye. Implements `link.AudioSink` and `output.OutputOwner`.
 
     `hello` and `device` are as they were when it began. At its end a session lets go of everything it used,
     and everything lets go of it: sessions come by the thousand, and none may wait for the collector.
@@ -155,12 +154,12 @@ class Session:
         self.control = control
         self.device = device
         self.hello = hello
-        """What the device can do: features, its font, the format of its audio."""
+        """The device's hello: its features, its font, the format of its audio."""
         self._owner = owner
         self.end_reason = ""
-        """Why it ended, in one word of a few; empty while it lives."""
+        """The reason of its end, in one word of a few; empty while it lives."""
         self.opened_at = self._last_message = now
-        """When hello came, loop time in s."""
+        """Loop time of its hello, in s."""
         self._listened = False
         self._unspoken: deque[str] | None = None
         self._audio: AudioChannel | None = None
@@ -180,7 +179,7 @@ class Session:
     # ── from the device ──────────────────────────────────────────────────────────────────────────────────
 
     def received(self, message: Listen | Abort, now: float) -> None:
-        """A message that is this session's."""
+        """Acts on a message of this session."""
         self._last_message = now
         match message:
             case Listen(state="start", mode=mode):
@@ -195,7 +194,7 @@ class Session:
             self._first_listen()
 
     def _first_listen(self) -> None:
-        """From here on the device plays what it is sent (device contract, section 3, ordering)."""
+        """Lets speech begin: from here on the device plays it (device contract, section 3, ordering)."""
         self._listened = True
         if self._output is not None:
             self._output.allow_speech()
@@ -204,11 +203,11 @@ class Session:
             self.announce(text)
 
     def touch(self, now: float) -> None:
-        """The device showed that it lives, by a message that is not the session's business."""
+        """Notes that the device lives: it sent a message that is not the session's business."""
         self._last_message = now
 
     def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
-        """See `link.AudioSink`."""
+        """Passes one authentic packet to the conversation."""
         if self.ended:
             return
         try:
@@ -219,7 +218,7 @@ class Session:
             self.fail()
 
     def idle_since(self) -> float:
-        """When somebody last did something, in loop time; infinite while a turn is thinking or speaking.
+        """Loop time of the last activity, in s; infinite while a turn is thinking or speaking.
 
         A stream of silence is not activity: a device that listens sends it for ever, and gives up by itself
         when it hears nothing for 120 s.
@@ -240,7 +239,6 @@ class Session:
         owner, wanted = self._owner, self.hello.audio
         everybody = owner.participants(self.device)
         downlink = AudioFormat(owner.downlink_rate, wanted.frame_duration)
-        kind = device_kind(self.device.board, self.device.firmware_version, cellular=self.device.cellular)
         output = self._output = DeviceOutput(
             self,
             self.control,
@@ -249,7 +247,7 @@ class Session:
             owner.limits,
             self.session_id,
             frame_ms=downlink.frame_ms,
-            ahead_frames=kind.lead_frames(owner.limits.playout_ahead_frames, downlink.frame_ms),
+            ahead_frames=self.control.kind.lead_frames(owner.limits.playout_ahead_frames, downlink.frame_ms),
             may_speak=self._listened,
         )
         self._context = contextvars.copy_context()
@@ -301,7 +299,7 @@ class Session:
     # ── to the device ────────────────────────────────────────────────────────────────────────────────────
 
     def frame_sent(self, opus: bytes, timestamp: int) -> None:
-        """See `output.OutputOwner`."""
+        """Tells the conversation of a downlink frame that has left: its echo may come back."""
         if self._conversation is not None:
             self._conversation.played(opus, timestamp)
 
@@ -337,17 +335,25 @@ class Session:
         finally:
             self.ended = True
             self.end_reason = reason if reason in _REASONS else "conversation"
-            if output is not None:
-                output.close()
-            if audio is not None:
-                audio.close()
-            if conversation is not None and self._context is not None:
-                self._owner.spawn(conversation.aclose(), "end of a conversation", self._context.copy())
-            self._output = self._audio = self._conversation = self._context = None
-            self._owner.session_ended(self, goodbye=goodbye)
-            _ended.labels(self.end_reason).inc()
-            if audio is not None:
-                self._log_end(reason, audio)
+            try:
+                self._release(output, audio, conversation)
+            finally:
+                self._owner.session_ended(self, goodbye=goodbye)
+                _ended.labels(self.end_reason).inc()
+                if audio is not None:
+                    self._log_end(reason, audio)
+
+    def _release(
+        self, output: DeviceOutput | None, audio: AudioChannel | None, conversation: VoiceConversation | None
+    ) -> None:
+        context = self._context
+        self._output = self._audio = self._conversation = self._context = None
+        if conversation is not None and context is not None:
+            self._owner.spawn(conversation.aclose(), "end of a conversation", context.copy())
+        if output is not None:
+            output.close()
+        if audio is not None:
+            audio.close()
 
     def _log_end(self, reason: str, audio: AudioChannel) -> None:
         if not _log.isEnabledFor(logging.INFO):

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from mimi_mqtt.store.tables import LastSession
 
 KEPT: Final = timedelta(days=30)
-"""How long a session id is kept for a device that never comes back."""
+"""The time that a session id is kept for a device that never comes back."""
 
 _AT_ONCE = 500
 

@@ -244,3 +244,50 @@ async def test_a_press_of_the_button_during_a_goodbye_goes_on_talking(room: Room
     room.say(stop)
     await room.told("tts stop", 2)
     assert room.manager.count == 1
+
+
+# ── what fails, and what crosses ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_reply_that_can_not_be_sent_is_told_and_the_next_one_is_heard(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.listen()
+    with monkeypatch.context() as patch:
+        patch.setattr(room.uplink, "send", None)
+        await room.ask()
+        await room.told("tts stop")
+        await room.told("alert")
+    assert room.uplink.sent == []
+    assert room.channel.story().count("tts start") == room.channel.story().count("tts stop")
+    told = room.channel.story().count("tts stop")
+    room.say({"type": "listen", "session_id": "", "state": "start", "mode": "auto"})
+    await room.ask()
+    await room.told("tts stop", told + 1)
+    assert room.uplink.sent
+    await room.told("goodbye")  # and the session expires when nobody speaks any more
+    assert room.manager.count == 0
+
+
+@pytest.mark.parametrize("room", [GOODBYE_LAST], indirect=True)
+async def test_goodbye_goes_out_once_although_the_device_listens_again_by_itself(room: Room) -> None:
+    await room.listen()
+    session_id = room.channel.messages[0]["session_id"]
+    await room.ask()
+    await room.told("goodbye")
+    # An auto-mode device listens again after `tts stop`: that crosses the goodbye.
+    room.say({"type": "listen", "session_id": session_id, "state": "start", "mode": "auto"})
+    room.say({"type": "goodbye", "session_id": session_id})
+    await asyncio.sleep(1)
+    assert room.channel.story().count("goodbye") == 1
+
+
+async def test_an_announcement_between_hello_and_listen_is_heard_after_listen(room: Room) -> None:
+    room.say(HELLO)
+    assert room.manager.announce(DEVICE, "Your tea timer is done.")
+    await room.hear(SILENCE, 20)
+    assert room.channel.story() == ["hello"]
+    room.say({"type": "listen", "session_id": "", "state": "start", "mode": "auto"})
+    await room.told("tts sentence_start Your tea timer is done.")
+    await room.told("tts stop")
+    assert room.uplink.sent

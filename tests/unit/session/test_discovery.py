@@ -259,3 +259,19 @@ async def test_stop_does_not_wait_for_a_device_that_does_not_answer(house: House
     begun = asyncio.get_running_loop().time()
     await house.manager.aclose()
     assert asyncio.get_running_loop().time() == pytest.approx(begun)
+
+
+async def test_a_call_that_is_too_long_for_the_device_is_refused_with_a_reason(house: House) -> None:
+    house.devices[DEVICE] = replace(house.devices[DEVICE], cellular=True)
+    channel = house.connect()
+    asked = serve_mcp(house, channel)
+    house.say(channel, WITH_MCP)
+    await asyncio.sleep(0.1)
+    device = house.manager.attachment(DEVICE)
+    assert device is not None
+    called = len(asked)
+    with pytest.raises(ToolError, match=r"this device takes 2000"):
+        await device.tools.call("self.screen.show", {"text": "a" * 2_000})
+    assert len(asked) == called
+    await device.tools.call("self.audio_speaker.set_volume", {"volume": 1})
+    assert len(asked) == called + 1

@@ -1,6 +1,7 @@
 """A session outlives its control connection, and a device whose session is lost is sent home."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -308,22 +309,44 @@ async def test_a_revoked_device_that_still_listens_to_a_dead_server_is_sent_home
     assert back.closed == "revoked"
 
 
-async def test_a_channel_that_fails_does_not_reach_the_transport(
+def broken(*_: object) -> None:
+    raise RuntimeError("a defect")
+
+
+async def test_a_connection_that_can_not_be_closed_does_not_keep_the_next_one_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    monkeypatch.setattr(channel, "close", broken)
+    back = house.connect()
+    assert house.listen(back, session_id).calls == [("listen", "auto")]
+
+
+async def test_a_session_whose_audio_can_not_be_closed_ends_all_the_same(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channel, other = house.connect(), house.connect(OTHER_DEVICE)
-    house.hello(channel)
     house.hello(other)
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("a defect")
-
-    monkeypatch.setattr(channel, "close", broken)
-    house.connect()  # which ends the connection before it
+    conversation = house.listen(channel, house.hello(channel))
+    monkeypatch.setattr(house.last_audio, "close", broken)
+    house.say(channel, {"type": "goodbye", "session_id": ""})
+    await asyncio.sleep(0.1)
     assert house.manager.session(DEVICE) is None
     assert house.manager.session(OTHER_DEVICE) is not None
-    again = house.connect(is_tester=True)
-    house.hello(again)
+    assert conversation.closed
+    house.hello(channel)
     monkeypatch.setattr(house.last_audio, "close", broken)
-    house.manager.control_closed(again, "gone")
-    assert house.manager.session(OTHER_DEVICE) is not None
+    await house.manager.aclose()
+    assert house.manager.count == 0
+    assert other.story()[-1] == "goodbye"
+
+
+async def test_an_alert_is_as_long_as_the_device_takes_also_before_any_hello(house: House) -> None:
+    house.devices[DEVICE] = replace(house.devices[DEVICE], cellular=True)
+    shown = []
+    for device_id in (DEVICE, OTHER_DEVICE):
+        channel = house.connect(device_id)
+        house.manager.announce(device_id, "Dinner is ready. " * 1_000)
+        shown.append(len(channel.of_type("alert")[0]["message"]))
+    assert 1_800 < shown[0] < 2_000 < 7_800 < shown[1] < 8_000
