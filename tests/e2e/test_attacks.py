@@ -19,10 +19,10 @@ import pytest
 import pytest_asyncio
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.cli.device import client
-from mimi_mqtt.cli.device.actions import Action, ChannelOpened, SpeakingBegan
+from mimi_mqtt.cli.device import device as running_device
+from mimi_mqtt.cli.device.actions import ChannelOpened, SpeakingBegan
 from mimi_mqtt.cli.device.booting import MqttAccess, boot
-from mimi_mqtt.cli.device.client import DeviceOptions, Summary, converse
+from mimi_mqtt.cli.device.client import DeviceOptions, Summary, Told, converse
 from mimi_mqtt.cli.device.network import AudioSocket
 from mimi_mqtt.cli.device.speech import synthesise
 from mimi_mqtt.wire.audio_packet import DOWNLINK_FLAGS, pack_uplink, parse_header
@@ -75,7 +75,7 @@ class Tap:
         opened = self.opened.result()
         return opened.server, opened.port
 
-    def tell(self, action: Action) -> None:
+    def tell(self, action: Told) -> None:
         """What the victim does."""
         if isinstance(action, ChannelOpened):
             self.opened.set_result(action)
@@ -150,7 +150,7 @@ def tap(monkeypatch: pytest.MonkeyPatch) -> Tap:
             tap.received.append(data)
             super().datagram_received(data, addr)
 
-    monkeypatch.setattr(client, "AudioSocket", TappedSocket)
+    monkeypatch.setattr(running_device, "AudioSocket", TappedSocket)
     return tap
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 
 from mimi_mqtt.cli.device.identity import client_id_for, serial_number_for
-from mimi_mqtt.cli.device.profiles import Profile
+from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES, Profile
 from mimi_mqtt.errors import DeviceFailure
 from mimi_mqtt.wire import strict_json
 
@@ -41,7 +41,7 @@ class MqttAccess:
 
     @property
     def tls(self) -> bool:
-        """Whether the device speaks TLS there."""
+        """True on port 8883: the device speaks TLS."""
         return self.port == TLS_PORT
 
 
@@ -54,7 +54,11 @@ class Activation:
 
 
 async def boot(
-    ota_url: str, mac: str, language: str, profile: Profile, show_code: Callable[[str], None]
+    ota_url: str,
+    mac: str,
+    language: str,
+    profile: Profile = PROFILES[DEFAULT],
+    show_code: Callable[[str], None] = lambda _: None,
 ) -> MqttAccess:
     """The access that OTA gives this device, which may take until somebody has allowed it.
 

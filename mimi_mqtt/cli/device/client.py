@@ -202,7 +202,7 @@ class _Run:
         return f"OTA at {self._options.ota} was not answered {within}"
 
     def summary(self, error: str) -> Summary:
-        """What came of it; saves the replies where that was asked for. Raises ConfigError when it can't."""
+        """The report of the run; writes `--save` when asked for. Raises ConfigError: it can't be written."""
         options, reports = self._options, self._talking.reports
         speaker = self.device.speaker
         if options.save is not None and speaker is not None and self._talking.replies:

@@ -18,7 +18,7 @@ _MAX_DISCARDED: Final = 1_000
 
 @dataclass(slots=True)
 class Counters:
-    """What happened to the downlink, in packets and, where the name says so, in ms of audio."""
+    """Counts of the downlink, in packets and, where the name says so, in ms of audio."""
 
     received: int = 0
     lost: int = 0
@@ -33,7 +33,7 @@ class Counters:
     clipped_end_ms: int = 0
 
     def since(self, earlier: "Counters") -> "Counters":
-        """What happened after `earlier` was copied from here."""
+        """The difference to `earlier`, a copy of this object."""
         names = [field.name for field in fields(self)]
         return Counters(**{name: getattr(self, name) - getattr(earlier, name) for name in names})
 
@@ -57,7 +57,7 @@ class DecodeQueue:
         return len(self._waiting)
 
     def drained(self, now: float) -> bool:
-        """Whether the last packet has sounded."""
+        """True when the last packet has sounded."""
         return not self._waiting and now >= self._free_at
 
     @property

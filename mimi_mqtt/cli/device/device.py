@@ -91,7 +91,7 @@ class Device:
 
     @property
     def times_lost(self) -> int:
-        """How often the control connection broke."""
+        """Number of control connections that broke."""
         return self._control.times_lost if self._control is not None else 0
 
     async def connected(self) -> None:

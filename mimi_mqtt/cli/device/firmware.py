@@ -40,7 +40,7 @@ CHANNEL_TIMEOUT_S: Final = 120.0
 
 
 class State(Enum):
-    """What the device is doing. CONNECTING lasts from hello to the first `listen`."""
+    """The device's state. CONNECTING lasts from hello to the first `listen`."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -86,11 +86,11 @@ class Firmware:
 
     @property
     def channel_open(self) -> bool:
-        """Whether there is an audio channel."""
+        """True while there is an audio channel."""
         return self._cipher is not None
 
     def usable(self, now: float) -> bool:
-        """Whether a person who wakes the device talks over the channel there is.
+        """True when waking the device needs no new channel.
 
         Only now a channel that was silent for 120 s counts as dead (section 3); until somebody wakes the
         device it stays as it was.
@@ -99,7 +99,7 @@ class Firmware:
 
     @property
     def microphone_open(self) -> bool:
-        """Whether microphone frames are sent now."""
+        """True while microphone frames are sent."""
         listens = self.state is State.LISTENING or (self.state is State.SPEAKING and self._mode == "realtime")
         return self._cipher is not None and listens
 

@@ -15,7 +15,7 @@ _HEX_16_BYTES = re.compile("[0-9a-fA-F]{32}")
 
 @dataclass(frozen=True, slots=True)
 class AudioAccess:
-    """Where audio goes and how it is encrypted; `downlink` is the format of what comes back."""
+    """Address and key of the audio channel; `downlink` is the format of the audio that comes back."""
 
     server: str
     port: int

@@ -24,9 +24,9 @@ class Profile:
     user_agent: str
     """User-Agent of the OTA request (section 1); Espressif's has no slash (section 8)."""
     minimal_headers: bool = False
-    """Whether OTA is sent Device-Id, Client-Id, User-Agent and Content-Type only (section 8)."""
+    """True: OTA is sent Device-Id, Client-Id, User-Agent and Content-Type only (section 8)."""
     heap_is_text: bool = True
-    """Whether `minimum_free_heap_size` is a string (section 1) or a number (section 8)."""
+    """True: `minimum_free_heap_size` is a string (section 1); False: a number (section 8)."""
     activation: Literal["poll", "nested", "ask-ota"] = "poll"
     """After a code was shown: polls `/activate` with `{}` (section 2), or with the signed version 2 body
     inside `Payload` as py-xiaozhi does, or asks OTA again and never polls (section 8)."""
@@ -36,33 +36,33 @@ class Profile:
     keepalive_s: int = 240
     """Keepalive in seconds where OTA names none (section 3)."""
     obeys_keepalive: bool = True
-    """Whether OTA's `keepalive` replaces `keepalive_s`; Espressif's 90 s are fixed (section 8)."""
+    """True: OTA's `keepalive` replaces `keepalive_s`; Espressif's 90 s are fixed (section 8)."""
     reconnect_s: float = 10.0
     """Seconds from a lost control connection to the device's own next attempt (section 3)."""
     outlives_control: bool = True
-    """Whether the audio channel goes on without its control connection (section 3)."""
+    """True: the audio channel goes on without its control connection (section 3)."""
     needs_port_8883: bool = False
-    """Whether a real one connects to port 8883 with TLS whatever OTA's endpoint says (section 8)."""
+    """True: a real device connects to port 8883 with TLS, whatever OTA's endpoint is (section 8)."""
 
     understands: frozenset[str] = _COMMON | {"alert"}
     """Message types it acts on; others are ignored (sections 3 and 8)."""
     closes_without_id: bool = False
-    """Whether a `goodbye` without `session_id` closes the channel, as in older builds (section 3)."""
+    """True: a `goodbye` without `session_id` closes the channel, as in older builds (section 3)."""
     auto_mode: str = "auto"
     """The word for the automatic mode in `listen`; Espressif's may be "unknown" (section 8)."""
     abort_reason: str = ""
     """`reason` of `abort` on a button press (sections 3 and 8); empty: the field is left out."""
     mcp_error_codes: bool = True
-    """Whether MCP errors carry a `code`, as from 2.5.0 on (section 3)."""
+    """True: MCP errors carry a `code`, as from 2.5.0 on (section 3)."""
 
     queue_packets: int = 20
     """Packets that wait for the decoder at most; one more is dropped without a trace (section 3)."""
     dtx: bool = True
-    """Whether silence goes out as Opus packets of one byte (section 4)."""
+    """True: silence goes out as Opus packets of one byte (section 4)."""
     tick_timestamps: bool = False
-    """Whether uplink timestamps are a tick count (section 8) and not 0 (section 4)."""
+    """True: uplink timestamps are a tick count in ms (section 8); False: 0 (section 4)."""
     takes_equal_sequence: bool = False
-    """Whether a datagram with the last one's sequence is played (section 8)."""
+    """True: a datagram with the last one's sequence is played (section 8)."""
 
 
 DEFAULT: Final = "stock-2.5"

@@ -17,7 +17,7 @@ class Report:
         self._people: TextIO = sys.stderr if as_json else sys.stdout
 
     def tell(self, told: Told) -> None:
-        """What the device did, as its user would notice it."""
+        """Prints an action of the device, a finished turn or a remark."""
         line = _line(told)
         if line:
             print(line, file=self._people, flush=True)

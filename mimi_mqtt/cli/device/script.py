@@ -1,4 +1,4 @@
-"""What a person says turn after turn: texts given beforehand, or lines typed while the device runs."""
+"""Turns as a person gives them: speech made beforehand, or lines typed while the device runs."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ class Spoken:
     frames: tuple[Pcm, ...] | None
     wake_word: str = ""
     microphone: bool = False
-    """Whether a real microphone is heard instead."""
+    """True: this machine's microphone is sent instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ AUDIBLE_RMS: Final = 200.0
 
 
 def is_audible(pcm: Pcm) -> bool:
-    """Whether a frame is loud enough to be heard."""
+    """True when a frame is loud enough to be heard."""
     return pcm.size > 0 and float(np.sqrt(np.mean(np.square(pcm, dtype=np.float64)))) > AUDIBLE_RMS
 
 
@@ -41,7 +41,7 @@ class Speaker:
 
     @property
     def played_ms(self) -> int:
-        """How much was played."""
+        """Duration of everything played since `reset`, in ms."""
         return round(sum(frame.size for frame in self._frames) * 1000 / self.sample_rate)
 
     def play(self, opus: bytes, at: float, fresh: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the simulated device's microphone hears: synthesised speech, a recording, or a real microphone."""
+"""Sources of the simulated device's microphone: synthesised speech, a recording, or a real microphone."""
 
 import asyncio
 import os

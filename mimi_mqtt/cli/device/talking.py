@@ -27,7 +27,7 @@ THINKING_S: Final = 0.2
 AUDIO_FAILURE_S: Final = 1.0
 """From an ICMP error to the end of the turn, in seconds, if the control connection is still there then."""
 MAX_ATTEMPTS: Final = 2
-"""How often a person wakes the device for one turn when its control connection was down."""
+"""Attempts at one turn, when the first ended because the control connection was down."""
 
 
 class Talking:
@@ -97,7 +97,7 @@ class Talking:
             turn.again()
 
     async def _talk(self, turn: Turn, spoken: Spoken) -> None:
-        """What a person does: wakes the device, and speaks."""
+        """Wakes the device and speaks, as a person does."""
         device, manual = self._device, self._options.mode == "manual"
         if device.firmware.state is State.SPEAKING:
             # An answer without an end: a person presses the button, and the device waits for the server.
@@ -144,7 +144,7 @@ class Talking:
     # ── what happens meanwhile ───────────────────────────────────────────────────────────────────────────
 
     def observe(self, action: Action) -> None:
-        """What the device did."""
+        """Takes an action of the device into the turn that runs; may interrupt it or drop its connection."""
         turn = self._turn
         if turn is None:
             return

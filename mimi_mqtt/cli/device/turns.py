@@ -48,11 +48,11 @@ class Turn:
 
     @property
     def heard(self) -> str:
-        """What the server understood."""
+        """The words the server understood."""
         return self._heard
 
     def observe(self, action: Action) -> None:
-        """What the device did."""
+        """Takes in an action of the device."""
         match action:
             case Heard(text):
                 self._heard = text
@@ -101,7 +101,7 @@ class Turn:
 
     @property
     def was_aborted(self) -> bool:
-        """Whether the reply was interrupted."""
+        """True when the reply was interrupted."""
         return self._aborted_at is not None
 
     @property
@@ -111,11 +111,11 @@ class Turn:
 
     @property
     def reply(self) -> str:
-        """What the server said."""
+        """The words the server said."""
         return " ".join(sentence.strip() for sentence in self._sentences if sentence.strip())
 
     def report(self, error: str = "") -> TurnReport:
-        """What came of it; `error` is the reason why there was no answer."""
+        """The report of this turn; `error` is the reason why there was no answer."""
         counters = self._device.firmware.counters.since(self._before)
         speaker = self._device.speaker
         enough = 1 if self.was_aborted else MIN_AUDIBLE_MS

@@ -244,7 +244,7 @@ class ScriptedServer(asyncio.Protocol, asyncio.DatagramProtocol):
         await asyncio.sleep(seconds)
 
     async def answer_with_speech(self) -> None:
-        """What a good server does."""
+        """Transcript, emotion and a spoken reply, as from a good server."""
         if self.waits_for_connection:
             await self.connected.wait()
         self.push({"type": "stt", "text": "what time is it", "session_id": "s1"})

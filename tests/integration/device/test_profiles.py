@@ -1,4 +1,4 @@
-"""What the families of devices do differently, on real sockets against a scripted server, in virtual time."""
+"""Differences between the families of devices, on real sockets, in virtual time."""
 
 from typing import Any
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.cli.device import client
+from mimi_mqtt.cli.device import client, speech
 from mimi_mqtt.cli.device.client import Note, Told, converse
 from mimi_mqtt.cli.device.options import TurnReport
 from mimi_mqtt.errors import ConfigError
 from tests.integration.device.server import ScriptedServer, tone_frames
-from tests.integration.device.test_converse import SPEECH, options, server
+from tests.integration.device.test_converse import SPEECH, SoundCard, options, server
 
 __all__ = ["server"]  # the fixture
 
@@ -268,3 +268,20 @@ async def test_nothing_typed_is_not_ok_but_ends_cleanly(server: ScriptedServer) 
 async def test_unmet_expectation_of_a_turn_that_never_came_is_told(server: ScriptedServer) -> None:
     summary = await converse(options(server, interactive=True, expect=("noon", "noon")), lines=typed("one"))
     assert "--expect is given 2 times, but there were 1 turns" in summary.error
+
+
+async def test_enter_lets_the_button_go_that_was_pressed_for_the_microphone(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech, "import_module", lambda _: SoundCard())
+
+    async def lines() -> AsyncGenerator[str]:
+        yield "/mic"
+        await asyncio.sleep(2.0)
+        yield ""
+        yield "one"
+
+    summary = await converse(options(server, interactive=True, mode="manual"), lines=lines())
+    assert summary.ok, summary.error
+    assert len(summary.turns) == 2
+    assert kinds(server).count("listen stop") == 2

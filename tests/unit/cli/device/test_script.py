@@ -24,7 +24,7 @@ def test_lines_are_words_or_commands(typed: str, line: Line | None) -> None:
 
 
 async def read(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> list[str]:
-    """What is read of a pipe that holds `sent`, to its end."""
+    """The lines read from a pipe that holds `sent`, to its end."""
     reading, writing = os.pipe()
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(fileno=lambda: reading))
     os.write(writing, sent)
