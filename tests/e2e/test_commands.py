@@ -149,7 +149,8 @@ async def test_presence_and_events_are_on_the_broker(server: Server) -> None:
         await watcher.subscribe(f"mimi/devices/{ID}/event")
         async with connected_device(server) as device:
             await device.say(HELLO)
-            await device.wait_for("hello")
+            session_id = (await device.wait_for("hello"))["session_id"]
+            await device.say({"type": "goodbye", "session_id": session_id})
         async for message in watcher.messages:
             fields = json.loads(message.payload)
             told.append(fields.get("event") or f"{fields['state']}, session {fields['session'] is not None}")

@@ -188,6 +188,43 @@ async def test_what_happens_to_a_device_is_told(house: House) -> None:
     assert gone.reason == "keepalive expired"
 
 
+async def test_a_device_that_comes_back_to_its_session_is_told_as_gone_and_connected(house: House) -> None:
+    told: list[DeviceEvent] = []
+    house.events.subscribe(told.append, DeviceEvent, name="test")
+    first = house.connect()
+    house.hello(first)
+    house.manager.control_closed(first, "keepalive expired")
+    second = house.connect()
+    third = house.connect()  # takes over
+    house.manager.control_closed(second, "taken over")
+    house.manager.control_closed(third, "disconnected")
+    await asyncio.sleep(house.settings.session.reattach_s + 5)
+    assert [type(event) for event in told] == [
+        DeviceConnected, SessionOpened, DeviceGone, DeviceConnected, DeviceConnected, DeviceGone,
+        SessionEnded,
+    ]  # fmt: skip
+
+
+async def test_a_device_that_is_awaited_is_not_connected_for_commands(desk: Desk) -> None:
+    channel = desk.house.connect()
+    desk.house.hello(channel)
+    desk.house.manager.control_closed(channel, "keepalive expired")
+    for command in (Say(device_id=DEVICE, text="x"), ShowAlert(device_id=DEVICE, message="x")):
+        assert (await desk.commands.run(command, by=ADMIN)).refusal is Refusal.NOT_CONNECTED
+
+
+async def test_a_tester_who_plays_a_device_can_be_commanded_and_does_not_count_as_the_device(
+    house: House,
+) -> None:
+    told: list[DeviceEvent] = []
+    house.events.subscribe(told.append, DeviceConnected, DeviceGone, name="test")
+    channel = house.connect(is_tester=True)
+    commands = Commands(LiveDevices(house.manager), EventBus())
+    assert await commands.run(Say(device_id=DEVICE, text="Hello."), by=OWNER) == done(how="shown")
+    house.manager.control_closed(channel, "left")
+    assert told == []
+
+
 async def test_a_due_timer_goes_the_way_of_every_announcement(house: House) -> None:
     said: list[tuple[str, str]] = []
 
