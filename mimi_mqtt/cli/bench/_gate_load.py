@@ -6,6 +6,7 @@ with its input. Packets are made beforehand and sockets used bare: the load is f
 
 import json
 import os
+import re
 import resource
 import select
 import socket
@@ -29,15 +30,15 @@ _HELLO = (
 )
 _MCP_BYTES = b'"type":"mcp"'
 _MCP_HEAD = b'{"type":"mcp","payload":{"jsonrpc":"2.0",'
-_MCP_ANSWERS = (
-    (b'"id":1,', b'{"protocolVersion":"2024-11-05","capabilities":{"tools":{}}}'),
-    (
-        b'"id":2,',
+_MCP_QUESTION = re.compile(rb'("id":\d+,)"method":"(initialize|tools/list)"')
+_MCP_ANSWERS: dict[bytes, bytes] = {
+    b"initialize": b'{"protocolVersion":"2024-11-05","capabilities":{"tools":{}}}',
+    b"tools/list": (
         b'{"tools":[{"name":"self.audio_speaker.set_volume","description":"Sets the volume","inputSchema":'
-        b'{"type":"object","properties":{"volume":{"type":"integer"}},"required":["volume"]}}]}',
+        b'{"type":"object","properties":{"volume":{"type":"integer"}},"required":["volume"]}}]}'
     ),
-)
-"""What a device answers to `initialize` and `tools/list`: the first two questions on a connection."""
+}
+"""A device's answers by method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +191,10 @@ class _Load:
         asked, self._asked = self._asked, []
         while asked or told < len(self._held):
             for number, data in asked:
-                for question, result in _MCP_ANSWERS:
-                    if question in data:
-                        reply = _MCP_HEAD + question + b'"result":' + result + b"}}"
-                        self._held[number].send(encode_publish(self._topics[number], reply))
-                        told += question == _MCP_ANSWERS[-1][0]
+                for request_id, method in _MCP_QUESTION.findall(data):
+                    reply = _MCP_HEAD + request_id + b'"result":' + _MCP_ANSWERS[method] + b"}}"
+                    self._held[number].send(encode_publish(self._topics[number], reply))
+                    told += method == b"tools/list"
             asked = []
             for descriptor, _ in poll.poll(_SILENCE_S, 256):
                 data = self._held[numbers[descriptor]].recv(65_536)
