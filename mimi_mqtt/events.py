@@ -286,7 +286,7 @@ class EventBus:
         return subscription
 
     def wanted(self, kind: type[Event]) -> bool:
-        """Whether an event of exactly this type has an observer: spares making it where it is costly."""
+        """True when an event of exactly this type has an observer; false spares the caller making it."""
         return bool(self._route(kind))
 
     def publish(self, event: Event) -> None:

@@ -26,7 +26,7 @@ from mimi_mqtt.wire.topics import device_id_from_mac, device_topic
 CONNECT_TIMEOUT_S: Final = 10.0
 """Longest wait for the server to accept the connection, in seconds."""
 SLACK_S: Final = 5.0
-"""How much longer than the command's own time-out its reply is waited for, in seconds."""
+"""Seconds that the reply is waited for beyond the command's own time-out."""
 
 _ALL_ADDRESSES: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _NOT_AUTHORISED: Final = (4, 5, 134, 135)

@@ -137,7 +137,7 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What became of a command.
+    """The outcome of a command.
 
     `done` has a `payload`, `refused` a `refusal`; what is not done has a `message` for a person. After
     `timed_out` and `failed` it is unknown how much the device has done.
@@ -172,7 +172,7 @@ class Principal:
     name: str
     device_id: str | None = None
     user_tools: bool = False
-    """Whether tools that devices keep for people, such as a reboot, may be called."""
+    """True: tools that devices keep for people, such as a reboot, may be called."""
 
     @classmethod
     def of(cls, identity: Identity) -> "Principal | None":
@@ -184,7 +184,7 @@ class Principal:
         return None
 
     def may_command(self, device_id: str) -> bool:
-        """Whether the device is one that this principal may ask something of."""
+        """True when the device is one that this principal may ask something of."""
         return self.device_id is None or self.device_id == device_id
 
 

@@ -1,4 +1,4 @@
-"""What commands ask of the sessions: the Protocol that the session manager implements."""
+"""The interface between commands and live devices, implemented by `session.control`."""
 
 from collections.abc import Mapping
 from typing import Literal, Protocol
@@ -6,17 +6,17 @@ from typing import Literal, Protocol
 from pydantic import JsonValue
 
 Said = Literal["spoken", "shown"]
-"""How a text reached a device: queued in its session's speech, or shown as an alert without a session."""
+"""The way a text reached a device: queued as speech of its session, or shown as an alert without one."""
 
 
 class DeviceControl(Protocol):
     """Devices as commands reach them. All but `call_tool` return at once, and act at once or not at all."""
 
     def knows(self, device_id: str) -> bool:
-        """Whether there is such a device, connected or not, that may connect."""
+        """True for a device that may connect, connected or not."""
 
     def connected(self, device_id: str) -> bool:
-        """Whether the device has a control connection, of any transport, or is expected back on one."""
+        """True while the device has a control connection, of any transport."""
 
     def say(self, device_id: str, text: str) -> Said | None:
         """Speaks `text` when the running turn is over; without a session shows it. None: not connected."""

@@ -19,7 +19,7 @@ SECRET_FILE = "server.secret"  # noqa: S105  (a file name)
 COMMAND_LINE_USER = "$command-line"
 """The MQTT user name of this machine's command line, an administrator as long as it can read the secret."""
 COMMAND_LINE_PASSWORD_S = 60.0
-"""How long a password of the command line is good, before and after its moment, in seconds."""
+"""Validity of a password of the command line, before and after its moment, in seconds."""
 
 _SECRET_BYTES = 32
 _MAX_FILE_BYTES = 4096
@@ -82,7 +82,7 @@ class Credentials:
         return self._command_line_password(int(now)).decode("ascii")
 
     def check_command_line_password(self, password: bytes, now: float) -> bool:
-        """Whether `password` was made with this secret within `COMMAND_LINE_PASSWORD_S` of `now`."""
+        """True when `password` was made with this secret within `COMMAND_LINE_PASSWORD_S` of `now`."""
         digits = password.partition(b".")[0]
         made_at = int(digits) if digits.isdigit() and len(digits) <= _MAX_MOMENT_DIGITS else 0
         right = hmac.compare_digest(password, self._command_line_password(made_at))

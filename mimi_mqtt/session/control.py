@@ -11,7 +11,7 @@ from mimi_mqtt.wire.messages import Alert
 
 EVERY_TOOL: Final = ("*",)
 _OF_DEVICES: Final = "self."
-"""How the names of all tools of stock firmware begin (device contract, section 6)."""
+"""The prefix of all tool names of stock firmware (device contract, section 6)."""
 
 
 def _has(tools: ObservedTools, name: str) -> bool:
@@ -29,7 +29,7 @@ class LiveDevices:
         return self._manager.knows(device_id)
 
     def connected(self, device_id: str) -> bool:
-        """Whether it can be reached now."""
+        """True while the device has a connection."""
         return self._manager.attachment(device_id) is not None
 
     def say(self, device_id: str, text: str) -> Literal["spoken", "shown"] | None:
