@@ -70,7 +70,7 @@ class Heard:
     unanswered: int = 0
 
 
-def _voice(loud: bool) -> list[bytes]:
+def voice_frames(*, loud: bool) -> list[bytes]:
     """Opus frames of a loud tone with noise, or of silence."""
     noise = np.random.default_rng(7)
     samples = _RATE * FRAME_MS // 1000
@@ -208,7 +208,7 @@ async def _run(order: Order) -> Heard:
     if order.reference:
         await _listen(order, heard)
         return heard
-    voice, silence = _voice(True), _voice(False)
+    voice, silence = voice_frames(loud=True), voice_frames(loud=False)
     async with asyncio.TaskGroup() as devices:
         for device_id, password in order.devices:
             devices.create_task(_Device(device_id, password, order, heard).run(voice, silence))

@@ -7,7 +7,6 @@ bytes, measured by turns in the same run: compare ratios, not machines.
 
 import argparse
 import asyncio
-import functools
 import gc
 import json
 import os
@@ -25,6 +24,7 @@ from typing import NoReturn
 
 from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limit
+from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.serve import spare_collections
 from mimi_mqtt.config.settings import MqttSettings, SessionSettings, Settings, UdpSettings
 from mimi_mqtt.errors import StartupError
@@ -46,21 +46,14 @@ _LOAD_TIMEOUT_S = 60.0
 _REST_S = 0.2
 
 
-def _count(low: int, high: int, text: str) -> int:
-    value = int(text)
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
-    return value
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares --devices, --connects and --runs, all bounded."""
-    devices, connects, runs = (
-        functools.partial(_count, *bounds) for bounds in ((10, 10_000), (100, 50_000), (1, 20))
+    bounded(
+        parser,
+        ("--devices", 10, 10_000, 5_000, "devices at once"),
+        ("--connects", 100, 50_000, 5_000, "connects a run"),
+        ("--runs", 1, 20, 5, "runs the medians are of"),
     )
-    parser.add_argument("--devices", type=devices, default=5_000, metavar="N", help="devices at once (5000)")
-    parser.add_argument("--connects", type=connects, default=5_000, metavar="N", help="connects a run (5000)")
-    parser.add_argument("--runs", type=runs, default=5, metavar="N", help="runs the medians are of (5)")
 
 
 def measure(args: argparse.Namespace) -> dict[str, object]:

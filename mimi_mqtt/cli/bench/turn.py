@@ -8,78 +8,38 @@ by turns in the same run: compare with it, not with other machines.
 
 import argparse
 import asyncio
-import functools
 import json
 import logging
-import os
 import secrets
 import socket
 import statistics
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
-import numpy as np
-
-from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.playout_clock import LEAD_GAIN
 from mimi_mqtt.cli.bench._cores import server_on_one_core
+from mimi_mqtt.cli.bench._instant_server import bound_socket, instant_server
+from mimi_mqtt.cli.bench._load_process import load_process
+from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.bench._turn_load import FRAME_MS, Heard, Order
-from mimi_mqtt.config.prompt import PromptTemplate
-from mimi_mqtt.config.settings import SessionSettings, Settings, VoiceSettings
+from mimi_mqtt.config.settings import SessionSettings
 from mimi_mqtt.errors import StartupError
-from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
-from mimi_mqtt.fleet.directory import DeviceDirectory
-from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
-from mimi_mqtt.providers.contract.llm import LanguageModel
-from mimi_mqtt.providers.contract.provider import ProviderOptions
-from mimi_mqtt.providers.contract.recording import Transcript
-from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
-from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
-from mimi_mqtt.providers.contract.vad import VadStream, VoiceActivityDetector
-from mimi_mqtt.providers.runtime.resilience import Limits
-from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.store.engine import Store
-from mimi_mqtt.store.tables import Device
-from mimi_mqtt.transports.mqtt.server import MqttServer
-from mimi_mqtt.transports.udp import UdpServer
-from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.hearing.pool import Hearing
-from mimi_mqtt.voice.services import VoiceServices
-from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 
-_TTS_RATE = 22_050
-_SENTENCE = "This is one sentence of a reply. "
 _OPENING_FRAMES = SessionSettings().playout_ahead_frames * LEAD_GAIN
 _SETTLE_FRAMES = _OPENING_FRAMES + 7
-_LOAD_TIMEOUT_S = 300.0
-_MAX_ANSWER_BYTES = 1 << 26
-
-
-def _count(low: int, high: int, text: str) -> int:
-    value = int(text)
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
-    return value
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares --devices, --turns, --speakers, --seconds and --runs, all bounded."""
-    for name, low, high, default, meaning in (
+    bounded(
+        parser,
         ("--devices", 1, 200, 10, "devices that take turns"),
         ("--turns", 1, 200, 10, "turns of each"),
         ("--speakers", 1, 500, 100, "sessions that speak at once"),
         ("--seconds", 2, 60, 10, "how long they speak"),
         ("--runs", 1, 20, 3, "runs the medians are of"),
-    ):
-        parser.add_argument(
-            name, type=functools.partial(_count, low, high), default=default, metavar="N",
-            help=f"{meaning} ({default})",
-        )  # fmt: skip
+    )
 
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
@@ -143,10 +103,10 @@ async def _run(devices: int, turns: int, reply_s: int, load_core: int | None) ->
     ids = [f"02-00-00-00-{number >> 8:02x}-{number & 0xFF:02x}" for number in range(devices)]
     warm_up = min(1, turns - 1)
     log = _TurnTimes(warm_up)
-    async with _server(credentials, ids, reply_s, log) as port:
+    async with instant_server(credentials, ids, log, reply_s=reply_s) as server:
         passwords = [(device_id, credentials.mqtt_password(device_id, 1)) for device_id in ids]
-        order = Order(_OPENING_FRAMES, _SETTLE_FRAMES, load_core, port, passwords, turns, warm_up)
-        async with _load_process(order) as answer:
+        order = Order(_OPENING_FRAMES, _SETTLE_FRAMES, load_core, server.port, passwords, turns, warm_up)
+        async with load_process("_turn_load", order) as answer:
             heard = Heard(**json.loads(await answer()))
     if heard.unanswered or len(log.ms) < heard.turns:
         raise StartupError(f"{heard.unanswered} turns were not answered: the figures would mean nothing")
@@ -162,45 +122,15 @@ async def _reference(streams: int, seconds: int, load_core: int | None) -> Heard
             await asyncio.sleep(begin + number * FRAME_MS / 1000 - loop.time())
             sock.sendto(bytes(200), ("127.0.0.1", port))
 
-    async with _load_process(Order(_OPENING_FRAMES, _SETTLE_FRAMES, load_core, reference=streams)) as answer:
+    order = Order(_OPENING_FRAMES, _SETTLE_FRAMES, load_core, reference=streams)
+    async with load_process("_turn_load", order) as answer:
         ports = json.loads(await answer())
-        sock = _bound(socket.SOCK_DGRAM)
+        sock = bound_socket(socket.SOCK_DGRAM)
         async with asyncio.TaskGroup() as tasks:
             for number, port in enumerate(ports):
                 tasks.create_task(pace(port, loop.time() + 0.1 + number * FRAME_MS / 1000 / streams))
         sock.close()
         return Heard(**json.loads(await answer()))
-
-
-@asynccontextmanager
-async def _load_process(order: Order) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
-    """Starts the load; what is yielded reads one line of its answer."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mimi_mqtt.cli.bench._turn_load",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_MAX_ANSWER_BYTES,
-    )  # fmt: skip
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
-        raise StartupError("the load process has no pipes")
-
-    async def answer() -> bytes:
-        async with asyncio.timeout(_LOAD_TIMEOUT_S):
-            line = await stdout.readline()
-        if not line:
-            raise StartupError("the load process ended early")
-        return line
-
-    try:
-        stdin.write(json.dumps(asdict(order)).encode() + b"\n")
-        yield answer
-        await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-# ── the server, real but for its providers ───────────────────────────────────────────────────────────────
 
 
 class _TurnTimes:
@@ -213,105 +143,3 @@ class _TurnTimes:
     def add_turn(self, record: TurnRecord) -> None:
         if record.number > self._warm_up and "speech" in record.timings_ms:
             self.ms.append(record.timings_ms["speech"] - record.timings_ms["endpoint"])
-
-
-class _LoudnessVad(VoiceActivityDetector):
-    def open(self) -> VadStream:
-        return VadStream()
-
-    def probabilities(self, batch: Sequence[tuple[VadStream, Pcm]]) -> list[float]:
-        return [float(np.abs(pcm).mean() > 500) for _, pcm in batch]
-
-
-class _InstantStt(SpeechToText):
-    capabilities = SttCapabilities(streaming=False)
-
-    async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
-        async for _ in audio:
-            pass
-        yield Transcript("a question", final=True)
-
-
-class _InstantLlm(LanguageModel):
-    sentences = 1
-
-    async def _chat(
-        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
-    ) -> AsyncIterator[LlmEvent]:
-        for _ in range(self.sentences):
-            yield TextDelta(_SENTENCE)
-
-
-class _InstantTts(TextToSpeech):
-    """A second for each sentence."""
-
-    capabilities = TtsCapabilities(streaming=True)
-    _noise = np.random.default_rng(5).normal(0, 4000, _TTS_RATE).astype(np.int16)
-
-    async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
-        yield SpeechChunk(self._noise, _TTS_RATE)
-
-
-@asynccontextmanager
-async def _server(
-    credentials: Credentials, ids: Sequence[str], reply_s: int, log: _TurnTimes
-) -> AsyncIterator[int]:
-    """Everything a talking device meets; its MQTT port."""
-    settings = Settings(
-        session=SessionSettings(max_sessions=len(ids) + 1), voice=VoiceSettings(end_silence_ms=300)
-    )
-    directory = DeviceDirectory(Store(f"sqlite:///{os.devnull}"), credentials, settings.accounts)
-    now = datetime.now(UTC)
-    for revision, device_id in enumerate(ids, 1):
-        directory.apply(
-            Device(
-                id=device_id, client_id="bench", revision=revision, created_at=now, updated_at=now,
-                last_seen_at=now,
-            )
-        )  # fmt: skip
-    made = (ProviderOptions(), Limits())
-    llm = _InstantLlm("instant", *made)
-    llm.sentences = reply_s
-    hearing = Hearing(_LoudnessVad("loudness", *made), settings.voice.audio_threads)
-    voice = settings.voice
-    services = VoiceServices(
-        stt=_InstantStt("instant", *made),
-        llm=llm,
-        tts=_InstantTts("instant", *made),
-        hearing=hearing,
-        encoders=SpeechEncoders(voice.opus_bitrate, voice.opus_complexity, voice.audio_threads),
-        log=log,
-        voice=voice,
-        agent=settings.assistant,
-        prompt=PromptTemplate(settings.assistant.prompt),
-        session=settings.session,
-    )
-
-    def master_key(device_id: str) -> bytes | None:
-        device = directory.get(device_id)
-        return device.udp_key if device is not None else None
-
-    udp = UdpServer(settings.udp, master_key)
-    await udp.start(_bound(socket.SOCK_DGRAM))
-    converse = functools.partial(Conversation, services=services)
-    agents = AgentCatalog(ProvisionedAgents(settings.every_agent))
-    sessions = SessionManager(settings, directory, {"udp": udp}, agents, lambda agent: converse)
-    mqtt = MqttServer(settings.mqtt, directory, sessions)
-    listening = _bound(socket.SOCK_STREAM)
-    listening.listen(1024)
-    await mqtt.start(listening)
-    try:
-        yield int(listening.getsockname()[1])
-    finally:
-        await sessions.aclose()
-        await mqtt.aclose()
-        await udp.aclose()
-        await hearing.aclose()
-        services.encoders.close()
-
-
-def _bound(kind: socket.SocketKind) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, kind)
-    sock.bind(("127.0.0.1", 0))
-    sock.setblocking(False)
-    return sock

@@ -22,6 +22,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.cli.bench import _barge_ins, _endpoints
 from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, RATE, Corpus, Speaker, Utterance
 from mimi_mqtt.cli.bench._duplex import duplexes
+from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.bench._sentences import HELD_OUT, TUNED, Material
 from mimi_mqtt.config.settings import ProviderSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.providers.catalog import registry
@@ -44,18 +45,12 @@ _STRATEGIES: Final = (
 _RISKS: Final = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
 
 
-def _count(low: int, high: int, text: str) -> int:
-    value = int(text)
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"must be from {low} to {high}")
-    return value
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares the size of the corpus and what is assumed of providers."""
     defaults = VoiceSettings()
     preemptive_ms = defaults.preemptive_silence_ms or 180
-    for name, low, high, default, meaning in (
+    bounded(
+        parser,
         ("--speakers", 1, 100, 14, "speakers of each part, each in a session"),
         ("--utterances", 1, 200, 20, "utterances of each"),
         ("--duplexes", 3, 300, 45, "replies of each part that are, or are not, interrupted"),
@@ -66,11 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--recogniser-ms", 0, 2000, 300, "how long after it was said a word is known while streaming"),
         ("--recognition-ms", 0, 5000, 500, "how long a recogniser takes that is asked at a pause"),
         ("--answer-ms", 0, 5000, 700, "from the decision to the first word of the answer"),
-    ):
-        parser.add_argument(
-            name, type=functools.partial(_count, low, high), default=default, metavar="N",
-            help=f"{meaning} ({default})",
-        )  # fmt: skip
+    )
     parser.add_argument(
         "--risks", action="store_true",
         help="also the decision and the cut-offs at other risks: what a sooner decision costs",
