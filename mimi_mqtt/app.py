@@ -201,7 +201,12 @@ class App:
         self._events.publish(DeviceRevoked(device_id=device_id))
 
     async def stop(self) -> None:
-        """Stops everything in order, bounded in time; what fails to stop does not keep the rest running."""
+        """Stops everything in order, bounded in time; what fails to stop does not keep the rest running.
+
+        New connections are refused before anything else, so that no device begins what would be cut off.
+        """
+        self._mqtt.stop_accepting()
+        self._http.stop_accepting()
         await self._stack.aclose()
 
     def _converse(self, agent: Agent) -> ConversationFactory:

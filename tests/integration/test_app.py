@@ -1,4 +1,4 @@
-"""The whole server in this process: it is down in /healthz from a fault until the faulty loop works again."""
+"""The whole server in this process: its health from a fault until the faulty loop works again, and its stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +11,7 @@ import pytest
 from mimi_mqtt import supervision
 from mimi_mqtt.app import App
 from mimi_mqtt.config import Settings
+from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store import conversations, devices
 
 
@@ -49,6 +50,28 @@ async def until(condition: Callable[[], bool]) -> None:
 async def boot(client: httpx.AsyncClient, number: int) -> None:
     reply = await client.post("/xiaozhi/ota/", headers={"Device-Id": f"aa:bb:cc:00:11:{number:02x}"})
     assert reply.status_code == 200
+
+
+async def test_a_device_that_connects_while_the_server_stops_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draining, go_on = asyncio.Event(), asyncio.Event()
+    end_sessions = SessionManager.aclose
+
+    async def slowly(manager: SessionManager) -> None:
+        draining.set()
+        await go_on.wait()
+        await end_sessions(manager)
+
+    monkeypatch.setattr(SessionManager, "aclose", slowly)
+    async with running(tmp_path) as app:
+        stopping = asyncio.create_task(app.stop())
+        await draining.wait()
+        for port in (app.mqtt_port, app.http_port):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+        go_on.set()
+        await stopping
 
 
 @pytest.mark.parametrize("function", ["changed_since", "save_boots"])
