@@ -1,4 +1,4 @@
-"""The whole server in this process: its health from a fault until the faulty loop works again, and its stop."""
+"""The whole server in this process: its health while a loop fails, and the order of its stop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
