@@ -38,7 +38,7 @@ from mimi_mqtt.transports.mqtt.telemetry import Telemetry
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.pool import VoicePool
-from mimi_mqtt.voice.speech.greetings import greetings
+from mimi_mqtt.voice.speech.phrases import greetings
 
 _log = logging.getLogger(__name__)
 

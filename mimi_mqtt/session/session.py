@@ -21,8 +21,7 @@ from mimi_mqtt.log import bind_log_context
 from mimi_mqtt.session.link import AudioChannel
 from mimi_mqtt.session.output import ControlSide, DeviceOutput
 from mimi_mqtt.session.playout import Playout
-from mimi_mqtt.voice.ports import AudioFormat, Output
-from mimi_mqtt.voice.services import Tools
+from mimi_mqtt.voice.ports import AudioFormat, ConversationSetup, Tools
 from mimi_mqtt.wire.fitting import encode_within
 from mimi_mqtt.wire.messages import (
     Abort,
@@ -70,18 +69,7 @@ class VoiceConversation(Protocol):
 class ConversationFactory(Protocol):
     """Makes a session's conversation: `voice.conversation.Conversation` with its services filled in."""
 
-    def __call__(
-        self,
-        *,
-        device: DeviceFacts,
-        user: UserFacts,
-        session_id: str,
-        uplink: AudioFormat,
-        downlink: AudioFormat,
-        output: Output,
-        tools: Tools,
-        language: str,
-    ) -> VoiceConversation:
+    def __call__(self, setup: ConversationSetup) -> VoiceConversation:
         """A conversation that nobody has said anything in yet."""
 
 
@@ -254,14 +242,16 @@ class Session:
         self._context.run(bind_log_context, device=self.device_id, session=self.session_id)
         self._conversation = self._context.run(
             owner.converse(everybody.agent),
-            device=everybody.device,
-            user=everybody.user,
-            session_id=self.session_id,
-            uplink=AudioFormat(wanted.sample_rate, wanted.frame_duration),
-            downlink=downlink,
-            output=output,
-            tools=owner.toolbox(self, everybody.agent, self._end_after_turn),
-            language=everybody.language,
+            ConversationSetup(
+                device=everybody.device,
+                user=everybody.user,
+                session_id=self.session_id,
+                uplink=AudioFormat(wanted.sample_rate, wanted.frame_duration),
+                downlink=downlink,
+                output=output,
+                tools=owner.toolbox(self, everybody.agent, self._end_after_turn),
+                language=everybody.language,
+            ),
         )
         return self._conversation
 

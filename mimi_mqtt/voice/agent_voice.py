@@ -17,9 +17,10 @@ from mimi_mqtt.providers.contract.provider import Provider
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import TextToSpeech
 from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
-from mimi_mqtt.voice.hearing.pool import Hearing
+from mimi_mqtt.voice.hearing.pool import HearingPool
 from mimi_mqtt.voice.language.detector import LanguageDetector
-from mimi_mqtt.voice.services import Memory, TurnLog, VoiceServices
+from mimi_mqtt.voice.ports import Memory, TurnLog
+from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.shared import Closer, SharedProvider, Shelf
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
@@ -60,7 +61,7 @@ class Parts:
 
     shelves: Shelves
     closer: Closer
-    hearing: Hearing
+    hearing: HearingPool
     encoders: SpeechEncoders
     languages: LanguageDetector
     log: TurnLog

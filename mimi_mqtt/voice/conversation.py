@@ -1,45 +1,39 @@
-"""One session's conversation: who is listening, thinking or speaking, turn after turn.
+"""Conversation of one session: what the device does and what the server does for it, turn after turn.
 
-What the device says arrives as calls that only change the state and start or end turns; each turn runs as one
-task, whose end, however it comes, decides what the device does next.
+What the device says arrives as calls that only change the state and start or end turns; each answer runs as
+one task of its turn, whose end, however it comes, decides what the device does next.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Final
 
-from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
-from mimi_mqtt.log import log_context
+from mimi_mqtt.voice.answer.context import ConversationContext, Outcome
 from mimi_mqtt.voice.answer.dialogue import Dialogue
-from mimi_mqtt.voice.answer.engine import Surroundings
 from mimi_mqtt.voice.answer.realtime.engine import choose_engine
-from mimi_mqtt.voice.hearing.pool import HeardFrame
-from mimi_mqtt.voice.hearing.stream import Uplink
-from mimi_mqtt.voice.ports import AudioFormat, Output
-from mimi_mqtt.voice.services import Renewal, Tools, VoiceServices
-from mimi_mqtt.voice.speech.greetings import greeting
+from mimi_mqtt.voice.answer.system_prompt import introduce
+from mimi_mqtt.voice.ports import ConversationSetup, HeardFrame
+from mimi_mqtt.voice.services import Renewal, VoiceServices
+from mimi_mqtt.voice.speech.phrases import greeting
 from mimi_mqtt.voice.turn.echo_guard import EchoGuard
-from mimi_mqtt.voice.turn.filler import apologize, keep_company
-from mimi_mqtt.voice.turn.interruption import Attention
-from mimi_mqtt.voice.turn.output import TurnOutput
+from mimi_mqtt.voice.turn.interruption import BargeIn, InterruptionPolicy
+from mimi_mqtt.voice.turn.record import Kind
 from mimi_mqtt.voice.turn.state import TurnEvent, TurnState, next_state, refusal, resumes
-from mimi_mqtt.voice.turn.tools import TurnTools
-from mimi_mqtt.voice.turn.turn import Kind, Outcome, RunningTurn
+from mimi_mqtt.voice.turn.turn import Turn
 from mimi_mqtt.voice.utterance.endpointing import (
-    End,
     EndpointEvent,
+    Endpointing,
     SpeechBegan,
     SpeechPaused,
     SpeechWentOn,
     UtteranceEnded,
     endpointing,
 )
-from mimi_mqtt.voice.utterance.utterance import Listening
+from mimi_mqtt.voice.utterance.utterance import UserUtterance
 from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)
@@ -49,76 +43,73 @@ _CROSSING_S: Final = 2.0
 _MAX_ANNOUNCEMENTS: Final = 16
 _CLOSE_S: Final = 5.0
 """Time for a provider to let go of a cancelled turn."""
-_PARTS: Final = ("_around", "_engine", "_uplink", "_attention", "_endpointing", "_carried")
-"""The attributes of a conversation that refer back to it."""
+
+
+class _Tasks:
+    """Tasks of one conversation."""
+
+    def __init__(self, session_id: str) -> None:
+        self._session_id = session_id
+        self._loop = asyncio.get_running_loop()
+        self._running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        """Starts a task."""
+        task = self._loop.create_task(work, name=f"turn-{self._session_id}-{name}")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if task.cancelled():
+            # Asking for it takes the exception out of the task: its frames hold the turn, and that the task.
+            with contextlib.suppress(asyncio.CancelledError):
+                task.exception()
+
+    async def wait(self, within_s: float) -> None:
+        """Returns when all but the caller's own are done."""
+        await asyncio.wait(self._running - {asyncio.current_task()}, timeout=within_s)
 
 
 class Conversation:
     """Drives the turns of one session. All methods but the `async` ones return at once and never raise.
 
-    Make it on the running loop, which is the only thread it may be used from.
+    Make it on the running loop, which is the only thread it may be used from. After `aclose` no reference
+    leads back to it from what it has made.
     """
 
     def __init__(
-        self,
-        *,
-        device: DeviceFacts,
-        user: UserFacts,
-        session_id: str,
-        uplink: AudioFormat,
-        downlink: AudioFormat,
-        output: Output,
-        tools: Tools,
-        services: VoiceServices,
-        language: str,
-        renewal: Renewal | None = None,
+        self, setup: ConversationSetup, services: VoiceServices, renewal: Renewal | None = None
     ) -> None:
         """`renewal` brings newer services when the configuration changes; without it they stay."""
-        self._device_id = device.id
-        self._session_id = session_id
-        self._downlink = downlink
+        self._setup = setup
         self._services = services
         self._renewal = renewal
-        self._user = user
-        self._device = device
-        # The agent may have been changed since the session began.
-        self._language = services.spoken_language(services.agent.language or language)
         self._loop = asyncio.get_running_loop()
+        self._tasks = _Tasks(setup.session_id)
         self.last_activity = self._loop.time()
-        """When the user or the assistant last did something (loop time, s). Silence sent as audio is
-        nothing."""
+        """When the user or the assistant last did something (loop time, s). Silence sent as audio does not
+        count."""
         self._state = TurnState.IDLE
         self._mode: ListenMode | None = None
-        self._turn: RunningTurn | None = None
+        self._turn: Turn | None = None
         self._turns = 0
-        self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._over = False
-        """Whether `aclose` has waited for the tasks: those that are left are the last users of the parts."""
-        self._farewell = False
+        self._last_turn = False  # the session ends after it
         self._announcements: deque[str] = deque()
         self._listen_expected_until = 0.0
-        voice = services.voice
-        spoken = self._language
-        self._endpointing = endpointing(voice, lambda: spoken.current)
-        self._around = Surroundings(
-            services=services,
-            tools=tools,
-            output=output,
-            downlink=downlink,
-            device_id=device.id,
-            language=self._language,
-            dialogue=Dialogue(voice.history_turns),
-            prompt=services.introduce(device, user, session_id, self._spawn),
-            echo_guard=EchoGuard(),
-            progress=self._progress,
-            speech_began=self._speech_began,
-            spawn=self._spawn,
+        self._echo_guard = EchoGuard()
+        self._overheard: UserUtterance | None = None  # speech that began as a turn ended
+        self._uplink = services.hearing.open(
+            setup.uplink, services.voice.jitter_ms, self._heard, setup.device.id
         )
-        self._engine = choose_engine(self._around)
-        self._carried: Listening | None = None
-        self._uplink = Uplink(services.hearing, uplink, voice.jitter_ms, self._heard, device.id)
-        self._attention = self._interruption_policy()
+        # The agent may have been changed since the session began.
+        language = services.agent.language or setup.language
+        self._context = self._new_context(language, Dialogue(services.voice.history_turns))
+        self._engine = choose_engine(self._context)
+        self._endpointing = self._new_endpointing()
+        self._interruption = InterruptionPolicy(services.voice, self._uplink)
         if renewal is not None:
             renewal.on_change = self._services_changed
 
@@ -155,7 +146,7 @@ class Conversation:
     def stop_listening(self) -> None:
         """The device stopped listening (`listen stop`): what was said until now is the utterance."""
         turn = self._turn
-        if turn is None or turn.listening is None or self._state is not TurnState.LISTENING:
+        if turn is None or turn.utterance is None or self._state is not TurnState.LISTENING:
             self._ignore(TurnEvent.STOP_LISTENING)
             return
         self.last_activity = self._loop.time()
@@ -167,7 +158,9 @@ class Conversation:
                 self._go_on()
                 return
         self._uplink.flush()
-        turn.listening.stop()
+        utterance = turn.utterance
+        if utterance.stop():
+            turn.start(lambda: self._answer_stopped(turn, utterance))
 
     def wake_word(self, text: str) -> None:
         """The device heard its wake word (`listen detect`); what follows is the agent's `wake_word`."""
@@ -188,20 +181,21 @@ class Conversation:
             self._renew()
             turn = self._new_turn("greeting" if choice == "greet" else "wake word")
             turn.heard = text
-            turn.output.show_transcript(text)
+            turn.speech.show_transcript(text)
             if choice == "greet":
-                self._start(turn, lambda: self._engine.say(turn, greeting(agent, turn.language)))
+                turn.start(lambda: self._engine.say(turn, greeting(agent, turn.language)))
             else:
-                self._await_answer(turn)
-                self._start(turn, lambda: self._engine.answer(turn))
+                turn.await_answer()
+                turn.start(lambda: self._engine.answer(turn))
         self._listen_expected_until = now + _CROSSING_S
 
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         """One believed uplink packet; `timestamp` is 0 or the downlink frame's it was recorded with (ms)."""
         if self._closed:
             return
-        attended = self._turn is not None and self._turn.barge_in is not None
-        listening = self._state is TurnState.LISTENING or attended
+        listening = self._state is TurnState.LISTENING or (
+            self._turn is not None and self._turn.barge_in is not None
+        )
         self._uplink.packet(opus, sequence, timestamp, now, listening=listening)
 
     def played(self, opus: bytes, timestamp: int) -> None:
@@ -214,7 +208,7 @@ class Conversation:
         if not self._fire(TurnEvent.ABORT):
             return
         self.last_activity = self._loop.time()
-        self._farewell = False
+        self._last_turn = False
         self._end_turn("aborted")
         if resumes(self._mode):
             self._resume()
@@ -234,50 +228,58 @@ class Conversation:
             self._go_on()
 
     def end_after_turn(self) -> None:
-        """The running turn is to be the last: when it was heard to its end, the session ends. Whoever
-        interrupts it wants to go on."""
-        self._farewell = True
+        """Makes the running turn the last: the session ends when it was heard to its end, and goes on when a
+        user interrupts it."""
+        self._last_turn = True
 
     async def drain(self, within_s: float) -> None:
         """Lets the sentence being spoken end, for at most `within_s`; no new turn begins any more."""
         self._closed = True
         turn = self._turn
-        if turn is None or turn.task is None or self._state is not TurnState.SPEAKING:
+        if turn is None or self._state is not TurnState.SPEAKING:
             return
-        if turn.reply is not None:
-            turn.reply.winding_down = True
-        await asyncio.wait({turn.task}, timeout=within_s)
+        turn.wind_down()
+        await turn.wait(within_s)
 
     async def aclose(self) -> None:
         """Ends the running turn and everything it started; safe to call twice."""
-        if self._over:
-            return
         self._closed = True
         self._end_turn("closed")
         self._state = TurnState.IDLE
         self._announcements.clear()
+        self._drop_overheard()
         self._uplink.close()
-        self._spawn(self._engine.aclose(), "engine")
+        self._tasks.spawn(self._engine.aclose(), "engine")
         # A tool of the running turn may be what ends the session.
         try:
-            await asyncio.wait(self._tasks - {asyncio.current_task()}, timeout=_CLOSE_S)
+            await self._tasks.wait(_CLOSE_S)
         finally:
             if self._renewal is not None:
                 self._renewal.release()
-        self._let_go()
 
-    def _let_go(self) -> None:
-        """Drops the parts, which all refer to the conversation, once no task needs them: what is left of an
-        ended conversation must not wait for the garbage collector."""
-        self._over = True
-        if not self._tasks:
-            for part in _PARTS:
-                self.__dict__.pop(part, None)
+    # ── services ─────────────────────────────────────────────────────────────────────────────────────────
 
-    # ── the services change ──────────────────────────────────────────────────────────────────────────────
+    def _new_context(self, language: str, dialogue: Dialogue) -> ConversationContext:
+        setup, services, spawn = self._setup, self._services, self._tasks.spawn
+        return ConversationContext(
+            services=services,
+            tools=setup.tools,
+            output=setup.output,
+            downlink=setup.downlink,
+            device_id=setup.device.id,
+            session_id=setup.session_id,
+            language=services.spoken_language(language),
+            dialogue=dialogue,
+            prompt=introduce(services, setup.device, setup.user, setup.session_id, spawn),
+            spawn=spawn,
+        )
+
+    def _new_endpointing(self) -> Endpointing:
+        spoken = self._context.language
+        return endpointing(self._services.voice, lambda: spoken.current)
 
     def _services_changed(self) -> None:
-        """A device that listens, and has heard nobody yet, is answered with the newer services already."""
+        """Newer services are there: a device that listens, and has heard nobody yet, is answered by them."""
         quiet = self._state is TurnState.LISTENING and not self._someone_speaks
         if quiet and resumes(self._mode) and not self._closed:
             self._end_turn("interrupted")
@@ -285,30 +287,20 @@ class Conversation:
 
     def _renew(self) -> None:
         """Takes over newer services for the turn that begins; what was said before stays known."""
-        services = self._renewal.current() if self._renewal is not None else self._services
+        if self._renewal is None or self._closed:
+            return
+        services = self._renewal.current()
         before, self._services = self._services, services
         if services is before:
             return
-        language = self._language.current
+        language = self._context.language.current
         if services.agent.language != before.agent.language:
-            language = services.agent.language or self._user.language
-        self._language = services.spoken_language(language)
-        prompt = services.introduce(self._device, self._user, self._session_id, self._spawn)
-        self._around = replace(self._around, services=services, language=self._language, prompt=prompt)
-        self._spawn(self._engine.aclose(), "engine")
-        self._engine = choose_engine(self._around)
-        self._endpointing = endpointing(services.voice, lambda: self._language.current)
-        self._attention = self._interruption_policy()
-
-    def _interruption_policy(self) -> Attention:
-        return Attention(
-            self._services.voice,
-            self._uplink,
-            self._listening,
-            interrupt=self._interrupted,
-            progress=self._progress,
-            spawn=self._spawn,
-        )
+            language = services.agent.language or self._setup.user.language
+        self._context = self._new_context(language, self._context.dialogue)
+        self._tasks.spawn(self._engine.aclose(), "engine")
+        self._engine = choose_engine(self._context)
+        self._endpointing = self._new_endpointing()
+        self._interruption = InterruptionPolicy(services.voice, self._uplink)
 
     # ── turns begin and end ──────────────────────────────────────────────────────────────────────────────
 
@@ -330,71 +322,41 @@ class Conversation:
             return False
         if turn.barge_in is not None and turn.barge_in.someone_speaks:
             return True
-        return turn.listening is not None and turn.listening.began
+        return turn.utterance is not None and turn.utterance.in_progress
 
-    def _new_turn(self, kind: Kind) -> RunningTurn:
+    def _new_turn(self, kind: Kind) -> Turn:
         self._turns += 1
-        self._farewell = self._farewell and kind == "announcement"
-        output = TurnOutput(self._around.output, lambda: self._speech_began(turn), self._downlink.frame_ms)
-        watchdog_s, language = self._services.session.watchdog_s, self._language.current
-        tools = TurnTools(self._around.tools)
-        turn = RunningTurn(self._turns, kind, self._mode, output, tools, watchdog_s, language)
-        self._turn = turn
+        self._last_turn = self._last_turn and kind == "announcement"
+        turn = self._turn = Turn(self._context, self, self._turns, kind, self._mode, self._echo_guard)
         return turn
-
-    def _start(self, turn: RunningTurn, body: Callable[[], Awaitable[None]]) -> None:
-        turn.task = self._spawn(self._run(turn, body), str(turn.number))
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
-        task = self._loop.create_task(work, name=f"turn-{self._session_id}-{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            # Asking for it takes the exception out of the task: its frames hold the turn, and that the task.
-            with contextlib.suppress(asyncio.CancelledError):
-                task.exception()
-        if self._over:
-            self._let_go()
-
-    def _await_answer(self, turn: RunningTurn) -> None:
-        turn.await_answer(self._services.voice.patience_s)
-        turn.company = self._spawn(keep_company(self._around, turn), "company")
 
     def _end_turn(self, outcome: Outcome) -> None:
         """Takes the device from the running turn, at once; its task may still be cleaning up afterwards."""
         turn, self._turn = self._turn, None
-        if turn is None:
-            return
-        turn.outcome = outcome
-        self._conclude(turn)
-        if turn.task is not None and turn.started:  # else it has nothing to do but to clean up
-            turn.task.cancel()
+        if turn is not None:
+            self._concluded(turn, turn.cancel(outcome))
 
-    def _conclude(self, turn: RunningTurn) -> None:
-        turn.mark("stop")
-        turn.drop_guess()
-        if turn.company is not None:
-            turn.company.cancel()
-        if turn.barge_in is not None:
-            carried = turn.barge_in.close()
-            unanswered = self._mode == "auto" and turn.outcome == "nothing heard"
-            self._carried = carried if unanswered or self._mode == "realtime" else None
-        turn.output.close()
-        turn.remember(self._around.dialogue, self._downlink.frame_ms)
+    def _concluded(self, turn: Turn, overheard: UserUtterance | None) -> None:
+        """`turn` was concluded; `overheard` was heard over it and is not an utterance yet."""
+        self._drop_overheard()
+        unanswered = self._mode == "auto" and turn.outcome == "nothing heard"
+        if overheard is not None and (unanswered or self._mode == "realtime") and not self._closed:
+            self._overheard = overheard
+        elif overheard is not None:
+            overheard.close()
         self._engine.concluded(turn)
-        if turn.output.begun:
-            self._around.echo_guard.said(turn.aloud, self._loop.time())
-        if turn.output.begun and self._mode != "manual":
+        if turn.speech.begun and self._mode != "manual":
             self._listen_expected_until = self._loop.time() + _CROSSING_S
             if self._mode != "realtime":
                 self._uplink.forget()
 
+    def _drop_overheard(self) -> None:
+        overheard, self._overheard = self._overheard, None
+        if overheard is not None:
+            overheard.close()
+
     def _go_on(self) -> None:
-        """What comes after a turn: what waits to be said, or listening, or nothing."""
+        """Begins what comes after a turn: what waits to be said, or listening, or nothing."""
         if self._closed:
             self._state = TurnState.IDLE
         elif self._announcements:
@@ -402,9 +364,9 @@ class Conversation:
                 self._renew()
                 turn = self._new_turn("announcement")
                 text = self._announcements.popleft()
-                self._start(turn, lambda: self._engine.say(turn, text))
-        elif self._farewell:
-            self._around.output.end_session("the assistant said goodbye")
+                turn.start(lambda: self._engine.say(turn, text))
+        elif self._last_turn:
+            self._context.output.end_session("the assistant said goodbye")
         elif resumes(self._mode):
             self._resume()
 
@@ -412,98 +374,76 @@ class Conversation:
         if not self._closed and self._fire(TurnEvent.LISTEN):
             self._begin_listening()
 
-    def _progress(self, turn: RunningTurn) -> None:
+    # ── what a turn says: see `TurnHost` ─────────────────────────────────────────────────────────────────
+
+    def turn_progressed(self) -> None:
+        """The user or the assistant did something."""
         self.last_activity = self._loop.time()
-        turn.progress()
 
-    def _speech_began(self, turn: RunningTurn) -> None:
-        turn.mark("speech")
-        if turn is self._turn:
-            self._fire(TurnEvent.SPEECH)
-            self._attention.speech_began(turn, self._mode)
-
-    async def _run(self, turn: RunningTurn, body: Callable[[], Awaitable[None]]) -> None:
-        """The border of one turn: whatever happens inside ends this turn, and only this."""
-        with log_context(turn=str(turn.number)):
-            cancelled = False
-            turn.started = True
-            try:
-                try:
-                    if turn.outcome == "running":
-                        async with turn.watchdog:
-                            await body()
-                finally:
-                    await self._clean_up(turn)
-            except asyncio.CancelledError:
-                cancelled = True
-                raise
-            except Exception:  # noqa: BLE001 - the border named above
-                if turn is self._turn:
-                    turn.fail()
-                    await apologize(self._around, turn)
-                else:  # it was over before: its outcome stands, and nobody would hear an apology
-                    _log.exception("a turn that was %s failed afterwards", turn.outcome)
-            finally:
-                if turn is self._turn:
-                    self._turn = None
-                    nothing = turn.outcome == "nothing heard" and not turn.output.begun
-                    go_on = not cancelled and not self._closed
-                    spoken = turn.barge_in.take() if nothing and go_on and turn.barge_in else None
-                    self._conclude(turn)
-                    self._fire(TurnEvent.NOTHING_HEARD if nothing else TurnEvent.DONE)
-                    if spoken is not None:
-                        self._fire(TurnEvent.LISTEN)
-                        self._go_on_listening(spoken)
-                    elif not cancelled:
-                        self._go_on()
-                turn.keep(self._device_id, self._session_id, self._services.log.add_turn)
-                turn.let_go()
-
-    @staticmethod
-    async def _clean_up(turn: RunningTurn) -> None:
-        """Ends the turn's transcription. A fault in it is logged and does not change how the turn ended."""
-        if turn.listening is None:
+    def turn_spoke(self, turn: Turn) -> None:
+        """`tts start` went out."""
+        if turn is not self._turn:
             return
-        try:
-            await turn.listening.aclose()
-        except Exception:  # noqa: BLE001 - the border named above
-            _log.exception("the transcription of a turn could not be closed")
+        self._fire(TurnEvent.SPEECH)
+        if not self._interruption.while_speaking(self._mode):
+            if turn.barge_in is not None:
+                unwanted = turn.barge_in.close()
+                turn.barge_in = None
+                if unwanted is not None:
+                    unwanted.close()
+        elif turn.barge_in is None:
+            self._listen_over(turn)
+        else:
+            turn.barge_in.reply_begins()
+
+    def turn_finished(self, turn: Turn, *, cancelled: bool) -> None:
+        """The turn's work is over: concludes it, and begins what follows."""
+        if turn is not self._turn:
+            return
+        self._turn = None
+        nothing = turn.outcome == "nothing heard" and not turn.speech.begun
+        go_on = not cancelled and not self._closed
+        spoken = turn.barge_in.take() if nothing and go_on and turn.barge_in is not None else None
+        self._concluded(turn, turn.conclude())
+        self._fire(TurnEvent.NOTHING_HEARD if nothing else TurnEvent.DONE)
+        if spoken is not None:
+            self._fire(TurnEvent.LISTEN)
+            self._go_on_listening(spoken)
+        elif not cancelled:
+            self._go_on()
 
     # ── listening ────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin_listening(self) -> None:
-        carried, self._carried = self._carried, None
-        if carried is None:
+        overheard, self._overheard = self._overheard, None
+        if overheard is None:
             self._renew()
         self._engine.prepare()
-        if carried is not None and self._mode != "manual":
+        if overheard is not None and self._mode != "manual":
             self._uplink.forget()
-            self._go_on_listening(carried)
+            self._go_on_listening(overheard)
             return
+        if overheard is not None:
+            overheard.close()
         turn = self._new_turn("utterance")
-        listening = turn.listening = self._listening(lambda event: self._listened(turn, event))
-        self._start(turn, lambda: self._hear(turn, listening))
+        turn.utterance = self._listen(lambda event: self._listened(turn, event))
         self._uplink.begin(self._loop.time())
 
-    def _go_on_listening(self, listening: Listening, since: datetime | None = None) -> None:
-        """A turn out of what was being heard already."""
+    def _go_on_listening(self, utterance: UserUtterance, since: datetime | None = None) -> None:
+        """Begins a turn with an utterance that is being heard, or was."""
         turn = self._new_turn("utterance")
         turn.started_at = since or turn.started_at
-        turn.listening = listening
-        listening.on_event = lambda event: self._listened(turn, event)
-        listening.reply_is_over()
-        if listening.over.done():
-            self._utterance_over(turn, listening)
-        self._start(turn, lambda: self._hear(turn, listening))
+        turn.utterance = utterance
+        utterance.reply_is_over()
+        utterance.attach(lambda event: self._listened(turn, event))
 
-    def _listening(self, on_event: Callable[[EndpointEvent], None], max_s: float | None = None) -> Listening:
-        services = self._services
-        return Listening(
-            self._engine.hear,
-            services.voice,
+    def _listen(self, on_event: Callable[[EndpointEvent], None], max_s: float | None = None) -> UserUtterance:
+        return UserUtterance(
+            self._engine.transcribe,
+            self._services.voice,
             self._endpointing,
             frame_ms=self._uplink.frame_ms,
-            eager=self._engine.guesses,
+            answers_early=self._engine.answers_early,
             manual=self._mode == "manual",
             max_s=max_s,
             on_event=on_event,
@@ -515,53 +455,74 @@ class Conversation:
             return
         if self._state is not TurnState.LISTENING and turn.barge_in is not None:
             turn.barge_in.hear(frame)
-        elif turn.listening is not None:
-            turn.listening.hear(frame)
-            if turn.guess is not None and turn.guess.stale(turn.listening.spoken.text):
-                turn.drop_guess()
-                self._engine.begin_guess(turn, turn.listening)
+        elif turn.utterance is not None:
+            turn.utterance.hear(frame)
+            if turn is self._turn and not turn.started:
+                self._engine.words_changed(turn, turn.utterance)
 
-    def _listened(self, turn: RunningTurn, event: EndpointEvent) -> None:
-        listening = turn.listening
-        if listening is None:
+    def _listened(self, turn: Turn, event: EndpointEvent) -> None:
+        utterance = turn.utterance
+        if utterance is None or turn is not self._turn:
             return
         match event:
             case SpeechBegan():
                 self.last_activity = self._loop.time()
             case SpeechPaused():
-                self._engine.begin_guess(turn, listening)
+                self._engine.speech_paused(turn, utterance)
             case SpeechWentOn():
-                turn.drop_guess()
+                self._engine.speech_went_on()
             case UtteranceEnded():
                 self.last_activity = self._loop.time()
-                self._utterance_over(turn, listening)
+                self._utterance_over(turn, utterance)
+                turn.start(lambda: self._answer(turn, utterance))
 
-    def _utterance_over(self, turn: RunningTurn, listening: Listening) -> None:
-        turn.timings.speech_end = listening.speech_end
+    def _utterance_over(self, turn: Turn, utterance: UserUtterance) -> None:
+        turn.timings.speech_end = utterance.speech_end
         turn.mark("endpoint")
-        self._await_answer(turn)
+        turn.await_answer()
         # At once: what is still on its way is not a part of this utterance.
-        if self._fire(TurnEvent.UTTERANCE):
-            self._attention.thinking(turn, self._mode)
+        if self._fire(TurnEvent.UTTERANCE) and self._interruption.while_thinking(
+            self._mode, extensible=turn.extensible
+        ):
+            self._listen_over(turn)
 
-    async def _hear(self, turn: RunningTurn, listening: Listening) -> None:
-        """Listens until the utterance is over, then answers it."""
-        if await listening.until_over() is End.STOPPED:
-            await self._uplink.drained()
-            turn.drop_guess()
-            self._utterance_over(turn, listening)
+    async def _answer_stopped(self, turn: Turn, utterance: UserUtterance) -> None:
+        """Answers an utterance that the device has ended, once its last frames were heard."""
+        await self._uplink.drained()
+        self._engine.speech_went_on()
+        self._utterance_over(turn, utterance)
+        await self._answer(turn, utterance)
+
+    async def _answer(self, turn: Turn, utterance: UserUtterance) -> None:
         turn.progress()
-        listening.close()
-        await self._engine.understand(turn, listening)
+        utterance.close()
+        await self._engine.understand(turn, utterance)
 
-    def _interrupted(self, turn: RunningTurn, listening: Listening) -> None:
-        """Somebody said something during `turn`: that is the next utterance, or the rest of this one."""
+    # ── interruption ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _listen_over(self, turn: Turn) -> None:
+        """Listens while `turn` thinks and speaks."""
+        turn.barge_in = BargeIn(
+            turn,
+            lambda on_event: self._overhear(turn, on_event),
+            lambda utterance: self._interrupted(turn, utterance),
+            self._tasks.spawn,
+        )
+
+    def _overhear(self, turn: Turn, on_event: Callable[[EndpointEvent], None]) -> UserUtterance:
+        room_s = turn.utterance.room_s if turn.utterance is not None and turn.extensible else None
+        utterance = self._listen(on_event, room_s)
+        if turn.speech.begun:
+            utterance.reply_begins()
+        return utterance
+
+    def _interrupted(self, turn: Turn, utterance: UserUtterance) -> None:
+        """A user said something over `turn`: that is the next utterance, or the rest of this one."""
         if turn is self._turn and self._fire(TurnEvent.LISTEN):
             since = turn.started_at if turn.extensible else None
             if since is not None:
-                turn.continue_with(listening, self._spawn)
+                turn.continue_with(utterance)
             self._end_turn("interrupted" if since is None else "continued")
-            self._carried = None
-            self._go_on_listening(listening, since)
+            self._go_on_listening(utterance, since)
         else:
-            self._spawn(listening.aclose(), "unwanted")
+            self._tasks.spawn(utterance.aclose(), "unwanted")

@@ -22,13 +22,13 @@ from mimi_mqtt.providers.contract.provider import Role
 from mimi_mqtt.providers.runtime.fallback import LlmChain, SttChain, TtsChain
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
 from mimi_mqtt.voice.agent_voice import AgentVoice, Parts, Shelves
-from mimi_mqtt.voice.hearing.pool import Hearing
+from mimi_mqtt.voice.hearing.pool import HearingPool
 from mimi_mqtt.voice.language.detector import LanguageDetector
-from mimi_mqtt.voice.services import Memory, TurnLog, VoiceServices
+from mimi_mqtt.voice.ports import Memory, TurnLog
+from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.shared import Closer, Shelf
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
-from mimi_mqtt.voice.speech.greetings import greetings
-from mimi_mqtt.voice.speech.phrases import sentences as apology_sentences
+from mimi_mqtt.voice.speech.phrases import apology_sentences, greetings
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class VoicePool:
         closer = Closer()
         stack.push_async_callback(closer.aclose)
         vad = build("vad", settings.providers, self._environ)
-        hearing = Hearing(vad, settings.voice.audio_threads)
+        hearing = HearingPool(vad, settings.voice.audio_threads)
         self._parts = Parts(
             shelves=self._shelves(closer),
             closer=closer,

@@ -1,25 +1,63 @@
-"""What a conversation asks of its session, and what it is told at birth.
+"""Ports of a conversation: what it asks of its session, its tools, its hearing and its store.
 
 The session implements `Output` and calls the methods of `voice.conversation.Conversation`; neither knows more
 of the other.
 """
 
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
+from mimi_mqtt.providers.contract.chat import ToolSpec
+from mimi_mqtt.store.conversations import TurnRecord
+
+Spawn = Callable[[Coroutine[None, None, None], str], asyncio.Task[None]]
+"""Starts a task under a name; whoever provides it waits for the task at the end of the conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """Opus stream of one direction: Hz and ms per frame."""
+
+    sample_rate: int
+    frame_ms: int
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples in one frame."""
+        return self.sample_rate * self.frame_ms // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HeardFrame:
+    """A decoded uplink frame, 16 kHz mono.
+
+    `lost`: its packet never came or was broken, so that `pcm` is concealment or silence.
+    """
+
+    pcm: Pcm
+    speech_probability: float
+    lost: bool
 
 
 class Output(Protocol):
-    """The device, as a turn sees it. Synchronous methods return at once; what is played after `stop_speech`
-    without a new `begin_speech` is dropped."""
+    """The device, as a turn sees it.
+
+    Synchronous methods return at once. What is played after `stop_speech` without a new `begin_speech` is
+    dropped.
+    """
 
     def show_transcript(self, text: str) -> None:
-        """The user's line (`stt`)."""
+        """Shows the user's words (`stt`)."""
 
     def show_emotion(self, emotion: str, emoji: str = "") -> None:
-        """The face (`llm`)."""
+        """Shows a face (`llm`)."""
 
     def begin_speech(self) -> None:
-        """`tts start`, now; audio follows no earlier than the guard gap. Idempotent within a turn."""
+        """Sends `tts start`; audio follows no earlier than the guard gap. Idempotent within a turn."""
 
     async def play_sentence(self, text: str) -> None:
         """Queues a mark: `tts sentence_start` goes out just before the next queued frame is sent."""
@@ -29,8 +67,11 @@ class Output(Protocol):
 
     @property
     def frames_played(self) -> int:
-        """Frames that have left for the device since `begin_speech`; an interrupted reply is kept in the
-        dialogue as far as it was heard. Keeps its value until the next `begin_speech`."""
+        """Frames that have left for the device since `begin_speech`.
+
+        An interrupted reply is kept in the dialogue as far as it was heard. Keeps its value until the next
+        `begin_speech`.
+        """
 
     async def finish_speech(self) -> None:
         """Returns when the last queued frame has been played and `tts stop` was sent."""
@@ -39,26 +80,51 @@ class Output(Protocol):
         """Empties the queue and sends `tts stop` now, if speech had begun."""
 
     def pause_speech(self) -> None:
-        """Silence as soon as what has left is played; `tts stop` is not sent. Nothing without speech."""
+        """Pauses play-out without sending `tts stop`; no effect without speech."""
 
     def resume_speech(self) -> None:
-        """Goes on after `pause_speech` from where it stopped."""
+        """Continues after `pause_speech` with the next frame."""
 
     def show_alert(self, status: str, message: str, emotion: str = "sad") -> None:
-        """An `alert`: works in every state."""
+        """Sends an `alert`, which works in every state."""
 
     def end_session(self, reason: str) -> None:
-        """Says goodbye and ends the session (the user said so, or nothing can go on)."""
+        """Says goodbye and ends the session: the user asked for it, or nothing can go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFormat:
-    """One direction's Opus stream: Hz and ms per frame."""
+class Tools(Protocol):
+    """Tools that an answer may call (`tools.registry.ToolBox`)."""
 
-    sample_rate: int
-    frame_ms: int
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools as the model is told of them, now."""
 
-    @property
-    def frame_samples(self) -> int:
-        """Samples in one frame."""
-        return self.sample_rate * self.frame_ms // 1000
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Calls one, bounded in time. Raises ToolError, whose message is for the model."""
+
+
+class Memory(Protocol):
+    """Recollection of earlier conversations (`memory.recent.RecentTurns`)."""
+
+    async def recall(self, device_id: str, session_id: str) -> str:
+        """What was said with the device before the session, or ""."""
+
+
+class TurnLog(Protocol):
+    """Store of finished turns (`store.conversations.ConversationLog`)."""
+
+    def add_turn(self, record: TurnRecord) -> None:
+        """Queues a record; never blocks, never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSetup:
+    """Facts of one session that its conversation is made with; `language` is the tag to begin with."""
+
+    device: DeviceFacts
+    user: UserFacts
+    session_id: str
+    uplink: AudioFormat
+    downlink: AudioFormat
+    output: Output
+    tools: Tools
+    language: str

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.voice.conversation import Conversation
+from mimi_mqtt.voice.ports import ConversationSetup
 from mimi_mqtt.voice.services import Renewal, VoiceServices
 from tests.fakes.voice import (
     DOWNLINK,
@@ -13,10 +14,10 @@ from tests.fakes.voice import (
     SPEECH,
     UPLINK,
     FakeDevice,
-    FakeEar,
     FakeHearing,
     FakeTools,
     MemoryLog,
+    WatchedStream,
     services,
 )
 
@@ -35,7 +36,7 @@ class Scene:
         self.device = FakeDevice()
         self.tools = tools or FakeTools()
         self.loop = asyncio.get_running_loop()
-        self.conversation = Conversation(
+        setup = ConversationSetup(
             device=DeviceFacts("aa-bb-cc-00-11-22"),
             user=UserFacts(),
             session_id="s1",
@@ -43,15 +44,14 @@ class Scene:
             downlink=DOWNLINK,
             output=self.device,
             tools=self.tools,
-            services=with_services,
             language=language,
-            renewal=renewal,
         )
+        self.conversation = Conversation(setup, with_services, renewal)
         self.device.on_played = self.conversation.played
         self._sequence = 0
 
     @property
-    def ear(self) -> FakeEar:
+    def ear(self) -> WatchedStream:
         assert isinstance(self.services.hearing, FakeHearing)
         return self.services.hearing.ears[0]
 

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats, ControlChannel
-from mimi_mqtt.voice.ports import AudioFormat, Output
-from mimi_mqtt.voice.services import Tools
+from mimi_mqtt.voice.ports import ConversationSetup
 from mimi_mqtt.wire.messages import ListenMode
 
 DEVICE = "aa-bb-cc-00-11-22"
@@ -107,27 +105,16 @@ class FakeAudioTransport:
 class FakeConversation:
     """Keeps what it was told as `calls`; a test speaks through `output`."""
 
-    def __init__(
-        self,
-        *,
-        device: DeviceFacts,
-        user: UserFacts,
-        session_id: str,
-        uplink: AudioFormat,
-        downlink: AudioFormat,
-        output: Output,
-        tools: Tools,
-        language: str,
-    ) -> None:
-        self.device_id = device.id
-        self.device = device
-        self.user = user
-        self.session_id = session_id
-        self.uplink = uplink
-        self.downlink = downlink
-        self.output = output
-        self.tools = tools
-        self.language = language
+    def __init__(self, setup: ConversationSetup) -> None:
+        self.device_id = setup.device.id
+        self.device = setup.device
+        self.user = setup.user
+        self.session_id = setup.session_id
+        self.uplink = setup.uplink
+        self.downlink = setup.downlink
+        self.output = setup.output
+        self.tools = setup.tools
+        self.language = setup.language
         self.agent = ""
         self.last_activity = asyncio.get_running_loop().time()
         self.busy = False

@@ -21,13 +21,15 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.contract.vad import VadStream
 from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.session.playout import Playout
 from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.voice.hearing.pool import HeardFrame
+from mimi_mqtt.voice.hearing.decoder import EchoPathCache
+from mimi_mqtt.voice.hearing.stream import StreamPool, UplinkStream
 from mimi_mqtt.voice.language.spoken import TellsLanguages
-from mimi_mqtt.voice.ports import AudioFormat
+from mimi_mqtt.voice.ports import AudioFormat, HeardFrame
 from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 
@@ -163,50 +165,68 @@ class ToneTts(TextToSpeech):
         return ""
 
 
-class FakeEar:
-    """Delivers each packet as a heard frame at once."""
+class FakeDetector(VadStream):
+    """Remembers nothing: a fake packet says how probable speech is in it."""
 
-    def __init__(self, uplink: AudioFormat, on_frame: Callable[[HeardFrame], None]) -> None:
-        self._samples = 16_000 * uplink.frame_ms // 1000
-        self._on_frame = on_frame
+
+class WatchedStream(UplinkStream):
+    """The real uplink stream, which writes down what was asked of it."""
+
+    def __init__(
+        self,
+        pool: StreamPool,
+        uplink: AudioFormat,
+        jitter_ms: int,
+        on_frame: Callable[[HeardFrame], None],
+        device_id: str,
+    ) -> None:
         self.sequences: list[int] = []
         self.timestamps: list[int] = []
         self.resets = 0
         self.flushed = 0
         self.closed = False
+        super().__init__(pool, uplink, jitter_ms, on_frame, device_id)
 
     def push(self, opus: bytes, sequence: int, now: float, timestamp: int = 0) -> None:
-        """Hears a packet."""
+        """Takes a packet."""
         assert not self.closed
         self.sequences.append(sequence)
-        self._on_frame(HeardFrame(np.zeros(self._samples, np.int16), opus[0] / 100, False))
+        super().push(opus, sequence, now, timestamp)
 
     def played(self, opus: bytes, timestamp: int) -> None:
-        """Notes what the device was sent."""
+        """Takes what the device was sent."""
         self.timestamps.append(timestamp)
+        super().played(opus, timestamp)
 
     def flush(self) -> None:
-        """Nothing is held."""
+        """Releases what is held."""
         self.flushed += 1
-
-    async def drained(self) -> None:
-        """Nothing is on its way."""
+        super().flush()
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """Drops what is not heard yet."""
         self.resets += 1
+        super().reset()
 
     def close(self) -> None:
-        """The end."""
+        """Ends it."""
         self.closed = True
+        super().close()
 
 
 class FakeHearing:
-    """Opens fake ears. `cancels_echo`: as the device needs it."""
+    """Real uplink streams over a pool that reads the speech probability from each fake packet.
 
-    def __init__(self, *, cancels_echo: bool = True) -> None:
-        self.ears: list[FakeEar] = []
+    `cancels_echo`: as the device needs it. Frames are heard at once; with `late_s` in batches, so much later,
+    as from threads.
+    """
+
+    def __init__(self, *, cancels_echo: bool = True, late_s: float | None = None) -> None:
+        self.ears: list[WatchedStream] = []
         self.cancels_echo = cancels_echo
+        self.echo_paths = EchoPathCache()
+        self._late_s = late_s
+        self._samples = 0
 
     def open(
         self,
@@ -214,10 +234,43 @@ class FakeHearing:
         jitter_ms: int,
         on_frame: Callable[[HeardFrame], None],
         device_id: str = "",
-    ) -> FakeEar:
-        """A fake ear."""
-        self.ears.append(FakeEar(uplink, on_frame))
+    ) -> WatchedStream:
+        """A stream."""
+        self._samples = 16 * uplink.frame_ms
+        self.ears.append(WatchedStream(self, uplink, jitter_ms, on_frame, device_id))
         return self.ears[-1]
+
+    def new_detector(self) -> VadStream:
+        """A detector's state."""
+        return FakeDetector()
+
+    def schedule(self, stream: UplinkStream) -> None:
+        """Hears what is pending, now or a little later."""
+        if self._late_s is None:
+            self._work(stream)
+        else:
+            asyncio.get_running_loop().call_later(self._late_s, self._work, stream)
+
+    def _work(self, stream: UplinkStream) -> None:
+        if not stream.pending:
+            stream.unqueue()
+            return
+        job = stream.take()
+        job.played.clear()
+        silence = np.zeros(self._samples, np.int16)
+        frames = [
+            HeardFrame(silence, packet.opus[0] / 100 if packet is not None else 0.0, packet is None)
+            for packet in job.packets
+        ]
+        stream.heard(job.generation, len(job.packets), frames)
+
+    def await_gap(self, stream: UplinkStream, due: float) -> None:
+        """Waits for a missing packet."""
+        loop = asyncio.get_running_loop()
+        loop.call_at(due, lambda: stream.gap_due(loop.time()))
+
+    def forget(self, stream: UplinkStream) -> None:
+        """Nothing is kept."""
 
 
 class FakeTools:

@@ -30,7 +30,7 @@ from mimi_mqtt.store.tables import Device
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.hearing.pool import Hearing
+from mimi_mqtt.voice.hearing.pool import HearingPool
 from mimi_mqtt.voice.services import TurnLog, VoiceServices
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 
@@ -114,7 +114,7 @@ async def instant_server(
     made = (ProviderOptions(), Limits())
     llm = _InstantLlm("instant", *made)
     llm.sentences = reply_s
-    hearing = Hearing(_LoudnessVad("loudness", *made), settings.voice.audio_threads)
+    hearing = HearingPool(_LoudnessVad("loudness", *made), settings.voice.audio_threads)
     voice = settings.voice
     services = VoiceServices(
         stt=_InstantStt("instant", *made),

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from mimi_mqtt.cli.bench._corpus import Utterance
-from mimi_mqtt.voice.answer.preemptive import MAX_GUESSES
+from mimi_mqtt.voice.answer.pipeline.preemptive import MAX_PREEMPTIVE_REPLIES
 from mimi_mqtt.voice.utterance.endpointing import Spoken
 
 _UPDATE_S: Final = 0.1
@@ -81,7 +81,7 @@ class Asked:
 
     def __init__(self, utterance: Utterance, answer_s: float, random: np.random.Generator) -> None:
         self._words = utterance.words
-        self._answers_s = answer_s * random.lognormal(0, _SPREAD, MAX_GUESSES)
+        self._answers_s = answer_s * random.lognormal(0, _SPREAD, MAX_PREEMPTIVE_REPLIES)
         self._mark = "." if utterance.speaker % _PUNCTUATING == _PUNCTUATING - 1 else ""
         self._asked = 0
         self._at: float | None = None
@@ -89,7 +89,7 @@ class Asked:
 
     def paused(self, now: float) -> None:
         """Is asked."""
-        if self._asked < MAX_GUESSES:
+        if self._asked < MAX_PREEMPTIVE_REPLIES:
             self._at = now + self._answers_s[self._asked]
             self._asked += 1
             text = [text for at, text in self._words if at <= now]

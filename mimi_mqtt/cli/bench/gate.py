@@ -36,6 +36,7 @@ from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
+from mimi_mqtt.voice.ports import ConversationSetup
 from mimi_mqtt.wire.mqtt import PINGRESP, encode_connack, encode_publish
 from mimi_mqtt.wire.topics import device_topic
 
@@ -204,7 +205,7 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
         await udp.aclose()
 
 
-def _nobody_speaks(**_: object) -> NoReturn:
+def _nobody_speaks(setup: ConversationSetup) -> NoReturn:
     raise StartupError("nobody speaks in this bench")
 
 

@@ -22,8 +22,9 @@ from mimi_mqtt.errors import StartupError
 from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.session.link import AudioRequest, AudioSink
 from mimi_mqtt.transports.udp import UdpChannel, UdpServer
-from mimi_mqtt.voice.hearing.pool import Ear, HeardFrame, Hearing
-from mimi_mqtt.voice.ports import AudioFormat
+from mimi_mqtt.voice.hearing.pool import HearingPool
+from mimi_mqtt.voice.hearing.stream import UplinkStream
+from mimi_mqtt.voice.ports import AudioFormat, HeardFrame
 from mimi_mqtt.wire.audio_packet import AudioCipher, nonce_template, pack_uplink
 
 _FRAME_MS = 60
@@ -142,13 +143,13 @@ class _Ordered:
 class _Listening:
     """A session that hears: decoded frames with their voice probability, and how long each took."""
 
-    def __init__(self, hearing: Hearing, counter: _Counter, delays: list[float]) -> None:
+    def __init__(self, hearing: HearingPool, counter: _Counter, delays: list[float]) -> None:
         self._counter = counter
         self._delays = delays
         self._arrived: list[float] = []
         self._now = asyncio.get_running_loop().time
         jitter_ms = VoiceSettings().jitter_ms
-        self._ear: Ear = hearing.open(AudioFormat(_SAMPLE_RATE, _FRAME_MS), jitter_ms, self._heard)
+        self._ear: UplinkStream = hearing.open(AudioFormat(_SAMPLE_RATE, _FRAME_MS), jitter_ms, self._heard)
 
     def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         self._arrived.append(now)
@@ -224,7 +225,7 @@ class _Bench:
         counter, delays = _Counter(datagrams), list[float]()
         vad = build("vad", ProviderSettings(), {})
         await vad.start()
-        hearing = Hearing(vad, VoiceSettings().audio_threads)
+        hearing = HearingPool(vad, VoiceSettings().audio_threads)
         server = await _serve()
         channels = [_open(server, number, _Listening(hearing, counter, delays)) for number in range(devices)]
         cpu, wall, sent = await self._run(server.port, channels, counter, datagrams, 0)

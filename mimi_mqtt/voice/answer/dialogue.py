@@ -1,4 +1,4 @@
-"""What the language model is shown: who it is, and what was said so far, as it was really heard. Pure."""
+"""Dialogue of one session, as it was really heard: what a language model is shown of it. Pure."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from mimi_mqtt.providers.contract.chat import ChatMessage
+from mimi_mqtt.providers.contract.tts import MS_PER_CHARACTER
 
 _CUT_OFF: Final = "…"
-_MS_PER_CHAR: Final = 65
-"""About how long a character takes to say, for a sentence whose speech is not complete."""
 
 
 @dataclass(slots=True)
 class SpokenSentence:
-    """A sentence on its way to the device: frames `begin` to `end` (exclusive) of the reply, so far."""
+    """A sentence of a reply and the frames that speak it, `begin` to `end` (exclusive), so far."""
 
     text: str
     begin: int
@@ -22,8 +21,8 @@ class SpokenSentence:
     complete: bool = False
 
     def break_off(self, frame_ms: int) -> None:
-        """Its speech failed: no frame follows. Of the text stays about what the frames so far have said."""
-        part = self.text[: (self.end - self.begin) * frame_ms // _MS_PER_CHAR]
+        """No further frame follows, as speech failed: cuts the text to about what the frames have said."""
+        part = self.text[: (self.end - self.begin) * frame_ms // MS_PER_CHARACTER]
         words, space, _ = part.rpartition(" ")
         self.text = words + space if space else part
         self.complete = True
@@ -35,28 +34,30 @@ class Exchange:
     def __init__(self, question: str, answer: Sequence[ChatMessage]) -> None:
         self._answer = answer
         self.question = question
-        """Empty: the assistant spoke of its own accord, or what was asked is not known yet."""
+        """Empty when the assistant spoke of its own accord, or when the question is not known yet."""
 
     @property
     def messages(self) -> list[ChatMessage]:
-        """As a model is shown it."""
+        """The turn as messages for a model."""
         asked = [ChatMessage("user", self.question)] if self.question else []
         return [*asked, *self._answer]
 
 
 class Dialogue:
-    """One session's memory: the last `history_turns` turns."""
+    """The last `history_turns` turns of one session."""
 
     def __init__(self, history_turns: int) -> None:
         self._turns: deque[Exchange] = deque(maxlen=history_turns)
 
     def history(self) -> list[ChatMessage]:
-        """What was said so far."""
+        """All kept turns as messages for a model."""
         return [message for turn in self._turns for message in turn.messages]
 
     def messages(self, prompt: str, question: str) -> list[ChatMessage]:
-        """What to ask the model about `question`, with the system prompt `prompt`; an empty one, which some
-        services refuse, is left out."""
+        """Messages that ask a model `question`, with the system prompt `prompt`.
+
+        An empty prompt, which some services refuse, is left out.
+        """
         system = [ChatMessage("system", prompt)] if prompt else []
         return [*system, *self.history(), ChatMessage("user", question)]
 
@@ -92,12 +93,12 @@ def _answered(rounds: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
 
 
 def _without_text(message: ChatMessage) -> ChatMessage:
-    """A call whose introduction may not have been heard."""
+    """The calls of `message` without the text before them, which may not have been heard."""
     return ChatMessage("assistant", "", message.tool_calls) if message.tool_calls else message
 
 
 def heard_part(sentences: Sequence[SpokenSentence], frames_played: int, frame_ms: int) -> str:
-    """What has been heard of `sentences` after so many frames; the one that was playing is cut at a word."""
+    """The text of `sentences` heard after so many frames; the sentence being played is cut at a word."""
     heard = ""
     for sentence in sentences:
         if sentence.complete and frames_played >= sentence.end:
@@ -106,7 +107,7 @@ def heard_part(sentences: Sequence[SpokenSentence], frames_played: int, frame_ms
         if frames_played > sentence.begin:
             end = sentence.end
             if not sentence.complete:
-                end = max(end + 1, sentence.begin + len(sentence.text) * _MS_PER_CHAR // frame_ms)
+                end = max(end + 1, sentence.begin + len(sentence.text) * MS_PER_CHARACTER // frame_ms)
             share = len(sentence.text) * (frames_played - sentence.begin) // (end - sentence.begin)
             part = sentence.text[:share]
             words, space, _ = part.rpartition(" ")

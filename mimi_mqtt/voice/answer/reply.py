@@ -1,77 +1,54 @@
-"""One reply on its way to the device, whoever thought of it: tools, apologies, speech, play-out.
+"""One reply on its way to the device: tools, apologies, speech and the hand-over to play-out.
 
-`pipeline` and `spoken_reply` are its two kinds. Sentences and their frames wait in `_frames`; `_play` empties
-it at the device's pace.
+`pipeline` and `realtime.reply` are its two kinds.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from mimi_mqtt.errors import AudioError, ProviderError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ToolCall
 from mimi_mqtt.providers.contract.provider import speaks
 from mimi_mqtt.providers.contract.tts import VoiceOptions
+from mimi_mqtt.voice.answer.context import ReplyState, TurnContext
 from mimi_mqtt.voice.answer.dialogue import SpokenSentence
 from mimi_mqtt.voice.language.languages import of_sentence
-from mimi_mqtt.voice.ports import AudioFormat
-from mimi_mqtt.voice.services import Tools, VoiceServices
 from mimi_mqtt.voice.speech.emotions import emoji_for, leading_emotion
 from mimi_mqtt.voice.speech.encoder import ReplyEncoder
 from mimi_mqtt.voice.speech.phrases import apologies
 from mimi_mqtt.voice.speech.prepared import played
 from mimi_mqtt.voice.speech.sentences import Sentence, prepare
-from mimi_mqtt.voice.turn.output import TurnOutput
-from mimi_mqtt.voice.turn.timings import Stage
-from mimi_mqtt.voice.turn.tool_round import run_calls
 
 _log = logging.getLogger(__name__)
 
-_MAX_FRAMES: Final = 32
-"""Frames made ahead of the play-out queue, which has room for the next sentence: more would be made in
-haste."""
 _MAX_SHOWN_CHARS: Final = 300
-"""Of a reply that can't be spoken, so much is shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyContext:
-    """What a reply needs of its conversation. `progress` is called whenever something moved, `tools_ran` with
-    the beginning (loop time, s) of a round of tool calls at its end."""
-
-    services: VoiceServices
-    tools: Tools
-    output: TurnOutput
-    downlink: AudioFormat
-    device_id: str
-    language: str
-    mark: Callable[[Stage], None]
-    tools_ran: Callable[[float], None]
-    progress: Callable[[], None]
+"""Longest text shown of a reply that can't be spoken, in characters."""
 
 
 class Reply:
-    """What both kinds of replies have in common, and what a turn wants to know of its own."""
+    """Base of both kinds of replies; a `ReplyState` for its turn. Use it once."""
 
-    def __init__(self, context: ReplyContext) -> None:
-        self._context = context
-        self._services = context.services
-        self._output = context.output
-        self._phrases = apologies(context.language)
-        self._language = context.language  # of what the model says
-        self._frames: asyncio.Queue[Sentence | bytes | None] = asyncio.Queue(_MAX_FRAMES)
+    def __init__(self, turn: TurnContext) -> None:
+        self._turn = turn
+        self._services = turn.services
+        self._downlink = turn.conversation.downlink
+        self._output = turn.output
+        self._phrases = apologies(turn.language)
+        self._language = turn.language  # of what the model says
         self._opening = ""  # of the reply, until its mood is known
         self._mood = ""
         self._chars = 0
         self._full = False
         self._mute = False
-        self._unspoken = ""
+        self._not_spoken = ""
         self._alerted = False
+        self._dropping = False  # sentences after the last one wanted
         if self._services.spoken_apologies is not None:
-            self._services.spoken_apologies.prepare(context.language)
+            self._services.spoken_apologies.prepare(turn.language)
         self.failure: ProviderError | AudioError | None = None
         """The first thing that went wrong."""
         self.rounds: list[ChatMessage] = []
@@ -88,10 +65,10 @@ class Reply:
         return self._full or self.winding_down
 
     def break_off(self) -> None:
-        """It is over before its end: words that have come, and whose sound may have been heard, count."""
+        """The reply is over before its end: words whose sound may have been heard count as said."""
 
-    def take_over(self, reply: "Reply") -> None:
-        """Goes on where `reply`, of which nothing was heard, has got to: what its tools did is done."""
+    def take_over(self, reply: ReplyState) -> None:
+        """Continues for `reply`, of which nothing was heard; its tool calls stay made."""
         self.rounds += reply.rounds
         self.tools_called += reply.tools_called
 
@@ -99,7 +76,7 @@ class Reply:
         """Waits until all has been played, and shows what could not be."""
         await self._output.finish_speech()
         if self.failure is not None:
-            self._alert(f"{self._phrases.failed} {self._unspoken}".strip())
+            self._alert(f"{self._phrases.failed} {self._not_spoken}".strip())
 
     def _alert(self, message: str) -> None:
         # An alert plays a sound, which cuts the speech of old firmware: at most one, and never in between.
@@ -108,7 +85,7 @@ class Reply:
             self._output.show_alert(self._phrases.status, message[:_MAX_SHOWN_CHARS])
 
     def _blame(self, error: ProviderError) -> None:
-        """The reply failed: its face falls, and an apology is to follow."""
+        """Marks the reply as failed and shows a sad face; an apology is to follow."""
         _log.warning("the reply failed: %s", error)
         self.failure = self.failure or error
         if not self._output.begun:
@@ -119,23 +96,22 @@ class Reply:
     # ── words ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, emotion: str, emoji: str) -> None:
-        """There will be a reply: the guard gap before its first sound begins while the sound is still being
-        made."""
+        """Begins to speak: the guard gap before the first sound runs while the sound is still being made."""
         if emotion != self._mood:
             self._mood = emotion
             self._output.show_emotion(emotion, emoji)
         self._output.begin_speech()
 
     def _read_mood(self, text: str) -> None:
-        """Begins the reply as soon as its first words tell how."""
+        """Begins the reply as soon as its first words tell its mood."""
         if text and not self._mood:
-            self._context.mark("first_token")
+            self._turn.mark("first_token")
             self._opening += text
             if mood := leading_emotion(self._opening):
                 self._begin(*mood)
 
     def _accept(self, piece: str) -> Sentence | None:
-        """A piece of the reply as a sentence; None when it is nothing to show or speak, or too much."""
+        """A piece of the reply as a sentence; None when there is nothing to show or speak, or too much."""
         if self._full:
             return None
         if self._chars + len(piece) > self._services.voice.max_reply_chars:
@@ -147,25 +123,24 @@ class Reply:
         if not sentence.speech and not sentence.emotion:
             return None
         self._chars += len(piece)
-        self._context.mark("first_sentence")
+        self._turn.mark("first_sentence")
         return replace(sentence, language=self._spoken_as(sentence))
 
     def _spoken_as(self, sentence: Sentence) -> str:
-        """The language to speak it in: its script may tell another than the reply's."""
+        """The language to speak a sentence in: its script may tell another than the reply's."""
         language = of_sentence(sentence.speech, self._language)
         return language if speaks(self._services.tts.capabilities.languages, language) else self._language
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> Sequence[ChatMessage]:
-        """Calls what the words so far end with; a `tool` message for each."""
+        """Calls the tools that the words so far end with; a `tool` message for each."""
         self.rounds.append(ChatMessage("assistant", self.text, tuple(calls)))
         self.text = ""
         self.tools_called += [call.name for call in calls]
-        context = self._context
         began = asyncio.get_running_loop().time()
         try:
-            results = await run_calls(context.tools, calls, context.progress)
+            results = await self._turn.tools.run(calls, self._turn.progress)
         finally:
-            context.tools_ran(began)
+            self._turn.tools_ran(began)
         self.rounds += results
         return results
 
@@ -185,55 +160,54 @@ class Reply:
             ):
                 async for frame in frames:
                     if spoken.end == begin:
-                        await self._frames.put(sentence)
+                        await self._play_sentence(sentence)
                     spoken.end += 1
-                    self._context.progress()
-                    await self._frames.put(frame)
+                    await self._play(frame)
             spoken.complete = True
         except (ProviderError, AudioError) as error:
             _log.warning("the reply can't be spoken: %s", error)
             self.failure = self.failure or error
             self._mute = True
-            self._unspoken += sentence.piece
-            spoken.break_off(self._context.downlink.frame_ms)
+            self._not_spoken += sentence.piece
+            spoken.break_off(self._downlink.frame_ms)
             await self._apologize_aloud(encoder)
 
     async def _apologize_aloud(self, encoder: ReplyEncoder) -> None:
-        """Nobody can speak now: what was made before is heard instead of silence."""
-        apologies_made = self._services.spoken_apologies
-        speech = apologies_made.speech(self._context.language) if apologies_made is not None else ()
+        """Plays the apology made beforehand, as text to speech doesn't work."""
+        prepared = self._services.spoken_apologies
+        speech = prepared.speech(self._turn.language) if prepared is not None else ()
         if not speech or self.winding_down:
             return
-        await self._frames.put(
-            Sentence(self._phrases.failed, self._phrases.failed, ("sad", emoji_for("sad")))
-        )
+        failed = self._phrases.failed
+        await self._play_sentence(Sentence(failed, failed, ("sad", emoji_for("sad"))))
         try:
             async with aclosing(encoder.sentence(played(speech))) as frames:
                 async for frame in frames:
-                    self._context.progress()
-                    await self._frames.put(frame)
+                    await self._play(frame)
         except AudioError as error:
             _log.warning("the apology can't be played: %s", error)
 
     async def _end_speech(self, encoder: ReplyEncoder) -> None:
-        """Nothing more is spoken: `_play` ends once it has played all."""
+        """Plays what the encoder still holds back."""
         for frame in await encoder.end():
-            await self._frames.put(frame)
-        await self._frames.put(None)
+            await self._play(frame)
 
-    async def _play(self) -> None:
-        output = self._output
-        dropping = False
-        while (item := await self._frames.get()) is not None:
-            self._context.progress()
-            if isinstance(item, Sentence):
-                dropping = self.winding_down
-                if item.emotion and item.emotion[0] != self._mood and not dropping:
-                    self._mood = item.emotion[0]
-                    output.show_emotion(*item.emotion)
-                if item.speech and not dropping:
-                    await output.play_sentence(item.text)
-            elif not dropping:
-                output.begin_speech()
-                self._context.mark("first_audio")
-                await output.play(item)
+    async def _play_sentence(self, sentence: Sentence) -> None:
+        """Hands a sentence's mood and text to play-out, unless the reply winds down."""
+        self._turn.progress()
+        self._dropping = self.winding_down
+        if self._dropping:
+            return
+        if sentence.emotion and sentence.emotion[0] != self._mood:
+            self._mood = sentence.emotion[0]
+            self._output.show_emotion(*sentence.emotion)
+        if sentence.speech:
+            await self._output.play_sentence(sentence.text)
+
+    async def _play(self, frame: bytes) -> None:
+        """Hands a frame to play-out; waits while that is full."""
+        self._turn.progress()
+        if not self._dropping:
+            self._output.begin_speech()
+            self._turn.mark("first_audio")
+            await self._output.play(frame)

@@ -1,4 +1,4 @@
-"""What the model is told of itself and of whom it talks to: the agent's prompt, filled in for each answer."""
+"""System prompt of one conversation: the agent's template, filled in for each answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,14 +7,19 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from mimi_mqtt.config.prompt import AgentFacts, DeviceFacts, Facts, PromptTemplate, UserFacts
+from mimi_mqtt.voice.ports import Spawn
+from mimi_mqtt.voice.services import VoiceServices
 
 PATIENCE_S: Final = 0.5
-"""The longest that a first answer waits for the memory, in seconds."""
+"""Longest time that a first answer waits for the memory, in seconds."""
 
 
 class SystemPrompt:
-    """One conversation's prompt. `timezone` None is this machine's; `remembers`: it is going to be told of
-    earlier conversations, by `recollect`; `now` is for tests."""
+    """Prompt of one conversation.
+
+    `timezone` None is this machine's; `remembers`: `recollect` tells of earlier conversations; `now` is for
+    tests.
+    """
 
     def __init__(
         self,
@@ -39,14 +44,15 @@ class SystemPrompt:
             self._complete.set()
 
     async def recollect(self, memory: Awaitable[str]) -> None:
-        """Waits for what earlier conversations were about; prompts tell of it from then on."""
+        """Waits for the memory of earlier conversations, which is a part of the prompt from then on."""
         try:
             self._memory = await memory
         finally:
             self._complete.set()
 
     async def complete(self) -> None:
-        """Returns when the memory is there; it usually is, as people talk for longer than it takes."""
+        """Returns when the memory is there, or after `PATIENCE_S`; usually at once, as reading it takes less
+        than an utterance."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._complete.wait()
@@ -54,8 +60,25 @@ class SystemPrompt:
             self._complete.set()  # the next answer does not wait for it
 
     def text(self, language: str, *, speech: bool = False) -> str:
-        """The prompt now, for an answer in `language`, such as `en` or `zh-CN`; `speech`: for a model that
-        speaks itself."""
+        """The prompt now, for an answer in `language` (a tag); `speech`: for a model that speaks itself."""
         return self._template.render(
             Facts(self._now(), language, self._device, self._user, self._agent, self._memory, speech)
         )
+
+
+def introduce(
+    services: VoiceServices, device: DeviceFacts, user: UserFacts, session_id: str, spawn: Spawn
+) -> SystemPrompt:
+    """The agent's prompt for a conversation of `user` at `device`; a task reads the memory for it."""
+    memory = services.memory if services.prompt.uses_memory else None
+    prompt = SystemPrompt(
+        services.prompt,
+        agent=services.agent.name,
+        device=device,
+        user=user,
+        timezone=services.timezone,
+        remembers=memory is not None,
+    )
+    if memory is not None:
+        spawn(prompt.recollect(memory.recall(device.id, session_id)), "memory")
+    return prompt

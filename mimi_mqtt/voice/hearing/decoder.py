@@ -1,4 +1,7 @@
-"""One device's Opus on its way to samples: decoded, losses concealed, echo taken out."""
+"""Uplink decoding of one device: Opus to samples, losses concealed, echo cancelled, echo paths kept.
+
+Runs in the audio threads.
+"""
 
 import logging
 from typing import Final, NamedTuple
@@ -10,6 +13,7 @@ from mimi_mqtt.audio.echo_canceller import EchoCanceller
 from mimi_mqtt.audio.echo_path import EchoPath
 from mimi_mqtt.audio.opus import OpusDecoder
 from mimi_mqtt.errors import AudioError
+from mimi_mqtt.providers.runtime.lru import Lru
 
 _log = logging.getLogger(__name__)
 
@@ -19,9 +23,12 @@ HEARING_RATE: Final = 16_000
 MAX_CONCEALED_RUN: Final = 5
 """Losses in a row that are concealed; those after them are silence."""
 
+MAX_ECHO_PATHS: Final = 256
+"""Devices whose echo path is kept after their session, at about 60 kB each; the longest unused one goes."""
+
 
 class UplinkPacket(NamedTuple):
-    """A packet of the uplink; `timestamp` is 0 or that of the downlink frame which was playing (ms)."""
+    """A packet of the uplink; `timestamp` (ms) is that of the downlink frame that was playing, or 0."""
 
     opus: bytes
     timestamp: int
@@ -35,8 +42,11 @@ class PlayedPacket(NamedTuple):
 
 
 class DecodedFrame(NamedTuple):
-    """A frame to detect speech in, and the same to understand it: one, unless there is an echo to take out
-    (`audio.echo_canceller.Cleaned`). `lost`: there was no packet, or (`broken`) no good one."""
+    """A decoded frame twice: `quiet` for speech detection, `whole` for transcription.
+
+    They differ only while echo is cancelled, and `sure` is true otherwise (`audio.echo_canceller.Cleaned`).
+    `lost`: no packet came, or (`broken`) libopus could not decode it.
+    """
 
     quiet: Pcm
     whole: Pcm
@@ -45,10 +55,31 @@ class DecodedFrame(NamedTuple):
     broken: bool
 
 
-class UplinkDecoder:
-    """One ear's codec and echo state; touched by one audio thread at a time."""
+class EchoPathCache:
+    """Echo paths of devices between their sessions. A path is used by one stream at a time."""
 
-    __slots__ = ("_canceller", "_frame_samples", "_opus", "_played", "_run", "_timestamp", "room")
+    def __init__(self) -> None:
+        self._paths: Lru[EchoPath] = Lru(MAX_ECHO_PATHS)
+
+    def take(self, device_id: str) -> EchoPath:
+        """The echo path of a device; a new one when it is unknown or in use."""
+        path = self._paths.get(device_id)
+        if path is None:
+            return EchoPath()
+        self._paths.forget(device_id)
+        path.restart()
+        return path
+
+    def keep(self, device_id: str, path: EchoPath) -> None:
+        """Gives a path back for the device's next session; without an id it is dropped."""
+        if device_id:
+            self._paths.keep(device_id, path)
+
+
+class UplinkDecoder:
+    """Codec and echo state of one uplink stream; used by one audio thread at a time."""
+
+    __slots__ = ("_canceller", "_frame_samples", "_opus", "_played", "_run", "_timestamp", "echo_path")
 
     def __init__(self, frame_ms: int) -> None:
         self._opus = OpusDecoder(HEARING_RATE)
@@ -57,26 +88,26 @@ class UplinkDecoder:
         self._timestamp = 0
         self._canceller: EchoCanceller | None = None
         self._played: OpusDecoder | None = None
-        self.room: EchoPath | None = None
-        """Where the device stands, once its echo is to be cancelled."""
+        self.echo_path: EchoPath | None = None
+        """The device's echo path, once its echo is cancelled here."""
 
     def reset(self) -> None:
-        """A new utterance: the codec forgets, what is known of the room stays."""
+        """Resets the codec for a new utterance; the echo path stays."""
         self._opus.reset()
         self._run = 0
 
     def play(self, packets: list[PlayedPacket]) -> None:
-        """What the device was sent: from now on its echo is cancelled, as well as that can be done here."""
+        """Takes downlink packets that have left for the device, and cancels their echo from now on."""
         try:
             if self._canceller is None or self._played is None:
-                self._canceller, self._played = EchoCanceller(self.room), OpusDecoder(HEARING_RATE)
+                self._canceller, self._played = EchoCanceller(self.echo_path), OpusDecoder(HEARING_RATE)
             for opus, timestamp in packets:
                 self._canceller.played(timestamp, self._played.decode(opus))
         except AudioError as error:
             _log.warning("echo is not cancelled: %s", error)
 
     def decode(self, packet: UplinkPacket | None) -> DecodedFrame:
-        """The frame; None: its packet never came."""
+        """Decodes one packet; None stands for one that never came."""
         pcm, lost, broken = self._decode(packet.opus if packet is not None else None)
         if self._canceller is not None:
             # While frames get lost the device goes on playing.

@@ -1,10 +1,14 @@
-"""What is said and shown when something fails, in the speaker's language. Pure."""
+"""Phrases in the speaker's language: apologies when something fails, fillers, and greetings. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from mimi_mqtt.config import AgentSettings
+from mimi_mqtt.providers.languages import primary
+
 Phrase = Literal["failed", "moment"]
-"""Those that are spoken when nobody can be asked to speak."""
+"""Phrases that are made beforehand, to be spoken while no provider is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +101,42 @@ def apologies(language: str) -> Apologies:
 
 
 def language_of(language: str) -> str:
-    """The language in which somebody with this tag is apologised to, such as `zh` for `zh_CN`."""
-    primary = language.replace("_", "-").split("-")[0].lower()
-    return primary if primary in _BY_LANGUAGE else "en"
+    """The language of the apologies for a tag, such as `zh` for `zh_CN`."""
+    known = primary(language)
+    return known if known in _BY_LANGUAGE else "en"
 
 
-def sentences() -> tuple[str, ...]:
-    """All that is ever spoken of these, for the speech cache."""
+def apology_sentences() -> tuple[str, ...]:
+    """All apologies and fillers that may be spoken, for the speech cache."""
     return tuple(
         text for known in _BY_LANGUAGE.values() for text in (known.failed, known.no_answer, known.moment)
     )
+
+
+_DEFAULT_GREETING: Final = AgentSettings().greeting
+
+_GREETINGS: Final = {
+    "de": "Hallo! Wie kann ich dir helfen?",
+    "es": "¡Hola! ¿En qué puedo ayudarte?",
+    "fr": "Bonjour ! Que puis-je faire pour toi ?",
+    "it": "Ciao! Come posso aiutarti?",
+    "pt": "Olá! Como posso ajudar?",
+    "ru": "Здравствуйте! Чем я могу помочь?",
+    "vi": "Xin chào! Tôi có thể giúp gì cho bạn?",
+    "zh": "你好！我能帮你做什么？",
+    "ja": "こんにちは！何をしましょうか？",
+    "ko": "안녕하세요! 무엇을 도와드릴까요?",
+}
+
+
+def greeting(agent: AgentSettings, language: str) -> str:
+    """The agent's own greeting; the default one in `language`, as far as it is known here."""
+    if agent.greeting.strip() != _DEFAULT_GREETING:
+        return agent.greeting
+    return _GREETINGS.get(primary(language), _DEFAULT_GREETING)
+
+
+def greetings(agents: Iterable[AgentSettings]) -> tuple[str, ...]:
+    """All greetings that these agents may say, for the speech cache and to tell greetings from answers."""
+    own = {agent.greeting for agent in agents}
+    return (*own, *(_GREETINGS.values() if _DEFAULT_GREETING in own else ()))

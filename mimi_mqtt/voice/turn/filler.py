@@ -1,57 +1,116 @@
-"""Nobody is left in silence: a word while an answer takes long, and an apology when none will come.
+"""Fillers while an answer is late, and the apology when a turn fails.
 
-Both are phrases made beforehand, so that they need no provider, and both engines' turns have them.
+Both are phrases made beforehand, so that they need no provider.
 """
 
 import asyncio
 import logging
 from contextlib import aclosing, closing
-from typing import Final
+from typing import Final, Protocol
 
 from mimi_mqtt.errors import AudioError, PlayoutError
-from mimi_mqtt.voice.answer.engine import Surroundings
+from mimi_mqtt.voice.answer.context import ConversationContext
 from mimi_mqtt.voice.speech.emotions import emoji_for
 from mimi_mqtt.voice.speech.phrases import Phrase, apologies
 from mimi_mqtt.voice.speech.prepared import played
-from mimi_mqtt.voice.turn.turn import RunningTurn
+from mimi_mqtt.voice.turn.output import TurnOutput
 
 _log = logging.getLogger(__name__)
 
 _APOLOGY_S: Final = 20.0
 """Time for what is being said to end, and for the apology."""
+_PATIENCE_GROWS: Final = 3
+"""Factor by which the next filler waits longer than the last."""
 
 
-async def keep_company(around: Surroundings, turn: RunningTurn) -> None:
-    """Says that it takes longer whenever nothing has been heard for `voice.filler_s`, each time after three
-    times as long as before. Runs until it is cancelled, at the end of the turn."""
-    if around.services.spoken_apologies is not None:
-        around.services.spoken_apologies.prepare(turn.language)
-    loop = asyncio.get_running_loop()
-    patience_s = around.services.voice.filler_s
-    since = turn.timings.speech_end
-    while patience_s:
-        await asyncio.sleep(since + patience_s - loop.time())
-        output = turn.output
-        if turn.outcome != "running":
-            return  # an apology is on its way
-        if turn.paused or (output.sounding and output.heard_until <= loop.time()):
-            since = loop.time()
-        elif output.heard_until > since:
-            since = output.heard_until
+class FilledTurn(Protocol):
+    """What fillers and apologies know of their turn (`voice.turn.turn.Turn`)."""
+
+    @property
+    def conversation(self) -> ConversationContext:
+        """The conversation that the turn belongs to."""
+
+    @property
+    def speech(self) -> TurnOutput:
+        """The turn's output, now."""
+
+    @property
+    def language(self) -> str:
+        """The language of the reply, now."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the reply is held back because somebody may be speaking."""
+
+    @property
+    def fillers(self) -> list[str]:
+        """What was said aloud beside the reply."""
+
+
+class Filler:
+    """Fillers of one turn: one whenever nothing has been heard for `voice.filler_s`, the next after three
+    times as long, and so on, from `since` (loop time, s).
+
+    A timer, as few turns need any.
+    """
+
+    def __init__(self, turn: FilledTurn, since: float) -> None:
+        self._turn = turn
+        self._loop = asyncio.get_running_loop()
+        self._since = since
+        services = turn.conversation.services
+        self._patience_s = services.voice.filler_s
+        self._ended = False
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if services.spoken_apologies is not None:
+            services.spoken_apologies.prepare(turn.language)
+        self._wait()
+
+    def end(self) -> None:
+        """Begins no further filler; one being said is said to its end."""
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def cancel(self) -> None:
+        """Ends the fillers; one being said is broken off."""
+        self.end()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _wait(self) -> None:
+        if self._patience_s and not self._ended:
+            self._timer = self._loop.call_at(self._since + self._patience_s, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        now, output = self._loop.time(), self._turn.speech
+        if self._turn.paused or (output.sounding and output.heard_until <= now):
+            self._since = now
+        elif output.heard_until > self._since:
+            self._since = output.heard_until
         else:
-            await _say(around, turn, "moment", "thinking")
-            since = max(loop.time(), output.heard_until)
-            patience_s *= 3
+            self._task = self._turn.conversation.spawn(self._say(), "filler")
+            return
+        self._wait()
+
+    async def _say(self) -> None:
+        await _say_prepared(self._turn, "moment", "thinking")
+        self._since = max(self._loop.time(), self._turn.speech.heard_until)
+        self._patience_s *= _PATIENCE_GROWS
+        self._wait()
 
 
-async def apologize(around: Surroundings, turn: RunningTurn) -> None:
-    """The turn broke off: tells of it aloud, unless play-out itself is stuck, and on the screen."""
-    output = turn.output
+async def apologize(turn: FilledTurn, *, aloud: bool) -> None:
+    """Tells the user that the turn failed: on the screen, and `aloud` unless play-out itself is stuck."""
+    output = turn.speech
     output.release()
-    if turn.outcome != "stuck":
+    if aloud:
         try:
             async with asyncio.timeout(_APOLOGY_S):
-                await _say(around, turn, "failed", "sad")
+                await _say_prepared(turn, "failed", "sad")
                 await output.finish_speech()
         except TimeoutError:
             _log.warning("the apology was not played within %g s", _APOLOGY_S)
@@ -62,17 +121,19 @@ async def apologize(around: Surroundings, turn: RunningTurn) -> None:
     output.show_alert(phrases.status, phrases.failed)
 
 
-async def _say(around: Surroundings, turn: RunningTurn, phrase: Phrase, emotion: str) -> None:
-    ready = around.services.spoken_apologies
-    speech = ready.speech(turn.language, phrase) if ready is not None else ()
+async def _say_prepared(turn: FilledTurn, phrase: Phrase, emotion: str) -> None:
+    """Says a phrase made beforehand, if it is there."""
+    conversation = turn.conversation
+    prepared = conversation.services.spoken_apologies
+    speech = prepared.speech(turn.language, phrase) if prepared is not None else ()
     if not speech:
         return
     text = apologies(turn.language).text(phrase)
     turn.fillers.append(text)
     try:
-        with closing(around.services.encoders.open(around.downlink)) as encoder:
+        with closing(conversation.services.encoders.open(conversation.downlink)) as encoder:
             async with (
-                turn.output.aside(text, emotion, emoji_for(emotion)) as play,
+                turn.speech.filler(text, emotion, emoji_for(emotion)) as play,
                 aclosing(encoder.sentence(played(speech))) as frames,
             ):
                 async for frame in frames:
@@ -80,4 +141,4 @@ async def _say(around: Surroundings, turn: RunningTurn, phrase: Phrase, emotion:
                 for frame in await encoder.end():
                     await play(frame)
     except (AudioError, PlayoutError) as error:
-        _log.warning("what was made beforehand can't be played: %s", error)
+        _log.warning("a phrase made beforehand can't be played: %s", error)

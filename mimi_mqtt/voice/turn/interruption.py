@@ -1,79 +1,177 @@
-"""Who listens while an answer is thought about and spoken, and what for.
+"""Interruption of a turn: who may speak over it, and what becomes of that.
 
-Before anything is heard of the answer, whoever goes on speaking may be going on with the question: that is
-heard in auto and in realtime mode. During the reply only realtime mode hears, where barge-in is possible.
+Speech pauses play-out at once. Words decide whether it was something: as soon as the recogniser has some, or
+else at the end of the utterance. Noise has none, and an echo has ours; before anything is heard of the reply
+there is no echo.
 """
 
+import asyncio
+import logging
 from collections.abc import Callable
+from typing import Final, Protocol
+
+from prometheus_client import Counter
 
 from mimi_mqtt.config.settings import VoiceSettings
-from mimi_mqtt.voice.hearing.stream import Uplink
-from mimi_mqtt.voice.services import Spawn
-from mimi_mqtt.voice.turn.barge_in import BargeIn
+from mimi_mqtt.errors import ProviderError
+from mimi_mqtt.voice.hearing.stream import UplinkStream
+from mimi_mqtt.voice.language.words import resembles, tokens
+from mimi_mqtt.voice.ports import HeardFrame, Spawn
 from mimi_mqtt.voice.turn.state import resumes
-from mimi_mqtt.voice.turn.turn import RunningTurn
-from mimi_mqtt.voice.utterance.endpointing import EndpointEvent
-from mimi_mqtt.voice.utterance.utterance import Listening
+from mimi_mqtt.voice.utterance.endpointing import EndpointEvent, SpeechBegan, UtteranceEnded
+from mimi_mqtt.voice.utterance.utterance import UserUtterance
 from mimi_mqtt.wire.messages import ListenMode
 
-Listen = Callable[[Callable[[EndpointEvent], None], float | None], Listening]
-"""Begins to listen for whoever speaks; the float bounds what is heard, in seconds."""
+_log = logging.getLogger(__name__)
+
+_EARLY_WORDS: Final = 3
+"""Interim words, other than ours, that are enough to tell speech from an echo."""
+
+_barge_ins = Counter("mimi_barge_ins_total", "Speech during a reply, by what it turned out to be.", ("what",))
 
 
-class Attention:
-    """One conversation's. `interrupt` is told which turn is over and what was said instead, or in addition;
-    `progress` that a turn only waits for somebody to finish."""
+class InterruptionPolicy:
+    """When a user is heard during an answer.
+
+    Before anything is heard of the answer the user may be going on with the question: that is listened for in
+    auto and in realtime mode. During the reply only realtime mode listens, where barge-in is possible.
+    """
+
+    def __init__(self, voice: VoiceSettings, uplink: UplinkStream) -> None:
+        self._voice = voice
+        self._uplink = uplink
+
+    def while_thinking(self, mode: ListenMode | None, *, extensible: bool) -> bool:
+        """Whether to listen while an answer is thought about; `extensible`: the question may go on."""
+        return self.while_speaking(mode) or (resumes(mode) and extensible)
+
+    def while_speaking(self, mode: ListenMode | None) -> bool:
+        """Whether speech ends a reply that is being heard."""
+        return mode == "realtime" and self._voice.barge_in_ms > 0 and not self._uplink.half_duplex
+
+
+class InterruptedTurn(Protocol):
+    """What an interruption does with the turn it interrupts (`voice.turn.turn.Turn`)."""
+
+    @property
+    def audible(self) -> str:
+        """What was said aloud and may come back as an echo; empty while nothing was heard."""
+
+    def progress(self) -> None:
+        """A turn that waits for a speaker is not stuck."""
+
+    def pause(self) -> None:
+        """Pauses the reply."""
+
+    def resume(self) -> None:
+        """Continues the reply."""
+
+
+class BargeIn:
+    """Listens while one turn thinks and speaks; `close` it with the turn.
+
+    `listen` begins an utterance for a listener of its events. `interrupt` is called once, with the utterance
+    that ends the turn, which belongs to the callee then.
+    """
 
     def __init__(
         self,
-        voice: VoiceSettings,
-        uplink: Uplink,
-        listen: Listen,
-        *,
-        interrupt: Callable[[RunningTurn, Listening], None],
-        progress: Callable[[RunningTurn], None],
+        turn: InterruptedTurn,
+        listen: Callable[[Callable[[EndpointEvent], None]], UserUtterance],
+        interrupt: Callable[[UserUtterance], None],
         spawn: Spawn,
     ) -> None:
-        self._voice = voice
-        self._uplink = uplink
+        self._turn = turn
         self._listen = listen
         self._interrupt = interrupt
-        self._progress = progress
         self._spawn = spawn
+        self._deciding: asyncio.Task[None] | None = None
+        self._given = False
+        self._utterance: UserUtterance | None = listen(self._heard)
 
-    def thinking(self, turn: RunningTurn, mode: ListenMode | None) -> None:
-        """The utterance of `turn` seems to be over, and is going to be answered."""
-        if self._interruptible(mode) or (resumes(mode) and turn.extensible):
-            self._attend(turn)
+    def hear(self, frame: HeardFrame) -> None:
+        """Takes a frame of the uplink, echo taken out."""
+        utterance = self._utterance
+        if utterance is None:
+            return
+        utterance.hear(frame)
+        if utterance.in_progress:
+            self._turn.progress()
+            interim = utterance.spoken.text
+            audible = self._turn.audible
+            if len(tokens(interim)) >= (_EARLY_WORDS if audible else 1) and not resembles(interim, audible):
+                self._give(utterance)
 
-    def speech_began(self, turn: RunningTurn, mode: ListenMode | None) -> None:
-        """`turn` begins to be heard."""
-        if not self._interruptible(mode):
-            if turn.barge_in is not None:
-                turn.barge_in.close()
-                turn.barge_in = None
-        elif turn.barge_in is None:
-            self._attend(turn)
-        else:
-            turn.barge_in.reply_begins()
+    @property
+    def someone_speaks(self) -> bool:
+        """Whether the reply is paused because somebody speaks."""
+        return self._utterance is not None and self._utterance.in_progress
 
-    def _interruptible(self, mode: ListenMode | None) -> bool:
-        """Whether speech ends a reply that is being heard."""
-        return mode == "realtime" and self._voice.barge_in_ms > 0 and not self._uplink.deaf
+    def reply_begins(self) -> None:
+        """From now on an echo of the reply may be heard."""
+        if self._utterance is not None:
+            self._utterance.reply_begins()
 
-    def _attend(self, turn: RunningTurn) -> None:
-        turn.barge_in = BargeIn(
-            lambda on_event: self._overhear(turn, on_event),
-            output=turn,
-            said=lambda: turn.aloud if turn.output.begun else "",
-            interrupt=lambda listening: self._interrupt(turn, listening),
-            progress=lambda: self._progress(turn),
-            spawn=self._spawn,
-        )
+    def take(self) -> UserUtterance | None:
+        """The utterance of a speaker, if somebody speaks, to be answered whatever it is. Then `close`."""
+        utterance = self._utterance
+        if utterance is None or not utterance.began:
+            return None
+        self._given, self._utterance = True, None
+        return utterance
 
-    def _overhear(self, turn: RunningTurn, on_event: Callable[[EndpointEvent], None]) -> Listening:
-        earlier = turn.listening
-        listening = self._listen(on_event, earlier.room_s if earlier and turn.extensible else None)
-        if turn.output.begun:
-            listening.reply_begins()
-        return listening
+    def close(self) -> UserUtterance | None:
+        """Ends it with the turn. Returns what is not an utterance yet, for the next one to go on with."""
+        utterance, self._utterance = self._utterance, None
+        if self._deciding is not None and self._deciding is not asyncio.current_task():
+            self._deciding.cancel()
+        if utterance is None or not utterance.began:
+            return utterance
+        if self._deciding is None:
+            self._spawn(utterance.aclose(), "unwanted")
+        return None
+
+    def _heard(self, event: EndpointEvent) -> None:
+        match event:
+            case SpeechBegan():
+                self._turn.pause()
+            case UtteranceEnded() if self._utterance is not None and self._deciding is None:
+                self._deciding = self._spawn(self._decide(self._utterance), "barge-in")
+
+    def _give(self, utterance: UserUtterance) -> None:
+        _barge_ins.labels("speech").inc()
+        self._given, self._utterance = True, None
+        self._interrupt(utterance)
+
+    async def _decide(self, utterance: UserUtterance) -> None:
+        """Interrupts the turn if `utterance`, which is over, means something; else continues it."""
+        try:
+            if await self._means_something(utterance) and self._utterance is utterance:
+                self._give(utterance)
+                return
+        finally:
+            if not self._given:
+                await utterance.aclose()
+        if self._utterance is utterance:  # else the turn is over
+            self._deciding = None
+            self._utterance = self._listen(self._heard)
+            self._turn.resume()
+
+    async def _means_something(self, utterance: UserUtterance) -> bool:
+        utterance.close()
+        try:
+            text = (await utterance.transcript()).text.strip()
+        except ProviderError as error:
+            _log.warning("what was said during the reply can't be understood: %s", error)
+            return False
+        except Exception:  # noqa: BLE001 - the border of one interruption: the reply must not stay paused
+            _log.exception("transcribing an interruption failed; the reply goes on")
+            return False
+        self._turn.progress()
+        if not text:
+            _barge_ins.labels("noise").inc()
+            return False
+        if resembles(text, self._turn.audible):
+            _barge_ins.labels("echo").inc()
+            return False
+        return True

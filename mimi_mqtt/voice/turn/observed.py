@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from mimi_mqtt.events import EventBus, TurnEnded
 from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.voice.services import TurnLog
+from mimi_mqtt.voice.ports import TurnLog
 
 
 class ObservedTurns:
-    """Implements `services.TurnLog`: hands turns on to `log` and publishes `TurnEnded` on `events`.
+    """Implements `ports.TurnLog`: hands turns on to `log` and publishes `TurnEnded` on `events`.
 
     `providers` is role -> name of those that the agent asks.
     """
@@ -19,7 +19,7 @@ class ObservedTurns:
         self._providers = dict(providers)
 
     def add_turn(self, record: TurnRecord) -> None:
-        """See `services.TurnLog`."""
+        """See `ports.TurnLog`."""
         self._log.add_turn(record)
         if self._events.wanted(TurnEnded):
             self._events.publish(

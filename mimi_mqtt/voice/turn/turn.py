@@ -1,252 +1,300 @@
-"""What is known of one turn while it runs, and what is kept of it: log line, metrics, record, dialogue."""
+"""One turn as a handle: start, wait, pause, resume, cancel. Only the turn itself changes its state."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Protocol
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
-from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.voice.answer.dialogue import Dialogue, Exchange, heard_part
-from mimi_mqtt.voice.answer.preemptive import Guess
-from mimi_mqtt.voice.answer.reply import Reply
-from mimi_mqtt.voice.services import Spawn
-from mimi_mqtt.voice.turn.barge_in import BargeIn
+from mimi_mqtt.log import log_context
+from mimi_mqtt.voice.answer.context import ConversationContext, Outcome, ReplyOutput, ReplyTools, TurnContext
+from mimi_mqtt.voice.answer.dialogue import heard_part
+from mimi_mqtt.voice.turn.echo_guard import EchoGuard
+from mimi_mqtt.voice.turn.filler import Filler, apologize
+from mimi_mqtt.voice.turn.interruption import BargeIn
 from mimi_mqtt.voice.turn.output import TurnOutput
-from mimi_mqtt.voice.turn.timings import Stage, TurnTimings
-from mimi_mqtt.voice.turn.tools import TurnTools
+from mimi_mqtt.voice.turn.record import Kind, record
+from mimi_mqtt.voice.turn.tools import ToolGate
 from mimi_mqtt.voice.turn.watchdog import Watchdog
-from mimi_mqtt.voice.utterance.utterance import Listening
+from mimi_mqtt.voice.utterance.utterance import UserUtterance
 from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)
 
-Kind = Literal["utterance", "wake word", "greeting", "announcement"]
-Outcome = Literal[
-    "running",
-    "answered",
-    "nothing heard",
-    "continued",
-    "stopped",
-    "interrupted",
-    "aborted",
-    "stuck",
-    "failed",
-    "closed",
-]
-
-_turns: Final = Counter("mimi_turns_total", "Turns in which something was said.", ("kind", "outcome"))
 _continued: Final = Counter(
     "mimi_continued_utterances_total",
     "Utterances that were taken for complete, went on before the answer was heard, and were answered whole.",
 )
-_stages: Final = Histogram(
-    "mimi_turn_stage_seconds",
-    "From the end of the user's speech to each stage of the turn; for tools how long they took.",
-    ("stage",),
-    buckets=(0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
-)
 
 
-class RunningTurn:
-    """One turn. `now` is the loop's clock (s); without progress for `watchdog_s` the turn is stuck.
+class TurnHost(Protocol):
+    """What a turn asks of its conversation."""
 
-    With the outcome "continued" it was none: what was said is a part of the next.
-    """
+    def turn_progressed(self) -> None:
+        """The user or the assistant did something."""
+
+    def turn_spoke(self, turn: "Turn") -> None:
+        """`tts start` went out."""
+
+    def turn_finished(self, turn: "Turn", *, cancelled: bool) -> None:
+        """The turn's work is over without `cancel`: ends it by `conclude`, and what follows begins.
+
+        `cancelled`: its task was cancelled from outside, so that nothing follows.
+        """
+
+
+class Turn(TurnContext):
+    """One turn of a conversation. Its work runs in a task from `start` to its end, or to `cancel`."""
 
     def __init__(
         self,
+        conversation: ConversationContext,
+        host: TurnHost,
         number: int,
         kind: Kind,
         mode: ListenMode | None,
-        output: TurnOutput,
-        tools: TurnTools,
-        watchdog_s: float,
-        language: str,
+        echo_guard: EchoGuard,
     ) -> None:
+        self._host: TurnHost | None = host
+        self._frame_ms = conversation.downlink.frame_ms
+        self.speech = TurnOutput(conversation.output, self._began_to_speak, self._frame_ms)
+        """The turn's output, as `output` is for its answer."""
+        self._gate = ToolGate(conversation.tools)
+        language = conversation.language.current
+        super().__init__(conversation, self.speech, self._gate, mode=mode, language=language)
         self.number = number
-        self.kind: Final = kind
-        self.mode: Final = mode
-        self.output = output
-        self.tools: Final = tools
-        self.language = language
-        """What is said in it is in this language; the user's words may change it."""
-        self.outcome: Outcome = "running"
+        self.kind: Kind = kind
         self.started_at = datetime.now(UTC)
-        self._loop = asyncio.get_running_loop()
-        self.timings = TurnTimings(self._loop.time())
-        self.task: asyncio.Task[None] | None = None
-        self.started = False
-        """Whether `task` has run: one that is cancelled before never does."""
-        self.listening: Listening | None = None
-        """The utterance, in a turn that begins with one."""
-        self.guess: Guess | None = None
-        """An answer to the utterance so far, begun early."""
-        self.guesses = 0
-        self.paused = False
-        """Whether the reply is silent because somebody may be speaking."""
         self.barge_in: BargeIn | None = None
-        """What listens while this turn thinks and speaks."""
-        self.company: asyncio.Task[None] | None = None
-        """What says that the answer takes longer."""
-        self.heard = ""
-        """The user's words."""
-        self.said = ""
-        """What the user has heard in reply."""
-        self.reply: Reply | None = None
-        self.exchange: Exchange | None = None
-        """What the dialogue keeps of it, once it is over."""
-        self.learning: asyncio.Task[None] | None = None
-        """What finds out the user's words, where they were not known by its end; bounded in time."""
+        """Listens while this turn thinks and speaks."""
         self.fillers: list[str] = []
-        """What was said aloud beside the reply, while it was waited for."""
-        self.watchdog: Final = Watchdog(watchdog_s, output)
-        self._watchdog_s = watchdog_s
+        """What was said aloud beside the reply."""
+        self.said = ""
+        """What the user has heard in reply, once the turn is over."""
+        self.over = False
+        """Whether `conclude` was called."""
+        self._echo_guard = echo_guard
+        self._watchdog = Watchdog(conversation.services.session.watchdog_s, self.speech)
+        self._filler: Filler | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._running = False  # a task that is cancelled before never does
 
-    def mark(self, stage: Stage) -> None:
-        """`stage` is reached now."""
-        self.timings.mark(stage, self._loop.time())
+    # ── the handle ───────────────────────────────────────────────────────────────────────────────────────
 
-    def tools_ran(self, began: float) -> None:
-        """A round of tool calls, begun at `began` (loop time, s), is over now."""
-        self.timings.tools_ran(began, self._loop.time())
-
-    def progress(self) -> None:
-        """Something moved: the watchdog starts anew."""
-        self.watchdog.progress()
-
-    def await_answer(self, patience_s: float) -> None:
-        """The user is done: the first sound of the reply is waited for no longer than `patience_s` from the
-        end of the speech."""
-        self.watchdog.give_up_at(self.timings.speech_end + patience_s)
-
-    def fail(self) -> None:
-        """An exception ended it, and is being handled: says why in `outcome` and in the log."""
-        self.outcome = "failed"
-        if self.watchdog.too_late:
-            _log.warning("no answer in time (voice.patience_s), the turn is given up")
-        elif self.watchdog.expired:
-            self.outcome = "stuck"
-            _log.error("nothing moved for %g s, the turn is ended", self._watchdog_s)
-        else:
-            _log.exception("the turn failed")
+    def start(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` to its end; whatever happens inside ends this turn, and only this."""
+        self._task = self.conversation.spawn(self._run(work), str(self.number))
 
     @property
-    def aloud(self) -> str:
-        """What was said, the reply so far and beside it."""
-        reply = self.reply.text if self.reply is not None else ""
-        return " ".join([*self.fillers, self.said or reply])
+    def started(self) -> bool:
+        """Whether `start` was called."""
+        return self._task is not None
 
-    def drop_guess(self) -> None:
-        """The early answer, if there is one, is not wanted."""
-        guess, self.guess = self.guess, None
-        if guess is not None:
-            guess.drop()
+    async def wait(self, within_s: float | None = None) -> None:
+        """Returns when the turn and its clean-up are over, or after `within_s`."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=within_s)
 
-    def adopt(self, guess: Guess) -> None:
-        """The early answer is this turn's."""
-        guess.output.follow(self.output)
-        self.reply = guess.reply
-        self.output = self.watchdog.output = guess.output
-        self.timings.take(guess.timings)
-        guess.timings = self.timings
+    def cancel(self, outcome: Outcome) -> UserUtterance | None:
+        """Concludes the turn with `outcome`, at once; its task may still be cleaning up afterwards.
 
-    def judge(self) -> None:
-        """The reply is over: whether it went well."""
-        self.outcome = "failed" if self.reply is None or self.reply.failure else "answered"
+        Returns what was heard over it and is not an utterance yet.
+        """
+        self.outcome = outcome
+        overheard = self.conclude()
+        if self._task is None:
+            if self.utterance is not None:
+                self.conversation.spawn(self.utterance.aclose(), "close")
+            self._let_go()
+        elif self._running:  # else it has nothing to do but to clean up
+            self._task.cancel()
+        return overheard
+
+    def conclude(self) -> UserUtterance | None:
+        """Ends the turn for the device and the dialogue; see `cancel` for what it returns."""
+        self.over = True
+        self._host = None
+        self.mark("stop")
+        if self._filler is not None:
+            self._filler.cancel()
+        overheard = self.barge_in.close() if self.barge_in is not None else None
+        self.speech.close()
+        self._remember()
+        if self.speech.begun:
+            self._echo_guard.said(self._aloud, self._loop.time())
+        return overheard
 
     def pause(self) -> None:
         """Somebody speaks: silence for the time being, also of what has not begun."""
         self.paused = True
-        self.watchdog.pause()  # nobody waits in silence
-        if not self.output.begun:
-            self.tools.hold()
-        self.output.pause()
+        self._watchdog.pause()
+        if not self.speech.begun:
+            self._gate.hold()
+        self.speech.pause_speech()
 
     def resume(self) -> None:
-        """It was nothing: goes on from where it stopped."""
+        """Continues after `pause` from where it stopped."""
         self.paused = False
-        self.watchdog.resume()
-        self.tools.release()
-        self.output.resume()
+        self._watchdog.resume()
+        self._gate.release()
+        self.speech.resume_speech()
+
+    def wind_down(self) -> None:
+        """Ends the reply with the sentence that is being spoken."""
+        if self.reply is not None:
+            self.reply.winding_down = True
+
+    # ── for the conversation ─────────────────────────────────────────────────────────────────────────────
+
+    def await_answer(self) -> None:
+        """The user is done: the first sound of the reply is waited for no longer than `voice.patience_s` from
+        the end of the speech, and fillers begin."""
+        ended_at = self.timings.speech_end
+        self._watchdog.give_up_at(ended_at + self.services.voice.patience_s)
+        self._filler = Filler(self, ended_at)
 
     @property
     def extensible(self) -> bool:
         """Whether what is said now may belong to the question: nothing has been done or heard in answer."""
         return (
             self.kind == "utterance"
-            and self.listening is not None
-            and self.listening.room_s > 0
-            and not self.tools.acted
-            and not self.output.begun
+            and self.utterance is not None
+            and self.utterance.room_s > 0
+            and not self._gate.acted
+            and not self.speech.begun
         )
 
-    def continue_with(self, listening: Listening, spawn: Spawn) -> None:
-        """`listening` is heard to go on with this turn's utterance, and takes it over."""
-        if self.listening is not None:
+    def continue_with(self, utterance: UserUtterance) -> None:
+        """Makes this turn's utterance the earlier part of `utterance`."""
+        if self.utterance is not None:
             _continued.inc()
-            listening.follow(self.listening, self.heard, spawn)
-            self.listening = None
+            utterance.follow(self.utterance, self.heard, self.conversation.spawn)
+            self.utterance = None
 
-    def remember(self, dialogue: Dialogue, frame_ms: int) -> None:
-        """Keeps in `dialogue` what was asked and how much of the reply was heard."""
+    @property
+    def audible(self) -> str:
+        """What was said aloud and may come back as an echo; empty while nothing was heard."""
+        return self._aloud if self.speech.begun else ""
+
+    # ── for its answer ───────────────────────────────────────────────────────────────────────────────────
+
+    def progress(self) -> None:
+        """Something moved: the watchdog starts anew."""
+        if self._host is not None:
+            self._host.turn_progressed()
+        self._watchdog.progress()
+
+    def hold(self) -> tuple[ReplyOutput, ReplyTools]:
+        """A held output and held tools for a preemptive reply."""
+        output = TurnOutput(self.conversation.output, self._began_to_speak, self._frame_ms, held=True)
+        return output, ToolGate(self._gate, held=True)
+
+    def adopt(self, held: TurnContext) -> None:
+        """Makes a preemptive reply this turn's."""
+        output = held.output
+        if not isinstance(output, TurnOutput):
+            raise TypeError("a held output is a TurnOutput")
+        output.follow(self.speech)
+        self.output = self.speech = self._watchdog.output = output
+        self.reply = held.reply
+        self.timings.take(held.timings)
+        held.timings = self.timings
+
+    def echoed(self, text: str, began_at: float) -> bool:
+        """Whether `text`, spoken from `began_at` (loop time, s), is an echo of the last reply."""
+        return self._echo_guard.repeats(text, began_at)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _aloud(self) -> str:
+        reply = self.reply.text if self.reply is not None else ""
+        return " ".join([*self.fillers, self.said or reply])
+
+    def _began_to_speak(self) -> None:
+        self.mark("speech")
+        if self._host is not None:
+            self._host.turn_spoke(self)
+
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+        with log_context(turn=str(self.number)):
+            cancelled = False
+            self._running = True
+            try:
+                try:
+                    if not self.over:
+                        async with self._watchdog:
+                            await work()
+                finally:
+                    await self._close_utterance()
+            except asyncio.CancelledError:
+                cancelled = True
+                raise
+            except Exception:  # noqa: BLE001 - the border of one turn
+                if self.over:  # its outcome stands, and nobody would hear an apology
+                    _log.exception("a turn that was %s failed afterwards", self.outcome)
+                else:
+                    self._fail()
+                    await apologize(self, aloud=self.outcome != "stuck")
+            finally:
+                if self._host is not None:
+                    self._host.turn_finished(self, cancelled=cancelled)
+                self._keep()
+                self._let_go()
+
+    async def _close_utterance(self) -> None:
+        """Ends the transcription. A fault in it is logged and does not change how the turn ended."""
+        if self.utterance is None:
+            return
+        try:
+            await self.utterance.aclose()
+        except Exception:  # noqa: BLE001 - the border of one turn
+            _log.exception("the transcription of a turn could not be closed")
+
+    def _fail(self) -> None:
+        """An exception is being handled: says why in `outcome` and in the log."""
+        self.outcome = "failed"
+        if self._filler is not None:
+            self._filler.end()
+        if self._watchdog.too_late:
+            _log.warning("no answer in time (voice.patience_s), the turn is given up")
+        elif self._watchdog.expired:
+            self.outcome = "stuck"
+            _log.error("nothing moved for %g s, the turn is ended", self.services.session.watchdog_s)
+        else:
+            _log.exception("the turn failed")
+
+    def _remember(self) -> None:
+        """Keeps in the dialogue what was asked and how much of the reply was heard."""
         reply = self.reply
         if reply is None or self.outcome == "continued":
             return
         complete = self.outcome == "answered" and reply.failure is None and not reply.winding_down
         if not complete:
             reply.break_off()
-        heard = heard_part(reply.spoken, self.output.frames_played, frame_ms)
+        heard = heard_part(reply.spoken, self.speech.frames_played, self._frame_ms)
         self.said = reply.text.strip() if complete else heard
-        self.exchange = dialogue.add(self.heard, reply.rounds, self.said, complete)
+        self.exchange = self.conversation.dialogue.add(self.heard, reply.rounds, self.said, complete)
 
-    def let_go(self) -> None:
-        """The turn is over and recorded: drops the parts that refer back to it, so that none of them waits
-        for the garbage collector."""
-        self.output.let_go()
-        self.reply = self.listening = self.guess = self.barge_in = self.company = self.task = None
-
-    @property
-    def _eventful(self) -> bool:
-        if self.outcome == "continued":
-            return False
-        return bool(self.heard or self.output.begun or self.outcome in ("stuck", "failed"))
-
-    def keep(self, device_id: str, session_id: str, add: Callable[[TurnRecord], None]) -> None:
-        """Has its record added, if there is any: at once, or when the user's words are known or can't be."""
-        record = self.record(device_id, session_id)
-        if record is None:
-            return
-        if self.learning is None:
-            add(record)
-        else:
-            self.learning.add_done_callback(lambda _: add(replace(record, heard=self.heard)))
-
-    def record(self, device_id: str, session_id: str) -> TurnRecord | None:
-        """The turn for the store, counted and logged; None when nothing happened in it."""
-        timings = self.timings.as_ms()
-        if not self._eventful:
-            _log.debug("turn %d: %s", self.number, self.outcome)
-            return None
-        _turns.labels(self.kind, self.outcome).inc()
-        if self.kind == "utterance":
-            for stage, ms in timings.items():
-                _stages.labels(stage).observe(max(ms, 0.0) / 1000)
-        stages = " ".join(f"{stage}={ms:.0f}" for stage, ms in timings.items())
-        _log.info("turn %d, %s: %s; ms after speech: %s", self.number, self.kind, self.outcome, stages)
-        return TurnRecord(
-            session_id=session_id,
-            device_id=device_id,
+    def _keep(self) -> None:
+        """Has the turn's record stored: at once, or when the user's words are known or can't be."""
+        kept = record(
+            self,
             number=self.number,
-            started_at=self.started_at,
-            mode=self.mode or "",
-            heard=self.heard,
-            reply=self.said,
-            outcome=self.outcome,
-            timings_ms=timings,
-            tools_called=tuple(self.reply.tools_called) if self.reply is not None else (),
             kind=self.kind,
+            started_at=self.started_at,
+            said=self.said,
+            spoke=self.speech.begun,
         )
+        add = self.services.log.add_turn
+        if kept is not None and self.learning is None:
+            add(kept)
+        elif kept is not None and self.learning is not None:
+            self.learning.add_done_callback(lambda _: add(replace(kept, heard=self.heard)))
+
+    def _let_go(self) -> None:
+        """Drops what refers back to the turn, so that no cycle of references is left for the collector."""
+        self.reply = self.utterance = self.barge_in = self._filler = None

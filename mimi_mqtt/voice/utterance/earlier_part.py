@@ -1,32 +1,23 @@
-"""What was said before a pause that was wrongly taken for the end: it belongs to what follows."""
+"""The earlier part of an utterance whose pause was mistaken for its end."""
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.recording import Transcript
-from mimi_mqtt.voice.services import Spawn
+from mimi_mqtt.voice.language.words import join
+from mimi_mqtt.voice.ports import Spawn
 
 _log = logging.getLogger(__name__)
 
 MAX_PARTS: Final = 4
-"""Parts that are joined to one utterance: whoever pauses more often is answered, or begins another one."""
-
-_UNSPACED: Final = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
-"""Characters, punctuation included, of languages written without spaces."""
+"""Parts that are joined to one utterance; after them a pause ends it."""
 
 
-def joined(before: str, after: str) -> str:
-    """Both as one text."""
-    unspaced = _UNSPACED.search(before[-1:]) and _UNSPACED.search(after[:1])
-    return f"{before}{'' if unspaced else ' '}{after}".strip()
-
-
-class Beginning:
+class EarlierPart:
     """`seconds` of audio in `parts`.
 
     Its words are `known`, or else `transcript` gives them; `close` is called when it isn't needed any more.
@@ -47,7 +38,7 @@ class Beginning:
         self._transcript = Transcript(known, final=True)
         self._ask = None if known else transcript
         self._close = close
-        self._task = spawn(self._learn(), "beginning")
+        self._task = spawn(self._learn(), "earlier part")
 
     @property
     def text(self) -> str:
@@ -55,9 +46,9 @@ class Beginning:
         return self._transcript.text
 
     def before(self, transcript: Transcript) -> Transcript:
-        """`transcript` with what is known of this in front."""
+        """`transcript` with the words known of this part in front."""
         language = transcript.language or self._transcript.language
-        return replace(transcript, text=joined(self.text, transcript.text), language=language)
+        return replace(transcript, text=join(self.text, transcript.text), language=language)
 
     async def known(self) -> None:
         """Waits until its words are known, or known to be lost."""
@@ -74,5 +65,5 @@ class Beginning:
             try:
                 self._transcript = await self._ask()
             except ProviderError as error:
-                _log.warning("the beginning of what was said can't be understood: %s", error)
+                _log.warning("the earlier part of an utterance can't be understood: %s", error)
         await self._close()

@@ -1,4 +1,4 @@
-"""One utterance on its way to who hears it, at the rate wanted there."""
+"""Transcription of one utterance: its audio at the rate that speech to text wants, and its text."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -15,15 +15,15 @@ from mimi_mqtt.providers.contract.recording import (
     Transcription,
 )
 from mimi_mqtt.providers.contract.stt import SttCapabilities
-from mimi_mqtt.voice.hearing.pool import HEARING_RATE
+from mimi_mqtt.voice.hearing.decoder import HEARING_RATE
 from mimi_mqtt.voice.utterance.endpointing import Spoken
 
 
-class Utterance:
-    """Push heard frames (16 kHz) as they come, then `finish`.
+class Transcriber:
+    """Transcriber of one utterance: `push` heard frames (16 kHz) as they come, then `finish`.
 
-    `begin` begins a transcription by somebody with these `capabilities`; if it raises ProviderError, `finish`
-    does. `listen` transcribes a recording of what was said so far.
+    `begin` opens a transcription by a provider with these `capabilities`; if it raises ProviderError, so does
+    `finish`. `listen` transcribes a recording of what was said so far.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Utterance:
             return Spoken()
         return Spoken(transcription.interim, transcription.endpoint)
 
-    async def guess(self) -> Transcript:
-        """What was said so far, while more may come. Raises ProviderError.
+    async def so_far(self) -> Transcript:
+        """The transcript of what was said so far, while more may come. Raises ProviderError.
 
-        A provider that streams has interim text, or nothing; of one that takes audio in one piece a second
-        transcription is made of the same recording, which is `final`.
+        A provider that streams has interim text, or nothing; one that takes audio in one piece is asked a
+        second time, with the same recording, and its transcript is `final`.
         """
         transcription = self._transcription
         if isinstance(transcription, ProviderError):
@@ -78,7 +78,7 @@ class Utterance:
         return await self.whole().finish()
 
     def whole(self) -> Transcription:
-        """The transcription, with all of the audio. Raises ProviderError when it could not begin."""
+        """The transcription, with all of the audio. Raises ProviderError when none could be opened."""
         if isinstance(self._transcription, ProviderError):
             raise self._transcription
         if self._resampler is not None and not self._ended:
@@ -87,6 +87,6 @@ class Utterance:
         return self._transcription
 
     async def aclose(self) -> None:
-        """Cancels whatever is still running; safe after `finish`."""
+        """Cancels what still runs; safe after `finish`."""
         if isinstance(self._transcription, Transcription):
             await self._transcription.aclose()

@@ -1,4 +1,4 @@
-"""One utterance being heard: from the first frame to the decision that it is over, and its text."""
+"""One utterance of the user: from the first heard frame to the decision that it is over, and its text."""
 
 import asyncio
 import weakref
@@ -8,9 +8,9 @@ from typing import Final
 
 from mimi_mqtt.config.settings import VoiceSettings
 from mimi_mqtt.providers.contract.recording import Transcript
-from mimi_mqtt.voice.hearing.pool import HeardFrame
-from mimi_mqtt.voice.services import Spawn
-from mimi_mqtt.voice.utterance.earlier_part import MAX_PARTS, Beginning, joined
+from mimi_mqtt.voice.language.words import join
+from mimi_mqtt.voice.ports import HeardFrame, Spawn
+from mimi_mqtt.voice.utterance.earlier_part import MAX_PARTS, EarlierPart
 from mimi_mqtt.voice.utterance.endpointing import (
     End,
     Endpointer,
@@ -23,36 +23,36 @@ from mimi_mqtt.voice.utterance.endpointing import (
     Spoken,
     UtteranceEnded,
 )
-from mimi_mqtt.voice.utterance.transcription import Utterance
+from mimi_mqtt.voice.utterance.transcription import Transcriber
 
 BARGE_IN_THRESHOLD: Final = 0.8
-"""Voice probability that counts as speech during a reply: what is left of an echo sounds like a faint voice
+"""Speech probability that counts as speech during a reply: what is left of an echo sounds like a faint voice
 (measured by `bench turns`)."""
 
 _TICK_S: Final = 0.25
 
 
-class Listening:
-    """Hand it heard frames; `on_event` is told what they mean, `over` why listening ended.
+class UserUtterance:
+    """Takes heard frames; tells `on_event` what they mean, the end of the utterance included.
 
-    `hear` begins the utterance once someone speaks.
-    It may be that a reply will be heard at the same time: see `reply_begins`. Nobody speaking for long only
-    begins it anew, unless `manual`. `max_s`: how long it may get.
+    `transcribe` begins the transcription once someone speaks; `answers_early`: SpeechPaused is wanted. When
+    nobody speaks for long it only begins anew, unless `manual`. `max_s` bounds its length in place of
+    `voice.max_utterance_s`. An uplink that goes silent ends it too, by a timer: `close` it.
     """
 
     def __init__(
         self,
-        hear: Callable[[], Utterance],
+        transcribe: Callable[[], Transcriber],
         voice: VoiceSettings,
         strategy: Endpointing,
         *,
         frame_ms: int,
-        eager: bool = True,
+        answers_early: bool = True,
         manual: bool = False,
         max_s: float | None = None,
         on_event: Callable[[EndpointEvent], None],
     ) -> None:
-        self._hear = hear
+        self._transcribe = transcribe
         self._strategy = strategy
         self._frame_ms = float(frame_ms)
         self._alone = voice.speech_threshold, voice.min_speech_ms
@@ -64,91 +64,102 @@ class Listening:
             preroll_ms=voice.preroll_ms,
             max_utterance_s=self._max_s if max_s is None else max_s,
             no_speech_timeout_s=voice.no_speech_timeout_s,
-            preemptive_silence_ms=voice.preemptive_silence_ms if eager else 0,
+            preemptive_silence_ms=voice.preemptive_silence_ms if answers_early else 0,
             manual=manual,
         )
-        self.on_event = on_event
+        self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._endpointer = self._new_endpointer()
         self._closed = False
-        self.utterance: Utterance | None = None
+        self._ended: UtteranceEnded | None = None
+        self._words = ""  # so far, from a request at a pause; for providers without interim text
+        self._earlier: EarlierPart | None = None
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(_TICK_S, self._tick)
+        self.transcriber: Transcriber | None = None
         """The audio on its way to text, once someone speaks."""
-        self.guessed = ""
-        """The words so far, from a guess at a pause; for providers without interim text."""
-        self.beginning: Beginning | None = None
-        """What was said before, of the same utterance."""
         self.began_at = 0.0
         """When the utterance was found to have begun (loop time, s)."""
         self.speech_end = self._loop.time()
-        """When the last speech was, once it is over (loop time, s)."""
-        self.over: asyncio.Future[End] = self._loop.create_future()
-        """Why listening ended."""
+        """When the last speech was, once the utterance is over (loop time, s)."""
 
     @property
     def began(self) -> bool:
-        """Whether someone is in the middle of an utterance."""
+        """Whether someone has spoken."""
+        return self._endpointer.began
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether someone is in the middle of the utterance."""
         return self._endpointer.began and not self._closed
 
     @property
     def spoken(self) -> Spoken:
-        """What is known of the words so far."""
-        spoken = self.utterance.spoken if self.utterance is not None else Spoken()
-        if self.guessed and not spoken.text:
-            spoken = replace(spoken, text=self.guessed, whole=True)
-        if spoken.text and self.beginning is not None:
-            spoken = replace(spoken, text=joined(self.beginning.text, spoken.text))
+        """The words known so far."""
+        spoken = self.transcriber.spoken if self.transcriber is not None else Spoken()
+        if self._words and not spoken.text:
+            spoken = replace(spoken, text=self._words, whole=True)
+        if spoken.text and self._earlier is not None:
+            spoken = replace(spoken, text=join(self._earlier.text, spoken.text))
         return spoken
 
     @property
     def seconds(self) -> float:
-        """How much audio it has, in seconds."""
-        before = self.beginning.seconds if self.beginning is not None else 0.0
+        """Length of its audio, in seconds."""
+        before = self._earlier.seconds if self._earlier is not None else 0.0
         return before + self._endpointer.length_ms / 1000
 
     @property
     def parts(self) -> int:
-        """Of how many parts it consists."""
-        return 1 if self.beginning is None else self.beginning.parts + 1
+        """Number of parts it was joined from."""
+        return 1 if self._earlier is None else self._earlier.parts + 1
 
     @property
     def room_s(self) -> float:
-        """So much may be added to it, in seconds; 0 when nothing may."""
+        """Seconds of audio that may be added to it; 0 when nothing may."""
         return max(self._max_s - self.seconds, 0.0) if self.parts < MAX_PARTS else 0.0
 
+    # ── frames ───────────────────────────────────────────────────────────────────────────────────────────
+
     def hear(self, frame: HeardFrame) -> None:
-        """One frame, in order."""
+        """Takes one frame, in order."""
         if not self._closed and not self._endpointer.ended:
             now = self._loop.time()
             self._follow(self._endpointer.frame(frame.pcm, self._frame_ms, frame.speech_probability, now))
 
+    def attach(self, on_event: Callable[[EndpointEvent], None]) -> None:
+        """Replaces `on_event`, and tells the new one the end if that came before."""
+        self._on_event = on_event
+        if self._ended is not None:
+            on_event(self._ended)
+
+    def stop(self) -> bool:
+        """The device says that the utterance is over; frames on their way still count, until `close`.
+
+        False when it was over before. No event follows.
+        """
+        if self._ended is not None:
+            return False
+        self.speech_end = self._loop.time()
+        self._ended = UtteranceEnded(End.STOPPED, 0.0)
+        return True
+
     def reply_begins(self) -> None:
-        """From now on it is heard over a reply: a faint voice may be its echo."""
+        """From now on it is heard over a reply: a faint voice may be an echo."""
         threshold, min_speech_ms = self._over_reply
-        self._apply(
-            replace(
-                self._settings,
-                speech_threshold=threshold,
-                min_speech_ms=min_speech_ms,
-                max_utterance_s=self._max_s,
-            )
-        )
+        self._apply(threshold, min_speech_ms, self._max_s)
 
     def reply_is_over(self) -> None:
         """What was heard over a reply is now heard without: a fainter voice counts again."""
         threshold, min_speech_ms = self._alone
-        room_s = self._max_s - (self.beginning.seconds if self.beginning is not None else 0.0)
         self._apply(
-            replace(
-                self._settings,
-                speech_threshold=threshold,
-                min_speech_ms=min_speech_ms,
-                max_utterance_s=room_s,
-            )
+            threshold,
+            min_speech_ms,
+            self._max_s - (self._earlier.seconds if self._earlier is not None else 0.0),
         )
 
-    def follow(self, earlier: "Listening", words: str, spawn: Spawn) -> None:
-        """It goes on with what `earlier`, which now belongs to it, has heard: `words`, or not known yet."""
-        self.beginning = Beginning(
+    def follow(self, earlier: "UserUtterance", words: str, spawn: Spawn) -> None:
+        """Makes `earlier` the earlier part of this utterance: `words`, or not known yet."""
+        self._earlier = EarlierPart(
             words,
             earlier.transcript,
             earlier.aclose,
@@ -157,85 +168,92 @@ class Listening:
             spawn=spawn,
         )
 
-    def stop(self) -> None:
-        """The device says that it is over. Frames on their way still count, until `close`."""
-        if not self.over.done():
-            self.speech_end = self._loop.time()
-            self.over.set_result(End.STOPPED)
-
-    def close(self) -> None:
-        """Hears no more."""
-        self._closed = True
-
-    async def until_over(self) -> End:
-        """Waits for the end, which an uplink that is silent brings about too."""
-        while not self.over.done():
-            await asyncio.wait({self.over}, timeout=_TICK_S)
-            if not self._closed:
-                self._follow(self._endpointer.tick(self._loop.time()))
-        return self.over.result()
+    # ── text ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def transcript(self) -> Transcript:
-        """The text, once it is over. Raises ProviderError."""
-        if self.utterance is None:
+        """The final transcript, once it is over. Raises ProviderError."""
+        if self.transcriber is None:
             return Transcript("", final=True)
-        return await self.whole(await self.utterance.finish())
+        return await self.whole(await self.transcriber.finish())
 
     async def whole(self, transcript: Transcript) -> Transcript:
-        """`transcript`, of the last part, with what was said before in front."""
-        if self.beginning is None:
+        """`transcript`, of the last part, with the words of the earlier part in front."""
+        if self._earlier is None:
             return transcript
-        await self.beginning.known()
-        return self.beginning.before(transcript)
+        await self._earlier.known()
+        return self._earlier.before(transcript)
 
-    async def guess(self) -> Transcript:
-        """The text so far, for an eager answer. Raises ProviderError."""
-        if self.utterance is None:
+    async def so_far(self) -> Transcript:
+        """The transcript of what was said so far, for a preemptive reply. Raises ProviderError."""
+        if self.transcriber is None:
             return Transcript("", final=True)
-        transcript = await self.utterance.guess()
-        self.guessed = transcript.text
+        transcript = await self.transcriber.so_far()
+        self._words = transcript.text
         return await self.whole(transcript)
 
-    async def aclose(self) -> None:
-        """Ends the transcription, if it still runs; safe to call twice."""
-        self.close()
-        if self.utterance is not None:
-            await self.utterance.aclose()
-        if self.beginning is not None:
-            await self.beginning.aclose()
+    def close(self) -> None:
+        """Takes no more frames, and tells of no more events."""
+        self._closed = True
+        self._on_event = _nothing
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _apply(self, settings: EndpointSettings) -> None:
-        self._settings = settings
-        self._endpointer.apply(settings)
+    async def aclose(self) -> None:
+        """Closes it and ends the transcription, if that still runs; safe to call twice."""
+        self.close()
+        if self.transcriber is not None:
+            await self.transcriber.aclose()
+        if self._earlier is not None:
+            await self._earlier.aclose()
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _apply(self, speech_threshold: float, min_speech_ms: float, max_utterance_s: float) -> None:
+        self._settings = replace(
+            self._settings,
+            speech_threshold=speech_threshold,
+            min_speech_ms=min_speech_ms,
+            max_utterance_s=max_utterance_s,
+        )
+        self._endpointer.apply(self._settings)
 
     def _new_endpointer(self) -> Endpointer:
         me = weakref.ref(self)  # the two would keep each other alive
 
         def spoken() -> Spoken:
-            listening = me()
-            return listening.spoken if listening is not None else Spoken()
+            utterance = me()
+            return utterance.spoken if utterance is not None else Spoken()
 
         return Endpointer(self._settings, self._strategy, self._loop.time(), spoken)
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(_TICK_S, self._tick)
+        self._follow(self._endpointer.tick(self._loop.time()))
 
     def _follow(self, events: list[EndpointEvent]) -> None:
         for event in events:
             match event:
                 case SpeechBegan(audio):
                     self.began_at = self._loop.time()
-                    self.utterance = self._hear()
+                    self.transcriber = self._transcribe()
                     for pcm in audio:
-                        self.utterance.push(pcm)
+                        self.transcriber.push(pcm)
                 case SpeechWent(pcm):
-                    if self.utterance is not None:
-                        self.utterance.push(pcm)
+                    if self.transcriber is not None:
+                        self.transcriber.push(pcm)
                 case SpeechWentOn():
-                    self.guessed = ""
+                    self._words = ""
                 case UtteranceEnded(End.NO_SPEECH) if not self._settings.manual:
                     self._endpointer = self._new_endpointer()  # the device listens on, so do we
                     continue
-                case UtteranceEnded(reason, silence_ms):
-                    if self.over.done():
+                case UtteranceEnded(_, silence_ms):
+                    if self._ended is not None:
                         continue
                     self.speech_end = self._loop.time() - silence_ms / 1000
-                    self.over.set_result(reason)
-            self.on_event(event)
+                    self._ended = event
+            self._on_event(event)
+
+
+def _nothing(event: EndpointEvent) -> None:
+    """Stands for the listener of a closed utterance."""

@@ -1,7 +1,6 @@
 """Ended sessions leave nothing behind that only the garbage collector could free."""
 
 import asyncio
-import functools
 import gc
 import json
 import weakref
@@ -21,7 +20,8 @@ from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.hearing.pool import Hearing
+from mimi_mqtt.voice.hearing.pool import HearingPool
+from mimi_mqtt.voice.ports import ConversationSetup
 from tests.fakes.duplex import FakeS2s
 from tests.fakes.session import DEVICE, FakeControlChannel
 from tests.fakes.voice import SILENCE, SPEECH, FakeHearing, ScriptedLlm, ScriptedStt, services
@@ -59,9 +59,9 @@ class Remembered:
         self.channel = FakeControlChannel()
         self.manager.control_opened(self.channel)
 
-    def _converse(self, **birth: Any) -> Conversation:
-        conversation = functools.partial(Conversation, services=self.services)(**birth)
-        self._remember(conversation, conversation._around, conversation._engine, birth["output"])
+    def _converse(self, setup: ConversationSetup) -> Conversation:
+        conversation = Conversation(setup, self.services)
+        self._remember(conversation, conversation._context, conversation._engine, setup.output)
         return conversation
 
     def _remember(self, *things: object) -> None:
@@ -159,7 +159,7 @@ async def test_ended_sessions_with_real_hearing_are_gone_without_the_collector()
     vad = build("vad", ProviderSettings(), {})
     await vad.start()
     house = Remembered(["Never asked."])
-    hearing = house.services.hearing = Hearing(vad, 1)
+    hearing = house.services.hearing = HearingPool(vad, 1)
     before = house.voices()
     silence = OpusEncoder(16_000).encode(np.zeros(960, np.int16))
     for _ in range(SESSIONS):

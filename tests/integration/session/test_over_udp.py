@@ -16,6 +16,7 @@ from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.udp import UdpServer
+from mimi_mqtt.voice.ports import ConversationSetup
 from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink, parse_header
 from tests.fakes.session import DEVICE, FakeControlChannel, FakeConversation
 
@@ -28,8 +29,8 @@ HELLO = json.dumps({"type": "hello", "version": 3, "transport": "udp"}).encode()
 class Listener(FakeConversation):
     """A conversation that tells `heard` when it heard something."""
 
-    def __init__(self, heard: "asyncio.Queue[Listener]", **birth: Any) -> None:
-        super().__init__(**birth)
+    def __init__(self, heard: "asyncio.Queue[Listener]", setup: ConversationSetup) -> None:
+        super().__init__(setup)
         self.heard = heard
 
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
@@ -56,8 +57,8 @@ class House:
         self.channel = FakeControlChannel()
         self.manager.control_opened(self.channel)
 
-    def _converse(self, **birth: Any) -> Listener:
-        self.conversations.append(Listener(self.heard, **birth))
+    def _converse(self, setup: ConversationSetup) -> Listener:
+        self.conversations.append(Listener(self.heard, setup))
         return self.conversations[-1]
 
     def hello(self) -> "Device":

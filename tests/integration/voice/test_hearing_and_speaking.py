@@ -16,7 +16,8 @@ from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.config.settings import ProviderSettings
 from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.voice.conversation import Conversation
-from mimi_mqtt.voice.hearing.pool import Hearing
+from mimi_mqtt.voice.hearing.pool import HearingPool
+from mimi_mqtt.voice.ports import ConversationSetup
 from tests.fakes.voice import (
     DOWNLINK,
     UPLINK,
@@ -55,21 +56,23 @@ def packets_of(pcm: Pcm) -> list[bytes]:
 
 
 class Scene:
-    def __init__(self, hearing: Hearing, stt: ScriptedStt | None, llm: ScriptedLlm | None) -> None:
+    def __init__(self, hearing: HearingPool, stt: ScriptedStt | None, llm: ScriptedLlm | None) -> None:
         self.stt = stt or ScriptedStt("what time is it")
         self.device = FakeDevice()
         self.services = services(stt=self.stt, llm=llm or ScriptedLlm(["Ten."]), tts=ToneTts())
         self.services.hearing = hearing
         self.conversation = Conversation(
-            device=DeviceFacts("aa-bb-cc-00-11-22"),
-            user=UserFacts(),
-            session_id="s1",
-            uplink=UPLINK,
-            downlink=DOWNLINK,
-            output=self.device,
-            tools=FakeTools(),
-            services=self.services,
-            language="en",
+            ConversationSetup(
+                device=DeviceFacts("aa-bb-cc-00-11-22"),
+                user=UserFacts(),
+                session_id="s1",
+                uplink=UPLINK,
+                downlink=DOWNLINK,
+                output=self.device,
+                tools=FakeTools(),
+                language="en",
+            ),
+            self.services,
         )
 
     async def send(self, packets: list[tuple[int, bytes]]) -> None:
@@ -85,7 +88,7 @@ class Scene:
 async def scene(stt: ScriptedStt | None = None, llm: ScriptedLlm | None = None) -> AsyncIterator[Scene]:
     vad = build("vad", ProviderSettings(), {})
     await vad.start()
-    hearing = Hearing(vad, 1)
+    hearing = HearingPool(vad, 1)
     made = Scene(hearing, stt, llm)
     try:
         yield made

@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.config import SessionSettings, Settings
-from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.events import EventBus
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.session.session import Session
-from mimi_mqtt.voice.ports import AudioFormat, Output
-from mimi_mqtt.voice.services import Tools
+from mimi_mqtt.voice.ports import ConversationSetup
 from tests.fakes.session import (
     DEVICE,
     OTHER_DEVICE,
@@ -70,29 +68,8 @@ class House:
             events=self.events,
         )
 
-    def _converse(
-        self,
-        agent: str,
-        *,
-        device: DeviceFacts,
-        user: UserFacts,
-        session_id: str,
-        uplink: AudioFormat,
-        downlink: AudioFormat,
-        output: Output,
-        tools: Tools,
-        language: str,
-    ) -> FakeConversation:
-        conversation = FakeConversation(
-            device=device,
-            user=user,
-            session_id=session_id,
-            uplink=uplink,
-            downlink=downlink,
-            output=output,
-            tools=tools,
-            language=language,
-        )
+    def _converse(self, agent: str, setup: ConversationSetup) -> FakeConversation:
+        conversation = FakeConversation(setup)
         conversation.agent = agent
         self.conversations.append(conversation)
         return conversation

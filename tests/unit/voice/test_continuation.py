@@ -8,8 +8,9 @@ import pytest
 from mimi_mqtt.config.settings import VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ToolCall
+from mimi_mqtt.voice.language.words import join
 from mimi_mqtt.voice.turn.state import TurnState
-from mimi_mqtt.voice.utterance.earlier_part import MAX_PARTS, joined
+from mimi_mqtt.voice.utterance.earlier_part import MAX_PARTS
 from tests.fakes.scene import Scene, scene
 from tests.fakes.speech_service import FakeService, spoken
 from tests.fakes.voice import (
@@ -23,7 +24,7 @@ from tests.fakes.voice import (
     Wait,
     services,
 )
-from tests.unit.voice.answer.test_preemptive import EAGER, InterimStt, WholeStt
+from tests.unit.voice.answer.pipeline.test_preemptive import EAGER, InterimStt, WholeStt
 
 pytestmark = pytest.mark.virtual_time
 
@@ -455,8 +456,8 @@ async def test_when_such_a_service_fails_the_pipeline_answers_the_whole() -> Non
 
 
 def test_parts_are_joined_as_their_language_is_written() -> None:
-    assert joined("turn on", "the light") == "turn on the light"
-    assert joined("把灯", "打开") == "把灯打开"
-    assert joined("把灯。", "打开") == "把灯。打开"
-    assert joined("", "the light") == "the light"
-    assert joined("turn on", "") == "turn on"
+    assert join("turn on", "the light") == "turn on the light"
+    assert join("把灯", "打开") == "把灯打开"
+    assert join("把灯。", "打开") == "把灯。打开"
+    assert join("", "the light") == "the light"
+    assert join("turn on", "") == "turn on"

@@ -11,7 +11,7 @@ from mimi_mqtt.config import AgentSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.turn.state import TurnState
-from mimi_mqtt.voice.utterance.utterance import Listening as UserUtterance
+from mimi_mqtt.voice.utterance.utterance import UserUtterance
 from tests.fakes.scene import scene
 from tests.fakes.voice import (
     SILENCE,

@@ -12,6 +12,7 @@ from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.conversation import Conversation
+from mimi_mqtt.voice.ports import ConversationSetup
 from mimi_mqtt.voice.turn.state import TurnState
 from tests.fakes.speech_service import FakeService, Sound
 from tests.fakes.voice import (
@@ -81,15 +82,17 @@ async def _play(
         s2s=s2s,
     )
     conversation = Conversation(
-        device=DeviceFacts("aa-bb-cc-00-11-22"),
-        user=UserFacts(),
-        session_id="s1",
-        uplink=UPLINK,
-        downlink=DOWNLINK,
-        output=device,
-        tools=FakeTools(lamp="on"),
-        services=made,
-        language="en",
+        ConversationSetup(
+            device=DeviceFacts("aa-bb-cc-00-11-22"),
+            user=UserFacts(),
+            session_id="s1",
+            uplink=UPLINK,
+            downlink=DOWNLINK,
+            output=device,
+            tools=FakeTools(lamp="on"),
+            language="en",
+        ),
+        made,
     )
     sequence = 0
     try:

@@ -1,4 +1,4 @@
-"""Where in its audio each sentence of a spoken answer begins, when words and sound come side by side. Pure.
+"""Alignment of the words and the sound of a spoken answer: where in the audio each sentence begins. Pure.
 
 A service says its words and its sound in one stream, the words some way ahead or behind, and without times.
 While it speaks a sentence is placed by how long its words take to say; once all is there, by its share.
@@ -8,17 +8,18 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from mimi_mqtt.providers.contract.tts import MS_PER_CHARACTER
 from mimi_mqtt.voice.speech.sentences import Sentence, spoken_weight
 
-USUAL_PACE_MS: Final = 65.0
-"""About how long one unit of `spoken_weight` takes to say."""
+USUAL_PACE_MS: Final = float(MS_PER_CHARACTER)
+"""About how long one unit of `spoken_weight` takes to say, in ms."""
 _LEAST_WEIGHT: Final = 40
-"""Of an answer shorter than this nothing is learnt about the speaker."""
+"""The pace is not learnt from shorter answers."""
 
 
 @dataclass(slots=True)
 class _Part:
-    """One stream: between two of them tools were called."""
+    """One stream of an answer; tools are called between two streams."""
 
     begin: int
     weight: int = 0
@@ -26,12 +27,12 @@ class _Part:
 
 
 class SentenceTrack:
-    """One answer. `pace_ms` is how long a unit of weight takes with this speaker, as far as is known."""
+    """Sentences and frames of one answer. `pace_ms`: ms this speaker takes for a unit of weight, if known."""
 
     def __init__(self, frame_ms: int, pace_ms: float = USUAL_PACE_MS) -> None:
         self._frame_ms = frame_ms
         self.pace_ms = pace_ms
-        """As given, or as it turned out to be."""
+        """Ms for a unit of weight: as given, or as measured."""
         self.frames = 0
         """Frames made so far."""
         self._parts = [_Part(0)]
@@ -40,37 +41,37 @@ class SentenceTrack:
 
     @property
     def expects(self) -> bool:
-        """Whether there is a sentence that has not begun."""
+        """Whether some sentence has not begun."""
         return bool(self._waiting)
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more can change: all that was said so far is there, with its sound."""
+        """Whether the stream has ended, so that the beginnings of its sentences are certain."""
         return self._parts[-1].frames_per_weight is not None
 
     def add(self, sentence: Sentence) -> None:
-        """A further sentence is known."""
+        """Adds a sentence."""
         part = self._open_part()
         self._waiting.append((sentence, part, part.weight))
         part.weight += spoken_weight(sentence.speech)
 
     def made(self) -> None:
-        """A further frame of sound is there."""
+        """Counts a frame of sound."""
         self._open_part()
         self.frames += 1
 
     def end(self) -> None:
-        """What is said after the sentences so far is too much: see `over`."""
+        """Ends the answer after the sentences so far; see `over`."""
         if self._end is None:
             part = self._open_part()
             self._end = part, part.weight
 
     def over(self, frame: int) -> bool:
-        """Whether `frame` is a part of what is too much."""
+        """Whether `frame` comes after the end set by `end`."""
         return self._end is not None and frame >= self._begin(*self._end)
 
     def settle(self, *, whole: bool) -> None:
-        """The stream has ended; `whole`: with all its sound and words, not in the middle."""
+        """Ends the stream; `whole`: all its sound and words are there."""
         part = self._parts[-1]
         if part.frames_per_weight is not None:
             return
@@ -82,7 +83,7 @@ class SentenceTrack:
                 self.pace_ms = part.frames_per_weight * self._frame_ms
 
     def take(self, frame: int) -> list[tuple[Sentence, int]]:
-        """The sentences that have begun when `frame` sounds, each once, with the frame they began at."""
+        """Sentences that have begun when `frame` sounds, each once, with the frame they began at."""
         taken: list[tuple[Sentence, int]] = []
         while self._waiting:
             sentence, part, weight = self._waiting[0]
@@ -94,7 +95,7 @@ class SentenceTrack:
         return taken
 
     def take_rest(self) -> list[Sentence]:
-        """Those that found no place in the sound."""
+        """Sentences left over at the end of the sound."""
         rest = [sentence for sentence, _, _ in self._waiting]
         self._waiting.clear()
         return rest

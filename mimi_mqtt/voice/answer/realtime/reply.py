@@ -14,38 +14,42 @@ from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, ToolCall, 
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.tts import SpeechChunk
 from mimi_mqtt.providers.runtime.realtime.provider import S2sEvent, SpeechSession
+from mimi_mqtt.voice.answer.context import TurnContext
 from mimi_mqtt.voice.answer.dialogue import SpokenSentence
 from mimi_mqtt.voice.answer.realtime.alignment import SentenceTrack
-from mimi_mqtt.voice.answer.reply import Reply, ReplyContext
+from mimi_mqtt.voice.answer.reply import Reply
 from mimi_mqtt.voice.speech.emotions import NEUTRAL, emoji_for
 from mimi_mqtt.voice.speech.encoder import ReplyEncoder
 from mimi_mqtt.voice.speech.sentences import Sentence, SentenceCutter, prepare
 
 _MAX_MADE: Final = 1_000
-"""Frames that wait for their time, a minute of speech; beyond, the service waits."""
+"""Frames that may wait for their time, a minute of speech; beyond, the service waits."""
 _AHEAD_S: Final = 0.6
 """Frames go to play-out so long before their time, while the words that belong to them may still come."""
 _NO_MORE_TOOLS: Final = "error: too many calls for one answer; answer now, with what is known"
 
 
 class SpokenReply(Reply):
-    """One reply; use it once, with `answer`. A failure is told, unless nothing was heard of the reply yet:
-    then somebody else may answer (`given_up`)."""
+    """One reply; use it once, with `answer`.
 
-    def __init__(self, context: ReplyContext, name: str, session: SpeechSession, pace_ms: float) -> None:
-        super().__init__(context)
+    A failure is told to the user, unless nothing was heard of the reply yet: then the pipeline may answer
+    (`given_up`).
+    """
+
+    def __init__(self, turn: TurnContext, name: str, session: SpeechSession, pace_ms: float) -> None:
+        super().__init__(turn)
         self.session = session
-        """Who replies."""
+        """The session that replies."""
         self.error: ProviderError | None = None
-        """What the service failed with."""
+        """The service's failure."""
         self.silent = False
-        """Whether it chose to say nothing, which is no failure."""
+        """Whether the service chose to say nothing, which is no failure."""
         self.began_at: float | None = None
-        """When it began to say something (loop time, s)."""
+        """When the service began to say something (loop time, s)."""
         self._name = name
         self._loop = asyncio.get_running_loop()
-        self._frame_s = context.downlink.frame_ms / 1000
-        self._track = SentenceTrack(context.downlink.frame_ms, pace_ms)
+        self._frame_s = self._downlink.frame_ms / 1000
+        self._track = SentenceTrack(self._downlink.frame_ms, pace_ms)
         self._made: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_MADE)
         self._cutter = SentenceCutter()
         self._changed = asyncio.Event()
@@ -53,13 +57,12 @@ class SpokenReply(Reply):
 
     @property
     def pace_ms(self) -> float:
-        """How fast the service turned out to speak; see `SentenceTrack`."""
+        """The service's pace as measured; see `SentenceTrack`."""
         return self._track.pace_ms
 
     @property
     def given_up(self) -> bool:
-        """Whether it failed, or chose to be silent, before anything was heard of it; then nothing was told of
-        that."""
+        """Whether it failed or chose to be silent before anything was heard; the user is not told."""
         return (self.error is not None or self.silent) and not self._handed
 
     @property
@@ -68,16 +71,14 @@ class SpokenReply(Reply):
         return self._done
 
     async def answer(self, events: AsyncGenerator[S2sEvent, None], words: str = "") -> None:
-        """Plays what comes by `events`, and by what follows from the tools it calls. `words`: what is said,
-        if that is known before."""
-        with closing(self._services.encoders.open(self._context.downlink)) as encoder:
+        """Plays what comes by `events`, and what follows from the tools called. `words`: the text, if known
+        before."""
+        with closing(self._services.encoders.open(self._downlink)) as encoder:
             async with asyncio.TaskGroup() as tasks:
                 handing = tasks.create_task(self._hand_over(), name="reply-hand-over")
-                playing = tasks.create_task(self._play(), name="reply-play")
                 await self._speak(encoder, events, words)
                 if self.given_up:
                     handing.cancel()
-                    playing.cancel()
                     return
                 await self._made.put(None)
                 await asyncio.wait([handing])
@@ -89,7 +90,7 @@ class SpokenReply(Reply):
         await self._finish()
 
     def break_off(self) -> None:
-        """The sentence that the service is in the middle of counts, too."""
+        """Counts the sentence that the service is in the middle of as begun."""
         self._say(self._cutter.flush())
         for sentence, begin in self._track.take(self._handed):
             self._note(sentence, begin)
@@ -123,7 +124,7 @@ class SpokenReply(Reply):
             events = self.session.tool_results(results)
 
     def _refuse(self, calls: Sequence[ToolCall]) -> Sequence[ChatMessage]:
-        """It may not call any more, which it can only be told as a result."""
+        """Refuses further calls, which the service can only be told by their results."""
         results = [ChatMessage("tool", _NO_MORE_TOOLS, tool_call_id=call.id) for call in calls]
         self.rounds += [ChatMessage("assistant", self.text, tuple(calls)), *results]
         self.text = ""
@@ -150,9 +151,9 @@ class SpokenReply(Reply):
     async def _speech(
         self, events: AsyncIterator[S2sEvent], calls: list[ToolCall]
     ) -> AsyncGenerator[SpeechChunk, None]:
-        """Its sound; everything else is taken note of as it passes."""
+        """The sound among `events`; takes note of everything else."""
         async for event in events:
-            self._context.progress()
+            self._turn.progress()
             if isinstance(event, Transcript | Usage):
                 continue  # the engine asks for the user's words, the provider counts what was used
             if self.began_at is None:
@@ -160,7 +161,7 @@ class SpokenReply(Reply):
             match event:
                 case SpeechChunk():
                     if not self._mood:
-                        self._context.mark("first_token")
+                        self._turn.mark("first_token")
                         self._begin(NEUTRAL, emoji_for(NEUTRAL))
                     yield event
                 case TextDelta(text):
@@ -196,7 +197,7 @@ class SpokenReply(Reply):
                 self._handed += 1
                 if self.spoken:
                     self.spoken[-1].end = self._handed
-                await self._frames.put(frame)
+                await self._play(frame)
             frame = await self._made.get()
         for sentence in self._track.take_rest():
             await self._mark(sentence, self._handed)
@@ -204,12 +205,12 @@ class SpokenReply(Reply):
             spoken.complete = True
 
     async def _mark(self, sentence: Sentence, begin: int) -> None:
-        """`sentence` begins now."""
+        """Plays the mark of `sentence`, which begins now."""
         self._note(sentence, begin)
-        await self._frames.put(sentence)
+        await self._play_sentence(sentence)
 
     def _note(self, sentence: Sentence, begin: int) -> None:
-        """`sentence` has begun at the frame `begin`: its words may have come late for its sound."""
+        """Notes that `sentence` began at the frame `begin`; its words may have come after its sound."""
         if self.spoken:
             last = self.spoken[-1]
             begin = max(begin, last.begin)
@@ -226,7 +227,7 @@ class SpokenReply(Reply):
                     await self._change()
 
     async def _until_soon(self) -> None:
-        """Waits for the time to hand over the next frame, unless all words have found their place."""
+        """Waits until the next frame is due, unless the beginnings of all sentences are certain."""
         while not self._track.settled and not self.winding_down:
             early_s = (self._handed - self._output.frames_played) * self._frame_s - _AHEAD_S
             if early_s < 0:

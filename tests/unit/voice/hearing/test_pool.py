@@ -10,8 +10,10 @@ from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.vad import VadStream, VoiceActivityDetector
 from mimi_mqtt.providers.runtime.resilience import Limits
-from mimi_mqtt.voice.hearing.pool import MAX_CONCEALED_RUN, MAX_PENDING_PACKETS, Ear, HeardFrame, Hearing
-from mimi_mqtt.voice.ports import AudioFormat
+from mimi_mqtt.voice.hearing.decoder import MAX_CONCEALED_RUN
+from mimi_mqtt.voice.hearing.pool import HearingPool
+from mimi_mqtt.voice.hearing.stream import MAX_PENDING_PACKETS, UplinkStream
+from mimi_mqtt.voice.ports import AudioFormat, HeardFrame
 
 UPLINK = AudioFormat(16_000, 60)
 
@@ -75,8 +77,8 @@ def vad() -> CountingVad:
 
 
 @pytest.fixture
-async def hearing(vad: CountingVad) -> AsyncIterator[Hearing]:
-    hearing = Hearing(vad, threads=2)
+async def hearing(vad: CountingVad) -> AsyncIterator[HearingPool]:
+    hearing = HearingPool(vad, threads=2)
     yield hearing
     vad.gate.set()
     await hearing.aclose()
@@ -89,14 +91,14 @@ def packets(count: int, rate: int = 16_000, frame_ms: int = 60, loudness: int = 
     return [encoder.encode(part) for part in np.split(wave.astype(np.int16), count)]
 
 
-def push_all(ear: Ear, opus: list[bytes], *, skip: Sequence[int] = (), first: int = 1) -> None:
+def push_all(ear: UplinkStream, opus: list[bytes], *, skip: Sequence[int] = (), first: int = 1) -> None:
     now = asyncio.get_running_loop().time()
     for sequence, packet in enumerate(opus, first):
         if sequence not in skip:
             ear.push(packet, sequence, now)
 
 
-async def test_packets_become_frames_in_order_with_their_probability(hearing: Hearing) -> None:
+async def test_packets_become_frames_in_order_with_their_probability(hearing: HearingPool) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 120, listener)
     push_all(ear, packets(10) + packets(10, loudness=0), first=1)
@@ -108,7 +110,7 @@ async def test_packets_become_frames_in_order_with_their_probability(hearing: He
 
 
 @pytest.mark.parametrize(("rate", "frame_ms"), [(16_000, 20), (24_000, 60), (24_000, 20), (16_000, 40)])
-async def test_every_uplink_format_is_heard_at_16_khz(hearing: Hearing, rate: int, frame_ms: int) -> None:
+async def test_every_uplink_format_is_heard_at_16_khz(hearing: HearingPool, rate: int, frame_ms: int) -> None:
     listener = Listener()
     ear = hearing.open(AudioFormat(rate, frame_ms), 120, listener)
     push_all(ear, packets(12, rate, frame_ms))
@@ -119,7 +121,7 @@ async def test_every_uplink_format_is_heard_at_16_khz(hearing: Hearing, rate: in
     assert peak == pytest.approx(440, abs=8)
 
 
-async def test_a_lost_packet_is_concealed_after_the_jitter_wait(hearing: Hearing) -> None:
+async def test_a_lost_packet_is_concealed_after_the_jitter_wait(hearing: HearingPool) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 10, listener)
     push_all(ear, packets(10), skip=[6])
@@ -129,7 +131,7 @@ async def test_a_lost_packet_is_concealed_after_the_jitter_wait(hearing: Hearing
     assert ear.lost == 1
 
 
-async def test_a_long_loss_is_concealed_for_a_while_and_then_silent(hearing: Hearing) -> None:
+async def test_a_long_loss_is_concealed_for_a_while_and_then_silent(hearing: HearingPool) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 10, listener)
     push_all(ear, packets(30), skip=range(6, 16))
@@ -138,7 +140,7 @@ async def test_a_long_loss_is_concealed_for_a_while_and_then_silent(hearing: Hea
     assert all(not frame.pcm.any() for frame in frames[5 + MAX_CONCEALED_RUN : 15])
 
 
-async def test_flush_releases_what_is_held_and_drained_waits_for_it(hearing: Hearing) -> None:
+async def test_flush_releases_what_is_held_and_drained_waits_for_it(hearing: HearingPool) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 60_000, listener)
     push_all(ear, packets(8), skip=[4])
@@ -148,7 +150,7 @@ async def test_flush_releases_what_is_held_and_drained_waits_for_it(hearing: Hea
     await ear.drained()
 
 
-async def test_one_broken_packet_ends_only_itself(hearing: Hearing) -> None:
+async def test_one_broken_packet_ends_only_itself(hearing: HearingPool) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 120, listener)
     opus = packets(6)
@@ -159,7 +161,7 @@ async def test_one_broken_packet_ends_only_itself(hearing: Hearing) -> None:
     assert len(frames[3].pcm) == 960
 
 
-async def test_a_failing_listener_does_not_deafen_the_others(hearing: Hearing) -> None:
+async def test_a_failing_listener_does_not_deafen_the_others(hearing: HearingPool) -> None:
     def fail(frame: HeardFrame) -> None:
         raise ValueError("a bug in a session")
 
@@ -172,7 +174,7 @@ async def test_a_failing_listener_does_not_deafen_the_others(hearing: Hearing) -
 
 
 async def test_a_failing_detector_counts_as_silence_and_the_words_still_come(
-    hearing: Hearing, vad: CountingVad
+    hearing: HearingPool, vad: CountingVad
 ) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 120, listener)
@@ -185,7 +187,7 @@ async def test_a_failing_detector_counts_as_silence_and_the_words_still_come(
     assert (await listener.get(6))[-1].speech_probability > 0.1
 
 
-async def test_many_sessions_share_batches(hearing: Hearing, vad: CountingVad) -> None:
+async def test_many_sessions_share_batches(hearing: HearingPool, vad: CountingVad) -> None:
     listeners = [Listener() for _ in range(40)]
     ears = [hearing.open(UPLINK, 120, listener) for listener in listeners]
     opus = packets(4)
@@ -197,7 +199,7 @@ async def test_many_sessions_share_batches(hearing: Hearing, vad: CountingVad) -
     assert len(vad.batches) < 40
 
 
-async def test_a_closed_ear_hears_nothing_more(hearing: Hearing, vad: CountingVad) -> None:
+async def test_a_closed_ear_hears_nothing_more(hearing: HearingPool, vad: CountingVad) -> None:
     closed, open_ = Listener(), Listener()
     first, second = hearing.open(UPLINK, 120, closed), hearing.open(UPLINK, 120, open_)
     vad.gate.clear()
@@ -216,7 +218,7 @@ async def test_a_closed_ear_hears_nothing_more(hearing: Hearing, vad: CountingVa
     assert len(open_.frames) == 5
 
 
-async def test_reset_drops_what_was_said_before(hearing: Hearing, vad: CountingVad) -> None:
+async def test_reset_drops_what_was_said_before(hearing: HearingPool, vad: CountingVad) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 120, listener)
     vad.gate.clear()
@@ -230,7 +232,7 @@ async def test_reset_drops_what_was_said_before(hearing: Hearing, vad: CountingV
     assert all(frame.speech_probability < 0.05 for frame in listener.frames)
 
 
-async def test_a_listener_may_close_its_own_ear(hearing: Hearing) -> None:
+async def test_a_listener_may_close_its_own_ear(hearing: HearingPool) -> None:
     heard: list[HeardFrame] = []
 
     def once(frame: HeardFrame) -> None:
@@ -243,7 +245,7 @@ async def test_a_listener_may_close_its_own_ear(hearing: Hearing) -> None:
     assert len(heard) <= 1
 
 
-async def test_an_overrun_ear_drops_its_oldest_packets(hearing: Hearing, vad: CountingVad) -> None:
+async def test_an_overrun_ear_drops_its_oldest_packets(hearing: HearingPool, vad: CountingVad) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 120, listener)
     vad.gate.clear()
@@ -257,7 +259,7 @@ async def test_an_overrun_ear_drops_its_oldest_packets(hearing: Hearing, vad: Co
     assert len(listener.frames) == MAX_PENDING_PACKETS + 8
 
 
-async def test_drained_ends_with_the_ear(hearing: Hearing, vad: CountingVad) -> None:
+async def test_drained_ends_with_the_ear(hearing: HearingPool, vad: CountingVad) -> None:
     ear = hearing.open(UPLINK, 120, Listener())
     vad.gate.clear()
     push_all(ear, packets(5))
@@ -269,7 +271,7 @@ async def test_drained_ends_with_the_ear(hearing: Hearing, vad: CountingVad) -> 
 
 
 async def test_the_end_of_hearing_ends_the_waiting(vad: CountingVad) -> None:
-    hearing = Hearing(vad, threads=1)
+    hearing = HearingPool(vad, threads=1)
     ear = hearing.open(UPLINK, 120, Listener())
     vad.gate.clear()
     push_all(ear, packets(20))
@@ -283,7 +285,7 @@ async def test_the_end_of_hearing_ends_the_waiting(vad: CountingVad) -> None:
 
 
 async def test_closing_while_threads_work_is_orderly(vad: CountingVad) -> None:
-    hearing, listener = Hearing(vad, threads=1), Listener()
+    hearing, listener = HearingPool(vad, threads=1), Listener()
     ears = [hearing.open(UPLINK, 10, listener) for _ in range(100)]
     for ear in ears:
         push_all(ear, packets(2), skip=[1])
@@ -294,7 +296,7 @@ async def test_closing_while_threads_work_is_orderly(vad: CountingVad) -> None:
     push_all(ears[0], packets(3), first=6)
 
 
-async def echoed(hearing: Hearing, *, timestamps: bool) -> float:
+async def echoed(hearing: HearingPool, *, timestamps: bool) -> float:
     """How loud the last second of six is in which a device hears only what it plays."""
     noise = np.random.default_rng(1).normal(0, 4000, 100 * 960)
     played = (noise * (0.1 + np.abs(np.sin(np.arange(len(noise)) / 2_000)))).astype(np.int16)
@@ -315,13 +317,13 @@ async def echoed(hearing: Hearing, *, timestamps: bool) -> float:
     return float(np.mean([np.abs(frame.pcm).mean() for frame in listener.frames[-16:]]))
 
 
-async def test_a_device_that_names_what_it_plays_is_heard_without_its_echo(hearing: Hearing) -> None:
+async def test_a_device_that_names_what_it_plays_is_heard_without_its_echo(hearing: HearingPool) -> None:
     assert hearing.cancels_echo
     assert await echoed(hearing, timestamps=True) < await echoed(hearing, timestamps=False) / 5
 
 
 async def test_what_was_learnt_of_a_room_is_there_for_the_next_session(
-    hearing: Hearing, vad: CountingVad
+    hearing: HearingPool, vad: CountingVad
 ) -> None:
     listener = Listener()
     ear = hearing.open(UPLINK, 0, listener, "kitchen")
@@ -329,18 +331,18 @@ async def test_what_was_learnt_of_a_room_is_there_for_the_next_session(
     ear.push(opus[0], 1, 0.0, 60)
     await listener.get(1)
     ear.close()
-    room = hearing.rooms.take("kitchen")
-    hearing.rooms.keep("kitchen", room)
+    room = hearing.echo_paths.take("kitchen")
+    hearing.echo_paths.keep("kitchen", room)
     vad.gate.clear()
     vad.entered.clear()
     second = hearing.open(UPLINK, 0, listener, "kitchen")
     second.push(opus[1], 1, 0.0, 60)
     await asyncio.to_thread(vad.entered.wait, 20)
     second.close()
-    in_use = hearing.rooms.take("kitchen")
+    in_use = hearing.echo_paths.take("kitchen")
     assert in_use is not room  # a thread still works with it
     vad.gate.set()
     third = hearing.open(UPLINK, 0, listener)
     third.push(opus[0], 1, 0.0)
     await listener.get(2)
-    assert hearing.rooms.take("kitchen") is room
+    assert hearing.echo_paths.take("kitchen") is room

@@ -1,16 +1,20 @@
-"""The device's microphone, before and while somebody listens."""
+"""The uplink of a session, before and while somebody listens, on virtual time."""
 
-from mimi_mqtt.voice.hearing.pool import HeardFrame
-from mimi_mqtt.voice.hearing.stream import Uplink
+import pytest
+
+from mimi_mqtt.voice.hearing.stream import MAX_EARLY_PACKETS, UplinkStream
+from mimi_mqtt.voice.ports import HeardFrame
 from tests.fakes.voice import SPEECH, UPLINK, FakeHearing
 
+pytestmark = pytest.mark.virtual_time
 
-def uplink(hearing: FakeHearing) -> tuple[Uplink, list[HeardFrame]]:
+
+def uplink(hearing: FakeHearing) -> tuple[UplinkStream, list[HeardFrame]]:
     heard: list[HeardFrame] = []
-    return Uplink(hearing, UPLINK, 120, heard.append), heard
+    return hearing.open(UPLINK, 120, heard.append), heard
 
 
-def test_what_came_a_moment_before_somebody_listens_is_heard_first() -> None:
+async def test_what_came_a_moment_before_somebody_listens_is_heard_first() -> None:
     hearing = FakeHearing()
     ear, heard = uplink(hearing)
     ear.packet(SPEECH, 1, 0, 8.0, listening=False)
@@ -22,7 +26,7 @@ def test_what_came_a_moment_before_somebody_listens_is_heard_first() -> None:
     assert hearing.ears[0].resets == 1
 
 
-def test_what_belonged_to_something_else_is_not_heard() -> None:
+async def test_what_belonged_to_something_else_is_not_heard() -> None:
     hearing = FakeHearing()
     ear, heard = uplink(hearing)
     ear.packet(SPEECH, 1, 0, 9.9, listening=False)
@@ -31,10 +35,21 @@ def test_what_belonged_to_something_else_is_not_heard() -> None:
     assert heard == []
 
 
-def test_a_device_whose_echo_nobody_cancels_is_deaf() -> None:
-    for cancels, deaf in ((True, False), (False, True)):
+async def test_what_comes_before_somebody_listens_is_bounded() -> None:
+    hearing = FakeHearing()
+    ear, _ = uplink(hearing)
+    for sequence in range(200):
+        ear.packet(SPEECH, sequence, 0, 10.0, listening=False)
+    ear.begin(10.0)
+    assert hearing.ears[0].sequences == list(range(200 - MAX_EARLY_PACKETS, 200))
+    ear.begin(10.0)
+    assert len(hearing.ears[0].sequences) == MAX_EARLY_PACKETS
+
+
+async def test_a_device_whose_echo_nobody_cancels_is_half_duplex() -> None:
+    for cancels, half_duplex in ((True, False), (False, True)):
         ear, _ = uplink(FakeHearing(cancels_echo=cancels))
         ear.packet(SPEECH, 1, 0, 1.0, listening=True)
-        assert not ear.deaf
+        assert not ear.half_duplex
         ear.packet(SPEECH, 2, 60, 1.0, listening=True)
-        assert ear.deaf == deaf
+        assert ear.half_duplex == half_duplex

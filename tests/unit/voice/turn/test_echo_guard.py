@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimi_mqtt.voice.turn.echo_guard import EchoGuard, resembles
+from mimi_mqtt.voice.language.words import resembles
+from mimi_mqtt.voice.turn.echo_guard import EchoGuard
 
 REPLY = "😊 The weather is fine today. It will rain tomorrow, they say."
 

@@ -8,7 +8,7 @@ import pytest
 
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.providers.contract.chat import ToolCall
-from mimi_mqtt.voice.turn.tool_round import MAX_CALLS_AT_ONCE, run_calls
+from mimi_mqtt.voice.turn.tools import MAX_CALLS_AT_ONCE, ToolGate
 from tests.fakes.voice import FakeTools
 
 pytestmark = pytest.mark.virtual_time
@@ -45,7 +45,7 @@ async def test_calls_run_side_by_side_and_their_results_keep_the_order_of_the_ca
     loop = asyncio.get_running_loop()
     begun = loop.time()
     ends: list[float] = []
-    results = await run_calls(SlowTools(), calls(3, 1, 2), lambda: ends.append(loop.time() - begun))
+    results = await ToolGate(SlowTools()).run(calls(3, 1, 2), lambda: ends.append(loop.time() - begun))
     assert ends == pytest.approx([1, 2, 3])
     assert [(m.role, m.tool_call_id, m.content) for m in results] == [
         ("tool", "id0", "tool0 done"),
@@ -55,13 +55,13 @@ async def test_calls_run_side_by_side_and_their_results_keep_the_order_of_the_ca
 
 
 async def test_a_failing_call_does_not_touch_the_others() -> None:
-    results = await run_calls(SlowTools(), calls(2, -1, 3), lambda: None)
+    results = await ToolGate(SlowTools()).run(calls(2, -1, 3), lambda: None)
     assert [m.content for m in results] == ["tool0 done", "error: tool1 is out of order", "tool2 done"]
 
 
 async def test_calls_at_once_are_bounded() -> None:
     tools = SlowTools()
-    results = await run_calls(tools, calls(*[1.0] * (3 * MAX_CALLS_AT_ONCE)), lambda: None)
+    results = await ToolGate(tools).run(calls(*[1.0] * (3 * MAX_CALLS_AT_ONCE)), lambda: None)
     assert tools.most_at_once == MAX_CALLS_AT_ONCE
     assert len(results) == 3 * MAX_CALLS_AT_ONCE
     assert [name for name, _ in tools.calls] == [f"tool{n}" for n in range(3 * MAX_CALLS_AT_ONCE)]
@@ -71,6 +71,6 @@ async def test_whoever_is_interrupted_takes_all_calls_along() -> None:
     tools = SlowTools()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
-            await run_calls(tools, calls(10, 20), lambda: None)
+            await ToolGate(tools).run(calls(10, 20), lambda: None)
     assert tools.cancelled == 2
     assert tools.running == 0

@@ -4,7 +4,7 @@ import pytest
 
 from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.voice.language.languages import of_sentence
-from mimi_mqtt.voice.speech.greetings import greeting, greetings
+from mimi_mqtt.voice.speech.phrases import greeting, greetings
 from tests.fakes.scene import scene
 from tests.fakes.voice import ToneTts, services
 

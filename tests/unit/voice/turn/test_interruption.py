@@ -10,7 +10,7 @@ from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.turn.state import TurnState
 from tests.fakes.scene import Scene, scene
 from tests.fakes.voice import SILENCE, SPEECH, FakeHearing, ScriptedLlm, ScriptedStt, Wait, services
-from tests.unit.voice.answer.test_preemptive import InterimStt
+from tests.unit.voice.answer.pipeline.test_preemptive import InterimStt
 
 pytestmark = pytest.mark.virtual_time
 

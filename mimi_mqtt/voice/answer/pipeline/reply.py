@@ -1,7 +1,7 @@
 """A reply by the pipeline: what the model says is cut into sentences, spoken and played while it is said.
 
-Three tasks joined by bounded queues: the model (and the tools it calls) fills `sentences`, text to speech and
-Opus fill `frames`, play-out empties them at the device's pace. Cancelling the reply cancels all three.
+Two tasks joined by a bounded queue of sentences: the model, and the tools it calls, fills it; text to speech
+and Opus empty it into the play-out queue, at the device's pace. Cancelling the reply cancels both.
 """
 
 import asyncio
@@ -12,19 +12,22 @@ from typing import Final
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, TextDelta, ToolCall
 from mimi_mqtt.tools.builtin.end_conversation import END_CONVERSATION
-from mimi_mqtt.voice.answer.reply import Reply, ReplyContext
+from mimi_mqtt.voice.answer.context import TurnContext
+from mimi_mqtt.voice.answer.reply import Reply
 from mimi_mqtt.voice.speech.sentences import Sentence, SentenceCutter
 
 _MAX_SENTENCES: Final = 64
-"""Sentences that wait for text to speech; the model waits beyond."""
+"""Sentences that may wait for text to speech; beyond, the model waits."""
 
 
 class PipelineReply(Reply):
-    """One reply; use it once, with `answer`, `say` or `apologize`. A provider's failure is told, not
-    raised."""
+    """One reply; use it once, with `answer`, `say` or `apologize`.
 
-    def __init__(self, context: ReplyContext) -> None:
-        super().__init__(context)
+    A provider's failure is told to the user, not raised.
+    """
+
+    def __init__(self, turn: TurnContext) -> None:
+        super().__init__(turn)
         self._sentences: asyncio.Queue[Sentence | None] = asyncio.Queue(_MAX_SENTENCES)
 
     async def answer(self, messages: Sequence[ChatMessage]) -> None:
@@ -36,13 +39,12 @@ class PipelineReply(Reply):
         await self._run(self._recite(text))
 
     async def apologize(self, error: ProviderError) -> None:
-        """Tells of a failure that came before there was anything to answer."""
+        """Apologizes for a failure that came before there was anything to answer."""
         await self._run(self._fail(error))
 
     async def _run(self, thinking: Coroutine[None, None, None]) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._speak(), name="reply-speak")
-            tasks.create_task(self._play(), name="reply-play")
             await thinking
             await self._sentences.put(None)
         await self._finish()
@@ -82,16 +84,16 @@ class PipelineReply(Reply):
 
     async def _ask(self, messages: Sequence[ChatMessage], *, offer_tools: bool) -> list[ToolCall]:
         """One request: speaks its text, returns the calls it ends with."""
-        context = self._context
-        options = ChatOptions(context.language, self._services.timezone, context.device_id)
-        specs = context.tools.specs() if offer_tools else ()
+        turn = self._turn
+        options = ChatOptions(turn.language, self._services.timezone, turn.conversation.device_id)
+        specs = turn.tools.specs() if offer_tools else ()
         calls: list[ToolCall] = []
         cutter = SentenceCutter()
         async with aclosing(self._services.llm.chat(messages, specs, options)) as events:
             async for event in events:
-                context.progress()
+                turn.progress()
                 if isinstance(event, TextDelta):
-                    self._language = event.language or context.language
+                    self._language = event.language or turn.language
                     await self._utter(cutter, event.text)
                 elif isinstance(event, ToolCall):
                     calls.append(event)
@@ -112,14 +114,14 @@ class PipelineReply(Reply):
     # ── its speech ───────────────────────────────────────────────────────────────────────────────────────
 
     async def _speak(self) -> None:
-        with closing(self._services.encoders.open(self._context.downlink)) as encoder:
+        with closing(self._services.encoders.open(self._downlink)) as encoder:
             while (sentence := await self._sentences.get()) is not None:
                 if self.winding_down and self.spoken:
                     continue
                 if self._mute:
-                    self._unspoken += sentence.piece
+                    self._not_spoken += sentence.piece
                 elif sentence.speech:
                     await self._synthesize(encoder, sentence)
                 else:
-                    await self._frames.put(sentence)
+                    await self._play_sentence(sentence)
             await self._end_speech(encoder)

@@ -1,4 +1,4 @@
-"""When things happened in a turn, relative to the end of the user's speech, and how long its tools took."""
+"""Timings of one turn: when each stage was reached after the user's speech, and time for tools. Pure."""
 
 from typing import Final, Literal
 
@@ -7,11 +7,11 @@ Stage = Literal[
 ]  # fmt: skip
 
 TOOLS: Final = "tools"
-"""Under this name the turn's timings have the time spent with tools: a length, not a moment."""
+"""Name under which the time spent with tools is reported: a length, not a moment."""
 
 
 class TurnTimings:
-    """One turn's marks. `now`, `began` and `ended` are the loop's clock, in s.
+    """Marks of one turn. `now`, `began` and `ended` are the loop's clock, in s.
 
     `endpoint` is the decision that the utterance is over, `transcript` its final text, `first_token` and
     `first_sentence` the model's, `speech` is `tts start`, `first_audio` the first frame ready to leave,
@@ -33,7 +33,7 @@ class TurnTimings:
         self._tools_s = (self._tools_s or 0.0) + ended - began
 
     def take(self, other: "TurnTimings") -> None:
-        """Counts the stages that `other`, on the same clock, has reached as this turn's."""
+        """Takes over the stages that `other`, on the same clock, has reached."""
         for stage, at in other._at.items():
             self.mark(stage, at)
 
