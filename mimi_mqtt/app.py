@@ -25,7 +25,7 @@ from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.memory.recent import RecentTurns
-from mimi_mqtt.providers.catalog.selection import Chains, chains
+from mimi_mqtt.providers.catalog.selection import Selection, select_providers
 from mimi_mqtt.session.control import LiveDevices
 from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
@@ -251,9 +251,9 @@ class App:
         }
 
     @property
-    def providers(self) -> Mapping[str, Chains]:
+    def providers(self) -> Mapping[str, Selection]:
         """Who hears, thinks and speaks: by agent, the default one first."""
-        return chains(self.settings, self._environ)
+        return select_providers(self.settings, self._environ)
 
     @property
     def udp_port(self) -> int:

@@ -226,9 +226,9 @@ async def _conversation(settings: Settings, address: str) -> Finding:
 async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:
     """Whom the agents ask, each tried once. One that fails is a warning while others take its place."""
     from mimi_mqtt.providers.catalog.overview import ROLES
-    from mimi_mqtt.providers.catalog.selection import chains, different
+    from mimi_mqtt.providers.catalog.selection import different, select_providers
 
-    asked = chains(settings, os.environ)
+    asked = select_providers(settings, os.environ)
     pipeline_works = True
     for role in ROLES:
         agents_of = different(asked, role)
@@ -260,11 +260,11 @@ async def _provider(settings: Settings, role: "Role", name: str) -> Finding:
     from mimi_mqtt.cli.providers import timings
     from mimi_mqtt.providers.catalog.overview import attempt
     from mimi_mqtt.providers.catalog.registry import build
-    from mimi_mqtt.providers.catalog.selection import with_chain
+    from mimi_mqtt.providers.catalog.selection import with_providers
 
     what = f"{role} {name}"
     try:
-        alone = with_chain(settings.providers, role, [name])
+        alone = with_providers(settings.providers, role, [name])
         trial = await attempt(build(role, alone, os.environ), _PROVIDER_TIMEOUT_S)
         return Finding("ok", what, f"{trial.said}; {timings(trial)}")
     except ProviderTimeout as error:

@@ -18,7 +18,7 @@ from mimi_mqtt.errors import ConfigError, ProviderError
 from mimi_mqtt.log import setup_logging
 from mimi_mqtt.providers.catalog.overview import ROLES, Listing, Trial, attempt, listings
 from mimi_mqtt.providers.catalog.registry import build, known
-from mimi_mqtt.providers.catalog.selection import with_chain
+from mimi_mqtt.providers.catalog.selection import with_providers
 from mimi_mqtt.providers.contract.provider import Role
 
 _TIMEOUT_S = 60.0
@@ -90,7 +90,7 @@ async def _test(settings: Settings, name: str, role: Role | None, as_json: bool)
         raise ConfigError(f"there is no provider {name!r}{of_role}: see `mimi-mqtt providers`")
     results: list[dict[str, object]] = []
     for one in plays:
-        alone = with_chain(settings.providers, one, [name])
+        alone = with_providers(settings.providers, one, [name])
         result: dict[str, object] = {"role": one, "name": name}
         try:
             trial = await attempt(build(one, alone, os.environ), _TIMEOUT_S)

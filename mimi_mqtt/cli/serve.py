@@ -24,7 +24,7 @@ from mimi_mqtt.supervision import SupervisedLoop
 
 if TYPE_CHECKING:
     from mimi_mqtt.app import App
-    from mimi_mqtt.providers.catalog.selection import Chains
+    from mimi_mqtt.providers.catalog.selection import Selection
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +90,7 @@ def _welcome(app: "App", seconds: float) -> str:
     )
 
 
-def _voices(providers: "Mapping[str, Chains]") -> Iterator[str]:
+def _voices(providers: "Mapping[str, Selection]") -> Iterator[str]:
     """A line with the default agent's providers, and one for each other agent with those that differ."""
     default = providers[DEFAULT_AGENT]
     yield f"  Voice            {_told({role: names for role, names in default.items() if names})}"
@@ -100,7 +100,7 @@ def _voices(providers: "Mapping[str, Chains]") -> Iterator[str]:
             yield f"  Agent            {agent}: {_told(own) or 'the same'}"
 
 
-def _told(asked: "Chains") -> str:
+def _told(asked: "Selection") -> str:
     return ", ".join(f"{role} {'+'.join(names) or 'off'}" for role, names in asked.items())
 
 

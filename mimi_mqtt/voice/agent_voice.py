@@ -11,7 +11,7 @@ from mimi_mqtt.config import Settings, VoiceSettings
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.events import EventBus
-from mimi_mqtt.providers.catalog.selection import Chains
+from mimi_mqtt.providers.catalog.selection import Selection
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import Provider
 from mimi_mqtt.providers.contract.stt import SpeechToText
@@ -81,7 +81,7 @@ class Holder(Protocol):
 class AgentVoice:
     """The services of the agent `key`. Use it after `open`; give it back with `dispose`."""
 
-    def __init__(self, key: str, settings: Settings, asked: Chains, parts: Parts) -> None:
+    def __init__(self, key: str, settings: Settings, asked: Selection, parts: Parts) -> None:
         """Takes the providers, not started yet. Raises ConfigError."""
         self.key = key
         self.agent = settings.every_agent[key]

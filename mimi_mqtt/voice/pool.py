@@ -17,7 +17,7 @@ from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.catalog.overview import lacking
 from mimi_mqtt.providers.catalog.registry import build
-from mimi_mqtt.providers.catalog.selection import Chains, chains, different
+from mimi_mqtt.providers.catalog.selection import Selection, different, select_providers
 from mimi_mqtt.providers.contract.provider import Role
 from mimi_mqtt.providers.runtime.fallback import LlmChain, SttChain, TtsChain
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
@@ -63,7 +63,7 @@ class VoicePool:
         self._log = log
         self._memory = memory
         self._stack = AsyncExitStack()
-        self._asked: Mapping[str, Chains] = {}
+        self._asked: Mapping[str, Selection] = {}
         self._current: dict[str, AgentVoice] = {}
         self._retired: set[AgentVoice] = set()
         self._cache: SpeechCache | None = None
@@ -219,7 +219,7 @@ class VoicePool:
 
     # ── how they are made ────────────────────────────────────────────────────────────────────────────────
 
-    def _make(self, key: str, settings: Settings, asked: Mapping[str, Chains]) -> AgentVoice:
+    def _make(self, key: str, settings: Settings, asked: Mapping[str, Selection]) -> AgentVoice:
         return AgentVoice(key, settings, asked[key], self._parts)
 
     def _shelves(self, closer: Closer) -> Shelves:
@@ -237,10 +237,10 @@ class VoicePool:
             spare=Shelf("tts", lambda own: build("tts", own, environ), lambda it: it, *shared),
         )
 
-    def _checked(self, settings: Settings) -> Mapping[str, Chains]:
+    def _checked(self, settings: Settings) -> Mapping[str, Selection]:
         """The chains of all agents. Raises ConfigError and ProviderNotConfigured for one that can never work;
         the default agent's providers are started, which tells more."""
-        asked = chains(settings, self._environ)
+        asked = select_providers(settings, self._environ)
         for role in _CHECKED:
             for names, agents in different(asked, role).items():
                 if names == asked[DEFAULT_AGENT][role]:

@@ -13,7 +13,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from mimi_mqtt.config import ProviderSettings
 from mimi_mqtt.events import EventBus
-from mimi_mqtt.providers.catalog.selection import with_chain
+from mimi_mqtt.providers.catalog.selection import with_providers
 from mimi_mqtt.providers.contract.provider import Provider, Role
 
 _log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ class Shelf(Generic[P]):
         key = (names, _made_of(names, settings))
         shared = self._shared.get(key)
         if shared is None:
-            bare = self._build(with_chain(settings, self._role, names))
+            bare = self._build(with_providers(settings, self._role, names))
             bare.observe(self._events)
             shared = self._shared[key] = SharedProvider(bare, self._lazy(bare))
         shared.users += 1

@@ -17,7 +17,7 @@ from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.errors import ConfigError, ProviderTimeout
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.catalog.requirements import required, variables
-from mimi_mqtt.providers.catalog.selection import chains
+from mimi_mqtt.providers.catalog.selection import select_providers
 from mimi_mqtt.providers.contract.provider import Provider, Role
 from mimi_mqtt.providers.runtime.resilience import first_results
 
@@ -57,7 +57,7 @@ class Listing:
 def listings(settings: Settings, environ: Mapping[str, str]) -> list[Listing]:
     """Every provider by role, with those of the configuration's own labels. Raises ConfigError."""
     found: list[Listing] = []
-    asked = chains(settings, environ)
+    asked = select_providers(settings, environ)
     for role in ROLES:
         vendors = registry.known(role)
         labelled = [name for name in settings.providers.options if name.partition(":")[0] in vendors]

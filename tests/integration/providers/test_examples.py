@@ -7,7 +7,7 @@ import pytest
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.catalog.overview import attempt
-from mimi_mqtt.providers.catalog.selection import with_chain
+from mimi_mqtt.providers.catalog.selection import with_providers
 from mimi_mqtt.providers.contract.provider import Role
 from tests.integration.providers.row import Vendor
 from tests.integration.providers.vendors import VENDORS
@@ -54,7 +54,7 @@ async def test_an_example_is_answered_by_its_provider(
     try:
         options = {**settings.options[name], **vendor.options(server.url)}
         led_astray = settings.model_copy(update={"options": {**settings.options, name: options}})
-        trial = await attempt(registry.build(role, with_chain(led_astray, role, [name]), {}), 30)
+        trial = await attempt(registry.build(role, with_providers(led_astray, role, [name]), {}), 30)
     finally:
         await server.aclose()
     assert trial.said

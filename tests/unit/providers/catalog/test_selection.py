@@ -4,13 +4,13 @@ import pytest
 
 from mimi_mqtt.config import Settings
 from mimi_mqtt.errors import ConfigError
-from mimi_mqtt.providers.catalog.selection import chains
+from mimi_mqtt.providers.catalog.selection import select_providers
 
 OFFLINE = ("offline",)
 
 
 def asked(**sections: object) -> dict[str, dict[str, tuple[str, ...]]]:
-    found = chains(Settings.model_validate(sections), {})
+    found = select_providers(Settings.model_validate(sections), {})
     return {agent: {str(role): names for role, names in of.items()} for agent, of in found.items()}
 
 
