@@ -64,9 +64,11 @@ class Story:
         self.device = Device()
         self.frames = 0
         self.speeches: list[asyncio.Task[None]] = []
+        self.connected = False
         self.channel = self.connect()
 
     def connect(self) -> FakeControlChannel:
+        self.connected = True
         return self.house.connect(on_message=self.device.told)
 
     async def take(self, step: str) -> None:
@@ -81,6 +83,8 @@ class Story:
                     self.channel,
                     {"type": "listen", "session_id": device.session_id or "gone", "state": step},
                 )
+            case "goodbye" if not self.connected:
+                pass  # the server can't know of a goodbye that was never sent
             case "abort" | "goodbye":
                 house.say(self.channel, {"type": step, "session_id": device.session_id or "gone"})
                 if step == "goodbye":
@@ -89,6 +93,7 @@ class Story:
                 house.manager.announce(DEVICE, "Dinner is ready.")
             case "drop":
                 house.manager.control_closed(self.channel, "reset")
+                self.connected = False
             case "back" | "again":
                 self.channel = self.connect()
             case "stall":
