@@ -14,7 +14,7 @@ from mimi_mqtt.config.settings import ProviderSettings, Settings
 
 _FIXED: Final[Mapping[str, frozenset[str]]] = {
     "log": frozenset(),
-    "session": frozenset(),
+    "session": frozenset({"reattach_s"}),
     "voice": frozenset({"audio_threads", "opus_bitrate", "opus_complexity"}),
     "providers": frozenset({"vad", "cache_mb"}),
     "server": frozenset({"data_dir", "public_host", "timezone"}),

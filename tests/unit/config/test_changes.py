@@ -74,6 +74,7 @@ def test_what_keys_are_changed_to_is_not_told_as_it_may_be_secret() -> None:
         ({"accounts": {"admin_password": SECRET}}, "accounts.admin_password"),
         ({"store": {"url": f"postgresql://{SECRET}@host/db"}}, "store.url"),
         ({"voice": {"opus_bitrate": 32_000}}, "voice.opus_bitrate"),
+        ({"session": {"reattach_s": 15}}, "session.reattach_s"),
         ({"providers": {"cache_mb": 1}}, "providers.cache_mb"),
         ({"providers": {"options": {"silero": {"model": "x"}}}}, "providers.options.silero"),
     ],
