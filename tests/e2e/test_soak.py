@@ -13,7 +13,7 @@ _MOST_GROWTH_MIB_PER_MINUTE = 1.5
 
 @pytest.mark.timeout(_SECONDS + 180)
 async def test_the_server_is_after_three_minutes_of_devices_as_it_was_before(tmp_path: Path) -> None:
-    """Without the garbage collector: an ended session must go by itself, as a full collection comes rarely."""
+    """Without the garbage collector: an ended session must go by itself, as full collections are rare."""
     done = await run_command(
         "bench", "soak", "--seconds", str(_SECONDS), "--devices", "12", "--collector", "off", "--json",
         cwd=tmp_path, environ=clean_environ(), timeout=_SECONDS + 150,

@@ -31,7 +31,8 @@ from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.hearing.pool import HearingPool
-from mimi_mqtt.voice.services import TurnLog, VoiceServices
+from mimi_mqtt.voice.ports import TurnLog
+from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 
 _TTS_RATE = 22_050
