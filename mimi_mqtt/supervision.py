@@ -5,10 +5,11 @@ only while the loop is.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import Counter
 
@@ -104,6 +105,17 @@ class SupervisedLoop:
             _log.info("%s works again after %d failures", self.name, self._failed_in_a_row)
             self._failed_in_a_row = 0
             self._told_at = None
+
+
+def forget_cancellation(task: "asyncio.Task[Any]") -> None:
+    """Takes the CancelledError out of a cancelled `task`, as a done callback; no effect on any other task.
+
+    Its traceback holds the frames that were cancelled, and those often hold the task: a cycle of references,
+    which keeps all of them until a full garbage collection.
+    """
+    if task.cancelled():
+        with contextlib.suppress(asyncio.CancelledError):
+            task.exception()
 
 
 class LoopFinished(Exception):

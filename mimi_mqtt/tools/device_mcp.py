@@ -191,6 +191,7 @@ class DeviceTools:
     def close(self) -> None:
         """Fails the waiting calls and all new ones: the connection is gone."""
         self._closed = True
+        self._send = _send_nothing  # lets go of the connection, which holds these tools
         for waiting in self._pending.values():
             if not waiting.done():
                 waiting.set_exception(ToolError("the device went away before it answered"))
@@ -232,3 +233,7 @@ def _free_name(name: str, taken: set[str]) -> str:
         candidate = name[: 64 - len(suffix)] + suffix
         number += 1
     return candidate
+
+
+def _send_nothing(payload: Payload) -> None:
+    """Sends nothing: the connection is gone."""

@@ -5,13 +5,13 @@ one task of its turn, whose end, however it comes, decides what the device does 
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Final
 
+from mimi_mqtt.supervision import forget_cancellation
 from mimi_mqtt.voice.answer.context import ConversationContext, Outcome
 from mimi_mqtt.voice.answer.dialogue import Dialogue
 from mimi_mqtt.voice.answer.realtime.engine import choose_engine
@@ -62,10 +62,7 @@ class _Tasks:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if task.cancelled():
-            # Asking for it takes the exception out of the task: its frames hold the turn, and that the task.
-            with contextlib.suppress(asyncio.CancelledError):
-                task.exception()
+        forget_cancellation(task)  # its frames hold the turn, and that the task
 
     async def wait(self, within_s: float) -> None:
         """Returns when all but the caller's own are done."""

@@ -13,6 +13,7 @@ import numpy as np
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.errors import ProviderError, ProviderUnavailable
+from mimi_mqtt.supervision import forget_cancellation
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,7 @@ class RecordedTranscription(Transcription):
         self._recording.push(pcm)
         if self._task is None and not self._recording.empty:
             self._task = asyncio.create_task(self._run(), name=f"transcription by {self._name}")
+            self._task.add_done_callback(forget_cancellation)
 
     async def finish(self) -> Transcript:
         """Ends the audio; the final transcript, at once when there was no audio. Raises ProviderError."""

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.mqtt.server import MqttServer
+from mimi_mqtt.voice.ports import ConversationSetup
 from mimi_mqtt.wire.mqtt import PacketType, encode_publish, parse_publish
 from tests.fakes.session import FakeAudioTransport, FakeConversation
 from tests.integration.mqtt.conftest import DEVICE, UP, FakeAccounts, listening_socket
@@ -38,8 +38,8 @@ class House:
         settings = MqttSettings(max_write_buffer_bytes=8_000_000)
         self.server = MqttServer(settings, FakeAccounts(), self.manager)
 
-    def _converse(self, **birth: Any) -> FakeConversation:
-        self.conversations.append(FakeConversation(**birth))
+    def _converse(self, setup: ConversationSetup) -> FakeConversation:
+        self.conversations.append(FakeConversation(setup))
         return self.conversations[-1]
 
     async def open(self) -> RawClient:

@@ -39,6 +39,10 @@ class _HeldContext(TurnContext):
         self.confirmed_at: float | None = None
         """When it became the turn's (loop time, s)."""
 
+    def forget_reply(self, _task: "asyncio.Task[None]") -> None:
+        """Lets go of the reply, which refers to this context: called when nothing works on it any more."""
+        self.reply = None
+
     def progress(self) -> None:
         """Counts for the turn only once the reply is the turn's."""
         if self.confirmed_at is not None:
@@ -87,6 +91,7 @@ class PreemptiveReply:
         context = self._context
         context.confirmed_at = asyncio.get_running_loop().time()
         self.turn.adopt(context)
+        context.reply = None  # the turn's from now on; it refers to its context
         context.tools.release()
         if not self.turn.paused:
             context.output.release()
@@ -98,6 +103,7 @@ class PreemptiveReply:
             _replies.labels("wrong").inc()
             self._context.output.close()
         self._task.cancel()
+        self._task.add_done_callback(self._context.forget_reply)
 
     async def _run(self) -> None:
         context, conversation = self._context, self.turn.conversation
