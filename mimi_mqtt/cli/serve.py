@@ -82,7 +82,7 @@ def _welcome(app: "App", seconds: float) -> str:
             f"mimi_mqtt {__version__} is ready ({seconds:.1f} s)",
             f"  OTA for devices  http://{app.device_host}:{app.http_port}/xiaozhi/ota/",
             f"  Web              http://{app.device_host}:{app.http_port}/",
-            f"  MQTT             {app.mqtt_port}{tls}",
+            f"  MQTT             {app.mqtt_port}{tls}; version 3.1.1 (mosquitto: -V mqttv311, MQTTX: 3.1.1)",
             f"  UDP              {app.udp_port}",
             *_voices(app.providers),
             f'  Talk to it       {shown} device --ota {local} --say "what time is it"',

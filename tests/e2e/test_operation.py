@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 async def test_welcome_tells_all_a_newcomer_needs(server: Server) -> None:
-    for needed in ("/xiaozhi/ota/", "MQTT", "UDP", "offline", "mimi-mqtt device --ota"):
+    for needed in ("/xiaozhi/ota/", "MQTT", "-V mqttv311", "UDP", "offline", "mimi-mqtt device --ota"):
         assert needed in server.welcome
 
 
