@@ -9,10 +9,17 @@ from hypothesis import strategies as st
 from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
-from mimi_mqtt.errors import ProviderUnavailable
+from mimi_mqtt.errors import (
+    ProviderBadAnswer,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.ports import ConversationSetup
+from mimi_mqtt.voice.speech.prepared import SpokenApologies
 from mimi_mqtt.voice.turn.state import TurnState
 from tests.fakes.speech_service import FakeService, Sound
 from tests.fakes.voice import (
@@ -21,6 +28,7 @@ from tests.fakes.voice import (
     SPEECH,
     UPLINK,
     FakeDevice,
+    FakeHearing,
     FakeTools,
     ScriptedLlm,
     ScriptedStt,
@@ -41,7 +49,14 @@ _STEPS = st.one_of(
     st.tuples(st.just("speech"), st.integers(1, 15)),
     st.tuples(st.just("silence"), st.integers(1, 20)),
     st.tuples(st.just("pause"), st.floats(0, 5)),
+    st.tuples(st.just("break"), st.none()),
 )
+_PROVIDER_FAULTS = st.sampled_from(
+    [ProviderUnavailable, ProviderTimeout, ProviderRefused, ProviderBadAnswer, ProviderRateLimited]
+).map(lambda kind: kind("a provider", "down"))
+_FAULTS = st.one_of(_PROVIDER_FAULTS, st.builds(lambda: RuntimeError("a bug")))
+_SURROUNDINGS = st.tuples(st.sampled_from([None, 0.02, 0.3]), st.booleans())
+"""How late frames are heard, in batches; and whether apologies were prepared."""
 _ANSWERS = st.lists(
     st.lists(
         st.one_of(
@@ -49,7 +64,7 @@ _ANSWERS = st.lists(
             st.floats(0, 3).map(Wait),
             st.just(ToolCall("1", "lamp", {})),
             st.just(ToolCall("2", "unknown", {})),
-            st.builds(lambda: ProviderUnavailable("llm", "down")),
+            _FAULTS,
         ),
         max_size=4,
     ),
@@ -57,7 +72,7 @@ _ANSWERS = st.lists(
     max_size=4,
 )
 _HEARD = st.lists(
-    st.one_of(st.sampled_from(["hello", ""]), st.builds(lambda: ProviderUnavailable("stt", "down"))),
+    st.one_of(st.sampled_from(["hello", ""]), _FAULTS),
     min_size=1,
     max_size=4,
 )
@@ -69,9 +84,11 @@ async def _play(
     heard: list[Any],
     tts: ToneTts,
     wake: str,
+    around: tuple[float | None, bool],
     s2s: FakeService | None = None,
 ) -> None:
     device = FakeDevice()
+    late_s, prepared = around
     made = services(
         stt=ScriptedStt(*heard),
         llm=llm,
@@ -81,6 +98,11 @@ async def _play(
         voice=VoiceSettings(no_speech_timeout_s=4, max_utterance_s=5, s2s_idle_s=5),
         s2s=s2s,
     )
+    made.hearing = FakeHearing(late_s=late_s)
+    if prepared:
+        made.spoken_apologies = SpokenApologies(ToneTts(), None, made.agent)
+        made.spoken_apologies.prepare("en")
+        await made.spoken_apologies.prepared()
     conversation = Conversation(
         ConversationSetup(
             device=DeviceFacts("aa-bb-cc-00-11-22"),
@@ -110,6 +132,8 @@ async def _play(
                     conversation.announce(value)
                 case "pause":
                     await asyncio.sleep(value)
+                case "break":
+                    device.break_stream()
                 case _:
                     for _ in range(value):
                         sequence += 1
@@ -135,12 +159,18 @@ async def _play(
     _HEARD,
     st.sampled_from(["", "One", "never"]),
     st.sampled_from(["greet", "answer", "listen"]),
+    _SURROUNDINGS,
 )
 def test_no_order_of_events_leaves_a_device_speaking_or_a_task_behind(
-    steps: list[Step], answers: list[list[Any]], heard: list[Any], tts_fails_on: str, wake: str
+    steps: list[Step],
+    answers: list[list[Any]],
+    heard: list[Any],
+    tts_fails_on: str,
+    wake: str,
+    around: tuple[float | None, bool],
 ) -> None:
     tts = ToneTts(error=ProviderUnavailable("tts", "down"), fails_on=tts_fails_on)
-    run(_play(steps, ScriptedLlm(*answers), heard, tts, wake))
+    run(_play(steps, ScriptedLlm(*answers), heard, tts, wake, around))
 
 
 _SPOKEN = st.lists(
@@ -151,7 +181,7 @@ _SPOKEN = st.lists(
             st.floats(0, 3).map(Wait),
             st.just(ToolCall("1", "lamp", {})),
             st.just(ToolCall("2", "unknown", {})),
-            st.builds(lambda: ProviderUnavailable("s2s", "down")),
+            _PROVIDER_FAULTS,
         ),
         max_size=5,
     ),
@@ -176,6 +206,7 @@ _UNDERSTOOD = st.lists(
     st.booleans(),
     st.booleans(),
     st.sampled_from(["greet", "answer", "listen"]),
+    _SURROUNDINGS,
 )
 def test_nor_does_it_with_a_service_that_speaks_itself(
     steps: list[Step],
@@ -184,11 +215,12 @@ def test_nor_does_it_with_a_service_that_speaks_itself(
     refuses: bool,
     mute: bool,
     wake: str,
+    around: tuple[float | None, bool],
 ) -> None:
     service = FakeService(*answers, words=[*understood, "the end"])
     down = ProviderUnavailable("s2s", "down")
     service.refuses = down if refuses else None
     service.mute = down if mute else None
-    run(_play(steps, ScriptedLlm(["Yes."]), ["hello"], ToneTts(), wake, service))
+    run(_play(steps, ScriptedLlm(["Yes."]), ["hello"], ToneTts(), wake, around, service))
     assert all(session.closed for session in service.sessions)
     assert all(utterance.closed for session in service.sessions for utterance in session.utterances)
