@@ -1,6 +1,7 @@
 """Whatever a device says and providers do, in whatever order: nothing raises, and nobody is left speaking."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
 from mimi_mqtt.errors import (
     ProviderBadAnswer,
+    ProviderError,
     ProviderRateLimited,
     ProviderRefused,
     ProviderTimeout,
@@ -51,9 +53,14 @@ _STEPS = st.one_of(
     st.tuples(st.just("pause"), st.floats(0, 5)),
     st.tuples(st.just("break"), st.none()),
 )
-_PROVIDER_FAULTS = st.sampled_from(
-    [ProviderUnavailable, ProviderTimeout, ProviderRefused, ProviderBadAnswer, ProviderRateLimited]
-).map(lambda kind: kind("a provider", "down"))
+_KINDS: list[Callable[[str, str], ProviderError]] = [
+    ProviderUnavailable,
+    ProviderTimeout,
+    ProviderRefused,
+    ProviderBadAnswer,
+    ProviderRateLimited,
+]
+_PROVIDER_FAULTS = st.sampled_from(_KINDS).map(lambda kind: kind("a provider", "down"))
 _FAULTS = st.one_of(_PROVIDER_FAULTS, st.builds(lambda: RuntimeError("a bug")))
 _SURROUNDINGS = st.tuples(st.sampled_from([None, 0.02, 0.3]), st.booleans())
 """How late frames are heard, in batches; and whether apologies were prepared."""
