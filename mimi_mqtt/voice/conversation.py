@@ -62,8 +62,7 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._tasks = ConversationTasks(setup.session_id)
         self.last_activity = self._loop.time()
-        """Last activity of user or assistant (loop time, s). Silence sent as audio does not
-        count."""
+        """Last activity of user or assistant (loop time, s). Silence sent as audio does not count."""
         self._state = TurnState.IDLE
         self._mode: ListenMode | None = None
         self._turn: Turn | None = None
