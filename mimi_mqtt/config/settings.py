@@ -243,7 +243,7 @@ class VoiceSettings(Section):
     """Rule for the end of an utterance in auto and realtime mode: auto weighs the words against the speaker's
     own pauses, and is adaptive where no words are known in time; adaptive follows the speaker's own pauses,
     fixed is always end_silence_ms, transcript waits longer after an unfinished clause and less after a
-    complete one (needs speech to text with interim results, or eager turns), vendor believes the
+    complete one (needs speech to text with interim results, or preemptive replies), vendor believes the
     speech-to-text provider where it judges (deepgram), else it is adaptive."""
 
     end_silence_ms: int = Field(700, ge=200, le=5000)

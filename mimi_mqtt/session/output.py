@@ -77,7 +77,7 @@ class OutputOwner(Protocol):
 
 
 class DeviceOutput:
-    """One session's output. Implements `voice.events.Output` and `playout.PlayoutSink`.
+    """One session's output. Implements `voice.ports.Output` and `playout.PlayoutSink`.
 
     `may_speak` is False until the device began to listen: speech waits for `allow_speech`.
     """

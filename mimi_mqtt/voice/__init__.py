@@ -1,7 +1,10 @@
-"""One turn of a conversation: hear, think, speak.
+"""One conversation with a device: hear, think, speak, turn after turn.
 
-`turn` is the state table (pure), `conversation` drives it for one session, an `engine` understands and
-answers; `pipeline` streams LLM -> sentences -> TTS, `hearing` and `speech` are the two ends where Opus
-meets PCM. Imports `tools`, `providers`, `fleet`, `store`, `audio` and below; only `session` and the
-composition root import it.
+`conversation` drives the turns of one session. From the bottom: `hearing` makes heard frames of Opus packets,
+`utterance` finds the end of the user's speech and transcribes it, `speech` makes Opus of text, `answer` has
+the engines that understand and answer, `turn` is one turn as a handle with its output, tools, interruption
+and record. `ports` has the interfaces to the outside, `pool` builds what conversations share.
+
+Imports `tools`, `providers`, `fleet`, `store`, `audio` and below; only `session` and the composition root
+import it.
 """

@@ -7,11 +7,10 @@ one task of its turn, whose end, however it comes, decides what the device does 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from mimi_mqtt.supervision import forget_cancellation
 from mimi_mqtt.voice.answer.context import ConversationContext, Outcome
 from mimi_mqtt.voice.answer.dialogue import Dialogue
 from mimi_mqtt.voice.answer.realtime.engine import choose_engine
@@ -23,6 +22,7 @@ from mimi_mqtt.voice.turn.echo_guard import EchoGuard
 from mimi_mqtt.voice.turn.interruption import BargeIn, InterruptionPolicy
 from mimi_mqtt.voice.turn.record import Kind
 from mimi_mqtt.voice.turn.state import TurnEvent, TurnState, next_state, refusal, resumes
+from mimi_mqtt.voice.turn.tasks import ConversationTasks
 from mimi_mqtt.voice.turn.turn import Turn
 from mimi_mqtt.voice.utterance.endpointing import (
     EndpointEvent,
@@ -45,30 +45,6 @@ _CLOSE_S: Final = 5.0
 """Time for a provider to let go of a cancelled turn."""
 
 
-class _Tasks:
-    """Tasks of one conversation."""
-
-    def __init__(self, session_id: str) -> None:
-        self._session_id = session_id
-        self._loop = asyncio.get_running_loop()
-        self._running: set[asyncio.Task[None]] = set()
-
-    def spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
-        """Starts a task."""
-        task = self._loop.create_task(work, name=f"turn-{self._session_id}-{name}")
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        forget_cancellation(task)  # its frames hold the turn, and that the task
-
-    async def wait(self, within_s: float) -> None:
-        """Returns when all but the caller's own are done."""
-        await asyncio.wait(self._running - {asyncio.current_task()}, timeout=within_s)
-
-
 class Conversation:
     """Drives the turns of one session. All methods but the `async` ones return at once and never raise.
 
@@ -84,10 +60,9 @@ class Conversation:
         self._services = services
         self._renewal = renewal
         self._loop = asyncio.get_running_loop()
-        self._tasks = _Tasks(setup.session_id)
+        self._tasks = ConversationTasks(setup.session_id)
         self.last_activity = self._loop.time()
-        """When the user or the assistant last did something (loop time, s). Silence sent as audio does not
-        count."""
+        """Last activity of user or assistant (loop time, s). Silence sent as audio does not count."""
         self._state = TurnState.IDLE
         self._mode: ListenMode | None = None
         self._turn: Turn | None = None
@@ -112,12 +87,12 @@ class Conversation:
 
     @property
     def state(self) -> TurnState:
-        """What the server is doing for the device."""
+        """The state of the conversation."""
         return self._state
 
     @property
     def busy(self) -> bool:
-        """Whether a turn is thinking or speaking, or a user is in the middle of an utterance."""
+        """True when a turn is thinking or speaking, or a user is in the middle of an utterance."""
         return self._state in (TurnState.THINKING, TurnState.SPEAKING) or self._someone_speaks
 
     # ── what the device says ─────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Ports of a conversation: what it asks of its session, its tools, its hearing and its store.
+"""Ports of a conversation: the interfaces to its session, its tools, its memory and its store.
 
 The session implements `Output` and calls the methods of `voice.conversation.Conversation`; neither knows more
 of the other.
@@ -106,7 +106,7 @@ class Memory(Protocol):
     """Recollection of earlier conversations (`memory.recent.RecentTurns`)."""
 
     async def recall(self, device_id: str, session_id: str) -> str:
-        """What was said with the device before the session, or ""."""
+        """The text of earlier conversations with the device, or ""."""
 
 
 class TurnLog(Protocol):

@@ -33,7 +33,7 @@ class Hearing(Protocol):
 
 
 class Renewal(Protocol):
-    """Where a conversation gets newer services from while it lasts (`voice.pool.Lease`)."""
+    """Source of newer services for a running conversation (`voice.pool.Lease`)."""
 
     on_change: Callable[[], None] | None
     """Called when there are newer services."""

@@ -357,7 +357,7 @@ class FakeDevice:
         """One frame; waits while the queue is full."""
         if self.stuck:
             await asyncio.Event().wait()
-        assert self.speaking, "audio outside of speech is discarded by a device"
+        assert self.speaking or self._stream.failed, "audio outside of speech is discarded by a device"
         self.accepted += 1
         await self._stream.put_frame(opus)
 
@@ -385,7 +385,7 @@ class FakeDevice:
         await self._stream.finish(0.0)
 
     def end_after_sentence(self) -> None:
-        """What is queued behind the sentence being played is dropped."""
+        """Drops what is queued behind the sentence being played."""
         self._stream.end_after_sentence()
 
     def stop_speech(self) -> None:
@@ -400,14 +400,14 @@ class FakeDevice:
             self._note("stop")
 
     def pause_speech(self) -> None:
-        """What is due waits, and so does everyone who plays."""
+        """Pauses play-out."""
         if self.speaking and not self._paused:
             self._paused = True
             self._stream.pause()
             self._note("pause")
 
     def resume_speech(self) -> None:
-        """Everything that was due is due later."""
+        """Continues play-out."""
         if self._paused:
             self._paused = False
             self._stream.resume()
@@ -420,6 +420,11 @@ class FakeDevice:
     def end_session(self, reason: str) -> None:
         """goodbye."""
         self._note("goodbye", reason)
+
+    def break_stream(self) -> None:
+        """Sending fails in the middle of a speech, as with a socket that is gone."""
+        if self.speaking:
+            self._stream.fail(OSError("the network is down"))
 
     # ── for tests ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,1 +1,4 @@
-"""Answers: the interface to what answers, the STT-LLM-TTS pipeline, and preemptive replies."""
+"""Answers: the interface of an engine, its context, and the two engines `pipeline` and `realtime`.
+
+Imports `services`, `utterance`, `speech` and below; `turn` and `conversation` import it.
+"""

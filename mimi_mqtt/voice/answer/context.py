@@ -31,7 +31,7 @@ Outcome = Literal[
     "failed",
     "closed",
 ]
-"""How a turn ended. "continued": the user went on speaking; this turn was merged into the next and is not
+"""End of a turn. "continued": the user went on speaking; this turn was merged into the next and is not
 recorded."""
 
 
@@ -40,11 +40,11 @@ class ReplyOutput(Output, Protocol):
 
     @property
     def begun(self) -> bool:
-        """Whether the device was put into the speaking state."""
+        """True when the device was put into the speaking state."""
 
     @property
     def closed(self) -> bool:
-        """Whether the reply is over, so that nothing reaches the device any more."""
+        """True when the reply is over, so that nothing reaches the device any more."""
 
     def release(self) -> None:
         """Lets a held output reach the device."""
@@ -70,7 +70,7 @@ class ReplyTools(Protocol):
 
 
 class ReplyState(Protocol):
-    """What a turn keeps of its reply (`voice.answer.reply.Reply`)."""
+    """The interface of a reply to its turn (`voice.answer.reply.Reply`)."""
 
     failure: ProviderError | AudioError | None
     rounds: list[ChatMessage]
@@ -85,8 +85,10 @@ class ReplyState(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationContext:
-    """What all turns of a conversation share. `spawn` starts a task that the conversation waits for at its
-    end."""
+    """Context shared by all turns of a conversation.
+
+    `spawn` starts a task that the conversation waits for at its end.
+    """
 
     services: VoiceServices
     tools: Tools
@@ -139,9 +141,9 @@ class TurnContext:
         """The utterance to answer, in a turn that begins with one."""
         self.reply: ReplyState | None = None
         self.paused = False
-        """Whether the reply is silent because somebody may be speaking."""
+        """True when the reply is silent because somebody may be speaking."""
         self.exchange: Exchange | None = None
-        """What the dialogue keeps of the turn, once it is over."""
+        """The turn as the dialogue keeps it, once it is over."""
         self.learning: asyncio.Task[None] | None = None
         """Finds out the user's words when they were not known by the end of the turn; bounded in time."""
         self._loop = asyncio.get_running_loop()
@@ -168,7 +170,7 @@ class TurnContext:
         raise NotImplementedError
 
     def echoed(self, text: str, began_at: float) -> bool:
-        """Whether `text`, spoken from `began_at` (loop time, s), is an echo of the last reply."""
+        """True when `text`, spoken from `began_at` (loop time, s), is an echo of the last reply."""
         raise NotImplementedError
 
     def take_words(self, text: str, began_at: float) -> bool:

@@ -19,7 +19,7 @@ class Engine(Protocol):
 
     @property
     def answers_early(self) -> bool:
-        """Whether a preemptive reply may be begun before the utterance is over."""
+        """True when a preemptive reply may be begun before the utterance is over."""
 
     def prepare(self) -> None:
         """The device listens: gets ready to transcribe."""

@@ -50,12 +50,12 @@ class Reply:
         if self._services.spoken_apologies is not None:
             self._services.spoken_apologies.prepare(turn.language)
         self.failure: ProviderError | AudioError | None = None
-        """The first thing that went wrong."""
+        """The first failure."""
         self.rounds: list[ChatMessage] = []
         """Tool calls and their results, for the dialogue."""
         self.tools_called: list[str] = []
         self.text = ""
-        """What was said after the last tool call."""
+        """Text said after the last tool call."""
         self.spoken: list[SpokenSentence] = []
         self.winding_down = False
         """Set it to end the reply with the sentence that is being spoken."""

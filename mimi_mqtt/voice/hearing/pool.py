@@ -74,7 +74,7 @@ class HearingPool:
         self.echo_paths: Final = EchoPathCache()
         """Echo paths of devices between their sessions."""
         self.cancels_echo: Final = available()
-        """Whether the echo of devices that want it is cancelled here (extra `aec`)."""
+        """True when the echo of devices that want it is cancelled here (extra `aec`)."""
         self.longest_batch_s = 0.0
         """The longest time a batch took from submission to its results on the loop."""
 

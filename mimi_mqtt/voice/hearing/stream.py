@@ -51,11 +51,11 @@ class Job:
 
 
 class StreamPool(Protocol):
-    """What a stream asks of the pool that works for it (`voice.hearing.pool.HearingPool`)."""
+    """The interface of the pool to its streams (`voice.hearing.pool.HearingPool`)."""
 
     @property
     def cancels_echo(self) -> bool:
-        """Whether the echo of devices that want it is cancelled here (extra `aec`)."""
+        """True when the echo of devices that want it is cancelled here (extra `aec`)."""
 
     @property
     def echo_paths(self) -> EchoPathCache:
@@ -115,7 +115,7 @@ class UplinkStream:
         self.frame_ms = uplink.frame_ms
         """Length of a frame in ms."""
         self.half_duplex = False
-        """Whether speech can't be told from the device's own echo while the device speaks."""
+        """True when speech can't be told from the device's own echo while the device speaks."""
         self.dropped = 0
         """Packets dropped because the threads were too busy, in all."""
 
@@ -131,7 +131,7 @@ class UplinkStream:
 
     @property
     def pending(self) -> bool:
-        """Whether packets wait for a thread."""
+        """True when packets wait for a thread."""
         return bool(self._pending)
 
     # ── packets ──────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Languages in Latin script told apart by their words, with py3langid; loaded when it is first needed.
+"""Language detector: tells languages in Latin script apart by their words, with py3langid, loaded on demand.
 
 Loading takes about 0.8 s and 80 MB, in a thread that holds up the loop by 15 ms at most; a text takes 0.1 ms.
 """
@@ -18,14 +18,14 @@ LANGUAGES: Final = frozenset({"en", "de", "es", "fr", "it", "pt", "vi"})
 """Languages that are always considered; others only where a device has them."""
 
 MAX_CHARS: Final = 300
-"""Of a text, so much is looked at."""
+"""Characters of a text that are looked at."""
 
 AGAIN_AFTER_S: Final = 60.0
 """After a fault while loading, the next attempt comes no earlier, in seconds."""
 
 
 class LanguageDetector:
-    """One for the whole server. Make it on the running loop."""
+    """Detector of the whole server. Make it on the running loop."""
 
     def __init__(self) -> None:
         self._loading: asyncio.Future[Any] | None = None
@@ -59,7 +59,7 @@ class LanguageDetector:
         return {language: share / whole for language, share in found.items()} if whole else {}
 
     async def aclose(self) -> None:
-        """Waits for a load that has begun: a thread can't be ended."""
+        """Waits for a load that has begun, as a thread can't be ended."""
         if self._loading is not None:
             await asyncio.wait([self._loading])
 

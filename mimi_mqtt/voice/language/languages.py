@@ -1,6 +1,6 @@
-"""In which language an utterance was, and a sentence of an answer is: by what was told, or by the text. Pure.
+"""Languages of utterances and of sentences of an answer, by what a recogniser tells or by the text. Pure.
 
-Whoever is not sure stays in the conversation's language: a name or an "ok" must not change who speaks.
+Where it is not certain the conversation's language stays: a name or an "ok" must not change the voice.
 """
 
 import re
@@ -22,13 +22,14 @@ SWITCH_CONFIDENCE: Final = 0.7
 languages none was mistaken at 0.6, and of 25 names and interjections none got beyond 0.6."""
 
 _WEIGHT: Final[Mapping[str, int]] = {"han": 3, "kana": 2, "hangul": 3}
-"""Of scripts that write a word in fewer characters than Latin."""
+"""Weights of characters in scripts that write a word in fewer of them than Latin."""
 
 _LATIN_SENTENCE_WORDS: Final = 3
 """Fewer Latin words in an answer in another script are a name or a term of it."""
 
 _VOICE_LANGUAGE: Final = re.compile(r"([a-z]{2,3})[-_][A-Z]{2}(?![A-Za-z])|([a-z]{2,3})\+")
-"""As Azure, Edge and Piper name voices (`vi-VN-HoaiMyNeural`, `en_US-lessac`), and espeak-ng (`en+f3`)."""
+"""The language in names of voices by Azure, Edge, Piper (`vi-VN-HoaiMyNeural`, `en_US-lessac`) and espeak-ng
+(`en+f3`)."""
 
 _BY_LETTERS: Final[Mapping[str, frozenset[str]]] = {"uk": frozenset("іїєґІЇЄҐ"), "be": frozenset("ўЎ")}
 """Letters by which languages in Cyrillic are told from Russian."""
@@ -36,7 +37,7 @@ _BY_LETTERS: Final[Mapping[str, frozenset[str]]] = {"uk": frozenset("іїєґІ�
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a conversation has to go by: the language it is in, and the one it began in, as tags."""
+    """The languages of a conversation, as tags: the current one, and the one it began in."""
 
     current: str
     home: str

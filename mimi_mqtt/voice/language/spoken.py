@@ -1,4 +1,4 @@
-"""The language of one conversation, from turn to turn."""
+"""Spoken language of one conversation, from turn to turn."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -7,10 +7,10 @@ from mimi_mqtt.voice.language.languages import Standing, by_script, by_word, by_
 
 
 class TellsLanguages(Protocol):
-    """`language_detector.LanguageDetector`, as a conversation uses it."""
+    """The interface of `language.detector.LanguageDetector` to a conversation."""
 
     async def probabilities(self, text: str, ours: Iterable[str]) -> Mapping[str, float]:
-        """How probable each language is for a text in Latin script; empty when that can't be told."""
+        """The probability of each language for a text in Latin script; empty when that can't be told."""
 
 
 class SpokenLanguage:
@@ -44,6 +44,6 @@ class SpokenLanguage:
         return by_words(await self._detector.probabilities(text, (self.current, self._home)), standing)
 
     def settle(self, language: str) -> None:
-        """The conversation goes on in `language`."""
+        """Makes `language` the conversation's."""
         if not self.certain:
             self.current = language

@@ -22,7 +22,7 @@ def tokens(text: str) -> list[str]:
 
 
 def resembles(heard: str, said: str) -> bool:
-    """Whether `heard` repeats a stretch of `said`: at least four of five of its words, in their order.
+    """True when `heard` repeats a stretch of `said`: at least four of five of its words, in their order.
 
     Two words or less never do: "yes" and "tomorrow" are answers.
     """

@@ -1,4 +1,4 @@
-"""Emoji in a reply become the face of the device and leave the speech. Pure."""
+"""Emotions: emoji in a reply become the face of the device and leave speech and text. Pure."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""From a text-to-speech provider's samples to frames of a downlink: resample, cut, encode, off the loop.
+"""Encoding of speech: a provider's samples to frames of a downlink, resampled and encoded off the loop.
 
 One pool of threads and encoders serves all sessions; libopus and soxr release the GIL. An encoder is borrowed
 for one reply and begins it without a past.
@@ -23,11 +23,11 @@ from mimi_mqtt.providers.contract.tts import SpeechChunk
 from mimi_mqtt.voice.ports import AudioFormat
 
 _LOOKAHEAD_MS: Final = 6.5
-"""What libopus holds back (its delay at any rate): a stream must go on for so long to be heard whole."""
+"""Delay of libopus at any rate: a stream must go on for so long to be heard whole."""
 _FIRST_JOB_FRAMES: Final = 2
 """The first samples of a reply are encoded at once, so that they can leave (soxr keeps part of a frame)."""
 _JOB_FRAMES: Final = 8
-"""Longer jobs would keep other sessions' frames waiting."""
+"""Frames of one job: longer ones would keep other sessions' frames waiting."""
 _MAX_SPARE: Final = 64
 """Encoders of one rate that wait for another reply, about 20 kB each."""
 
@@ -44,13 +44,13 @@ def _step_back() -> None:
 
 
 class SpeechEncoders:
-    """The shared pool. `bitrate` in bit/s, `complexity` 0 to 10, `threads` at work at once."""
+    """Pool of encoders and threads. `bitrate` in bit/s, `complexity` 0 to 10, `threads` at work at once."""
 
     def __init__(self, bitrate: int, complexity: int, threads: int) -> None:
         self._bitrate = bitrate
         self._complexity = complexity
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix="speech", initializer=_step_back)
-        """Where encoding runs."""
+        """Threads that encode."""
         self._spare: defaultdict[int, list[OpusEncoder]] = defaultdict(list)
 
     def open(self, downlink: AudioFormat) -> "ReplyEncoder":
@@ -83,7 +83,7 @@ class ReplyEncoder:
         self._resamplers: dict[int, Resampler] = {}
         self._rest = _NOTHING
         self._begun = False
-        self._unheard_ms = 0.0  # of the last sentence, still inside the encoder
+        self._held_back_ms = 0.0  # of the last sentence, still inside the encoder
         self._at_work = False
 
     async def sentence(self, chunks: AsyncIterator[SpeechChunk]) -> AsyncGenerator[bytes, None]:
@@ -108,10 +108,10 @@ class ReplyEncoder:
 
     async def end(self) -> list[bytes]:
         """The frames that bring out what the encoder still holds back, after the last sentence."""
-        if self._unheard_ms <= 0:
+        if self._held_back_ms <= 0:
             return []
         silence = np.zeros(self._downlink.frame_samples, np.int16)
-        self._unheard_ms = 0.0
+        self._held_back_ms = 0.0
         return await self._work(
             Resampler(self._downlink.sample_rate, self._downlink.sample_rate), silence, True
         )
@@ -148,7 +148,7 @@ class ReplyEncoder:
                 filling = (frame - len(rest)) % frame
                 if len(rest):
                     packets.append(opus.encode(np.pad(rest, (0, filling))))
-                self._unheard_ms = _LOOKAHEAD_MS - filling * 1000 / self._downlink.sample_rate
+                self._held_back_ms = _LOOKAHEAD_MS - filling * 1000 / self._downlink.sample_rate
                 rest = _NOTHING
             self._rest = rest.copy()
             return packets

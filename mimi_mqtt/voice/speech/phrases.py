@@ -1,4 +1,4 @@
-"""Phrases in the speaker's language: apologies when something fails, fillers, and greetings. Pure."""
+"""Phrases in the speaker's language: apologies when something fails, fillers and greetings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Apologies that are heard although nobody can speak any more: made while text to speech still works.
+"""Apologies and fillers spoken beforehand, for when text to speech doesn't work or an answer is late.
 
-`reply` plays them when every provider failed, `waiting` when an answer is late. The speech cache keeps them
+`answer.reply` and `turn.filler` play them. The speech cache keeps them
 over a restart.
 """
 
@@ -20,13 +20,13 @@ _log = logging.getLogger(__name__)
 
 _PHRASES: Final[tuple[Phrase, ...]] = get_args(Phrase)
 _PATIENCE_S: Final = 60.0
-"""Longest time for making those of a language, over all providers."""
+"""Longest time for making the phrases of one language, in seconds, over all providers."""
 _AGAIN_AFTER_S: Final = 60.0
-"""When nobody could make them, this long before asking again."""
+"""Time after a failed attempt before the next, in seconds."""
 
 
 class SpokenApologies:
-    """The sentences for a reply that failed or is late, in each language asked for, as samples.
+    """Phrases for a reply that failed or is late, in each language asked for, as samples.
 
     `spare` is asked when `tts` can't: the offline voice, where it isn't a part of `tts` anyway; it is started
     when it is needed first, and its owner closes it. Make it on the running loop.
@@ -42,7 +42,7 @@ class SpokenApologies:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def prepare(self, language: str) -> None:
-        """Makes them for a tag such as `vi` or `zh-CN` in the background, unless they are there."""
+        """Makes the phrases for a tag such as `vi` or `zh-CN` in the background, unless they are there."""
         known = language_of(language)
         waits = self._loop.time() < self._not_before.get(known, float("-inf"))
         made = all((known, phrase) in self._made for phrase in _PHRASES)
@@ -52,7 +52,7 @@ class SpokenApologies:
             task.add_done_callback(lambda _: self._tasks.pop(known, None))
 
     def speech(self, language: str, phrase: Phrase = "failed") -> Sequence[SpeechChunk]:
-        """`phrase`, ready to be played: in another language rather than none; empty in the worst case."""
+        """`phrase` as samples: in another language rather than none; empty when there is none at all."""
         others = (known for known, made in self._made if made == phrase)
         for known in (language_of(language), "en", *others):
             if (known, phrase) in self._made:
@@ -60,12 +60,12 @@ class SpokenApologies:
         return ()
 
     async def prepared(self) -> None:
-        """Returns when nothing is being made."""
+        """Returns when no phrase is being made."""
         while self._tasks:
             await asyncio.wait([*self._tasks.values()])
 
     async def aclose(self) -> None:
-        """Ends what is being made; safe to call twice."""
+        """Cancels the phrases being made; safe to call twice."""
         tasks = [*self._tasks.values()]
         for task in tasks:
             task.cancel()
@@ -97,6 +97,6 @@ class SpokenApologies:
 
 
 async def played(speech: Sequence[SpeechChunk]) -> AsyncIterator[SpeechChunk]:
-    """Speech that is there already, as a provider's."""
+    """Prepared speech, as a provider would yield it."""
     for chunk in speech:
         yield chunk

@@ -1,4 +1,4 @@
-"""Cuts a streamed answer into pieces worth speaking, and makes the spoken form of each. Pure.
+"""Sentences of a streamed answer: pieces worth speaking, and the spoken form of each. Pure.
 
 The cutter never changes the text: its pieces, joined, are the answer, and they are the same however the
 stream was chunked. What is shown is the text; what is spoken is without markup, links and emoji.
@@ -78,8 +78,8 @@ def _weight(char: str) -> int:
 
 
 def spoken_weight(text: str) -> int:
-    """About how much there is to say in `text`: its length, where a script that writes a word in one or two
-    characters counts three for each."""
+    """Length of `text` as it takes to say: a character of a script that writes a word in one or two counts
+    three."""
     return sum(map(_weight, text))
 
 
@@ -131,7 +131,7 @@ class SentenceCutter:
         return piece
 
     def _end_at(self, at: int, final: bool) -> int | None:
-        """Where to cut because of the character `at`: 0 nowhere, None when what comes next decides."""
+        """Position to cut at because of the character `at`: 0 for none, None when what follows decides."""
         text, char = self._text, self._text[at]
         if char == "\n" and self._worth_saying:
             return at + 1
@@ -188,7 +188,7 @@ class SentenceCutter:
         return comma and self._first and self._weight >= _MIN_FIRST_CLAUSE
 
     def _ends_here(self, at: int, after: int) -> bool:
-        """Whether the stop at `at`, before a space, ends its sentence; the text goes on at `after`."""
+        """True when the stop at `at`, before a space, ends its sentence; the text goes on at `after`."""
         char, follower = self._text[at], self._text[after : after + 1]
         if char not in ".…":
             return True
@@ -214,7 +214,7 @@ class SentenceCutter:
         return not (initial or _DOTTED.fullmatch(word))
 
     def _is_ordinal(self, at: int, after: int) -> bool:
-        """Whether the number before the stop at `at` is a German ordinal."""
+        """True when the number before the stop at `at` is a German ordinal."""
         before = _TWO_WORDS.search(self._text, 0, at)
         if before is not None and before[1].casefold() in _ORDINAL_BEFORE:
             return True

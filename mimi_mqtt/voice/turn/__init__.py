@@ -1,1 +1,4 @@
-"""One turn: its state, its output to the device, its tools, its interruption and its record."""
+"""One turn: its state, its output to the device, its tools, its interruption and its record.
+
+Imports `answer` and below; `conversation` imports it.
+"""

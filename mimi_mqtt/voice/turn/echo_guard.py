@@ -29,7 +29,7 @@ class EchoGuard:
         self._ended_at = ended_at
 
     def repeats(self, heard: str, began_at: float) -> bool:
-        """Whether `heard`, whose speech began at `began_at`, is an echo of the end of the last reply."""
+        """True when `heard`, whose speech began at `began_at`, is an echo of the end of the last reply."""
         if self._ended_at is None:
             return False
         asked = self._said.rstrip().endswith(("?", "？"))

@@ -24,7 +24,7 @@ _PATIENCE_GROWS: Final = 3
 
 
 class FilledTurn(Protocol):
-    """What fillers and apologies know of their turn (`voice.turn.turn.Turn`)."""
+    """The interface of a turn to its fillers and apologies (`voice.turn.turn.Turn`)."""
 
     @property
     def conversation(self) -> ConversationContext:
@@ -40,11 +40,11 @@ class FilledTurn(Protocol):
 
     @property
     def paused(self) -> bool:
-        """Whether the reply is held back because somebody may be speaking."""
+        """True when the reply is held back because somebody may be speaking."""
 
     @property
     def fillers(self) -> list[str]:
-        """What was said aloud beside the reply."""
+        """Texts said aloud beside the reply."""
 
 
 class Filler:

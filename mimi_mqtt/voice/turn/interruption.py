@@ -1,4 +1,4 @@
-"""Interruption of a turn: who may speak over it, and what becomes of that.
+"""Interruption of a turn: when a user may speak over it, and how speech is told from noise and echo.
 
 Speech pauses play-out at once. Words decide whether it was something: as soon as the recogniser has some, or
 else at the end of the utterance. Noise has none, and an echo has ours; before anything is heard of the reply
@@ -31,7 +31,7 @@ _barge_ins = Counter("mimi_barge_ins_total", "Speech during a reply, by what it 
 
 
 class InterruptionPolicy:
-    """When a user is heard during an answer.
+    """Rules for listening during an answer.
 
     Before anything is heard of the answer the user may be going on with the question: that is listened for in
     auto and in realtime mode. During the reply only realtime mode listens, where barge-in is possible.
@@ -42,20 +42,20 @@ class InterruptionPolicy:
         self._uplink = uplink
 
     def while_thinking(self, mode: ListenMode | None, *, extensible: bool) -> bool:
-        """Whether to listen while an answer is thought about; `extensible`: the question may go on."""
+        """True when to listen while an answer is thought about; `extensible`: the question may go on."""
         return self.while_speaking(mode) or (resumes(mode) and extensible)
 
     def while_speaking(self, mode: ListenMode | None) -> bool:
-        """Whether speech ends a reply that is being heard."""
+        """True when speech ends a reply that is being heard."""
         return mode == "realtime" and self._voice.barge_in_ms > 0 and not self._uplink.half_duplex
 
 
 class InterruptedTurn(Protocol):
-    """What an interruption does with the turn it interrupts (`voice.turn.turn.Turn`)."""
+    """The interface of a turn to its interruption (`voice.turn.turn.Turn`)."""
 
     @property
     def audible(self) -> str:
-        """What was said aloud and may come back as an echo; empty while nothing was heard."""
+        """Text said aloud, which may come back as an echo; empty while nothing was heard."""
 
     def progress(self) -> None:
         """A turn that waits for a speaker is not stuck."""
@@ -104,7 +104,7 @@ class BargeIn:
 
     @property
     def someone_speaks(self) -> bool:
-        """Whether the reply is paused because somebody speaks."""
+        """True when the reply is paused because somebody speaks."""
         return self._utterance is not None and self._utterance.in_progress
 
     def reply_begins(self) -> None:

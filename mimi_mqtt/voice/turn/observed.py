@@ -1,4 +1,4 @@
-"""The turn log of one agent that tells of each finished turn as a domain event, without what was said."""
+"""Turn log of one agent that also publishes each finished turn as a domain event, without its text."""
 
 from collections.abc import Mapping
 

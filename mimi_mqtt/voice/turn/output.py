@@ -18,7 +18,7 @@ class _Filler:
 
 @dataclass(slots=True)
 class _Speech:
-    """What the outputs of one turn share: the frames handed to play-out, and the fillers among them."""
+    """State shared by the outputs of one turn: frames handed to play-out, and fillers among them."""
 
     frames: int = 0
     fillers: list[_Filler] = field(default_factory=list)
@@ -52,11 +52,11 @@ class TurnOutput:
         self._kept: list[Callable[[], None]] = []
         self._wants_speech = False
         self.begun = False
-        """Whether the device was put into the speaking state."""
+        """True when the device was put into the speaking state."""
         self.finished = False
-        """Whether the device was taken out of the speaking state."""
+        """True when the device was taken out of the speaking state."""
         self.closed = False
-        """Whether the turn is over."""
+        """True when the turn is over."""
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,17 +181,17 @@ class TurnOutput:
 
     @property
     def replied(self) -> bool:
-        """Whether frames of the reply were handed to play-out, and not only fillers."""
+        """True when frames of the reply were handed to play-out, and not only fillers."""
         return self._speech.frames > self._speech.filler_frames
 
     @property
     def heard_until(self) -> float:
-        """When all that was handed to play-out has been heard, pauses apart (loop time, s)."""
+        """End of all that was handed to play-out, pauses apart (loop time, s)."""
         return self._speech.heard_until
 
     @property
     def sounding(self) -> bool:
-        """Whether some of what was handed to play-out has not left."""
+        """True when some of what was handed to play-out has not left."""
         return self.frames_sent < self._speech.frames
 
     @property

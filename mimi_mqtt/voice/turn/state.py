@@ -1,4 +1,4 @@
-"""The state table of a conversation: what may happen when, and what it leads to. Pure.
+"""State table of a conversation: events, and the states that they lead to. Pure.
 
 The table is the diagram. An event without an entry for the present state is the far side's mistake, or a
 message that crossed one of ours: it is ignored, with `refusal` as the reason.
@@ -13,7 +13,7 @@ from mimi_mqtt.wire.messages import ListenMode
 
 
 class TurnState(Enum):
-    """What the server is doing for the device."""
+    """State of a conversation, as the server acts for the device."""
 
     IDLE = "idle"
     LISTENING = "listening"
@@ -22,7 +22,7 @@ class TurnState(Enum):
 
 
 class TurnEvent(Enum):
-    """What can happen to a conversation."""
+    """Events of a conversation."""
 
     LISTEN = "listen"
     """The device listens: it said so, or goes on listening after a turn."""
@@ -31,7 +31,7 @@ class TurnEvent(Enum):
     UTTERANCE = "utterance"
     """The user has finished speaking."""
     NOTHING_HEARD = "nothing heard"
-    """Nobody spoke, or nothing could be understood."""
+    """There was no speech, or none that could be understood."""
     WAKE_WORD = "wake word"
     """The wake word was heard and calls for a reply."""
     ANNOUNCE = "announce"
@@ -41,7 +41,7 @@ class TurnEvent(Enum):
     DONE = "done"
     """The turn is over, well or badly."""
     ABORT = "abort"
-    """The device wants silence."""
+    """The device asks for silence."""
 
 
 _I, _L, _T, _S = TurnState.IDLE, TurnState.LISTENING, TurnState.THINKING, TurnState.SPEAKING
@@ -75,18 +75,18 @@ TABLE: Final[Mapping[tuple[TurnState, TurnEvent], TurnState]] = MappingProxyType
 
 
 def next_state(state: TurnState, event: TurnEvent) -> TurnState | None:
-    """Where `event` leads from `state`; None when it has no place there (see `refusal`)."""
+    """The state that `event` leads to from `state`; None when it has no place there (see `refusal`)."""
     return TABLE.get((state, event))
 
 
 def refusal(state: TurnState, event: TurnEvent) -> str:
-    """Why `event` was ignored in `state`, for the log."""
+    """The reason for ignoring `event` in `state`, for the log."""
     fits = [at.value for at in TurnState if (at, event) in TABLE]
     return f"{event.value!r} has no meaning while {state.value}, only while {' or '.join(fits)}"
 
 
 def resumes(mode: ListenMode | None) -> bool:
-    """Whether a device in `mode` (None: it never listened) goes on listening after a turn."""
+    """True when a device in `mode` (None: it never listened) goes on listening after a turn."""
     return mode in ("auto", "realtime")
 
 

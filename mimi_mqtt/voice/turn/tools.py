@@ -21,7 +21,7 @@ class ToolGate:
         if not held:
             self._released.set()
         self.acted = False
-        """Whether something was done that can't be taken back: a tool was called that isn't read-only."""
+        """True when something was done that can't be taken back: a tool was called that isn't read-only."""
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools as the model is told of them, now."""

@@ -31,7 +31,7 @@ _continued: Final = Counter(
 
 
 class TurnHost(Protocol):
-    """What a turn asks of its conversation."""
+    """The interface of a turn to its conversation."""
 
     def turn_progressed(self) -> None:
         """The user or the assistant did something."""
@@ -71,11 +71,11 @@ class Turn(TurnContext):
         self.barge_in: BargeIn | None = None
         """Listens while this turn thinks and speaks."""
         self.fillers: list[str] = []
-        """What was said aloud beside the reply."""
+        """Texts said aloud beside the reply."""
         self.said = ""
-        """What the user has heard in reply, once the turn is over."""
+        """The part of the reply that the user has heard, once the turn is over."""
         self.over = False
-        """Whether `conclude` was called."""
+        """True when `conclude` was called."""
         self._echo_guard = echo_guard
         self._watchdog = Watchdog(conversation.services.session.watchdog_s, self.speech)
         self._filler: Filler | None = None
@@ -90,7 +90,7 @@ class Turn(TurnContext):
 
     @property
     def started(self) -> bool:
-        """Whether `start` was called."""
+        """True when `start` was called."""
         return self._task is not None
 
     async def wait(self, within_s: float | None = None) -> None:
@@ -128,7 +128,7 @@ class Turn(TurnContext):
         return overheard
 
     def pause(self) -> None:
-        """Somebody speaks: silence for the time being, also of what has not begun."""
+        """Pauses the reply, also one that has not begun: a user may be speaking."""
         self.paused = True
         self._watchdog.pause()
         if not self.speech.begun:
@@ -136,7 +136,7 @@ class Turn(TurnContext):
         self.speech.pause_speech()
 
     def resume(self) -> None:
-        """Continues after `pause` from where it stopped."""
+        """Continues the reply after `pause`."""
         self.paused = False
         self._watchdog.resume()
         self._gate.release()
@@ -158,7 +158,7 @@ class Turn(TurnContext):
 
     @property
     def extensible(self) -> bool:
-        """Whether what is said now may belong to the question: nothing has been done or heard in answer."""
+        """True when what is said now may belong to the question: nothing has been done or heard in answer."""
         return (
             self.kind == "utterance"
             and self.utterance is not None
@@ -176,7 +176,7 @@ class Turn(TurnContext):
 
     @property
     def audible(self) -> str:
-        """What was said aloud and may come back as an echo; empty while nothing was heard."""
+        """Text said aloud, which may come back as an echo; empty while nothing was heard."""
         return self._aloud if self.speech.begun else ""
 
     # ── for its answer ───────────────────────────────────────────────────────────────────────────────────
@@ -204,7 +204,7 @@ class Turn(TurnContext):
         held.timings = self.timings
 
     def echoed(self, text: str, began_at: float) -> bool:
-        """Whether `text`, spoken from `began_at` (loop time, s), is an echo of the last reply."""
+        """True when `text`, spoken from `began_at` (loop time, s), is an echo of the last reply."""
         return self._echo_guard.repeats(text, began_at)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────

@@ -51,12 +51,12 @@ class Watchdog:
 
     @property
     def expired(self) -> bool:
-        """Whether the deadline was reached."""
+        """True when the deadline was reached."""
         return self._timeout.expired()
 
     @property
     def too_late(self) -> bool:
-        """Whether it was reached because no reply had begun in time."""
+        """True when it was reached because no reply had begun in time."""
         return self.expired and self._give_up_at is not None and not self.output.replied
 
     def progress(self) -> None:

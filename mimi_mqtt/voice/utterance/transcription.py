@@ -50,7 +50,7 @@ class Transcriber:
 
     @property
     def spoken(self) -> Spoken:
-        """What has been understood so far."""
+        """The words understood so far."""
         transcription = self._transcription
         if isinstance(transcription, ProviderError):
             return Spoken()

@@ -78,18 +78,18 @@ class UserUtterance:
         self.transcriber: Transcriber | None = None
         """The audio on its way to text, once someone speaks."""
         self.began_at = 0.0
-        """When the utterance was found to have begun (loop time, s)."""
+        """Time at which the utterance was found to have begun (loop time, s)."""
         self.speech_end = self._loop.time()
-        """When the last speech was, once the utterance is over (loop time, s)."""
+        """End of the last speech, once the utterance is over (loop time, s)."""
 
     @property
     def began(self) -> bool:
-        """Whether someone has spoken."""
+        """True when someone has spoken."""
         return self._endpointer.began
 
     @property
     def in_progress(self) -> bool:
-        """Whether someone is in the middle of the utterance."""
+        """True when someone is in the middle of the utterance."""
         return self._endpointer.began and not self._closed
 
     @property
@@ -149,7 +149,7 @@ class UserUtterance:
         self._apply(threshold, min_speech_ms, self._max_s)
 
     def reply_is_over(self) -> None:
-        """What was heard over a reply is now heard without: a fainter voice counts again."""
+        """From now on no reply is heard with it: a fainter voice counts again."""
         threshold, min_speech_ms = self._alone
         self._apply(
             threshold,

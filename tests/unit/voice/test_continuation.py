@@ -8,7 +8,6 @@ import pytest
 from mimi_mqtt.config.settings import VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ToolCall
-from mimi_mqtt.voice.language.words import join
 from mimi_mqtt.voice.turn.state import TurnState
 from mimi_mqtt.voice.utterance.earlier_part import MAX_PARTS
 from tests.fakes.scene import Scene, scene
@@ -453,11 +452,3 @@ async def test_when_such_a_service_fails_the_pipeline_answers_the_whole() -> Non
         await s.idle()
         assert asked(llm) == [WHOLE]
         assert s.records == [("answered", WHOLE, "It is on.")]
-
-
-def test_parts_are_joined_as_their_language_is_written() -> None:
-    assert join("turn on", "the light") == "turn on the light"
-    assert join("把灯", "打开") == "把灯打开"
-    assert join("把灯。", "打开") == "把灯。打开"
-    assert join("", "the light") == "the light"
-    assert join("turn on", "") == "turn on"

@@ -71,7 +71,7 @@ class PipelineEngine:
     async def take_over(
         self, turn: TurnContext, utterance: UserUtterance, recording: Recording, reply: ReplyState
     ) -> None:
-        """Continues where `reply` to `utterance` has failed unheard; its tool calls stay made.
+        """Continues where `reply` to `utterance` has failed before it was heard; its tool calls stay made.
 
         The last part of the utterance is in `recording`.
         """

@@ -37,7 +37,7 @@ class _HeldContext(TurnContext):
         super().__init__(turn.conversation, output, tools, mode=turn.mode, language=turn.language)
         self._of = turn
         self.confirmed_at: float | None = None
-        """When it became the turn's (loop time, s)."""
+        """Time at which it became the turn's reply (loop time, s)."""
 
     def forget_reply(self, _task: "asyncio.Task[None]") -> None:
         """Lets go of the reply, which refers to this context: called when nothing works on it any more."""
@@ -66,7 +66,7 @@ class PreemptiveReply:
         self._task.add_done_callback(_report)
 
     async def transcript(self) -> Transcript | None:
-        """What was understood, as soon as that is known; None when it could not be.
+        """The transcript, as soon as it is known; None when there is none.
 
         It is not `final` when it may yet become more.
         """
@@ -74,14 +74,14 @@ class PreemptiveReply:
         return self._transcript
 
     def answers(self, text: str, language: str) -> bool:
-        """Whether it is an answer to `text` in `language`, and has not failed."""
+        """True when it is an answer to `text` in `language`, and has not failed."""
         context = self._context
         if self._transcript is None or context.reply is None or context.reply.failure is not None:
             return False
         return context.language == language and tokens(self._transcript.text) == tokens(text)
 
     def outdated(self, interim: str) -> bool:
-        """Whether the recogniser has since understood something else."""
+        """True when the recogniser has since understood something else."""
         transcript = self._transcript
         return transcript is not None and not transcript.final and tokens(transcript.text) != tokens(interim)
 

@@ -41,12 +41,12 @@ class SentenceTrack:
 
     @property
     def expects(self) -> bool:
-        """Whether some sentence has not begun."""
+        """True when some sentence has not begun."""
         return bool(self._waiting)
 
     @property
     def settled(self) -> bool:
-        """Whether the stream has ended, so that the beginnings of its sentences are certain."""
+        """True when the stream has ended, so that the beginnings of its sentences are certain."""
         return self._parts[-1].frames_per_weight is not None
 
     def add(self, sentence: Sentence) -> None:
@@ -67,7 +67,7 @@ class SentenceTrack:
             self._end = part, part.weight
 
     def over(self, frame: int) -> bool:
-        """Whether `frame` comes after the end set by `end`."""
+        """True when `frame` comes after the end set by `end`."""
         return self._end is not None and frame >= self._begin(*self._end)
 
     def settle(self, *, whole: bool) -> None:

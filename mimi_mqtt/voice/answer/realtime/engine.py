@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 _SHARE_OF_PATIENCE: Final = 1 / 3
 """Share of `voice.patience_s` that the service has to begin an answer; the rest is for the pipeline."""
 _SHARE_TO_SAY: Final = 1 / 10
-"""The same when a given text is to be said, which text to speech can do as well."""
+"""Share of it when a given text is to be said, which text to speech can do as well."""
 
 _fallbacks = Counter(
     "mimi_speech_to_speech_fallbacks_total", "Answers by the pipeline because the service failed.", ("name",)

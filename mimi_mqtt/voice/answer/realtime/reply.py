@@ -43,9 +43,9 @@ class SpokenReply(Reply):
         self.error: ProviderError | None = None
         """The service's failure."""
         self.silent = False
-        """Whether the service chose to say nothing, which is no failure."""
+        """True when the service chose to say nothing, which is no failure."""
         self.began_at: float | None = None
-        """When the service began to say something (loop time, s)."""
+        """Time at which the service began to say something (loop time, s)."""
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._frame_s = self._downlink.frame_ms / 1000
@@ -62,12 +62,12 @@ class SpokenReply(Reply):
 
     @property
     def given_up(self) -> bool:
-        """Whether it failed or chose to be silent before anything was heard; the user is not told."""
+        """True when it failed or chose to be silent before anything was heard; the user is not told."""
         return (self.error is not None or self.silent) and not self._handed
 
     @property
     def cut(self) -> bool:
-        """Whether the service has said more than is played."""
+        """True when the service has said more than is played."""
         return self._done
 
     async def answer(self, events: AsyncGenerator[S2sEvent, None], words: str = "") -> None:

@@ -1,4 +1,4 @@
-"""When an utterance begins and when it is over. Pure: heard frames and `now` in, events out.
+"""Endpointing: the begin and the end of an utterance, from heard frames and `now`.
 
 `endpointer` follows one utterance; how much silence ends it is a strategy of its own file: `fixed`,
 `adaptive` (this speaker's own pauses), `transcript` (what the words promise), `vendor` (the recogniser's own

@@ -1,18 +1,18 @@
-"""The silence follows this speaker's own pauses. Pure."""
+"""Endpointing by this speaker's own pauses. Pure."""
 
 from typing import Final
 
 from mimi_mqtt.voice.utterance.endpointing.strategy import Spoken
 
 SHORTEST_PAUSE_MS: Final = 120.0
-"""Less is a consonant, not a pause."""
+"""Shortest pause: less is a consonant."""
 _PAUSES_TO_TRUST: Final = 3
 _MARGIN: Final = 1.25
 _SPREADS: Final = 2
 
 
 class Pauses:
-    """What is known of one speaker's pauses; kept for the whole session."""
+    """Statistics of one speaker's pauses; kept for the whole session."""
 
     def __init__(self, end_silence_ms: float) -> None:
         self._normal_ms = end_silence_ms
@@ -21,7 +21,7 @@ class Pauses:
         self._seen = 0
 
     def add(self, pause_ms: float) -> None:
-        """The speaker paused for so long within an utterance."""
+        """Counts a pause within an utterance."""
         if pause_ms < SHORTEST_PAUSE_MS:
             return
         self._seen += 1
@@ -42,7 +42,7 @@ class Pauses:
 
     @property
     def longest_ms(self) -> float:
-        """Silence that ends anybody's utterance."""
+        """Silence that ends any utterance."""
         return 1.5 * self._normal_ms
 
 
@@ -53,7 +53,7 @@ class AdaptiveSilence:
         self._pauses = pauses
 
     def paused(self, pause_ms: float) -> None:
-        """Learns from it."""
+        """Learns from the pause."""
         self._pauses.add(pause_ms)
 
     def ended(self) -> None:

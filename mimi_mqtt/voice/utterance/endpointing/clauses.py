@@ -1,7 +1,7 @@
-"""Whether the words so far sound like a whole utterance, in ten languages. Pure.
+"""Completeness of an utterance, judged by its last words, in ten languages. Pure.
 
 Recognisers often give interim text without punctuation, so the last words decide. A rule is a few words after
-which nobody stops (articles, conjunctions, prepositions), words with which questions begin, endings that make
+no speaker stops (articles, conjunctions, prepositions), words with which questions begin, endings that make
 a sentence a question, and the few phrases that people say to an assistant and nothing after them. A text that
 no rule knows is neither finished nor unfinished.
 """
@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from mimi_mqtt.providers.languages import primary
+
 
 class Clause(Enum):
-    """How far an utterance has come."""
+    """Completeness of an utterance, by its words."""
 
     UNFINISHED = "unfinished"
-    """Something must follow."""
+    """Further words must follow."""
     OPEN = "open"
-    """Nothing is known."""
+    """The words tell nothing."""
     COMPLETE = "complete"
-    """It could be over."""
+    """The utterance could be over."""
     QUESTION = "question"
     """A whole question."""
     FINAL = "final"
@@ -29,10 +31,12 @@ class Clause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """`dangling`: words nobody stops after. `asking`: words that begin a question. `alone`: whole utterances
-    (written without spaces where `spaced` is not).
-    `least`: words a complete utterance has at least. In languages written without spaces they are endings,
-    beginnings and characters."""
+    """Rules of one language.
+
+    `dangling`: words that no utterance ends with. `asking`: words that begin a question. `alone`: whole
+    utterances. `least`: words that a complete utterance has at least. In languages written without spaces
+    (not `spaced`) they are endings, beginnings and characters.
+    """
 
     dangling: frozenset[str]
     asking: frozenset[str]
@@ -206,13 +210,13 @@ _END_MARKS: Final = (".", "!", "。", "！")
 
 
 def clause(text: str, language: str) -> Clause:
-    """What `text`, in a language such as `en` or `zh-CN`, says about itself."""
+    """The completeness of `text`, in a language such as `en` or `zh-CN`."""
     said = text.strip().lower()
     if not said:
         return Clause.OPEN
     if said.endswith(_OPEN_MARKS):
         return Clause.UNFINISHED
-    rules = _RULES.get(language.replace("_", "-").partition("-")[0].lower())
+    rules = _RULES.get(primary(language))
     words = _WORD.findall(said)
     if rules is None or not words:
         return _by_mark(said)

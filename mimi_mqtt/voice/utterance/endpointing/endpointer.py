@@ -1,4 +1,4 @@
-"""One utterance: when it begins, pauses and is over. Pure: heard frames and `now` in, events out.
+"""Endpointer of one utterance: its begin, pauses and end. Pure: heard frames and `now` in, events out.
 
 Time is counted in audio, so a late or bursty network changes nothing; only an uplink from which nothing at
 all comes is judged by the clock (`tick`). How much silence ends the utterance is the strategy's business.
@@ -25,7 +25,7 @@ _LOWEST_PROBABILITY: Final = 0.6
 
 @dataclass(frozen=True, slots=True)
 class SpeechBegan:
-    """Someone speaks. `audio` is what was heard so far of it, pre-roll included."""
+    """A user began to speak. `audio` is what was heard so far of it, pre-roll included."""
 
     audio: tuple[Pcm, ...]
 
@@ -44,11 +44,11 @@ class SpeechPaused:
 
 @dataclass(frozen=True, slots=True)
 class SpeechWentOn:
-    """It was not: the speaker goes on after a SpeechPaused."""
+    """The utterance was not over: the speaker goes on after a SpeechPaused."""
 
 
 class End(Enum):
-    """Why listening ended."""
+    """Reasons for the end of an utterance."""
 
     SILENCE = "silence"
     """The speaker has finished."""
@@ -57,14 +57,14 @@ class End(Enum):
     TOO_LONG = "too long"
     """The utterance reached its bound."""
     NO_SPEECH = "no speech"
-    """Nobody spoke."""
+    """There was no speech."""
     STOPPED = "stopped"
-    """The device said so."""
+    """The device ended it."""
 
 
 @dataclass(frozen=True, slots=True)
 class UtteranceEnded:
-    """Listening is over; `silence_ms` of audio (or of stall) came after the last speech."""
+    """The utterance is over; `silence_ms` of audio (or of stall) came after the last speech."""
 
     reason: End
     silence_ms: float
@@ -75,8 +75,10 @@ EndpointEvent = SpeechBegan | SpeechWent | SpeechPaused | SpeechWentOn | Utteran
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """The bounds of one utterance; names as in `voice` settings. `manual`: only the device ends an
-    utterance. `preemptive_silence_ms` 0: no SpeechPaused."""
+    """Bounds of one utterance; names as in the `voice` settings.
+
+    `manual`: only the device ends it. `preemptive_silence_ms` 0: no SpeechPaused.
+    """
 
     speech_threshold: float = 0.5
     min_speech_ms: float = 180
@@ -120,7 +122,7 @@ class Endpointer:
         self.ended = False
 
     def frame(self, pcm: Pcm, duration_ms: float, probability: float, now: float) -> list[EndpointEvent]:
-        """One heard frame; what it means. Nothing once the utterance has ended."""
+        """Takes one heard frame; the events it brings. None once the utterance has ended."""
         if self.ended:
             return []
         self._heard_at = now
@@ -133,15 +135,15 @@ class Endpointer:
 
     @property
     def length_ms(self) -> float:
-        """How much audio the utterance has, in ms."""
+        """Length of its audio, in ms."""
         return self._length_ms
 
     def apply(self, settings: EndpointSettings) -> None:
-        """Other bounds from now on."""
+        """Changes the bounds from now on."""
         self._settings = settings
 
     def tick(self, now: float) -> list[EndpointEvent]:
-        """Time passed; ends an utterance whose uplink has gone quiet. Call a few times a second."""
+        """Ends an utterance whose uplink has gone quiet. Call it a few times a second."""
         stalled_s = now - self._heard_at
         if self.ended:
             return []

@@ -1,4 +1,4 @@
-"""The same silence always. Pure."""
+"""Endpointing by a fixed silence. Pure."""
 
 from mimi_mqtt.voice.utterance.endpointing.strategy import Spoken
 

@@ -1,4 +1,4 @@
-"""The silence follows the odds that the speaker goes on: words, this speaker's pauses, the silence. Pure.
+"""Endpointing by the odds that the speaker goes on: words, this speaker's pauses, the silence. Pure.
 
 After the silence s the speaker goes on with the probability p S(s) / (p S(s) + 1 - p). S(s) is the share of
 this speaker's pauses that are longer than s, which are log-normal; p is how often this speaker goes on at
@@ -27,10 +27,10 @@ _WORDS: Final = {
     Clause.OPEN: 1.0,
     Clause.UNFINISHED: 30.0,
 }
-"""How much more often than not a speaker goes on who has said this, against one of whom nothing is known."""
+"""Factor of the odds that a speaker goes on, by the words so far."""
 
 _LEAST_MS: Final = 180.0
-"""Less would end utterances at a stop consonant or a lost packet."""
+"""Shortest silence: less would end utterances at a stop consonant or a lost packet."""
 _LONGEST: Final = 1.5  # of the configured silence
 _SPREAD: Final = 0.5  # of the logarithm of a pause; of people as of the corpus, about a quarter to a half
 _MEMORY: Final = 8.0  # pauses
@@ -69,13 +69,12 @@ class LikelyEnd:
         self._learn_lag()
 
     def ended(self) -> None:
-        """Learns that this speaker stops, too."""
+        """Learns that an utterance ended."""
         self._ends += 1
         self._learn_lag()
 
     def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
-        """As little silence as the risk allows; the longest while the last words may still be on their
-        way."""
+        """The shortest silence that the risk allows; the longest while the last words may still come."""
         if spoken != self._last:
             if spoken.text != self._last.text:
                 self._changed_ms = silence_ms if silence_ms >= self._silence_ms else 0.0
@@ -95,7 +94,7 @@ class LikelyEnd:
         return min(max(wait_ms, _LEAST_MS), self._longest_ms)
 
     def _learn_lag(self) -> None:
-        """The longest wait for words of late, slowly forgotten; words that never changed tell nothing."""
+        """Learns how late words come: the longest wait of late, slowly forgotten."""
         if self._changed_ms > self._lag_ms:
             self._lag_ms = min(self._changed_ms, _MOST_LAG_MS)
         elif self._changed_ms:

@@ -1,4 +1,4 @@
-"""What a strategy is asked: how much silence ends the utterance that was heard so far. Pure."""
+"""The interface to a strategy: how much silence ends an utterance. Pure."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,9 +6,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What is known of the words so far: `text` may lag behind the speech or be empty, unless it is the
-    `whole` of what was said up to this silence; `endpoint` says that the recogniser itself takes the
-    utterance for over."""
+    """The words known so far.
+
+    `text` may lag behind the speech or be empty, unless it is the `whole` of what was said up to this
+    silence; `endpoint`: the recogniser itself takes the utterance for over.
+    """
 
     text: str = ""
     endpoint: bool = False
@@ -16,7 +18,7 @@ class Spoken:
 
 
 class Endpointing(Protocol):
-    """One speaker's strategy."""
+    """Strategy for one speaker."""
 
     def paused(self, pause_ms: float) -> None:
         """The speaker was silent for so long within an utterance, and went on."""

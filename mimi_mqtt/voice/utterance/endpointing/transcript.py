@@ -1,4 +1,4 @@
-"""The silence follows the words: an unfinished clause waits longer, a complete question less. Pure."""
+"""Endpointing by the words: an unfinished clause waits longer, a complete question less. Pure."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,18 +10,18 @@ from mimi_mqtt.voice.utterance.endpointing.strategy import Spoken
 # Parts of the speaker's own silence; an unfinished clause gets the longest silence there is.
 _PATIENCE: Final = {Clause.FINAL: 0.3, Clause.QUESTION: 0.5, Clause.COMPLETE: 0.9, Clause.OPEN: 1.0}
 _LEAST_MS: Final = 240.0
-"""Less would end utterances at a stop consonant or a lost packet."""
+"""Shortest silence: less would end utterances at a stop consonant or a lost packet."""
 
 
 class TranscriptSilence:
-    """Judges by what was understood so far; by the speaker's pauses alone while nothing is."""
+    """Judges by the words understood so far; by the speaker's pauses alone while there are none."""
 
     def __init__(self, pauses: Pauses, language: Callable[[], str]) -> None:
         self._pauses = pauses
         self._language = language
 
     def paused(self, pause_ms: float) -> None:
-        """Learns from it."""
+        """Learns from the pause."""
         self._pauses.add(pause_ms)
 
     def ended(self) -> None:

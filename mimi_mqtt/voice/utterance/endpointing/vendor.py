@@ -1,4 +1,4 @@
-"""The recogniser's own judgement, where it has one (Deepgram's `speech_final`). Pure."""
+"""Endpointing by the recogniser's own judgement, where it has one (Deepgram's `speech_final`). Pure."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from mimi_mqtt.voice.utterance.endpointing.adaptive import Pauses
 from mimi_mqtt.voice.utterance.endpointing.strategy import Spoken
 
 _AGREED_MS: Final = 120.0
-"""Our own detector must hear so much silence too: the judgement may be about an earlier pause."""
+"""Silence that our own detector must hear too: the judgement may be about an earlier pause."""
 
 
 class VendorEndpoint:
@@ -16,12 +16,12 @@ class VendorEndpoint:
         self._pauses = pauses
 
     def paused(self, pause_ms: float) -> None:
-        """Learns from it, for the recognisers that don't judge."""
+        """Learns from the pause, for recognisers that don't judge."""
         self._pauses.add(pause_ms)
 
     def ended(self) -> None:
         """Changes nothing."""
 
     def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
-        """Next to nothing once the recogniser has judged."""
+        """`_AGREED_MS` once the recogniser has judged, else this speaker's silence."""
         return _AGREED_MS if spoken.endpoint else self._pauses.end_silence_ms
