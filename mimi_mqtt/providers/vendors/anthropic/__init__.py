@@ -1,1 +1,1 @@
-"""Anthropic."""
+"""Anthropic's language models."""

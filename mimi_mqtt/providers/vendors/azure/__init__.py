@@ -1,1 +1,1 @@
-"""Azure Speech."""
+"""Azure Speech, in both directions."""

@@ -1,1 +1,1 @@
-"""Coze."""
+"""Coze bots: agents in somebody's service."""

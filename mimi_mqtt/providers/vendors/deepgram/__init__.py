@@ -1,1 +1,1 @@
-"""Deepgram."""
+"""Deepgram, streaming speech to text."""

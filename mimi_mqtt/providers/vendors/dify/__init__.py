@@ -1,1 +1,1 @@
-"""Dify."""
+"""Dify apps: agents in somebody's service."""

@@ -1,1 +1,1 @@
-"""ElevenLabs."""
+"""ElevenLabs voices."""

@@ -1,1 +1,1 @@
-"""FunASR."""
+"""FunASR, a recogniser behind a WebSocket."""

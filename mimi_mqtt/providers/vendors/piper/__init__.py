@@ -1,1 +1,1 @@
-"""Piper, in process."""
+"""Piper voices, in this process."""
