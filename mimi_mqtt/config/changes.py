@@ -1,4 +1,4 @@
-"""The difference between two configurations: what takes effect at run time, and what needs a restart. Does no I/O.
+"""The difference between two configurations: what takes effect at run time, and what needs a restart. No I/O.
 
 Agents, providers, turn-taking, session limits, the log and `server.language` can change while the server
 runs. Everything else (addresses, files, the database, accounts) is read once, at start.

@@ -1,1 +1,1 @@
-"""ElevenLabs voices."""
+"""ElevenLabs, voices over HTTP."""
