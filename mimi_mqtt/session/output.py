@@ -28,6 +28,8 @@ DELIVERY_WAIT_S: Final = 3.0
 in seconds."""
 DELIVERY_POLL_S: Final = 0.005
 """The time between two looks for the acknowledgement, in seconds."""
+AWAY_POLL_S: Final = 0.1
+"""The same while the device has no connection: an access point that restarts takes many devices away."""
 ARRIVAL_GAP_S: Final = 0.06
 """The least time between the acknowledgement of `tts start` and the first frame, in seconds."""
 
@@ -198,11 +200,13 @@ class DeviceOutput:
             return
         now = self._playout.now()
         if self._control.undelivered():
+            poll_s = DELIVERY_POLL_S
             if not self._control.connected:
+                poll_s = AWAY_POLL_S
                 self._delivery_began = now  # a device that is away is waited for as long as its session is
             if now - self._delivery_began < DELIVERY_WAIT_S:
                 self._waited = True
-                self._timer = asyncio.get_running_loop().call_later(DELIVERY_POLL_S, self._await_delivery)
+                self._timer = asyncio.get_running_loop().call_later(poll_s, self._await_delivery)
                 return
             _unacknowledged.inc()
         first = sent + self._limits.guard_gap_ms / 1000
