@@ -72,7 +72,6 @@ async def _measure(args: argparse.Namespace, load_core: int | None, faults: "_Fa
     credentials = Credentials(secrets.token_bytes(32))
     ids = [f"02-00-00-00-{number >> 8:02x}-{number & 0xFF:02x}" for number in range(args.devices)]
     turns = _Turns()
-    collections = _Collections()
     process = psutil.Process()
     memory: list[tuple[float, float]] = []
     async with instant_server(credentials, ids, turns, reattach_s=_REATTACH_S) as server:
@@ -81,12 +80,14 @@ async def _measure(args: argparse.Namespace, load_core: int | None, faults: "_Fa
         spare_collections()
         if args.collector == "off":
             gc.disable()
+        collections = _Collections()
         tasks, descriptors = len(asyncio.all_tasks()), process.num_fds()
         async with load_process("_soak_load", order) as answer, asyncio.TaskGroup() as group:
             sampling = group.create_task(_sample(process, memory))
             tally = Tally(**json.loads(await answer(args.seconds + 120.0)))
             sampling.cancel()
         await _settle(server)
+        collections.close()
         left = {
             "sessions_left": server.sessions.count,
             "channels_left": server.udp.count,
@@ -95,7 +96,6 @@ async def _measure(args: argparse.Namespace, load_core: int | None, faults: "_Fa
             "descriptors_left": process.num_fds() - descriptors,
             **_alive(Session, Conversation, UdpChannel),
         }
-    collections.close()
     warm = [sample for sample in memory if sample[0] >= memory[0][0] + args.seconds * _WARM_UP_SHARE]
     return {
         "bench": "soak",
