@@ -26,7 +26,7 @@ from mimi_mqtt.cli.device.client import DeviceOptions, Summary, Told, converse
 from mimi_mqtt.cli.device.network import AudioSocket
 from mimi_mqtt.cli.device.speech import synthesise
 from mimi_mqtt.wire.audio_packet import DOWNLINK_FLAGS, pack_uplink, parse_header
-from mimi_mqtt.wire.mqtt import SUBSCRIBE_FAILURE, encode_connect, encode_publish, parse_publish
+from mimi_mqtt.wire.mqtt import encode_connect, encode_publish, parse_publish
 from mimi_mqtt.wire.topics import device_id_from_mac, device_topic
 from tests.e2e.conftest import Server, clean_environ, metric
 from tests.integration.mqtt.raw import RawClient
@@ -161,18 +161,26 @@ class Victim:
     ota: str
     question: Pcm
     tap: Tap
+    talks: "list[asyncio.Task[Summary]]" = field(default_factory=list)
 
     def talk(self, pcm: Pcm | None = None) -> "asyncio.Task[Summary]":
         """Begins a conversation."""
         options = DeviceOptions(
             ota=self.ota, mac=VICTIM_MAC, pcm=self.question if pcm is None else pcm, timeout_s=60
         )
-        return asyncio.create_task(converse(options, self.tap.tell))
+        self.talks.append(asyncio.create_task(converse(options, self.tap.tell)))
+        return self.talks[-1]
 
 
-@pytest.fixture
-def victim(running: Server, question: Pcm, tap: Tap) -> Victim:
-    return Victim(running.ota, question, tap)
+@pytest_asyncio.fixture(loop_scope="module")
+async def victim(running: Server, question: Pcm, tap: Tap) -> AsyncIterator[Victim]:
+    found = Victim(running.ota, question, tap)
+    yield found
+    for (
+        talk
+    ) in found.talks:  # of a test that failed: two devices of one name would end each other's connection
+        talk.cancel()
+    await asyncio.gather(*found.talks, return_exceptions=True)
 
 
 async def unharmed(talk: "asyncio.Task[Summary]") -> Summary:
@@ -208,7 +216,8 @@ async def test_another_devices_topics_can_be_neither_written_nor_read(
     spy = await attacker.log_in()
     filters = [device_topic(VICTIM, leaf) for leaf in ("up", "down", "state", "event")]
     filters += ["#", "mimi/#", "+/+/+/down", "mimi/devices/+/up", "$SYS/#"]
-    assert set(await spy.subscribe(*((name, 1) for name in filters))) == {SUBSCRIBE_FAILURE}
+    # Granted, as clients that hard-code a filter stop at a refusal; and nothing of others is ever delivered.
+    assert set(await spy.subscribe(*((name, 1) for name in filters))) == {1}
     for leaf in ("up", "down"):
         for message in ("abort", "goodbye"):
             payload = json.dumps({"type": message, "session_id": opened.session_id}).encode()

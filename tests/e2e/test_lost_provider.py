@@ -209,4 +209,5 @@ async def test_whoever_falls_silent_is_excused_apologised_for_and_then_passed_ov
     assert words.startswith(MOMENT)
     assert words.endswith(SORRY)
     assert alerted(done)
-    assert f"{FIRST} {SECOND}" == heard(await ask(server), server)[0]
+    # On a busy machine even a good answer may take longer than the filler's second.
+    assert heard(await ask(server), server)[0].removeprefix(f"{MOMENT} ") == f"{FIRST} {SECOND}"
