@@ -42,7 +42,8 @@ class Attachment:
 
     __slots__ = (
         "__weakref__", "_asked_on", "_discovering", "_said_goodbye", "_tools", "_waiting", "_waiting_bytes",
-        "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "session",
+        "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "restarted",
+        "session",
     )  # fmt: skip
 
     def __init__(self, channel: ControlChannel, kind: DeviceKind) -> None:
@@ -59,6 +60,9 @@ class Attachment:
         """Loop time of the loss of the connection, in s; None while there is one."""
         self.overfull = False
         """True once a message was dropped because too many wait: the device can't be told the whole story."""
+        self.restarted = False
+        """True once the device asked for its configuration since its last hello, which it does when it
+        starts."""
         self._waiting: deque[tuple[float, bytes]] | None = None  # with the loop time at which each is stale
         self._waiting_bytes = 0
         self._tools: DeviceTools | None = None
@@ -175,6 +179,7 @@ class Attachment:
     def hello_said(self, channel: ControlChannel) -> None:
         """The device said hello on `channel`. After another connection than that it may have started anew: it
         has other tools, and answers nothing that it was asked before."""
+        self.restarted = False
         if self._asked_on is not None and self._asked_on is not channel:
             self.close_tools()
             self._tools = self._asked_on = None

@@ -380,6 +380,10 @@ class SessionManager:
         """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word."""
         self._presence.disconnect(device_id, reason)
 
+    def booted(self, device_id: str) -> None:
+        """The device asked for its configuration, as it does when it starts: see `Presence.booted`."""
+        self._presence.booted(device_id)
+
     def knows(self, device_id: str) -> bool:
         """True when there is such a device, connected or not, that may connect."""
         return self._devices.get(device_id) is not None

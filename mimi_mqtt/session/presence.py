@@ -82,6 +82,13 @@ class Presence:
         if resumed or self._believes(channel) is not None:
             self._loop.call_soon(self._entered, channel)
 
+    def booted(self, device_id: str) -> None:
+        """The device asked for its configuration: it knows nothing of its session, which does not go over to
+        its next connection. Anybody can send such a request, so a session that has its connection goes on."""
+        attachment = self._of_device.get(device_id)
+        if attachment is not None:
+            attachment.restarted = True
+
     def _believes(self, channel: ControlChannel) -> str | None:
         """The session that the device on `channel` may believe in although it is over."""
         if channel.is_tester or channel.transport != "mqtt":
@@ -89,7 +96,9 @@ class Presence:
         return self._last.get(channel.device_id)
 
     def _resume(self, known: Attachment, channel: ControlChannel) -> bool:
-        if known.session is None or known.overfull or channel.is_tester or channel.transport != "mqtt":
+        if known.session is None or channel.is_tester or channel.transport != "mqtt":
+            return False
+        if known.overfull or known.restarted:
             return False
         known.attach(channel)
         self._by_channel[channel] = known
@@ -134,6 +143,7 @@ class Presence:
     def session_ended(self, attachment: Attachment, session_id: str, *, goodbye: bool) -> None:
         """The session of `attachment` is over. `goodbye`: the device was sent one, or waits for one."""
         attachment.session = None
+        attachment.overfull = False  # the story that could not be told whole was this session's
         if not goodbye:
             attachment.drop_waiting()
         if attachment.channel is None:
