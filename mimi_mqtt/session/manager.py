@@ -377,7 +377,12 @@ class SessionManager:
         return True
 
     def disconnect(self, device_id: str, reason: str) -> None:
-        """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word."""
+        """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word.
+
+        The timers of a device that may no longer connect are dropped.
+        """
+        if not self.knows(device_id):
+            self._timers.drop(device_id)
         self._presence.disconnect(device_id, reason)
 
     def booted(self, device_id: str) -> None:

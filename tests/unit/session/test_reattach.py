@@ -346,6 +346,18 @@ async def test_a_revoked_device_is_told_goodbye_before_its_connection_ends(house
     assert house.manager.count == 0
 
 
+async def test_a_timer_of_a_forgotten_device_is_not_told_to_who_has_it_next(house: House) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    await conversation.tools.call("set_timer", {"seconds": 60, "label": "tea"})
+    forgotten = house.devices.pop(DEVICE)
+    house.manager.disconnect(DEVICE, "revoked")
+    house.devices[DEVICE] = forgotten
+    back = house.connect()
+    await asyncio.sleep(120)
+    assert "alert" not in back.story()
+
+
 async def test_a_revoked_device_that_is_away_loses_its_session(house: House) -> None:
     channel = house.connect()
     house.hello(channel)
