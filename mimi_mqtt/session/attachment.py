@@ -191,14 +191,19 @@ class Attachment:
 
     async def discover(self) -> None:
         """Asks the device for its tools. One that does not answer is asked again after its next hello."""
-        tools = self._discovering = self.tools
-        self._asked_on = self.channel
         try:
-            await tools.discover()
+            await self.ask_for_tools()
         except ToolError as error:
             # Not a line each: after a mass reconnect these are thousands.
             _undiscovered.inc()
             _log.debug("the device's tools are not known: %s", error)
+
+    async def ask_for_tools(self) -> None:
+        """Asks the device for its tools. Raises ToolError without an answer."""
+        tools = self._discovering = self.tools
+        self._asked_on = self.channel
+        try:
+            await tools.discover()
         finally:
             if self._discovering is tools:
                 self._discovering = None

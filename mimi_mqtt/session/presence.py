@@ -164,15 +164,14 @@ class Presence:
         self._confirm()
 
     def disconnect(self, device_id: str, reason: str) -> None:
-        """Says goodbye to the device and ends its connection."""
+        """Says goodbye to the device and ends its connection. A goodbye that may be lost with the connection
+        is said again on the next one."""
         attachment = self._of_device.get(device_id)
         if attachment is not None and attachment.session is not None:
             attachment.session.end(reason, goodbye=True)
         last = self._last.get(device_id)
-        if last is not None:
-            if attachment is not None and attachment.channel is not None:
-                self._goodbye(attachment, attachment.channel, last)
-            self._last.over(device_id, last)
+        if last is not None and attachment is not None and attachment.channel is not None:
+            self._goodbye(attachment, attachment.channel, last)
         for each in [each for each in self._by_channel.values() if each.device_id == device_id]:
             if each.session is not None:
                 each.session.end(reason, goodbye=True)
@@ -208,7 +207,7 @@ class Presence:
 
     def _goodbye_sent(self, attachment: Attachment, channel: ControlChannel, session_id: str) -> None:
         attachment.goodbye_said(session_id, self._loop.time())
-        if self._last.get(attachment.device_id) == session_id:
+        if not attachment.is_tester and self._last.get(attachment.device_id) == session_id:
             self._unconfirmed[attachment.device_id] = channel, session_id
 
     def _confirm(self) -> None:

@@ -187,6 +187,23 @@ async def test_a_tester_does_not_take_the_session_over(house: House) -> None:
     assert conversation.calls == [("listen", "auto"), ("abort", "")]
 
 
+@pytest.mark.parametrize("kind", ["abort", "goodbye"])
+async def test_what_a_tester_says_of_a_lost_session_does_not_leave_its_device_listening(
+    house: House, kind: str
+) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    house.manager.control_closed(channel, "connection reset")
+    await asyncio.sleep(40)
+    tester = house.connect(is_tester=True)
+    house.say(tester, {"type": kind, "session_id": session_id})
+    await asyncio.sleep(3)
+    house.manager.control_closed(tester, "the device itself connected")
+    back = house.connect()
+    await asyncio.sleep(HELLO_GRACE_S + 0.1)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+
+
 async def test_a_testers_session_ends_with_its_channel(house: House) -> None:
     tester = house.connect(is_tester=True)
     house.hello(tester)
@@ -365,6 +382,28 @@ async def test_a_revoked_device_that_is_away_loses_its_session(house: House) -> 
     house.manager.disconnect(DEVICE, "revoked")
     assert house.manager.count == 0
     assert house.last_audio.closed
+
+
+async def test_a_device_that_did_not_hear_why_it_was_disconnected_is_sent_home(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    channel.unacknowledged = 60  # the Wi-Fi is gone and TCP has not noticed
+    house.manager.disconnect(DEVICE, "command")
+    back = await away(house, channel)
+    await asyncio.sleep(HELLO_GRACE_S + 0.1)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+
+
+async def test_nothing_is_remembered_of_a_revoked_device(house: House) -> None:
+    house.last = last = LastSessions()
+    await house.manager.aclose()
+    house.manager = house.start()
+    channel = house.connect()
+    house.hello(channel)
+    channel.unacknowledged = 60
+    del house.devices[DEVICE]
+    house.manager.disconnect(DEVICE, "revoked")
+    assert last.get(DEVICE) is None
 
 
 async def test_a_revoked_device_that_still_listens_to_a_dead_server_is_sent_home(house: House) -> None:
