@@ -42,8 +42,8 @@ class Attachment:
 
     __slots__ = (
         "__weakref__", "_asked_on", "_discovering", "_said_goodbye", "_tools", "_waiting", "_waiting_bytes",
-        "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "restarted",
-        "session",
+        "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "refused",
+        "restarted", "session",
     )  # fmt: skip
 
     def __init__(self, channel: ControlChannel, kind: DeviceKind) -> None:
@@ -56,6 +56,8 @@ class Attachment:
         """What the device can take at once."""
         self.malformed = 0
         """Messages that could not be understood."""
+        self.refused = ""
+        """The reason why the last hello that was refused was: another one of the same is not logged."""
         self.lost_at: float | None = None
         """Loop time of the loss of the connection, in s; None while there is one."""
         self.overfull = False

@@ -261,7 +261,9 @@ class SessionManager:
             refused = "The server does not know its own address: set server.public_host in broker.yaml."
         if refused or device is None or not host:
             _refused.inc()
-            _log.warning("hello refused: %s", refused, extra={"device": device_id})
+            if attachment.refused != refused:
+                attachment.refused = refused
+                _log.warning("hello refused: %s", refused, extra={"device": device_id})
             channel.send(encode(Alert("Error", refused, "sad")))
             return
 
