@@ -20,7 +20,7 @@ from mimi_mqtt.errors import StartupError
 from mimi_mqtt.events import DeviceBooted, DeviceRevoked, EventBus
 from mimi_mqtt.fleet.agents import Agent, AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
-from mimi_mqtt.fleet.directory import DeviceDirectory
+from mimi_mqtt.fleet.directory import DeviceDirectory, DeviceInfo
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
@@ -121,9 +121,6 @@ class App:
         await self._turn_log.start()
         self._directory = DeviceDirectory(self._store, credentials, settings.accounts)
         stack.push_async_callback(self._directory.aclose)
-        self._directory.on_booted = lambda device: events.publish(
-            DeviceBooted(device_id=device.device_id, board=device.board, firmware=device.firmware_version)
-        )
         await self._directory.start()
 
         memory = self._memory = RecentTurns(
@@ -158,6 +155,7 @@ class App:
         stack.push_async_callback(self._telemetry.aclose)
         self._telemetry.start()
 
+        self._directory.on_booted = self._booted
         self._directory.on_revoked = self._revoked
         self._directory.is_connected = self._sessions.connected
         stack.push_async_callback(self._mqtt.aclose)
@@ -194,10 +192,18 @@ class App:
         device = self._directory.get(device_id)
         return device.udp_key if device is not None else None
 
+    def _booted(self, device: DeviceInfo) -> None:
+        self._sessions.booted(device.device_id)
+        self._events.publish(
+            DeviceBooted(device_id=device.device_id, board=device.board, firmware=device.firmware_version)
+        )
+
     def _revoked(self, device_id: str) -> None:
         """The device is told goodbye before its connections, and those of its testers, end."""
-        self._sessions.disconnect(device_id, "revoked")
-        self._mqtt.disconnect(device_id, "revoked")
+        try:
+            self._sessions.disconnect(device_id, "revoked")
+        finally:
+            self._mqtt.disconnect(device_id, "revoked")
         self._events.publish(DeviceRevoked(device_id=device_id))
 
     async def stop(self) -> None:

@@ -96,12 +96,17 @@ def write_result(data_dir: Path, result: ReloadResult) -> None:
     """Leaves `result` in `data_dir`, whole or not at all. Raises OSError."""
     path = data_dir / RESULT_FILE
     draft = path.with_suffix(f".{os.getpid()}.new")
+    draft.unlink(missing_ok=True)  # of a process that had this id
     try:
-        draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
-        draft.chmod(0o600)
+        with open(draft, "x", encoding="utf-8", opener=_private) as file:
+            json.dump(asdict(result), file)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def ask_to_reload(data_dir: Path, within_s: float) -> ReloadResult:

@@ -5,6 +5,7 @@ Variables win over the file. Their values are read as YAML, so lists and boolean
 """
 
 import difflib
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ DEFAULT_FILE = Path("broker.yaml")
 
 # Variables with the prefix that are not settings: read by the scripts, not by the server.
 _NOT_SETTINGS = frozenset({"MIMI_CONFIG", "MIMI_VENV"})
+
+_LONG_QUOTATION = re.compile(r"'[^']{4,}'")
 
 _Path = tuple[str, ...]
 
@@ -64,8 +67,8 @@ def _read_file(path: Path, sources: dict[_Path, str]) -> dict[str, Any]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
     if value is None:
         return {}
     if not isinstance(value, dict) or not isinstance(node, yaml.MappingNode):
@@ -119,8 +122,19 @@ def _fill_empty_sections(branch: dict[str, Any], where: _Path) -> None:
 def _read_value(name: str, text: str) -> object:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"variable {name}: its value is not valid YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"variable {name}: its value is not valid YAML: {_yaml_problem(error)}") from None
+
+
+def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
+    """The kind of mistake and its place, without the words of the file: those may be a password."""
+    if isinstance(error, ValueError):
+        return "a date in it is none"
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "it holds a character that YAML does not allow"
+    mark = error.problem_mark
+    problem = _LONG_QUOTATION.sub("'…'", error.problem or "it can't be read")
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def _wants_text(where: _Path) -> bool:

@@ -187,6 +187,13 @@ class AccountSettings(Section):
     anonymous: bool = False
     """Lets clients without a user name connect. They never see or touch mimi/#."""
 
+    @field_validator("admin_username")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if not name or name.startswith("$"):
+            raise ValueError("must not be empty, nor begin with $: such names are the server's own")
+        return name
+
 
 class StoreSettings(Section):
     """The database."""

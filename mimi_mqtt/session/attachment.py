@@ -42,7 +42,8 @@ class Attachment:
 
     __slots__ = (
         "__weakref__", "_asked_on", "_discovering", "_said_goodbye", "_tools", "_waiting", "_waiting_bytes",
-        "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "session",
+        "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "refused",
+        "restarted", "session",
     )  # fmt: skip
 
     def __init__(self, channel: ControlChannel, kind: DeviceKind) -> None:
@@ -55,10 +56,15 @@ class Attachment:
         """What the device can take at once."""
         self.malformed = 0
         """Messages that could not be understood."""
+        self.refused = ""
+        """The reason why the last hello that was refused was: another one of the same is not logged."""
         self.lost_at: float | None = None
         """Loop time of the loss of the connection, in s; None while there is one."""
         self.overfull = False
         """True once a message was dropped because too many wait: the device can't be told the whole story."""
+        self.restarted = False
+        """True once the device asked for its configuration since its last hello, which it does when it
+        starts."""
         self._waiting: deque[tuple[float, bytes]] | None = None  # with the loop time at which each is stale
         self._waiting_bytes = 0
         self._tools: DeviceTools | None = None
@@ -175,6 +181,7 @@ class Attachment:
     def hello_said(self, channel: ControlChannel) -> None:
         """The device said hello on `channel`. After another connection than that it may have started anew: it
         has other tools, and answers nothing that it was asked before."""
+        self.restarted = False
         if self._asked_on is not None and self._asked_on is not channel:
             self.close_tools()
             self._tools = self._asked_on = None
@@ -186,14 +193,19 @@ class Attachment:
 
     async def discover(self) -> None:
         """Asks the device for its tools. One that does not answer is asked again after its next hello."""
-        tools = self._discovering = self.tools
-        self._asked_on = self.channel
         try:
-            await tools.discover()
+            await self.ask_for_tools()
         except ToolError as error:
             # Not a line each: after a mass reconnect these are thousands.
             _undiscovered.inc()
             _log.debug("the device's tools are not known: %s", error)
+
+    async def ask_for_tools(self) -> None:
+        """Asks the device for its tools. Raises ToolError without an answer."""
+        tools = self._discovering = self.tools
+        self._asked_on = self.channel
+        try:
+            await tools.discover()
         finally:
             if self._discovering is tools:
                 self._discovering = None

@@ -57,7 +57,7 @@ class LiveDevices:
             raise ToolError("the device is not connected")
         tools = self._manager.tools(attachment, EVERY_TOOL if user_tools else None)
         if not attachment.tools.discovered and not _has(tools, tool):
-            await attachment.tools.discover()
+            await attachment.ask_for_tools()
         names = {known.own_name: known.spec.name for known in attachment.tools.tools() if known.own_name}
         name = names.get(tool, tool)
         if user_tools and tool.startswith(_OF_DEVICES) and not _has(tools, name):

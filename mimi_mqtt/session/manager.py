@@ -233,12 +233,13 @@ class SessionManager:
             with log_context(device=attachment.device_id):
                 attachment.mcp_received(message.payload)
         elif isinstance(message, DeviceGoodbye):
+            over = session.session_id if session is not None and current else message.session_id
+            if not attachment.is_tester:  # what a tester knows its device may not
+                self._last.over(attachment.device_id, over)
             if session is not None and current:
-                self._last.over(attachment.device_id, session.session_id)
                 session.end("goodbye")
             else:
                 _stale.inc()
-                self._last.over(attachment.device_id, message.session_id)
         elif session is None or not current:
             _stale.inc()
             self._presence.stale(attachment, message.session_id)
@@ -260,7 +261,9 @@ class SessionManager:
             refused = "The server does not know its own address: set server.public_host in broker.yaml."
         if refused or device is None or not host:
             _refused.inc()
-            _log.warning("hello refused: %s", refused, extra={"device": device_id})
+            if attachment.refused != refused:
+                attachment.refused = refused
+                _log.warning("hello refused: %s", refused, extra={"device": device_id})
             channel.send(encode(Alert("Error", refused, "sad")))
             return
 
@@ -377,8 +380,19 @@ class SessionManager:
         return True
 
     def disconnect(self, device_id: str, reason: str) -> None:
-        """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word."""
+        """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word.
+
+        The timers of a device that may no longer connect are dropped, and its last session is forgotten.
+        """
         self._presence.disconnect(device_id, reason)
+        if not self.knows(device_id):
+            self._timers.drop(device_id)
+            if (last := self._last.get(device_id)) is not None:
+                self._last.over(device_id, last)
+
+    def booted(self, device_id: str) -> None:
+        """The device asked for its configuration, as it does when it starts: see `Presence.booted`."""
+        self._presence.booted(device_id)
 
     def knows(self, device_id: str) -> bool:
         """True when there is such a device, connected or not, that may connect."""

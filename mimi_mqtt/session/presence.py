@@ -82,6 +82,13 @@ class Presence:
         if resumed or self._believes(channel) is not None:
             self._loop.call_soon(self._entered, channel)
 
+    def booted(self, device_id: str) -> None:
+        """The device asked for its configuration: it knows nothing of its session, which does not go over to
+        its next connection. Anybody can send such a request, so a session that has its connection goes on."""
+        attachment = self._of_device.get(device_id)
+        if attachment is not None:
+            attachment.restarted = True
+
     def _believes(self, channel: ControlChannel) -> str | None:
         """The session that the device on `channel` may believe in although it is over."""
         if channel.is_tester or channel.transport != "mqtt":
@@ -89,7 +96,9 @@ class Presence:
         return self._last.get(channel.device_id)
 
     def _resume(self, known: Attachment, channel: ControlChannel) -> bool:
-        if known.session is None or known.overfull or channel.is_tester or channel.transport != "mqtt":
+        if known.session is None or channel.is_tester or channel.transport != "mqtt":
+            return False
+        if known.overfull or known.restarted:
             return False
         known.attach(channel)
         self._by_channel[channel] = known
@@ -134,6 +143,7 @@ class Presence:
     def session_ended(self, attachment: Attachment, session_id: str, *, goodbye: bool) -> None:
         """The session of `attachment` is over. `goodbye`: the device was sent one, or waits for one."""
         attachment.session = None
+        attachment.overfull = False  # the story that could not be told whole was this session's
         if not goodbye:
             attachment.drop_waiting()
         if attachment.channel is None:
@@ -154,15 +164,14 @@ class Presence:
         self._confirm()
 
     def disconnect(self, device_id: str, reason: str) -> None:
-        """Says goodbye to the device and ends its connection."""
+        """Says goodbye to the device and ends its connection. A goodbye that may be lost with the connection
+        is said again on the next one."""
         attachment = self._of_device.get(device_id)
         if attachment is not None and attachment.session is not None:
             attachment.session.end(reason, goodbye=True)
         last = self._last.get(device_id)
-        if last is not None:
-            if attachment is not None and attachment.channel is not None:
-                self._goodbye(attachment, attachment.channel, last)
-            self._last.over(device_id, last)
+        if last is not None and attachment is not None and attachment.channel is not None:
+            self._goodbye(attachment, attachment.channel, last)
         for each in [each for each in self._by_channel.values() if each.device_id == device_id]:
             if each.session is not None:
                 each.session.end(reason, goodbye=True)
@@ -198,7 +207,7 @@ class Presence:
 
     def _goodbye_sent(self, attachment: Attachment, channel: ControlChannel, session_id: str) -> None:
         attachment.goodbye_said(session_id, self._loop.time())
-        if self._last.get(attachment.device_id) == session_id:
+        if not attachment.is_tester and self._last.get(attachment.device_id) == session_id:
             self._unconfirmed[attachment.device_id] = channel, session_id
 
     def _confirm(self) -> None:

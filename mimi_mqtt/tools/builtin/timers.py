@@ -1,7 +1,7 @@
 """Timers that the assistant sets: `set_timer`, `list_timers`, `cancel_timer`.
 
 They belong to the device, not to a session: a new hello does not touch them. One that becomes due while its
-device is away is told when the device comes back.
+device is away is told when the device comes back within a day.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ MAX_SECONDS: Final = 24 * 3600
 MAX_PER_DEVICE: Final = 20
 """Timers of one device at once, those included that were due while it was away."""
 MAX_LABEL_CHARS: Final = 40
+MISSED_KEPT_S: Final = 24 * 3600.0
+"""The time that a timer which was due while its device was away waits for the device, in seconds."""
 
 Announcer = Callable[[str, str], bool]
 """`(device id, text)`: tells the device; False when it is not connected."""
@@ -53,12 +55,13 @@ _CANCEL = ToolSpec(
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Timer:
     label: str
     seconds: int
     due: float  # loop time
-    handle: asyncio.TimerHandle | None = None  # None once it was due and could not be told
+    handle: asyncio.TimerHandle  # runs until it is due; then, if it could not be told, until it is given up
+    missed: bool = False  # it was due, and its device was away
 
     @property
     def name(self) -> str:
@@ -86,11 +89,11 @@ class Timers:
         if not 1 <= seconds <= MAX_SECONDS:
             raise ToolError("a timer runs from one second to twenty-four hours")
         label = " ".join(label.split())[:MAX_LABEL_CHARS]
-        if label and any(timer.label.casefold() == label.casefold() and timer.handle for timer in timers):
+        if label and any(timer.label.casefold() == label.casefold() and not timer.missed for timer in timers):
             raise ToolError(f"there is a timer called {label} already; cancel it or choose another label")
         loop = asyncio.get_running_loop()
-        timer = _Timer(label, seconds, loop.time() + seconds)
-        timer.handle = loop.call_at(timer.due, self._due, device_id, timer)
+        due = loop.time() + seconds
+        timer = _Timer(label, seconds, due, loop.call_at(due, lambda: self._due(device_id, timer)))
         self._of.setdefault(device_id, []).append(timer)
         return f"The {timer.name} is set." if label else f"The timer is set for {spoken_duration(seconds)}."
 
@@ -98,7 +101,7 @@ class Timers:
         """The running timers with what is left of them, in words."""
         now = asyncio.get_running_loop().time()
         running = sorted(
-            (timer for timer in self._of.get(device_id, ()) if timer.handle), key=lambda timer: timer.due
+            (timer for timer in self._of.get(device_id, ()) if not timer.missed), key=lambda timer: timer.due
         )
         if not running:
             return "No timers are running."
@@ -108,7 +111,7 @@ class Timers:
 
     def cancel(self, device_id: str, label: str) -> str:
         """Stops the timer of that label, or if empty the only timer. Raises ToolError when none fits."""
-        running = [timer for timer in self._of.get(device_id, ()) if timer.handle]
+        running = [timer for timer in self._of.get(device_id, ()) if not timer.missed]
         if not running:
             raise ToolError("no timers are running")
         wanted = " ".join(label.split()).casefold()
@@ -117,43 +120,48 @@ class Timers:
             names = ", ".join(timer.name for timer in running)
             raise ToolError(f"say which timer to cancel; there are: {names}")
         timer = fitting[0]
-        if timer.handle is not None:
-            timer.handle.cancel()
         self._forget(device_id, timer)
         return f"The {timer.name} is cancelled."
 
     def missed(self, device_id: str) -> bool:
         """True when a timer was due while the device was away."""
-        return any(timer.handle is None for timer in self._of.get(device_id, ()))
+        return any(timer.missed for timer in self._of.get(device_id, ()))
 
     def device_connected(self, device_id: str) -> None:
         """Tells a device that came back which timers it missed."""
         now = asyncio.get_running_loop().time()
-        for timer in [timer for timer in self._of.get(device_id, ()) if timer.handle is None]:
+        for timer in [timer for timer in self._of.get(device_id, ()) if timer.missed]:
             ago = spoken_duration(max(1, round(now - timer.due)))
             if self._announce(device_id, f"Your {timer.name} was done {ago} ago."):
                 self._forget(device_id, timer)
 
+    def drop(self, device_id: str) -> None:
+        """Stops all timers of a device that may no longer connect."""
+        for timer in self._of.pop(device_id, ()):
+            timer.handle.cancel()
+
     def close(self) -> None:
         """Stops all timers: the server ends."""
-        for timers in self._of.values():
-            for timer in timers:
-                if timer.handle is not None:
-                    timer.handle.cancel()
-        self._of.clear()
+        for device_id in list(self._of):
+            self.drop(device_id)
 
     def _due(self, device_id: str, timer: _Timer) -> None:
-        timer.handle = None
         if self._announce(device_id, f"Your {timer.name} is done."):
             self._forget(device_id, timer)
         else:
+            timer.missed = True
+            timer.handle = asyncio.get_running_loop().call_later(
+                MISSED_KEPT_S, self._forget, device_id, timer
+            )
             _log.info("a timer is due and its device is away", extra={"device": device_id})
 
     def _forget(self, device_id: str, timer: _Timer) -> None:
-        timers = self._of[device_id]
-        timers.remove(timer)
+        timer.handle.cancel()
+        timers = self._of.get(device_id, [])
+        if timer in timers:
+            timers.remove(timer)
         if not timers:
-            del self._of[device_id]
+            self._of.pop(device_id, None)
 
 
 class DeviceTimers:

@@ -47,6 +47,7 @@ from mimi_mqtt.wire.mqtt import (
     encode_suback,
     encode_unsuback,
 )
+from mimi_mqtt.wire.topics import ROOT, filter_within
 
 LISTENER = "default"
 
@@ -83,7 +84,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         self.counters = counters
         self._max_queued_bytes = max_queued_bytes
         self._clients: dict[str, Client] = {}
-        self._retained_bytes = 0
+        self._retained = self._retained_bytes = 0
 
     # ── for the guard and the server ────────────────────────────────────────────────────────────────────
 
@@ -184,19 +185,25 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
             client.write(data)
 
     def retain(self, topic: str, payload: bytes, qos: int) -> None:
-        """Keeps the message for later subscribers; an empty payload clears it (section 3.3.1.3)."""
+        """Keeps the message for later subscribers; an empty payload clears it (section 3.3.1.3).
+
+        Topics under `mimi` do not count: they are the server's, a few for each device, and clients that fill
+        the rest must not keep devices' states out.
+        """
+        bounded = not filter_within(topic, ROOT)
         old = self._retained_messages.pop(topic, None)
-        if old is not None:
+        if old is not None and bounded:
+            self._retained -= 1
             self._retained_bytes -= len(topic) + len(old.data)
         if not payload:
             return
-        size = len(topic) + len(payload)
-        if (
-            len(self._retained_messages) >= limits.MAX_RETAINED
-            or self._retained_bytes + size > limits.MAX_RETAINED_BYTES
+        size = len(topic) + len(payload) if bounded else 0
+        if bounded and (
+            self._retained >= limits.MAX_RETAINED or self._retained_bytes + size > limits.MAX_RETAINED_BYTES
         ):
             self.counters.limit("retained", "too many retained messages: the newest was not kept")
             return
+        self._retained += bounded
         self._retained_bytes += size
         self._retained_messages[topic] = RetainedApplicationMessage(None, topic, payload, qos)
 

@@ -19,10 +19,12 @@ MAX_IN_FLIGHT: Final = 8
 """Commands of one user that wait for their result at once."""
 REMEMBERED_S: Final = 60.0
 """Seconds that a request's id is remembered: QoS 1 may deliver a message twice, no command is run twice."""
-MAX_REMEMBERED: Final = 256
-"""Ids remembered in all; the oldest go first."""
+MAX_REMEMBERED: Final = 64
+"""Ids remembered of one user; the oldest go first. No user makes the server forget those of another."""
+MAX_REMEMBERED_USERS: Final = 64
+"""Users whose ids are remembered; the one that has been silent for longest goes first."""
 
-_Key = tuple[str, str, str]  # user, device, id
+_Key = tuple[str, str]  # device, id
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class CommandTopic:
         self._burst = messages_per_s * BURST_FACTOR
         self._clock = clock
         self._buckets: dict[str, TokenBucket] = {}
-        self._remembered: dict[_Key, _Remembered] = {}
+        self._remembered: dict[str, dict[_Key, _Remembered]] = {}  # by user, the last to ask at the end
         self._in_flight: Tally[str] = Tally()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -71,31 +73,32 @@ class CommandTopic:
         except BadRequest as error:
             self._publish_reply(device_id, refusal_reply(error))
             return
-        key = (principal.name, device_id, request.id)
-        if request.id and not self._is_new(
-            key, hashlib.blake2b(payload, digest_size=16).digest(), request, now
-        ):
+        user = principal.name
+        if request.id and not self._is_new(user, request, payload, now):
             return
         if not isinstance(request.command, CallTool):
-            self._answer(key, request, self._commands.run_now(request.command, by=principal))
+            self._answer(user, request, self._commands.run_now(request.command, by=principal))
         elif self._in_flight[principal.name] >= MAX_IN_FLIGHT:
             message = f"{MAX_IN_FLIGHT} commands of {principal.name} wait for their result; ask again later"
-            self._remembered.pop(key, None)
-            self._say(device_id, request, refused(Refusal.BUSY, message))
+            self._remembered.get(user, {}).pop(_key(request), None)
+            self._say(request, refused(Refusal.BUSY, message))
         else:
             self._in_flight[principal.name] += 1
             task = asyncio.get_running_loop().create_task(
-                self._run(key, request, principal), name=f"command {request.command.name}"
+                self._run(request, principal), name=f"command {request.command.name}"
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def sweep(self, now: float) -> None:
         """Forgets ids and buckets that have had their time."""
-        for key, remembered in list(self._remembered.items()):
-            if now - remembered.at <= REMEMBERED_S:
-                break  # in the order of their coming
-            del self._remembered[key]
+        for user, ids in list(self._remembered.items()):
+            for key, remembered in list(ids.items()):
+                if now - remembered.at <= REMEMBERED_S:
+                    break  # in the order of their coming
+                del ids[key]
+            if not ids:
+                del self._remembered[user]
         for name, bucket in list(self._buckets.items()):
             if bucket.is_full(now):
                 del self._buckets[name]
@@ -108,9 +111,9 @@ class CommandTopic:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _run(self, key: _Key, request: Request, principal: Principal) -> None:
+    async def _run(self, request: Request, principal: Principal) -> None:
         try:
-            self._answer(key, request, await self._commands.run(request.command, by=principal))
+            self._answer(principal.name, request, await self._commands.run(request.command, by=principal))
         finally:
             self._in_flight[principal.name] -= 1
             if not self._in_flight[principal.name]:
@@ -122,30 +125,39 @@ class CommandTopic:
             bucket = self._buckets[name] = TokenBucket(self._rate, self._burst, now)
         return bucket.take(now)
 
-    def _is_new(self, key: _Key, digest: bytes, request: Request, now: float) -> bool:
+    def _is_new(self, user: str, request: Request, payload: bytes, now: float) -> bool:
         """True when the request is to be carried out; one that was is answered again."""
-        known = self._remembered.get(key)
+        key, digest = _key(request), hashlib.blake2b(payload, digest_size=16).digest()
+        ids = self._remembered.pop(user, {})
+        while len(self._remembered) >= MAX_REMEMBERED_USERS:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[user] = ids
+        known = ids.get(key)
         if known is not None and now - known.at <= REMEMBERED_S:
             if known.digest != digest:
                 message = (
                     f"the id was used for another request less than {REMEMBERED_S:g} s ago: choose a new one"
                 )
-                self._say(key[1], request, refused(Refusal.BAD_ARGUMENTS, message))
+                self._say(request, refused(Refusal.BAD_ARGUMENTS, message))
             elif known.reply is not None:
-                self._publish_reply(key[1], known.reply)
+                self._publish_reply(request.command.device_id, known.reply)
             return False
-        self._remembered.pop(key, None)
-        while len(self._remembered) >= MAX_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
-        self._remembered[key] = _Remembered(digest, now)
+        ids.pop(key, None)
+        while len(ids) >= MAX_REMEMBERED:
+            del ids[next(iter(ids))]
+        ids[key] = _Remembered(digest, now)
         return True
 
-    def _answer(self, key: _Key, request: Request, result: CommandResult) -> None:
-        answer = self._say(key[1], request, result)
-        if (remembered := self._remembered.get(key)) is not None:
+    def _answer(self, user: str, request: Request, result: CommandResult) -> None:
+        answer = self._say(request, result)
+        if (remembered := self._remembered.get(user, {}).get(_key(request))) is not None:
             remembered.reply = answer
 
-    def _say(self, device_id: str, request: Request, result: CommandResult) -> bytes:
+    def _say(self, request: Request, result: CommandResult) -> bytes:
         answer = reply(request.id, request.command.name, result)
-        self._publish_reply(device_id, answer)
+        self._publish_reply(request.command.device_id, answer)
         return answer
+
+
+def _key(request: Request) -> _Key:
+    return request.command.device_id, request.id

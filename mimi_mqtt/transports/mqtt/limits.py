@@ -22,10 +22,10 @@ MAX_PUSH_BYTES = 8_000
 """Payload an administrator may push to a device, in bytes: more JSON breaks a device's connection."""
 
 MAX_RETAINED = 10_000
-"""Retained messages in all."""
+"""Retained messages on topics outside `mimi/#`."""
 
 MAX_RETAINED_BYTES = 64 * 1024 * 1024
-"""Topics and payloads of all retained messages, in bytes."""
+"""Topics and payloads of the retained messages outside `mimi/#`, in bytes."""
 
 MAX_OFFLINE_SESSIONS = 1_000
 """Persistent sessions whose client is away; the oldest goes first."""

@@ -11,7 +11,15 @@ import pytest
 
 from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.events import EventBus
-from mimi_mqtt.transports.mqtt.command_topic import MAX_IN_FLIGHT, MAX_REMEMBERED, REMEMBERED_S
+from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.transports.mqtt.command_topic import (
+    MAX_IN_FLIGHT,
+    MAX_REMEMBERED,
+    MAX_REMEMBERED_USERS,
+    REMEMBERED_S,
+    CommandTopic,
+)
+from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.wire.mqtt import PacketType, Will, encode_publish
 from tests.integration.mqtt.conftest import DEVICE, OTHER, Running, StartServer
 from tests.integration.mqtt.raw import PATIENCE_S, RawClient
@@ -180,6 +188,36 @@ async def test_remembered_ids_are_bounded(setup: Setup) -> None:
     await _ask(admin, id="0", command="say", text="x")
     await _reply(admin)
     assert len(setup.control.asked) == MAX_REMEMBERED + 2  # the oldest is not
+
+
+async def test_a_user_who_sends_many_requests_does_not_have_another_users_carried_out_twice(
+    setup: Setup,
+) -> None:
+    admin = await setup.client()
+    await _ask(admin, id="mine", command="say", text="once")
+    first = await _reply(admin)
+    owner = await setup.mqtt.connect("phone", DEVICE)
+    for number in range(MAX_REMEMBERED + 1):
+        setup.mqtt.clock.now += 0.1  # within the rate
+        await _ask(owner, id=str(number), command="say", text="x")
+        await _reply(admin)
+    await _ask(admin, id="mine", command="say", text="once")
+    assert await _reply(admin) == first
+    assert [said[2] for said in setup.control.asked].count("once") == 1
+
+
+async def test_users_whose_requests_are_remembered_are_bounded() -> None:
+    answers: list[bytes] = []
+    control = FakeControl(known={DEVICE}, online={DEVICE}, sessions={DEVICE})
+    commands = Commands(control, EventBus())
+    topic = CommandTopic(
+        commands, lambda _, answer: answers.append(answer), Counters(lambda: 0.0), 9.0, lambda: 0.0
+    )
+    users = [f"user-{number}" for number in range(MAX_REMEMBERED_USERS + 1)]
+    for user in (*users, users[-1], users[0]):
+        topic.received(Identity(Role.ADMIN, user), DEVICE, b'{"id":"1","command":"end"}')
+    assert len(answers) == len(users) + 2
+    assert len(control.asked) == len(users) + 1  # the last one is known, the first one no more
 
 
 async def test_commands_in_flight_are_bounded(setup: Setup) -> None:

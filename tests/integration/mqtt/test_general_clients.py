@@ -18,7 +18,7 @@ from mimi_mqtt.wire.mqtt import (
     parse_packet_id,
     parse_publish,
 )
-from tests.integration.mqtt.conftest import Running
+from tests.integration.mqtt.conftest import DEVICE, Running
 from tests.integration.mqtt.raw import RawClient
 
 
@@ -137,13 +137,26 @@ async def test_retained_message_reaches_later_subscribers_until_it_is_cleared(mq
 
 
 async def test_retained_messages_are_bounded(mqtt: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_RETAINED", 3)  # mimi/status is one
+    monkeypatch.setattr(limits, "MAX_RETAINED", 3)
     sender = await mqtt.admin()
-    for index in range(4):
+    await sender.publish("r/0", b"y", retain=True)
+    for index in range(5):
         await sender.publish(f"r/{index}", b"x", retain=True)
     await sender.send(encode_subscribe(1, (("r/#", 0),)))
     await sender.expect(PacketType.SUBACK)
-    assert len(await sender.settled()) == 2
+    assert len(await sender.settled()) == 3
+
+
+async def test_clients_that_fill_the_retained_messages_do_not_keep_devices_states_out(
+    mqtt: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_RETAINED", 1)
+    guest, admin = await mqtt.connect("guest"), await mqtt.admin()
+    for index in range(2):
+        await guest.publish(f"r/{index}", b"x", retain=True)
+    mqtt.server.publish(f"mimi/devices/{DEVICE}/state", b"{}", retain=True)
+    await admin.subscribe(("mimi/devices/+/state", 0))
+    assert (await admin.publish_received()).retain
 
 
 async def test_device_messages_are_never_retained(mqtt: Running) -> None:

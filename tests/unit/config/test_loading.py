@@ -20,6 +20,29 @@ def complaint(path: Path | None, environ: dict[str, str] | None = None) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "password",
+    ['"hunter22: unclosed', "*hunter22", "!hunter22 x", "@hunter22", "{hunter22: [", "a: hunter22"],
+)
+def test_a_mistake_next_to_a_password_is_told_without_the_password(tmp_path: Path, password: str) -> None:
+    told = complaint(write(tmp_path, f"accounts:\n  admin_password: {password}\n"))
+    assert "line " in told
+    assert "hunter22" not in told
+    told = complaint(None, {"MIMI_PROVIDERS__OPTIONS": f"openai: {{api_key: {password}"})
+    assert "MIMI_PROVIDERS__OPTIONS" in told
+    assert "hunter22" not in told
+
+
+@pytest.mark.parametrize("name", ["", "$command-line"])
+def test_the_administrators_name_is_none_of_the_servers_own(tmp_path: Path, name: str) -> None:
+    told = complaint(write(tmp_path, f'accounts:\n  admin_username: "{name}"\n'))
+    assert "accounts.admin_username" in told
+
+
+def test_a_date_that_is_none_is_told(tmp_path: Path) -> None:
+    assert "a date in it is none" in complaint(write(tmp_path, "server:\n  language: 2026-99-99\n"))
+
+
 def test_everything_has_a_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load_settings(None, {})

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 
 from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.errors import ToolError
+from mimi_mqtt.session.control import LiveDevices
 from mimi_mqtt.tools.builtin.clock import Clock
 from mimi_mqtt.tools.registry import Tool
 from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
@@ -89,6 +90,20 @@ async def test_a_source_of_tools_registered_from_outside_is_in_every_session(hou
     tools = house.listen(channel, house.hello(channel)).tools
     assert "get_time_in_tokyo" in [spec.name for spec in tools.specs()]
     assert await tools.call("get_time_in_tokyo", {})
+
+
+async def test_tools_that_a_command_asked_for_are_asked_for_again_after_a_restart(house: House) -> None:
+    channel = house.connect()
+    house.hello(channel)
+    serve_mcp(house, channel)
+    call = {"volume": 40}
+    await LiveDevices(house.manager).call_tool(DEVICE, VOLUME["name"], call, user_tools=False)
+    house.manager.control_closed(channel, "connection reset")
+    back = house.connect()
+    asked = serve_mcp(house, back)
+    house.say(back, WITH_MCP)
+    await asyncio.sleep(0.1)
+    assert [payload["method"] for payload in asked].count("tools/list") == 1
 
 
 class _Renamed:

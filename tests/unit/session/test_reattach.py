@@ -122,6 +122,46 @@ async def test_a_hello_after_the_reconnect_opens_a_new_session_and_ends_the_old_
     assert house.manager.count == 1
 
 
+async def test_a_device_that_restarted_is_not_put_into_the_conversation_of_before(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    conversation = house.listen(channel, session_id)
+    house.manager.control_closed(channel, "connection reset")
+    conversation.output.begin_speech()
+    house.manager.booted(DEVICE)
+    back = house.connect()
+    await asyncio.sleep(HELLO_GRACE_S + 3)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+    assert conversation.closed
+    assert house.manager.count == 0
+
+
+async def test_a_device_that_restarted_before_its_old_connection_was_lost_begins_anew(house: House) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    house.manager.booted(DEVICE)
+    back = house.connect()
+    await asyncio.sleep(0)
+    assert conversation.closed
+    session_id = house.hello(back)
+    await asyncio.sleep(HELLO_GRACE_S + 1)
+    assert back.story() == ["hello"]
+    third = await away(house, back)
+    house.say(third, {"type": "listen", "session_id": session_id, "state": "start", "mode": "auto"})
+    assert house.conversations[-1].calls == [("listen", "auto")]
+
+
+async def test_a_forged_configuration_request_does_not_end_a_conversation(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    conversation = house.listen(channel, session_id)
+    house.manager.booted(DEVICE)
+    house.manager.booted(OTHER_DEVICE)
+    house.say(channel, {"type": "listen", "session_id": session_id, "state": "stop"})
+    await asyncio.sleep(HELLO_GRACE_S + 1)
+    assert conversation.calls == [("listen", "auto"), ("stop_listening",)]
+
+
 async def test_another_device_does_not_take_the_session_over(house: House) -> None:
     channel = house.connect()
     session_id = house.hello(channel)
@@ -145,6 +185,23 @@ async def test_a_tester_does_not_take_the_session_over(house: House) -> None:
     back = house.connect()
     house.say(back, {"type": "abort", "session_id": session_id})
     assert conversation.calls == [("listen", "auto"), ("abort", "")]
+
+
+@pytest.mark.parametrize("kind", ["abort", "goodbye"])
+async def test_what_a_tester_says_of_a_lost_session_does_not_leave_its_device_listening(
+    house: House, kind: str
+) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    house.manager.control_closed(channel, "connection reset")
+    await asyncio.sleep(40)
+    tester = house.connect(is_tester=True)
+    house.say(tester, {"type": kind, "session_id": session_id})
+    await asyncio.sleep(3)
+    house.manager.control_closed(tester, "the device itself connected")
+    back = house.connect()
+    await asyncio.sleep(HELLO_GRACE_S + 0.1)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
 
 
 async def test_a_testers_session_ends_with_its_channel(house: House) -> None:
@@ -181,6 +238,21 @@ async def test_a_device_for_which_too_much_waits_begins_anew(house: House) -> No
     await asyncio.sleep(HELLO_GRACE_S + 0.1)
     assert back.messages == [{"type": "goodbye", "session_id": session_id}]
     assert house.manager.count == 0
+
+
+async def test_a_session_after_one_for_which_too_much_waited_lives(house: House) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    house.manager.control_closed(channel, "connection reset")
+    for _ in range(MAX_WAITING_MESSAGES):
+        conversation.output.show_emotion("happy")
+    back = house.connect()
+    conversation.output.show_emotion("sad")  # one too many, before the transport accepted the connection
+    await asyncio.sleep(2)
+    assert back.story()[-1] == "goodbye"
+    house.hello(back)
+    await asyncio.sleep(2)
+    assert house.manager.count == 1
 
 
 async def test_a_timer_that_is_due_while_the_device_is_away_is_told_in_its_session(house: House) -> None:
@@ -291,6 +363,18 @@ async def test_a_revoked_device_is_told_goodbye_before_its_connection_ends(house
     assert house.manager.count == 0
 
 
+async def test_a_timer_of_a_forgotten_device_is_not_told_to_who_has_it_next(house: House) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    await conversation.tools.call("set_timer", {"seconds": 60, "label": "tea"})
+    forgotten = house.devices.pop(DEVICE)
+    house.manager.disconnect(DEVICE, "revoked")
+    house.devices[DEVICE] = forgotten
+    back = house.connect()
+    await asyncio.sleep(120)
+    assert "alert" not in back.story()
+
+
 async def test_a_revoked_device_that_is_away_loses_its_session(house: House) -> None:
     channel = house.connect()
     house.hello(channel)
@@ -298,6 +382,28 @@ async def test_a_revoked_device_that_is_away_loses_its_session(house: House) -> 
     house.manager.disconnect(DEVICE, "revoked")
     assert house.manager.count == 0
     assert house.last_audio.closed
+
+
+async def test_a_device_that_did_not_hear_why_it_was_disconnected_is_sent_home(house: House) -> None:
+    channel = house.connect()
+    session_id = house.hello(channel)
+    channel.unacknowledged = 60  # the Wi-Fi is gone and TCP has not noticed
+    house.manager.disconnect(DEVICE, "command")
+    back = await away(house, channel)
+    await asyncio.sleep(HELLO_GRACE_S + 0.1)
+    assert back.messages == [{"type": "goodbye", "session_id": session_id}]
+
+
+async def test_nothing_is_remembered_of_a_revoked_device(house: House) -> None:
+    house.last = last = LastSessions()
+    await house.manager.aclose()
+    house.manager = house.start()
+    channel = house.connect()
+    house.hello(channel)
+    channel.unacknowledged = 60
+    del house.devices[DEVICE]
+    house.manager.disconnect(DEVICE, "revoked")
+    assert last.get(DEVICE) is None
 
 
 async def test_a_revoked_device_that_still_listens_to_a_dead_server_is_sent_home(house: House) -> None:

@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from mimi_mqtt.errors import ToolError
-from mimi_mqtt.tools.builtin.timers import MAX_PER_DEVICE, MAX_SECONDS, Timers, spoken_duration
+from mimi_mqtt.tools.builtin.timers import (
+    MAX_PER_DEVICE,
+    MAX_SECONDS,
+    MISSED_KEPT_S,
+    Timers,
+    spoken_duration,
+)
 from mimi_mqtt.tools.registry import ToolBox
 
 pytestmark = pytest.mark.virtual_time
@@ -126,6 +132,29 @@ async def test_timer_due_while_the_device_is_away_is_told_once_it_is_back() -> N
     for _ in range(2):
         house.timers.device_connected(KITCHEN)
     assert house.said == [(KITCHEN, "Your tea timer was done 2 minutes ago.")]
+
+
+async def test_a_timer_of_a_device_that_does_not_return_for_a_day_is_given_up() -> None:
+    house = House()
+    house.away.add(KITCHEN)
+    await house.tools().call("set_timer", {"seconds": 60, "label": "tea"})
+    await asyncio.sleep(60 + MISSED_KEPT_S - 1)
+    assert house.timers.missed(KITCHEN)
+    await asyncio.sleep(2)
+    assert not house.timers.missed(KITCHEN)
+    house.away.clear()
+    house.timers.device_connected(KITCHEN)
+    assert house.said == []
+
+
+async def test_timers_of_a_device_that_may_no_longer_connect_are_dropped() -> None:
+    house = House()
+    for device_id in (KITCHEN, STUDY):
+        await house.tools(device_id).call("set_timer", {"seconds": 60, "label": "tea"})
+    house.timers.drop(KITCHEN)
+    assert await house.tools().call("list_timers", {}) == "No timers are running."
+    await asyncio.sleep(61)
+    assert house.said == [(STUDY, "Your tea timer is done.")]
 
 
 async def test_nothing_is_announced_after_close() -> None:
