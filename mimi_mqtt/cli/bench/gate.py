@@ -171,7 +171,9 @@ def _resident_bytes() -> int:
 async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int]:
     """The real parts that a connecting and greeting device meets; its port."""
     settings = Settings(
-        mqtt=MqttSettings(max_connections=len(ids) + 1), session=SessionSettings(max_sessions=len(ids) + 1)
+        mqtt=MqttSettings(max_connections=len(ids) + 1),
+        # Devices that boot: those that come back would have sessions of the run before, which hello ends.
+        session=SessionSettings(max_sessions=len(ids) + 1, reattach_s=0),
     )
     directory = DeviceDirectory(Store(f"sqlite:///{os.devnull}"), credentials, settings.accounts)
     now = datetime.now(UTC)
