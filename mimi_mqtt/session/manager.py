@@ -261,8 +261,8 @@ class SessionManager:
             refused = "The server does not know its own address: set server.public_host in broker.yaml."
         if refused or device is None or not host:
             _refused.inc()
-            if attachment.refused != refused:
-                attachment.refused = refused
+            if not attachment.refused:
+                attachment.refused = True
                 _log.warning("hello refused: %s", refused, extra={"device": device_id})
             channel.send(encode(Alert("Error", refused, "sad")))
             return
