@@ -53,7 +53,7 @@ class Attachment:
         """The connection; None while the device is away."""
         self.session: Session | None = None
         self.kind = kind
-        """What the device can take at once."""
+        """The bounds of the device."""
         self.malformed = 0
         """Messages that could not be understood."""
         self.refused = False

@@ -100,7 +100,7 @@ class SessionOwner(Protocol):
         """Sample rate of what is spoken, in Hz."""
 
     def participants(self, device: DeviceInfo) -> Participants:
-        """Everybody in a session of `device`."""
+        """The participants of a session of `device`."""
 
     def converse(self, agent: Agent) -> ConversationFactory:
         """Makes conversations with `agent`."""

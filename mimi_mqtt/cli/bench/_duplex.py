@@ -32,7 +32,7 @@ _MOST_LABELS: Final = 3
 
 
 class Over(Enum):
-    """What there is over a reply."""
+    """Kind of sound over a reply."""
 
     NOTHING = "nothing"
     SPEECH = "speech"
@@ -111,7 +111,7 @@ def _sent(frames: int, earlier: int, reply: int) -> tuple[int, ...]:
 def _labels(
     random: np.random.Generator, sent: Sequence[int], early_ms: float, input_ms: float
 ) -> tuple[int, ...]:
-    """What the stock build labels its uplink frames with."""
+    """Labels that the stock build gives its uplink frames."""
     jitter = random.uniform(0, _JITTER_MS, (2, len(sent)))
     written = deque(
         ((number + 1) * FRAME_MS - early_ms + jitter[0, number], timestamp)
@@ -135,7 +135,7 @@ def _labels(
 def _room(
     random: np.random.Generator, played: NDArray[np.float64], level: float, delay_ms: float
 ) -> NDArray[np.float64]:
-    """What comes back from a small loudspeaker, driven a little too hard, in a living room."""
+    """The echo of a small loudspeaker, driven a little too hard, in a living room."""
     driven = np.tanh(played / 16_000) * 16_000
     taps = np.zeros(RATE // 4)
     taps[16] = 1.0

@@ -1,4 +1,4 @@
-"""What is said in the bench of turn-taking, in two parts that share no sentence and no voice.
+"""Sentences of the bench of turn-taking, in two parts that share no sentence and no voice.
 
 Rules and their numbers may be fitted to `TUNED`; `HELD_OUT` was written before the newest of them and only
 judges. A bar is where the speaker hesitates; a slash, where the words before it could be all, so that nobody

@@ -119,7 +119,7 @@ async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str,
 
 
 class _Rounds:
-    """What came of the same order, several times: outcomes, and the CPU seconds that this process spent."""
+    """Results of one task done several times: outcomes, and the CPU seconds that this process spent."""
 
     def __init__(self) -> None:
         self._found: list[tuple[Outcome, float]] = []
@@ -140,7 +140,7 @@ class _Rounds:
 
 
 async def _bytes_per_device(load: "_LoadProcess", port: int, devices: int) -> float:
-    """What this process grows by when all devices connect and say nothing."""
+    """Growth of this process for each device that connects and says nothing, in bytes."""
     gc.collect()
     before = _resident_bytes()
     await load.measured(Order("hold", port, devices), devices)
