@@ -352,13 +352,14 @@ class SessionManager:
     def session_ended(self, session: Session, *, goodbye: bool) -> None:
         """Forgets it; what it was still to announce is shown instead."""
         _active.dec()
-        self._events.ended(session, self._loop.time())
         device_id = session.device_id
         if self._sessions.get(device_id) is session:
             del self._sessions[device_id]
         attachment = self._presence.of_device(device_id)
         if attachment is not None and attachment.session is session:
             self._presence.session_ended(attachment, session.session_id, goodbye=goodbye)
+        # Afterwards: an observer that has the device told something must not find the ended session.
+        self._events.ended(session, self._loop.time())
         for text in session.unspoken:
             self.announce(device_id, text)
 

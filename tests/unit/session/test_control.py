@@ -205,6 +205,19 @@ async def test_a_device_that_comes_back_to_its_session_is_told_as_gone_and_conne
     ]  # fmt: skip
 
 
+async def test_an_observer_of_a_sessions_end_can_have_the_device_told_something(house: House) -> None:
+    channel = house.connect()
+    commands = Commands(LiveDevices(house.manager), EventBus())
+
+    def tell(event: SessionEnded) -> None:
+        assert commands.run_now(Say(device_id=event.device_id, text="Bye."), by=ADMIN) == done(how="shown")
+
+    house.events.subscribe(tell, SessionEnded, name="test")
+    session_id = house.hello(channel)
+    house.say(channel, {"type": "goodbye", "session_id": session_id})
+    assert channel.of_type("alert")[-1]["message"] == "Bye."
+
+
 async def test_a_device_that_is_awaited_is_not_connected_for_commands(desk: Desk) -> None:
     channel = desk.house.connect()
     desk.house.hello(channel)
