@@ -18,11 +18,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
 from mimi_mqtt.cli.bench._cores import server_on_one_core
+from mimi_mqtt.cli.bench._devices import directory_of
 from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limit
 from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.serve import spare_collections
@@ -30,10 +30,7 @@ from mimi_mqtt.config.settings import MqttSettings, SessionSettings, Settings, U
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
-from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.session.manager import SessionManager
-from mimi_mqtt.store.engine import Store
-from mimi_mqtt.store.tables import Device
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.ports import ConversationSetup
@@ -173,15 +170,7 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
     settings = Settings(
         mqtt=MqttSettings(max_connections=len(ids) + 1), session=SessionSettings(max_sessions=len(ids) + 1)
     )
-    directory = DeviceDirectory(Store(f"sqlite:///{os.devnull}"), credentials, settings.accounts)
-    now = datetime.now(UTC)
-    for revision, device_id in enumerate(ids, 1):
-        directory.apply(
-            Device(
-                id=device_id, client_id="bench", revision=revision, created_at=now, updated_at=now,
-                last_seen_at=now,
-            )
-        )  # fmt: skip
+    directory = directory_of(ids, credentials, settings)
     udp_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp_socket.bind(("127.0.0.1", 0))
     udp_socket.setblocking(False)
