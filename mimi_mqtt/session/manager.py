@@ -39,6 +39,7 @@ from mimi_mqtt.tools.builtin.sources import register_builtins
 from mimi_mqtt.tools.builtin.timers import Announcer, Timers
 from mimi_mqtt.tools.catalog import ToolCatalog, ToolRequest
 from mimi_mqtt.tools.observed import ObservedTools
+from mimi_mqtt.tools.registry import ToolSource
 from mimi_mqtt.wire.fitting import encode_within
 from mimi_mqtt.wire.messages import (
     Abort,
@@ -404,14 +405,16 @@ class SessionManager:
         attachment = self._presence.of_device(device_id)
         return attachment if attachment is not None and attachment.connected else None
 
-    def tools(self, attachment: Attachment, allowed: Sequence[str] | None) -> ObservedTools:
+    def tools(
+        self, attachment: Attachment, allowed: Sequence[str] | None, device_tools: ToolSource | None = None
+    ) -> ObservedTools:
         """The server's and the device's tools outside a conversation, as far as the patterns of `allowed` or,
-        without them, the device's agent permits."""
+        without them, the device's agent permits. `device_tools` take the place of those that it lists."""
         device_id = attachment.device_id
         if allowed is None:
             device = self._devices.get(device_id)
             allowed = self._agents.of(device).settings.tools if device is not None else ()
-        return self._tools(ToolRequest(device_id, allowed, attachment.tools))
+        return self._tools(ToolRequest(device_id, allowed, device_tools or attachment.tools))
 
     async def _expire(self) -> None:
         now = self._loop.time()
