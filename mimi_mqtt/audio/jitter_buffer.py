@@ -9,7 +9,7 @@ MAX_HELD_PACKETS: Final = 64
 """Packets held behind a gap; when there are more the gap counts as lost at once."""
 
 MAX_LOST_RUN: Final = 16
-"""Losses reported for one gap; a longer one is an outage, whose length nobody needs to hear."""
+"""Losses reported for one gap; a longer one is an outage, which is not concealed in full."""
 
 _RESTART_AFTER: Final = 8
 """Late packets in a row after which the sender is taken to have started over: none of them is lost then.

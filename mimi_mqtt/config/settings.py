@@ -270,14 +270,14 @@ class VoiceSettings(Section):
     """An utterance longer than this is cut and answered, in seconds."""
 
     no_speech_timeout_s: float = Field(15.0, ge=2)
-    """A listening turn in which nobody speaks for so long ends without a word, in seconds."""
+    """A listening turn without speech for so long ends without a word, in seconds."""
 
     jitter_ms: int = Field(120, ge=0, le=1000)
     """Longest wait for a missing packet before it counts as lost, in ms."""
 
     s2s_idle_s: float = Field(60.0, ge=5)
-    """Speech to speech: after so much time in which nobody says anything the connection to the service, which
-    may cost money, is closed, in seconds. The next one begins with what was said before."""
+    """Speech to speech: after so long without speech the connection to the service, which may cost money, is
+    closed, in seconds. The next one begins with what was said before."""
 
     opus_bitrate: int = Field(24_000, ge=6_000, le=128_000)
     """Downlink Opus bit rate, in bits per second."""

@@ -70,7 +70,7 @@ class ConversationFactory(Protocol):
     """Makes a session's conversation: `voice.conversation.Conversation` with its services filled in."""
 
     def __call__(self, setup: ConversationSetup) -> VoiceConversation:
-        """A conversation that nobody has said anything in yet."""
+        """A new conversation, before its first turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Session:
         if self._audio is None or self.ended:
             raise RuntimeError("a conversation needs a live session with an audio channel")
         owner, wanted = self._owner, self.hello.audio
-        everybody = owner.participants(self.device)
+        participants = owner.participants(self.device)
         downlink = AudioFormat(owner.downlink_rate, wanted.frame_duration)
         output = self._output = DeviceOutput(
             self,
@@ -241,16 +241,16 @@ class Session:
         self._context = contextvars.copy_context()
         self._context.run(bind_log_context, device=self.device_id, session=self.session_id)
         self._conversation = self._context.run(
-            owner.converse(everybody.agent),
+            owner.converse(participants.agent),
             ConversationSetup(
-                device=everybody.device,
-                user=everybody.user,
+                device=participants.device,
+                user=participants.user,
                 session_id=self.session_id,
                 uplink=AudioFormat(wanted.sample_rate, wanted.frame_duration),
                 downlink=downlink,
                 output=output,
-                tools=owner.toolbox(self, everybody.agent, self._end_after_turn),
-                language=everybody.language,
+                tools=owner.toolbox(self, participants.agent, self._end_after_turn),
+                language=participants.language,
             ),
         )
         return self._conversation

@@ -1,4 +1,4 @@
-"""Replies in a room for the bench of turn-taking: a loudspeaker's echo, and perhaps somebody over it. Seeded.
+"""Replies in a room for the bench of turn-taking: a loudspeaker's echo, perhaps a speaker over it. Seeded.
 
 The device stands where it stood: an earlier reply has been heard there, so that a canceller may know the room
 or, begun after it, not. Labels are those of the stock build with server-side echo cancellation: a frame's
@@ -57,7 +57,7 @@ class Duplex:
 
 
 async def duplexes(corpus: Corpus, material: Material, count: int, seed: int) -> list[Duplex]:
-    """A third each: the assistant alone, somebody over it, something falling down."""
+    """A third each: the assistant alone, a speaker over it, the noise of something falling down."""
     return [await _duplex(corpus, material, number, seed) for number in range(count)]
 
 

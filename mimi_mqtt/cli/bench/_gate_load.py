@@ -45,7 +45,7 @@ _MCP_ANSWERS: dict[bytes, bytes] = {
 class Order:
     """Task of the load process.
 
-    `devices`: (id, password) of everybody from now on. `connect`: each in turn, `parallel` at a time, `count`
+    `devices`: (id, password) of each, from now on. `connect`: each in turn, `parallel` at a time, `count`
     in all, and away again. `hold`: the first `count` connect and stay. `hello`: those that stay say hello at
     once. `tools`: they answer what the server asks about their tools, until it has no more questions. `drop`:
     they leave.

@@ -181,7 +181,7 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
         directory,
         {"udp": udp},
         AgentCatalog(ProvisionedAgents(settings.every_agent)),
-        lambda agent: _nobody_speaks,
+        lambda agent: _no_conversation,
     )
     mqtt = MqttServer(settings.mqtt, directory, sessions)
     listening = _listening()
@@ -194,8 +194,8 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
         await udp.aclose()
 
 
-def _nobody_speaks(setup: ConversationSetup) -> NoReturn:
-    raise StartupError("nobody speaks in this bench")
+def _no_conversation(setup: ConversationSetup) -> NoReturn:
+    raise StartupError("this bench has no conversations")
 
 
 class _Bare(asyncio.Protocol):

@@ -157,10 +157,6 @@ class MqttServer:
         self._general.disconnect_testers(device_id, reason)
         self._testers.close(device_id, reason)
 
-    def connected(self, device_id: str) -> bool:
-        """True while the device itself is connected."""
-        return device_id in self._devices
-
     @property
     def running(self) -> bool:
         """True while connections are accepted and time limits are enforced."""
