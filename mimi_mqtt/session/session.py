@@ -255,7 +255,7 @@ class Session:
         )
         return self._conversation
 
-    def _in_context(self, call: Any, *arguments: object) -> None:
+    def _in_context(self, call: Callable[..., None], *arguments: object) -> None:
         # Whatever the conversation starts from here carries the ids of this session on its log lines.
         if self._context is not None:
             self._context.run(call, *arguments)
@@ -309,8 +309,10 @@ class Session:
     def fail(self) -> None:
         """Called where an unforeseen exception was caught: logs it, tells the device, ends the session."""
         _log.exception("the session failed", extra={"device": self.device_id, "session": self.session_id})
-        self._send(Alert("Error", "Something went wrong on the server. Please try again.", "sad"))
-        self.end("failure", goodbye=True)
+        try:
+            self._send(Alert("Error", "Something went wrong on the server. Please try again.", "sad"))
+        finally:
+            self.end("failure", goodbye=True)
 
     def end(self, reason: str, *, goodbye: bool = False) -> None:
         """Ends the session, once: cancels the turn, closes the audio channel, says `goodbye` if asked to."""

@@ -448,6 +448,19 @@ async def test_a_session_whose_audio_can_not_be_closed_ends_all_the_same(
     assert other.story()[-1] == "goodbye"
 
 
+async def test_a_session_that_failed_ends_although_its_device_can_not_be_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    monkeypatch.setattr(conversation, "abort", broken)
+    monkeypatch.setattr(channel, "send", broken)
+    house.say(channel, {"type": "abort", "session_id": ""})
+    await asyncio.sleep(0.1)
+    assert conversation.closed
+    assert house.manager.count == 0
+
+
 async def test_an_alert_is_as_long_as_the_device_takes_also_before_any_hello(house: House) -> None:
     house.devices[DEVICE] = replace(house.devices[DEVICE], cellular=True)
     shown = []
