@@ -206,11 +206,8 @@ class SessionManager:
         session = self._sessions.get(channel.device_id)
         if session is None:
             _log.exception("a device's connection or message failed", extra={"device": channel.device_id})
-            return
-        try:
+        else:
             session.fail()
-        except Exception:  # noqa: BLE001 - the same border: it can't even be told
-            _log.exception("a session failed at its end", extra={"device": channel.device_id})
 
     def _count_malformed(self, attachment: Attachment, error: MessageError) -> None:
         _malformed.inc()
@@ -439,10 +436,7 @@ class SessionManager:
         if drains:
             await asyncio.wait(drains, timeout=SENTENCE_END_S + 1)
         for session in list(self._sessions.values()):
-            try:
-                session.end("shutdown", goodbye=True)
-            except Exception:  # noqa: BLE001 - the border: the others still have to be told
-                _log.exception("a session failed at its end", extra={"device": session.device_id})
+            session.end("shutdown", goodbye=True)
         for drain in drains:
             drain.cancel()
         await asyncio.gather(*drains, return_exceptions=True)
