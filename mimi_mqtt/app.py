@@ -258,7 +258,7 @@ class App:
 
     @property
     def providers(self) -> Mapping[str, Selection]:
-        """Who hears, thinks and speaks: by agent, the default one first."""
+        """Names of the providers chosen for each role: by agent, the default one first."""
         return select_providers(self.settings, self._environ)
 
     @property

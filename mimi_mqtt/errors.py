@@ -40,7 +40,7 @@ class StartupError(MimiError):
 
 
 class ProtocolError(MimiError):
-    """The far side broke the protocol; it, and nobody else, pays for it."""
+    """The far side broke the protocol; only its own message or connection is affected."""
 
 
 class MqttError(ProtocolError):

@@ -181,7 +181,6 @@ class CommandRan(DeviceEvent):
 # ── the bus ──────────────────────────────────────────────────────────────────────────────────────────────
 
 E = TypeVar("E", bound=Event)
-Observer = Callable[[E], None]
 
 
 class TooManyObservers(RuntimeError):

@@ -34,7 +34,7 @@ class TokenBucket:
         return min(self.burst, self._left + max(0.0, now - self._at) * self.rate)
 
     def is_full(self, now: float) -> bool:
-        """Whether the bucket at `now` equals a new one, so that it can be forgotten."""
+        """True when the bucket at `now` equals a new one, so that it can be forgotten."""
         return self.left(now) >= self.burst
 
     def wait_s(self, now: float) -> float:

@@ -47,7 +47,7 @@ class SupervisedLoop:
 
     @property
     def healthy(self) -> bool:
-        """Whether the loop runs and its last round succeeded."""
+        """True while the loop runs and its last round succeeded."""
         return self._task is not None and not self._task.done() and not self._failed_in_a_row
 
     def start(self) -> None:

@@ -24,7 +24,7 @@ RATE: Final = 16_000
 """Hz of what was played and what was heard."""
 
 TRACK_MS: Final = 4_000
-"""How much of what was played is kept: more than a device may have in its queue."""
+"""Played audio that is kept, in ms: more than a device may have in its queue."""
 
 LEAD_MS: Final = 60
 """The canceller is shown so much earlier what is played: it can wait for an echo, but not look ahead, and a
@@ -38,7 +38,7 @@ _PER_MS: Final = RATE // 1000
 
 
 def available() -> bool:
-    """Whether the package is installed."""
+    """True when the package is installed."""
     return importlib.util.find_spec("aec_audio_processing") is not None
 
 
@@ -121,7 +121,7 @@ class EchoCanceller:
         return Cleaned(suppressed, suppressed, not timestamp)
 
     def _believed(self, label: int, frame_ms: int) -> int:
-        """What was playing: a label may be a frame early or late, or missing, while the device plays on."""
+        """The label of the frame that was playing: `label` may be a frame early or late, or missing."""
         off_ms = abs(label - self._next)
         if off_ms:
             near = off_ms <= _NEAR_FRAMES * frame_ms or not label
@@ -154,7 +154,7 @@ class EchoCanceller:
         self._track[: len(pcm) - first] = pcm[first:]
 
     def _read(self, begin: int, count: int) -> Pcm:
-        """What was played from sample `begin` on; silence where nothing is known."""
+        """The played samples from sample `begin` on; silence where nothing is known."""
         size = len(self._track)
         found = np.zeros(count, np.int16)
         oldest = max(0, self._end - size)

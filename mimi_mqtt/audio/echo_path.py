@@ -32,7 +32,7 @@ _BLOCK_S: Final = 0.02
 
 
 class _Gain:
-    """How much less is left of what was heard, over the last `seconds` in which something was played."""
+    """Ratio of the power heard to the power left, over the last `seconds` in which something was played."""
 
     def __init__(self, seconds: float) -> None:
         self._share = _BLOCK_S / seconds
@@ -51,7 +51,7 @@ class _Gain:
         self._blocks += 1
 
     def exceeds(self, times: float) -> bool | None:
-        """Whether it is more than `times`; None before there is enough to judge by."""
+        """True when the ratio is more than `times`; None before there is enough to judge by."""
         return self._heard > times * self._left if self._blocks >= self._least else None
 
 
@@ -66,7 +66,7 @@ class EchoPath:
         self._quiet = _PARTS + 1  # blocks in which nothing was played
         self._short, self._long = _Gain(_PROVEN_S), _Gain(_LOST_S)
         self.known = False
-        """Whether it has proved to take most of the echo, in this session."""
+        """True once it has been measured to remove most of the echo in this session."""
         self._from_before = False  # what is known was learnt elsewhere, or at another delay, perhaps
         self._weights = np.zeros((_PARTS, bins), np.complex64)
         self._uncertainty = np.full((_PARTS, bins), _UNCERTAINTY, np.float32)
@@ -81,7 +81,7 @@ class EchoPath:
         self._long.reset()
 
     def doubt(self) -> None:
-        """What plays is not where it was: what is known has to prove true once more."""
+        """Believes the filter no more until it was measured again: what plays is not where it was."""
         self.known = False
         self._from_before = True
         self._short.reset()

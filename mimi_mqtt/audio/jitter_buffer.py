@@ -9,7 +9,7 @@ MAX_HELD_PACKETS: Final = 64
 """Packets held behind a gap; when there are more the gap counts as lost at once."""
 
 MAX_LOST_RUN: Final = 16
-"""Losses reported for one gap; a longer one is an outage, whose length nobody needs to hear."""
+"""Losses reported for one gap; a longer one is an outage, which is not concealed in full."""
 
 _RESTART_AFTER: Final = 8
 """Late packets in a row after which the sender is taken to have started over: none of them is lost then.
@@ -69,7 +69,7 @@ class JitterBuffer(Generic[Packet]):
                 self._restart()
 
     def pop(self, now: float) -> list[Packet | None]:
-        """What can be decoded now, in order; None stands for a lost packet, to be concealed."""
+        """The packets that can be decoded now, in order; None stands for a lost packet, to be concealed."""
         while self._held and now >= self._gap_since + self._wait_s:
             self._give_up_gap()
         ready, self._ready = self._ready, []
@@ -81,7 +81,7 @@ class JitterBuffer(Generic[Packet]):
         return self._gap_since + self._wait_s if self._held else None
 
     def flush(self) -> list[Packet | None]:
-        """Everything held, its gaps as losses: for the end of an utterance. The count goes on."""
+        """All packets held, gaps as losses: for the end of an utterance. The sequence goes on."""
         while self._held:
             self._give_up_gap()
         ready, self._ready = self._ready, []

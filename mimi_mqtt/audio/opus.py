@@ -89,7 +89,7 @@ class _Libopus:
         self.packet_samples.argtypes, self.packet_samples.restype = [data, length, length], ctypes.c_int
 
     def error(self, doing: str, code: int) -> AudioError:
-        """What libopus says about `code`, as the exception to raise."""
+        """The exception to raise for the error `code` of libopus."""
         return AudioError(f"libopus could not {doing}: {self.strerror(code).decode()}")
 
 
@@ -134,7 +134,7 @@ def _check_rate(sample_rate: int) -> None:
 
 
 def packet_duration_samples(packet: bytes, sample_rate: int) -> int:
-    """How many samples at `sample_rate` (Hz) the packet decodes to. Raises AudioError if it isn't Opus."""
+    """Number of samples at `sample_rate` (Hz) in the packet. Raises AudioError if it isn't Opus."""
     _check_rate(sample_rate)
     library = _library()
     samples: int = library.packet_samples(packet, len(packet), sample_rate)
@@ -182,7 +182,7 @@ def _samples_by_toc(sample_rate: int) -> tuple[int, ...]:
 
 
 def is_plausible(packet: bytes, sample_rate: int, frame_ms: int) -> bool:
-    """Whether libopus reads `packet` as mono and exactly `frame_ms` long; `PacketCheck` for many packets."""
+    """True when libopus reads `packet` as mono and `frame_ms` long; `PacketCheck` is for many packets."""
     return PacketCheck(sample_rate, frame_ms)(packet)
 
 

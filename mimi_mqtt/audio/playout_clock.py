@@ -44,7 +44,7 @@ class PlayoutClock:
         return max(self._earliest, self._next_due - self._ahead_s)
 
     def may_send(self, now: float) -> bool:
-        """Whether a frame may leave at `now`: one at a time, never several together."""
+        """True when a frame may leave at `now`: one at a time, never several together."""
         return now >= self.next_send_at - _ROUNDING_S
 
     def sent(self, now: float) -> int:

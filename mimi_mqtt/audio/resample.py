@@ -28,7 +28,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="int16", quality="HQ")
 
     def process(self, pcm: Pcm, last: bool = False) -> Pcm:
-        """What is known so far of the converted stream; over a whole stream its length has the rates' ratio.
+        """The next part of the converted stream; over a whole stream its length has the rates' ratio.
 
         Raises AudioError for anything but mono int16.
         """

@@ -1,7 +1,7 @@
 """The `mimi-mqtt` command: one file (or package) a subcommand, imported when it is asked for.
 
 A command module has a docstring that is its help, `configure(parser)` that declares its arguments, and
-`run(args) -> int` that returns the exit code. Imports everything below; nobody imports it.
+`run(args) -> int` that returns the exit code. Imports everything below and is imported by nothing.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Commands for devices from the command line: asked of the running server over MQTT, on its own account.
 
 The server's HTTP port, which never moves, carries MQTT over WebSocket. The password follows from the server's
-secret: whoever may read that file may ask, and no password needs to be set.
+secret: a user who may read that file may ask, and no password needs to be set.
 """
 
 import argparse

@@ -107,7 +107,7 @@ async def _test(settings: Settings, name: str, role: Role | None, as_json: bool)
 
 
 def timings(trial: Trial) -> str:
-    """How long each stage took, in ms."""
+    """Duration of each stage, in ms."""
     stages = [("started in", trial.start_s), ("first result after", trial.first_result_s)]
     stages.append(("done in", trial.answer_s))
     return ", ".join(f"{stage} {took * 1000:.0f} ms" for stage, took in stages if took is not None)

@@ -135,14 +135,14 @@ def ask_to_reload(data_dir: Path, within_s: float) -> ReloadResult:
 
 def _running(data_dir: Path) -> int:
     """The process id of the server of `data_dir`. Raises MimiError."""
-    nobody = MimiError(
+    no_server = MimiError(
         f"no server runs on the folder {data_dir} (server.data_dir); `mimi-mqtt serve` reads the "
         "configuration when it starts"
     )
     try:
         file = os.open(data_dir / PID_FILE, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise nobody from None
+        raise no_server from None
     except OSError as error:
         raise MimiError(f"{data_dir / PID_FILE} can't be read: {error.strerror}") from error
     try:
@@ -152,7 +152,7 @@ def _running(data_dir: Path) -> int:
             if error.errno not in _TAKEN:
                 raise MimiError(f"{data_dir / PID_FILE} can't be locked: {error.strerror}") from error
         else:
-            raise nobody
+            raise no_server
         pid, _, namespace = os.read(file, 200).decode(errors="replace").partition("\n")
     finally:
         os.close(file)

@@ -164,7 +164,7 @@ def refused(refusal: Refusal, message: str) -> CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who asks for commands; `name` is for the log.
+    """The asker of a command; `name` is for the log.
 
     `device_id` is the only device that may be asked; None: every one.
     """

@@ -24,7 +24,7 @@ _WORDS: Final[Mapping[str, str]] = {
 """By pydantic's type of error; its own words serve for the rest."""
 
 _URLS: Final[Mapping[str, str]] = {"^https?://": "http:// or https://", "^https://": "https://"}
-"""How the patterns of addresses begin, and the words for that."""
+"""Beginnings of the patterns of addresses, with the words for them."""
 
 
 def wording(problem: ErrorDetails) -> str:

@@ -73,7 +73,7 @@ class AgentFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that a prompt may tell. `now` is aware, in the time zone of people."""
+    """The facts that a prompt may tell. `now` is aware, in the time zone of people."""
 
     now: datetime
     language: str = "en"

@@ -49,7 +49,7 @@ def _comment(text: str) -> list[str]:
 
 
 def _render_example(example: object) -> str:
-    """As a comment that stays one: it is nobody's default."""
+    """The example as a comment: it is not the default."""
     text = yaml.safe_dump(example, allow_unicode=True, sort_keys=False, default_flow_style=None)
     return "".join(f"  # {line}\n" for line in text.splitlines())
 

@@ -63,7 +63,7 @@ class LogSettings(Section):
     """The log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """How much: debug has the wire, info one line per connection and turn."""
+    """Least severity: debug has the wire, info one line per connection and turn."""
 
     format: Literal["text", "json"] = "text"
     """text for people, json for log collectors."""
@@ -128,14 +128,14 @@ class UdpSettings(Section):
     """Port devices are told to send to, when a router or container maps another one to udp.bind."""
 
     max_sequence_jump: int = Field(250, ge=1)
-    """How far ahead of the last good packet a sequence may be, in packets."""
+    """Largest believable jump of the sequence after the last good packet, in packets."""
 
     max_datagrams_per_s: float = Field(200.0, gt=0)
     """Sustained datagram rate of one session; a burst of half a second's worth is allowed."""
 
     path_proof_packets: int = Field(5, ge=2, le=50)
     """Good packets in a row from a new source address before the downlink follows it. About one random
-    datagram in a hundred passes for audio, so each packet more makes a guess a hundred times harder."""
+    datagram in a hundred passes for audio, so each packet more makes a forgery a hundred times harder."""
 
     receive_buffer_bytes: int = Field(4_194_304, ge=65_536)
     """Socket receive buffer asked of the kernel, in bytes; net.core.rmem_max caps it."""
@@ -224,8 +224,8 @@ class SessionSettings(Section):
     devices hold 5. What was sent ahead is still heard after an interruption."""
 
     reattach_s: float = Field(20.0, ge=0, le=60)
-    """How long a session goes on without its control connection, in seconds: devices reconnect after 10 and
-    go on with it. 0 ends the session with its connection."""
+    """Longest time that a session goes on without its control connection, in seconds: devices reconnect after
+    10 and go on with it. 0 ends the session with its connection."""
 
     stop_margin_ms: int = Field(120, ge=0, le=1000)
     """Between the end of the last frame's play-out and `tts stop`, in ms."""
@@ -258,8 +258,8 @@ class VoiceSettings(Section):
     times this to the speaker's own pauses."""
 
     preemptive_silence_ms: int = Field(180, ge=0, le=5000)
-    """Eager turns: after so much silence, in ms, the answer is begun on a guess, unheard and without tools.
-    It is dropped when the speaker goes on, which costs a request to speech to text and one to the
+    """Preemptive replies: after so much silence, in ms, the answer is begun, without being spoken and without
+    tools. It is dropped when the speaker goes on, which costs a request to speech to text and one to the
     language model; set 0 to spare them."""
 
     barge_in_ms: int = Field(120, ge=0, le=5000)
@@ -270,14 +270,14 @@ class VoiceSettings(Section):
     """An utterance longer than this is cut and answered, in seconds."""
 
     no_speech_timeout_s: float = Field(15.0, ge=2)
-    """A listening turn in which nobody speaks for so long ends without a word, in seconds."""
+    """A listening turn without speech for so long ends without a word, in seconds."""
 
     jitter_ms: int = Field(120, ge=0, le=1000)
-    """How long a missing packet is waited for before it counts as lost, in ms."""
+    """Longest wait for a missing packet before it counts as lost, in ms."""
 
     s2s_idle_s: float = Field(60.0, ge=5)
-    """Speech to speech: after so much time in which nobody says anything the connection to the service, which
-    may cost money, is closed, in seconds. The next one begins with what was said before."""
+    """Speech to speech: after so long without speech the connection to the service, which may cost money, is
+    closed, in seconds. The next one begins with what was said before."""
 
     opus_bitrate: int = Field(24_000, ge=6_000, le=128_000)
     """Downlink Opus bit rate, in bits per second."""
@@ -303,7 +303,7 @@ class VoiceSettings(Section):
     is said instead."""
 
     max_tool_rounds: int = Field(5, ge=0, le=50)
-    """How often one reply may call tools."""
+    """Most rounds of tool calls in one reply."""
 
     history_turns: int = Field(20, ge=0)
     """Turns of the conversation the language model is shown."""

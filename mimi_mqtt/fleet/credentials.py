@@ -77,8 +77,8 @@ class Credentials:
         return hmac.compare_digest(password, expected) and device_id is not None
 
     def command_line_password(self, now: float) -> str:
-        """A password of `COMMAND_LINE_USER`, made at `now` (s since 1970): whoever overhears it can't use it
-        for long."""
+        """A password of `COMMAND_LINE_USER`, made at `now` (s since 1970): of no use soon after it was
+        overheard."""
         return self._command_line_password(int(now)).decode("ascii")
 
     def check_command_line_password(self, password: bytes, now: float) -> bool:

@@ -1,7 +1,7 @@
 """The address by which a device reached the server, which it is then told to use for MQTT and UDP.
 
-The Host header comes from the client and is checked for its form only. The address in it is sent to nobody
-but that client.
+The Host header comes from the client and is checked for its form only. The address in it is sent to
+that client alone.
 """
 
 import re

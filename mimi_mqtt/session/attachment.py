@@ -53,11 +53,11 @@ class Attachment:
         """The connection; None while the device is away."""
         self.session: Session | None = None
         self.kind = kind
-        """What the device can take at once."""
+        """The bounds of the device."""
         self.malformed = 0
         """Messages that could not be understood."""
-        self.refused = ""
-        """The reason why the last hello that was refused was: another one of the same is not logged."""
+        self.refused = False
+        """True once a hello was refused, until one is answered: further refusals are not logged."""
         self.lost_at: float | None = None
         """Loop time of the loss of the connection, in s; None while there is one."""
         self.overfull = False
@@ -181,7 +181,7 @@ class Attachment:
     def hello_said(self, channel: ControlChannel) -> None:
         """The device said hello on `channel`. After another connection than that it may have started anew: it
         has other tools, and answers nothing that it was asked before."""
-        self.restarted = False
+        self.restarted = self.refused = False
         if self._asked_on is not None and self._asked_on is not channel:
             self.close_tools()
             self._tools = self._asked_on = None

@@ -68,7 +68,7 @@ class Discovery:
             self._timer = loop.call_later(_PAUSE_S, self._look)
 
     def close(self) -> None:
-        """Asks nobody any more."""
+        """Stops asking: those that wait are forgotten."""
         self._queue.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -62,7 +62,8 @@ class LiveDevices:
         name = names.get(tool, tool)
         if user_tools and tool.startswith(_OF_DEVICES) and not _has(tools, name):
             # One that it keeps for people: not in the list that models are told of.
-            return (await attachment.tools.call(tool, arguments)).as_text()
+            tools = self._manager.tools(attachment, EVERY_TOOL, attachment.tools.unlisted(tool))
+            name = tool
         return await tools.call(name, arguments)
 
     def end_session(self, device_id: str, reason: str) -> bool:

@@ -1,8 +1,8 @@
 """The last session id that each device was given, kept as long as the device may believe in that session.
 
-A device whose session ended without its knowledge goes on streaming to nobody (device contract, section 3).
-It is sent `goodbye` with that id when it connects; so the ids outlive the server: written behind the callers'
-backs, loaded at the start.
+A device whose session ended without its knowledge goes on streaming (device contract, section 3). It is sent
+`goodbye` with that id when it connects; so the ids outlive the server: written behind the callers' backs,
+loaded at the start.
 """
 
 import asyncio

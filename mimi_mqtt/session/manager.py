@@ -39,6 +39,7 @@ from mimi_mqtt.tools.builtin.sources import register_builtins
 from mimi_mqtt.tools.builtin.timers import Announcer, Timers
 from mimi_mqtt.tools.catalog import ToolCatalog, ToolRequest
 from mimi_mqtt.tools.observed import ObservedTools
+from mimi_mqtt.tools.registry import ToolSource
 from mimi_mqtt.wire.fitting import encode_within
 from mimi_mqtt.wire.messages import (
     Abort,
@@ -205,11 +206,8 @@ class SessionManager:
         session = self._sessions.get(channel.device_id)
         if session is None:
             _log.exception("a device's connection or message failed", extra={"device": channel.device_id})
-            return
-        try:
+        else:
             session.fail()
-        except Exception:  # noqa: BLE001 - the same border: it can't even be told
-            _log.exception("a session failed at its end", extra={"device": channel.device_id})
 
     def _count_malformed(self, attachment: Attachment, error: MessageError) -> None:
         _malformed.inc()
@@ -261,8 +259,8 @@ class SessionManager:
             refused = "The server does not know its own address: set server.public_host in broker.yaml."
         if refused or device is None or not host:
             _refused.inc()
-            if attachment.refused != refused:
-                attachment.refused = refused
+            if not attachment.refused:
+                attachment.refused = True
                 _log.warning("hello refused: %s", refused, extra={"device": device_id})
             channel.send(encode(Alert("Error", refused, "sad")))
             return
@@ -352,13 +350,14 @@ class SessionManager:
     def session_ended(self, session: Session, *, goodbye: bool) -> None:
         """Forgets it; what it was still to announce is shown instead."""
         _active.dec()
-        self._events.ended(session, self._loop.time())
         device_id = session.device_id
         if self._sessions.get(device_id) is session:
             del self._sessions[device_id]
         attachment = self._presence.of_device(device_id)
         if attachment is not None and attachment.session is session:
             self._presence.session_ended(attachment, session.session_id, goodbye=goodbye)
+        # Afterwards: an observer that has the device told something must not find the ended session.
+        self._events.ended(session, self._loop.time())
         for text in session.unspoken:
             self.announce(device_id, text)
 
@@ -403,14 +402,16 @@ class SessionManager:
         attachment = self._presence.of_device(device_id)
         return attachment if attachment is not None and attachment.connected else None
 
-    def tools(self, attachment: Attachment, allowed: Sequence[str] | None) -> ObservedTools:
+    def tools(
+        self, attachment: Attachment, allowed: Sequence[str] | None, device_tools: ToolSource | None = None
+    ) -> ObservedTools:
         """The server's and the device's tools outside a conversation, as far as the patterns of `allowed` or,
-        without them, the device's agent permits."""
+        without them, the device's agent permits. `device_tools` take the place of those that it lists."""
         device_id = attachment.device_id
         if allowed is None:
             device = self._devices.get(device_id)
             allowed = self._agents.of(device).settings.tools if device is not None else ()
-        return self._tools(ToolRequest(device_id, allowed, attachment.tools))
+        return self._tools(ToolRequest(device_id, allowed, device_tools or attachment.tools))
 
     async def _expire(self) -> None:
         now = self._loop.time()
@@ -435,10 +436,7 @@ class SessionManager:
         if drains:
             await asyncio.wait(drains, timeout=SENTENCE_END_S + 1)
         for session in list(self._sessions.values()):
-            try:
-                session.end("shutdown", goodbye=True)
-            except Exception:  # noqa: BLE001 - the border: the others still have to be told
-                _log.exception("a session failed at its end", extra={"device": session.device_id})
+            session.end("shutdown", goodbye=True)
         for drain in drains:
             drain.cancel()
         await asyncio.gather(*drains, return_exceptions=True)

@@ -283,7 +283,7 @@ class DeviceOutput:
         self.stop_speech()
 
     def close(self) -> None:
-        """The end: nothing is sent any more, and nobody is kept alive by this output."""
+        """Ends the output: nothing is sent any more, and its session is no longer referred to."""
         self._owner = None
         self.stop_speech()
         if self._stream is not None:

@@ -84,7 +84,7 @@ class Presence:
 
     def booted(self, device_id: str) -> None:
         """The device asked for its configuration: it knows nothing of its session, which does not go over to
-        its next connection. Anybody can send such a request, so a session that has its connection goes on."""
+        its next connection. Such a request can be forged, so a session that has its connection goes on."""
         attachment = self._of_device.get(device_id)
         if attachment is not None:
             attachment.restarted = True

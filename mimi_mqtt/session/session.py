@@ -70,7 +70,7 @@ class ConversationFactory(Protocol):
     """Makes a session's conversation: `voice.conversation.Conversation` with its services filled in."""
 
     def __call__(self, setup: ConversationSetup) -> VoiceConversation:
-        """A conversation that nobody has said anything in yet."""
+        """A new conversation, before its first turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class SessionOwner(Protocol):
         """Sample rate of what is spoken, in Hz."""
 
     def participants(self, device: DeviceInfo) -> Participants:
-        """Everybody in a session of `device`."""
+        """The participants of a session of `device`."""
 
     def converse(self, agent: Agent) -> ConversationFactory:
         """Makes conversations with `agent`."""
@@ -225,7 +225,7 @@ class Session:
         if self._audio is None or self.ended:
             raise RuntimeError("a conversation needs a live session with an audio channel")
         owner, wanted = self._owner, self.hello.audio
-        everybody = owner.participants(self.device)
+        participants = owner.participants(self.device)
         downlink = AudioFormat(owner.downlink_rate, wanted.frame_duration)
         output = self._output = DeviceOutput(
             self,
@@ -241,21 +241,21 @@ class Session:
         self._context = contextvars.copy_context()
         self._context.run(bind_log_context, device=self.device_id, session=self.session_id)
         self._conversation = self._context.run(
-            owner.converse(everybody.agent),
+            owner.converse(participants.agent),
             ConversationSetup(
-                device=everybody.device,
-                user=everybody.user,
+                device=participants.device,
+                user=participants.user,
                 session_id=self.session_id,
                 uplink=AudioFormat(wanted.sample_rate, wanted.frame_duration),
                 downlink=downlink,
                 output=output,
-                tools=owner.toolbox(self, everybody.agent, self._end_after_turn),
-                language=everybody.language,
+                tools=owner.toolbox(self, participants.agent, self._end_after_turn),
+                language=participants.language,
             ),
         )
         return self._conversation
 
-    def _in_context(self, call: Any, *arguments: object) -> None:
+    def _in_context(self, call: Callable[..., None], *arguments: object) -> None:
         # Whatever the conversation starts from here carries the ids of this session on its log lines.
         if self._context is not None:
             self._context.run(call, *arguments)
@@ -307,43 +307,47 @@ class Session:
             await self._conversation.drain(within_s)
 
     def fail(self) -> None:
-        """Called where an unforeseen exception was caught: logs it, tells the device, ends the session."""
+        """Called where an unforeseen exception was caught: logs it, tells the device, ends the session. Never
+        raises."""
         _log.exception("the session failed", extra={"device": self.device_id, "session": self.session_id})
-        self._send(Alert("Error", "Something went wrong on the server. Please try again.", "sad"))
+        told = Alert("Error", "Something went wrong on the server. Please try again.", "sad")
+        self._attempt(lambda: self._send(told))
         self.end("failure", goodbye=True)
 
     def end(self, reason: str, *, goodbye: bool = False) -> None:
-        """Ends the session, once: cancels the turn, closes the audio channel, says `goodbye` if asked to."""
+        """Ends the session, once: cancels the turn, closes the audio channel, says `goodbye` if asked to.
+
+        Never raises: a part that fails is logged, and keeps no other from its end, nor the caller from what
+        it does next for the device.
+        """
         if self.ended:
             return
-        output, audio, conversation = self._output, self._audio, self._conversation
-        try:
-            if goodbye:
-                if output is not None:
-                    output.stop_speech()
-                self._send(ServerGoodbye(self.session_id))
-        finally:
-            self.ended = True
-            self.end_reason = reason if reason in _REASONS else "conversation"
-            try:
-                self._release(output, audio, conversation)
-            finally:
-                self._owner.session_ended(self, goodbye=goodbye)
-                _ended.labels(self.end_reason).inc()
-                if audio is not None:
-                    self._log_end(reason, audio)
-
-    def _release(
-        self, output: DeviceOutput | None, audio: AudioChannel | None, conversation: VoiceConversation | None
-    ) -> None:
-        context = self._context
+        output, audio, conversation, context = self._output, self._audio, self._conversation, self._context
+        if goodbye:
+            if output is not None:
+                self._attempt(output.stop_speech)
+            self._attempt(lambda: self._send(ServerGoodbye(self.session_id)))
+        self.ended = True
+        self.end_reason = reason if reason in _REASONS else "conversation"
         self._output = self._audio = self._conversation = self._context = None
         if conversation is not None and context is not None:
             self._owner.spawn(conversation.aclose(), "end of a conversation", context.copy())
         if output is not None:
-            output.close()
+            self._attempt(output.close)
         if audio is not None:
-            audio.close()
+            self._attempt(audio.close)
+        self._attempt(lambda: self._owner.session_ended(self, goodbye=goodbye))
+        _ended.labels(self.end_reason).inc()
+        if audio is not None:
+            self._log_end(reason, audio)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:  # noqa: BLE001 - the border of one part of a session's end
+            _log.exception(
+                "a session failed at its end", extra={"device": self.device_id, "session": self.session_id}
+            )
 
     def _log_end(self, reason: str, audio: AudioChannel) -> None:
         if not _log.isEnabledFor(logging.INFO):

@@ -8,7 +8,7 @@ from mimi_mqtt.session.session import Session
 
 
 class SessionEvents:
-    """Publishes on `bus`; a hello waits for it, so what nobody observes costs next to nothing."""
+    """Publishes on `bus`; a hello waits for it, so an event without an observer costs next to nothing."""
 
     __slots__ = ("_agents", "bus")
 

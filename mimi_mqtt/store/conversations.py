@@ -42,7 +42,7 @@ class TurnRecord:
     timings_ms: Mapping[str, float]
     tools_called: tuple[str, ...] = ()
     kind: str = ""
-    """What began the turn, such as an utterance or an announcement; not stored."""
+    """Cause of the turn, such as an utterance or an announcement; not stored."""
 
 
 async def turns(session: AsyncSession, session_id: str) -> Sequence[Turn]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from mimi_mqtt import __version__
 from mimi_mqtt.errors import MessageError, ToolError
 from mimi_mqtt.providers.contract.chat import ToolSpec
-from mimi_mqtt.tools.registry import Tool
+from mimi_mqtt.tools.registry import Tool, ToolSource
 from mimi_mqtt.tools.result import ToolResult
 from mimi_mqtt.wire import mcp
 
@@ -112,18 +112,19 @@ class DeviceTools:
             function = _free_name(mcp.function_name(name), taken)
             taken.add(function)
             spec = ToolSpec(function, tool.description, tool.input_schema, read_only=tool.read_only)
-            timeout_s = _SLOW.get(name, self._timeout_s)
-            tools.append(
-                Tool(
-                    spec,
-                    _Caller(self, name, timeout_s),
-                    self._lane,
-                    own_name=name,
-                    timeout_s=timeout_s + _GRACE_S,
-                    nested=False,
-                )
-            )
+            tools.append(self._make_tool(spec, name, nested=False))
         return tools
+
+    def _make_tool(self, spec: ToolSpec, name: str, *, nested: bool) -> Tool:
+        timeout_s = _SLOW.get(name, self._timeout_s)
+        run = _Caller(self, name, timeout_s)
+        return Tool(spec, run, self._lane, own_name=name, timeout_s=timeout_s + _GRACE_S, nested=nested)
+
+    def unlisted(self, name: str) -> ToolSource:
+        """A source of the tool `name` alone, which the list leaves out because it is for people (section 6).
+        Its arguments are the device's to check."""
+        spec = ToolSpec(name, "", {"type": "object", "additionalProperties": True})
+        return _OneTool(self._make_tool(spec, name, nested=True))
 
     async def call(self, name: str, arguments: Payload, timeout_s: float | None = None) -> ToolResult:
         """Calls the tool that the device names `name`, and awaits its reply. Raises ToolError."""
@@ -195,6 +196,19 @@ class DeviceTools:
         for waiting in self._pending.values():
             if not waiting.done():
                 waiting.set_exception(ToolError("the device went away before it answered"))
+
+
+class _OneTool:
+    """A source of one tool."""
+
+    __slots__ = ("_tools",)
+
+    def __init__(self, tool: Tool) -> None:
+        self._tools = (tool,)
+
+    def tools(self) -> Sequence[Tool]:
+        """The tool."""
+        return self._tools
 
 
 class _Caller:

@@ -111,7 +111,7 @@ class Uplink:
         self._proof = 0  # good packets in a row from `address`; it is tentative until there were enough
         self._candidates: list[_Candidate] = []
         self.address: Address | None = None
-        """Where the downlink goes; None until the device was heard."""
+        """Address of the downlink; None until the device was heard."""
         self.stats = AudioStats()
 
     def receive(self, datagram: bytes, header: AudioHeader, address: Address, now: float) -> None:

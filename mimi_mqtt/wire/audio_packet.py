@@ -21,7 +21,7 @@ AUDIO_TYPE = 0x01
 DOWNLINK_FLAGS = 0x01
 UPLINK_FLAGS = 0x00
 MAX_PAYLOAD_BYTES = 1_484
-"""What is left of the device's 1,500-byte receive buffer."""
+"""Longest payload: the device's 1,500-byte receive buffer without the header."""
 
 _HEADER = struct.Struct(">BBHIII")
 _KEY_INFO = b"mimi-mqtt udp audio v1"

@@ -23,11 +23,12 @@ def encode_within(message: ServerMessage, session_id: str, max_bytes: int) -> by
     rest = len(encode(_with_text(message, ""), session_id))
     room = len(text.encode(errors="replace")) * max(0, max_bytes - rest) // max(1, len(payload) - rest)
     while True:
-        payload = encode(_with_text(message, cut_at_sentence(text, room)), session_id)
+        cut = cut_at_sentence(text, room)
+        payload = encode(_with_text(message, cut), session_id)
         excess = len(payload) - max_bytes
-        if excess <= 0 or room <= 0:
+        if excess <= 0 or not cut:
             return payload
-        room -= excess
+        room = min(room, len(cut.encode(errors="replace"))) - excess  # or the same sentence would come again
 
 
 def _with_text(message: Stt | Tts | Alert, text: str) -> ServerMessage:

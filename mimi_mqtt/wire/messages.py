@@ -261,7 +261,7 @@ class ServerHello:
 
 @dataclass(frozen=True, slots=True)
 class Stt:
-    """What was heard; shown as the user's line."""
+    """The transcript; shown as the user's line."""
 
     text: str
 

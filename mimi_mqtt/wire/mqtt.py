@@ -34,7 +34,7 @@ MAX_REMAINING_BYTES = 268_435_455
 
 
 class Will(NamedTuple):
-    """What the server publishes when the connection dies without DISCONNECT."""
+    """The message that the server publishes when the connection dies without DISCONNECT."""
 
     topic: str
     payload: bytes

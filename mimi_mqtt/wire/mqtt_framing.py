@@ -35,7 +35,7 @@ class RawPacket(NamedTuple):
 
 
 def _first_bytes() -> list[tuple[PacketType, int] | None]:
-    """What each first byte means; None where section 2.2 calls the packet malformed."""
+    """Packet type and flags of each first byte; None where section 2.2 calls the packet malformed."""
     table: list[tuple[PacketType, int] | None] = [None] * 256
     for kind in PacketType:
         wanted = 2 if kind in (PacketType.PUBREL, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE) else 0

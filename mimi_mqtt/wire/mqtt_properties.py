@@ -30,7 +30,7 @@ def _variable_integer(body: bytes, at: int) -> tuple[int, int]:
 
 
 def skip_properties(body: bytes, at: int) -> int:
-    """Where the property block that begins at `at` ends; raises MqttError when it is malformed."""
+    """The end of the property block that begins at `at`; raises MqttError when it is malformed."""
     length, at = _variable_integer(body, at)
     end = at + length
     if end > len(body):

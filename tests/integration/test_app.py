@@ -1,10 +1,13 @@
 """The whole server in this process: its health while a loop fails, and the order of its stop."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import aiomqtt
 import httpx
 import pytest
 
@@ -47,9 +50,35 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.002)
 
 
-async def boot(client: httpx.AsyncClient, number: int) -> None:
+async def boot(client: httpx.AsyncClient, number: int) -> dict[str, Any]:
+    """A device asks for its configuration; the section `mqtt` of the answer."""
     reply = await client.post("/xiaozhi/ota/", headers={"Device-Id": f"aa:bb:cc:00:11:{number:02x}"})
     assert reply.status_code == 200
+    access: dict[str, Any] = reply.json()["mqtt"]
+    return access
+
+
+@asynccontextmanager
+async def device(access: dict[str, Any]) -> AsyncIterator[aiomqtt.Client]:
+    """The control connection of a device."""
+    host, _, port = access["endpoint"].partition(":")
+    async with aiomqtt.Client(
+        host,
+        int(port),
+        identifier=access["client_id"],
+        username=access["username"],
+        password=access["password"],
+    ) as client:
+        yield client
+
+
+async def told(client: aiomqtt.Client) -> dict[str, Any]:
+    """The next message to the device."""
+    async with asyncio.timeout(10):
+        message = await anext(aiter(client.messages))
+    assert isinstance(message.payload, bytes)
+    received: dict[str, Any] = json.loads(message.payload)
+    return received
 
 
 async def test_a_device_that_connects_while_the_server_stops_is_refused(
@@ -106,3 +135,20 @@ async def test_old_conversations_that_can_not_be_deleted_are_seen_until_they_can
             app = await stack.enter_async_context(running(tmp_path))
             await until(lambda: not app.health()["store"].ok)
         await until(lambda: app.health()["store"].ok)
+
+
+async def test_a_device_that_restarts_is_not_put_into_the_conversation_of_before(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path) as app,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client,
+    ):
+        access = await boot(client, 1)
+        async with device(access) as connection:
+            await connection.publish(access["publish_topic"], b'{"type":"hello","transport":"udp"}')
+            session_id = (await told(connection))["session_id"]
+        assert app.health()["sessions"].detail == "1 live"
+        async with device(access):
+            assert app.health()["sessions"].detail == "1 live"  # it was away for a moment
+        async with device(await boot(client, 1)) as connection:
+            assert app.health()["sessions"].detail == "0 live"
+            assert await told(connection) == {"type": "goodbye", "session_id": session_id}

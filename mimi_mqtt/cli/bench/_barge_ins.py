@@ -1,5 +1,5 @@
-"""How soon speech over a reply is found, what is mistaken for it, and what the canceller leaves of both; part
-of `bench turns`."""
+"""Delay and mistakes of finding speech over a reply, and the echo canceller's effect on both; part of
+`bench turns`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Detect = Callable[[Sequence[Pcm]], list[list[float]]]
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What became of one reply; `began_s` None: nobody was heard. Times are in s, from its beginning."""
+    """Result of one reply; `began_s` None: no speech was found. Times are in s, from its beginning."""
 
     over: Over
     over_at_s: float
@@ -47,7 +47,7 @@ class _Reply:
 
     @property
     def false(self) -> bool:
-        """Whether somebody was heard where nobody spoke."""
+        """True when speech was found where there was none."""
         return self.began_s is not None and (self.over is not Over.SPEECH or self.began_s < self.over_at_s)
 
 
@@ -75,8 +75,7 @@ class _Clean:
 
 
 def _clean(each: Duplex, begin: int) -> _Clean:
-    """What the canceller makes of `each` from sample `begin` on, with packets some frames ahead of
-    play-out."""
+    """Output of the canceller for `each` from sample `begin` on, with packets ahead of play-out."""
     canceller = EchoCanceller()
     ahead = SessionSettings().playout_ahead_frames
     frames: list[Cleaned] = []
@@ -153,7 +152,7 @@ def _first_speech(probabilities: Sequence[float], barge_in_ms: float) -> float |
 
 
 def _loss_db(heard: Pcm, clean: Pcm) -> float:
-    """How much less of the echo is left, where there is any, a second into the reply."""
+    """Reduction of the echo, where there is any, a second into the reply, in dB."""
     begin = int(_SETTLED_S * RATE)
     before = heard[begin : len(clean)].astype(np.float64)
     after = clean[begin:].astype(np.float64)
@@ -162,7 +161,7 @@ def _loss_db(heard: Pcm, clean: Pcm) -> float:
 
 
 def _distortion_db(near: NDArray[np.float64], passed: NDArray[np.float64]) -> float:
-    """How much louder the speaker's own samples are than all that is not them (scale-invariant, SI-SDR)."""
+    """Ratio of the speaker's own samples to everything else, in dB (scale-invariant, SI-SDR)."""
     best = -np.inf
     for shift in range(0, _MOST_SHIFT, 8):
         got = passed[shift : shift + len(near)]

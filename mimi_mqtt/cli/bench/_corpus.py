@@ -34,7 +34,7 @@ LEVEL: Final = 3_000.0
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Whose typical pause is known."""
+    """A simulated speaker with a typical pause."""
 
     language: str
     voice: str

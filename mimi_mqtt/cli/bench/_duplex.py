@@ -1,4 +1,4 @@
-"""Replies in a room for the bench of turn-taking: a loudspeaker's echo, and perhaps somebody over it. Seeded.
+"""Replies in a room for the bench of turn-taking: a loudspeaker's echo, perhaps a speaker over it. Seeded.
 
 The device stands where it stood: an earlier reply has been heard there, so that a canceller may know the room
 or, begun after it, not. Labels are those of the stock build with server-side echo cancellation: a frame's
@@ -32,7 +32,7 @@ _MOST_LABELS: Final = 3
 
 
 class Over(Enum):
-    """What there is over a reply."""
+    """Kind of sound over a reply."""
 
     NOTHING = "nothing"
     SPEECH = "speech"
@@ -57,7 +57,7 @@ class Duplex:
 
 
 async def duplexes(corpus: Corpus, material: Material, count: int, seed: int) -> list[Duplex]:
-    """A third each: the assistant alone, somebody over it, something falling down."""
+    """A third each: the assistant alone, a speaker over it, the noise of something falling down."""
     return [await _duplex(corpus, material, number, seed) for number in range(count)]
 
 
@@ -111,7 +111,7 @@ def _sent(frames: int, earlier: int, reply: int) -> tuple[int, ...]:
 def _labels(
     random: np.random.Generator, sent: Sequence[int], early_ms: float, input_ms: float
 ) -> tuple[int, ...]:
-    """What the stock build labels its uplink frames with."""
+    """Labels that the stock build gives its uplink frames."""
     jitter = random.uniform(0, _JITTER_MS, (2, len(sent)))
     written = deque(
         ((number + 1) * FRAME_MS - early_ms + jitter[0, number], timestamp)
@@ -135,7 +135,7 @@ def _labels(
 def _room(
     random: np.random.Generator, played: NDArray[np.float64], level: float, delay_ms: float
 ) -> NDArray[np.float64]:
-    """What comes back from a small loudspeaker, driven a little too hard, in a living room."""
+    """The echo of a small loudspeaker, driven a little too hard, in a living room."""
     driven = np.tanh(played / 16_000) * 16_000
     taps = np.zeros(RATE // 4)
     taps[16] = 1.0

@@ -1,4 +1,4 @@
-"""How soon the end of an utterance is found, and how often too soon; part of `bench turns`."""
+"""Delay of finding the end of an utterance, and the share found too soon; part of `bench turns`."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -28,17 +28,17 @@ _CONFIDENCE: Final = 1.96  # standard errors, for 95 %
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Times in ms after the true end of speech; None: never. `eager` is the pause the last guess began at,
-    `went_on` when speech was heard again after the decision."""
+    """Times in ms after the true end of speech; None: never. `preemptive` is the pause at which the
+    last preemptive reply began, `begun` their number, `went_on` when speech was heard after the decision."""
 
     decided: float | None
-    eager: float | None
-    guesses: int
+    preemptive: float | None
+    begun: int
     went_on: float | None = None
 
     @property
     def cut_off(self) -> bool:
-        """Whether the speaker had not finished."""
+        """True when the speaker had not finished."""
         return self.decided is not None and self.decided < 0
 
 
@@ -62,7 +62,7 @@ def replay(
     utterances: Sequence[Utterance],
     heard: Sequence[Sequence[float]],
 ) -> list[Result]:
-    """What one strategy, one instance a speaker, makes of the corpus."""
+    """Results of one strategy, with one instance a speaker, for the corpus."""
     strategies = [strategy(partial(str, speaker.language)) for speaker in speakers]
     settings = EndpointSettings(
         speech_threshold=voice.speech_threshold,
@@ -85,24 +85,24 @@ def _one(
 ) -> Result:
     now = 0.0
     endpointer = Endpointer(settings, strategy, 0.0, lambda: words.spoken(now))
-    eager = None
-    guesses = 0
+    preemptive = None
+    begun = 0
     for number, probability in enumerate(probabilities):
         now = (number + 1) * FRAME_MS / 1000
         pcm = utterance.pcm[number * FRAME : (number + 1) * FRAME]
         after_ms = (now - utterance.speech_end_s) * 1000
         for event in endpointer.frame(pcm, FRAME_MS, probability, now):
             if isinstance(event, SpeechPaused):
-                eager = after_ms
-                guesses += 1
+                preemptive = after_ms
+                begun += 1
                 words.paused(now)
             elif isinstance(event, SpeechWentOn):
-                eager = None
+                preemptive = None
                 words.went_on()
             elif isinstance(event, UtteranceEnded) and event.reason is End.SILENCE:
                 went_on = _went_on(settings, utterance, probabilities, number + 1)
-                return Result(after_ms, eager, guesses, went_on)
-    return Result(None, eager, guesses)
+                return Result(after_ms, preemptive, begun, went_on)
+    return Result(None, preemptive, begun)
 
 
 def _went_on(
@@ -120,17 +120,17 @@ def _went_on(
 
 
 def _joined(result: Result, answer_ms: float) -> bool:
-    """Whether what was cut off went on before its answer could be heard, and so was answered whole."""
+    """True when the speaker went on before the answer could be heard, so that the whole was answered."""
     if result.decided is None or result.went_on is None:
         return False
     return result.went_on - result.decided <= answer_ms - _saving(result, answer_ms)
 
 
 def _saving(result: Result, answer_ms: float) -> float:
-    """How much of `answer_ms` was over when the utterance was, in ms."""
-    if result.eager is None or result.decided is None:
+    """Part of `answer_ms` that was over when the utterance was, in ms."""
+    if result.preemptive is None or result.decided is None:
         return 0.0
-    return min(result.decided - result.eager, answer_ms)
+    return min(result.decided - result.preemptive, answer_ms)
 
 
 def judge(results: Sequence[Result], answer_ms: float) -> Mapping[str, float | None]:
@@ -150,10 +150,10 @@ def judge(results: Sequence[Result], answer_ms: float) -> Mapping[str, float | N
         "cut_off_percent_to": high,
         "cut_off_and_joined_percent": round(100 * joined / len(results), 1),
         "never_percent": round(100 * sum(r.decided is None for r in results) / len(results), 1),
-        "eager_saves_ms_p50": median(savings),
+        "preemptive_saves_ms_p50": median(savings),
         "felt_ms_p50": median(felt),
         "felt_ms_p95": percentile(felt, 95),
-        "guesses_per_utterance": round(sum(r.guesses for r in results) / len(results), 2),
+        "preemptive_per_utterance": round(sum(r.begun for r in results) / len(results), 2),
     }
 
 

@@ -43,9 +43,9 @@ _MCP_ANSWERS: dict[bytes, bytes] = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do.
+    """Task of the load process.
 
-    `devices`: (id, password) of everybody from now on. `connect`: each in turn, `parallel` at a time, `count`
+    `devices`: (id, password) of each, from now on. `connect`: each in turn, `parallel` at a time, `count`
     in all, and away again. `hold`: the first `count` connect and stay. `hello`: those that stay say hello at
     once. `tools`: they answer what the server asks about their tools, until it has no more questions. `drop`:
     they leave.
@@ -61,7 +61,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: how many were answered rightly, in how many seconds, and each answer's time in ms."""
+    """Result: the number of right answers, the seconds they took in all, and each answer's time in ms."""
 
     answered: int
     seconds: float

@@ -1,21 +1,19 @@
 """A server for benches: all is real but the providers, which answer at once."""
 
 import functools
-import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.cli.bench._devices import directory_of
 from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.config.settings import SessionSettings, Settings, VoiceSettings
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
-from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import ProviderOptions
@@ -25,8 +23,6 @@ from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapab
 from mimi_mqtt.providers.contract.vad import VadStream, VoiceActivityDetector
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.session.manager import SessionManager
-from mimi_mqtt.store.engine import Store
-from mimi_mqtt.store.tables import Device
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.conversation import Conversation
@@ -103,15 +99,7 @@ async def instant_server(
     if reattach_s is not None:
         session = session.model_copy(update={"reattach_s": reattach_s})
     settings = Settings(session=session, voice=VoiceSettings(end_silence_ms=300))
-    directory = DeviceDirectory(Store(f"sqlite:///{os.devnull}"), credentials, settings.accounts)
-    now = datetime.now(UTC)
-    for revision, device_id in enumerate(ids, 1):
-        directory.apply(
-            Device(
-                id=device_id, client_id="bench", revision=revision, created_at=now, updated_at=now,
-                last_seen_at=now,
-            )
-        )  # fmt: skip
+    directory = directory_of(ids, credentials, settings)
     made = (ProviderOptions(), Limits())
     llm = _InstantLlm("instant", *made)
     llm.sentences = reply_s

@@ -1,7 +1,7 @@
 """Simulated speech to text for the bench of turn-taking: what is known of an utterance's words, and when.
 
 Three kinds, as providers come: one that streams interim text, one that takes audio in one piece and is asked
-at pauses (an eager turn's guess), and none at all. None of them sees what has not been said yet.
+at pauses (for a preemptive reply), and none at all. None of them sees what has not been said yet.
 """
 
 from typing import Final, Protocol
@@ -26,23 +26,23 @@ class Recogniser(Protocol):
         """A first, short silence was found."""
 
     def went_on(self) -> None:
-        """It was not the end."""
+        """Forgets the end: the speaker went on."""
 
     def spoken(self, now: float) -> Spoken:
-        """What is known."""
+        """The words known at `now`."""
 
 
 class Deaf:
     """Knows nothing before the end."""
 
     def paused(self, now: float) -> None:
-        """Means nothing to it."""
+        """Changes nothing."""
 
     def went_on(self) -> None:
-        """Means nothing to it."""
+        """Changes nothing."""
 
     def spoken(self, now: float) -> Spoken:
-        """Nothing."""
+        """No words."""
         return Spoken()
 
 
@@ -59,10 +59,10 @@ class Streaming:
         self._mark = "." if utterance.speaker % _PUNCTUATING == _PUNCTUATING - 1 else ""
 
     def paused(self, now: float) -> None:
-        """It streams anyway."""
+        """Changes nothing: it streams anyway."""
 
     def went_on(self) -> None:
-        """It streams anyway."""
+        """Changes nothing: it streams anyway."""
 
     def spoken(self, now: float) -> Spoken:
         """The words known at its latest update; over for the vendor after a silence of its own."""

@@ -1,9 +1,9 @@
-"""What is said in the bench of turn-taking, in two parts that share no sentence and no voice.
+"""Sentences of the bench of turn-taking, in two parts that share no sentence and no voice.
 
 Rules and their numbers may be fitted to `TUNED`; `HELD_OUT` was written before the newest of them and only
-judges. A bar is where the speaker hesitates; a slash, where the words before it could be all, so that nobody
-who hears only words can be right every time. The words of languages written without spaces have some here,
-for the times at which they are said.
+judges. A bar is where the speaker hesitates; a slash, where the words before it could be all, so that no
+rule that knows only words can be right every time. The words of languages written without spaces have some
+here, for the times at which they are said.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Material:
     """Sentences by language, the variants of the offline voice that say them, and what is said when the
-    assistant `replies` in its `voice` and somebody `interrupts`."""
+    assistant `replies` in its `voice` and another speaker `interrupts`."""
 
     sentences: Mapping[str, Sequence[str]]
     variants: Sequence[str]

@@ -28,7 +28,7 @@ _LOUD_FRAMES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do: `devices` as (id, password) behave for `seconds` by the numbers of `seed`."""
+    """Task: `devices` as (id, password) behave for `seconds` by the numbers of `seed`."""
 
     port: int
     devices: list[tuple[str, str]]
@@ -39,7 +39,7 @@ class Order:
 
 @dataclass(slots=True)
 class Tally:
-    """What the devices did, and `unanswered`: hellos and turns that brought nothing in time."""
+    """Counts of the devices' actions, and `unanswered`: hellos and turns that brought nothing in time."""
 
     hellos: int = 0
     turns: int = 0

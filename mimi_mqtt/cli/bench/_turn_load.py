@@ -36,7 +36,7 @@ _TIMESPEC: Final = struct.Struct("@ll")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do: `devices` as (id, password) take `turns` turns each; the first `warm_up` are not counted.
+    """Task: `devices` as (id, password) take `turns` turns each; the first `warm_up` are not counted.
 
     `opening`: intervals at the beginning of a reply that are told apart; `settle`: frames until it is steady.
     `reference`: no devices but so many bare sockets, until nothing comes any more.
@@ -54,7 +54,7 @@ class Order:
 
 @dataclass(slots=True)
 class Heard:
-    """What the devices noted.
+    """Measurements of the devices.
 
     From `tts start` to the first frame, each turn, and between the frames of all turns, in ms. A reply's
     first frames are sent faster than they are played, so that the device has some in store: these intervals

@@ -23,7 +23,7 @@ _SAMPLE_RATE = 16_000
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to send, `packets` in all, in turns from `sessions` (key and nonce in hex).
+    """Task: send `packets` in all, in turns from `sessions` (key and nonce in hex).
 
     With `window` 0 every session sends a frame each `frame_ms`; else all goes out as fast as the receiver
     grants windows of so many packets, a byte on standard input each; two are granted from the start.
@@ -39,7 +39,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was sent, and by how much the worst packet was late."""
+    """Number of packets sent, and the lateness of the worst one."""
 
     packets: int
     late_ms: float

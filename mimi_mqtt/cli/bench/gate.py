@@ -18,11 +18,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
 from mimi_mqtt.cli.bench._cores import server_on_one_core
+from mimi_mqtt.cli.bench._devices import directory_of
 from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limit
 from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.serve import spare_collections
@@ -30,10 +30,7 @@ from mimi_mqtt.config.settings import MqttSettings, SessionSettings, Settings, U
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
-from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.session.manager import SessionManager
-from mimi_mqtt.store.engine import Store
-from mimi_mqtt.store.tables import Device
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.voice.ports import ConversationSetup
@@ -119,7 +116,7 @@ async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str,
 
 
 class _Rounds:
-    """What came of the same order, several times: outcomes, and the CPU seconds that this process spent."""
+    """Results of one task done several times: outcomes, and the CPU seconds that this process spent."""
 
     def __init__(self) -> None:
         self._found: list[tuple[Outcome, float]] = []
@@ -140,7 +137,7 @@ class _Rounds:
 
 
 async def _bytes_per_device(load: "_LoadProcess", port: int, devices: int) -> float:
-    """What this process grows by when all devices connect and say nothing."""
+    """Growth of this process for each device that connects and says nothing, in bytes."""
     gc.collect()
     before = _resident_bytes()
     await load.measured(Order("hold", port, devices), devices)
@@ -175,15 +172,7 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
         # Devices that boot: those that come back would have sessions of the run before, which hello ends.
         session=SessionSettings(max_sessions=len(ids) + 1, reattach_s=0),
     )
-    directory = DeviceDirectory(Store(f"sqlite:///{os.devnull}"), credentials, settings.accounts)
-    now = datetime.now(UTC)
-    for revision, device_id in enumerate(ids, 1):
-        directory.apply(
-            Device(
-                id=device_id, client_id="bench", revision=revision, created_at=now, updated_at=now,
-                last_seen_at=now,
-            )
-        )  # fmt: skip
+    directory = directory_of(ids, credentials, settings)
     udp_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp_socket.bind(("127.0.0.1", 0))
     udp_socket.setblocking(False)
@@ -194,7 +183,7 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
         directory,
         {"udp": udp},
         AgentCatalog(ProvisionedAgents(settings.every_agent)),
-        lambda agent: _nobody_speaks,
+        lambda agent: _no_conversation,
     )
     mqtt = MqttServer(settings.mqtt, directory, sessions)
     listening = _listening()
@@ -207,8 +196,8 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
         await udp.aclose()
 
 
-def _nobody_speaks(setup: ConversationSetup) -> NoReturn:
-    raise StartupError("nobody speaks in this bench")
+def _no_conversation(setup: ConversationSetup) -> NoReturn:
+    raise StartupError("this bench has no conversations")
 
 
 class _Bare(asyncio.Protocol):

@@ -1,4 +1,4 @@
-"""Whether anything grows while devices talk, interrupt, vanish and come back for minutes.
+"""Growth of memory and tables while devices talk, interrupt, vanish and come back for minutes.
 
 The whole way from the socket is real, the providers answer at once (see `_instant_server`). The devices, in a
 process of their own, behave by the numbers of a seed (see `_soak_load`). When they are gone everything must

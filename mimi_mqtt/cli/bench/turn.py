@@ -1,4 +1,4 @@
-"""What the server adds to a turn with instant providers, and how evenly the downlink flows.
+"""Time that the server adds to a turn with instant providers, and evenness of the downlink.
 
 The whole way from the socket is real: gate, UDP, hearing, conversation, Opus, play-out. Recogniser, model,
 voice and voice detector answer at once. The server runs in this process on one core; the devices, which note

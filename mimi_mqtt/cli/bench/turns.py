@@ -5,7 +5,7 @@ on a simulated clock, faster than real time. Speech to text is simulated (`_reco
 are left out. Latencies are in ms of audio from the true end of speech, so they don't depend on this machine.
 
 Everything is judged twice: on the sentences and voices that rules may be fitted to (`tuned_`), and on others
-(`held_out_`). `decision` is when the answer may be heard; `felt` is that less what the eager answer has saved
+(`held_out_`). `decision` is when the answer may be heard; `felt` is that less what a preemptive reply saved
 by then: as if so early a decision had been made without it. `could_be_all_percent` of the utterances have a
 pause at which the words could be all; whoever decides within 350 ms cuts most of these off. Of those that are
 cut off, `cut_off_and_joined` go on while the answer is still thought about, and are answered whole.
@@ -69,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
-    """Makes the corpus and judges every strategy, eager turns and barge-in by it."""
+    """Makes the corpus and judges every strategy, preemptive replies and barge-in by it."""
     return asyncio.run(_measure(args))
 
 

@@ -173,7 +173,7 @@ class _Counting(asyncio.DatagramProtocol):
 
 @dataclass(frozen=True, slots=True)
 class _Talk:
-    """What became of many talkers."""
+    """Results of many devices that talk."""
 
     sent: int
     heard: int

@@ -60,7 +60,7 @@ async def boot(
     profile: Profile = PROFILES[DEFAULT],
     show_code: Callable[[str], None] = lambda _: None,
 ) -> MqttAccess:
-    """The access that OTA gives this device, which may take until somebody has allowed it.
+    """The access that OTA gives this device, which may take until a person has allowed it.
 
     `show_code` is given the activation code when there is one. Raises DeviceFailure with what is to be done
     about it.

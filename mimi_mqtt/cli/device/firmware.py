@@ -92,7 +92,7 @@ class Firmware:
     def usable(self, now: float) -> bool:
         """True when waking the device needs no new channel.
 
-        Only now a channel that was silent for 120 s counts as dead (section 3); until somebody wakes the
+        Only now a channel that was silent for 120 s counts as dead (section 3); until a person wakes the
         device it stays as it was.
         """
         return self._cipher is not None and now < self._last_incoming + CHANNEL_TIMEOUT_S
@@ -245,8 +245,8 @@ class Firmware:
 
     def _on_goodbye(self, message: dict[str, Any], now: float) -> list[Action]:
         given = message.get("session_id")
-        anybody = not given and self.profile.closes_without_id
-        if self._cipher is None or not (anybody or given == self.session_id):
+        for_any = not given and self.profile.closes_without_id
+        if self._cipher is None or not (for_any or given == self.session_id):
             return []
         return self._close("the server said goodbye")
 

@@ -85,4 +85,4 @@ class AudioSocket(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         """An ICMP error: a real device's receive task ends here for good."""
         server, port = self._server
-        self._failed(DeviceFailure(f"nobody listens on UDP at {server}:{port} ({exc})"))
+        self._failed(DeviceFailure(f"no program listens on UDP at {server}:{port} ({exc})"))

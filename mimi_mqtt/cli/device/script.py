@@ -67,7 +67,7 @@ async def typed_lines() -> AsyncGenerator[str]:
         raise ConfigError("--interactive: there is no standard input to read from") from error
 
     def tell(line: str | None) -> bool:
-        """Hands a line over; waits until the one before was taken. False: nobody listens any more."""
+        """Hands a line over; waits until the one before was taken. False: the reader is gone."""
         putting = lines.put(line)
         try:
             asyncio.run_coroutine_threadsafe(putting, loop).result()

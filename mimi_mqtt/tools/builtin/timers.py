@@ -60,7 +60,7 @@ class _Timer:
     label: str
     seconds: int
     due: float  # loop time
-    handle: asyncio.TimerHandle  # runs until it is due; then, if it could not be told, until it is given up
+    handle: asyncio.TimerHandle | None = None  # until it is due; if it could not be told, until given up
     missed: bool = False  # it was due, and its device was away
 
     @property
@@ -68,6 +68,11 @@ class _Timer:
         if self.label.casefold().endswith("timer"):
             return self.label
         return f"{self.label} timer" if self.label else f"timer for {spoken_duration(self.seconds)}"
+
+    def stop(self) -> None:
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
 
 
 class Timers:
@@ -92,8 +97,8 @@ class Timers:
         if label and any(timer.label.casefold() == label.casefold() and not timer.missed for timer in timers):
             raise ToolError(f"there is a timer called {label} already; cancel it or choose another label")
         loop = asyncio.get_running_loop()
-        due = loop.time() + seconds
-        timer = _Timer(label, seconds, due, loop.call_at(due, lambda: self._due(device_id, timer)))
+        timer = _Timer(label, seconds, loop.time() + seconds)
+        timer.handle = loop.call_at(timer.due, self._due, device_id, timer)
         self._of.setdefault(device_id, []).append(timer)
         return f"The {timer.name} is set." if label else f"The timer is set for {spoken_duration(seconds)}."
 
@@ -138,7 +143,7 @@ class Timers:
     def drop(self, device_id: str) -> None:
         """Stops all timers of a device that may no longer connect."""
         for timer in self._of.pop(device_id, ()):
-            timer.handle.cancel()
+            timer.stop()
 
     def close(self) -> None:
         """Stops all timers: the server ends."""
@@ -156,7 +161,7 @@ class Timers:
             _log.info("a timer is due and its device is away", extra={"device": device_id})
 
     def _forget(self, device_id: str, timer: _Timer) -> None:
-        timer.handle.cancel()
+        timer.stop()
         timers = self._of.get(device_id, [])
         if timer in timers:
             timers.remove(timer)

@@ -39,6 +39,7 @@ from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_receive, may_subscribe, subject
 from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.transports.mqtt.counters import Counters
+from mimi_mqtt.transports.mqtt.filters import FilterIndex, TopicIndex
 from mimi_mqtt.transports.mqtt.flow import OutgoingFlow
 from mimi_mqtt.wire.mqtt import (
     SUBSCRIBE_FAILURE,
@@ -84,6 +85,8 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         self.counters = counters
         self._max_queued_bytes = max_queued_bytes
         self._clients: dict[str, Client] = {}
+        self._filters = FilterIndex()
+        self._retained_topics = TopicIndex()
         self._retained = self._retained_bytes = 0
 
     # ── for the guard and the server ────────────────────────────────────────────────────────────────────
@@ -112,10 +115,10 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
 
     def forget(self, key: str) -> None:
         """Ends the session `key` and its subscriptions."""
-        self._clients.pop(key, None)
         session, _ = self._sessions.pop(key, (None, None))
         if session is not None:
             self._drop_subscriptions(session)
+        self._clients.pop(key, None)
 
     def forget_where(self, condition: Callable[[Identity], bool]) -> None:
         """Ends the sessions of absent clients whose identity meets `condition`."""
@@ -146,10 +149,8 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
     def recipients(self, topic: str) -> dict[str, tuple[Client, int]]:
         """Clients that subscribed to `topic` and may receive it, with the highest QoS granted, by key."""
         found: dict[str, tuple[Client, int]] = {}
-        for topic_filter, subscriptions in self._subscriptions.items():
-            if not self._matches(topic, topic_filter):
-                continue
-            for session, qos in subscriptions:
+        for topic_filter in self._filters.matching(topic):
+            for session, qos in self._subscriptions.get(topic_filter, ()):
                 client = self._clients.get(session.client_id)
                 if client is None or not may_receive(client.identity, topic):
                     continue
@@ -195,6 +196,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         if old is not None and bounded:
             self._retained -= 1
             self._retained_bytes -= len(topic) + len(old.data)
+        self._retained_topics.discard(topic)
         if not payload:
             return
         size = len(topic) + len(payload) if bounded else 0
@@ -203,6 +205,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         ):
             self.counters.limit("retained", "too many retained messages: the newest was not kept")
             return
+        self._retained_topics.add(topic)
         self._retained += bounded
         self._retained_bytes += size
         self._retained_messages[topic] = RetainedApplicationMessage(None, topic, payload, qos)
@@ -221,6 +224,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
             return SUBSCRIBE_FAILURE
         self._del_subscription(topic_filter, session)  # a new subscription replaces the old one (3.8.4)
         self._subscriptions.setdefault(topic_filter, []).append((session, qos))
+        self._filters.add(topic_filter)
         client.filters.add(topic_filter)
         return qos
 
@@ -231,8 +235,9 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
 
     def send_retained(self, client: Client, topic_filter: str, qos: int) -> None:
         """Sends the retained messages that a new subscription is due."""
-        for topic, message in list(self._retained_messages.items()):
-            if self._matches(topic, topic_filter) and may_receive(client.identity, topic):
+        for topic in self._retained_topics.matching(topic_filter):
+            message = self._retained_messages[topic]
+            if may_receive(client.identity, topic):
                 self.deliver(client, topic, bytes(message.data), min(qos, message.qos or 0), retain=True)
 
     # ── amqtt's own methods, replaced ───────────────────────────────────────────────────────────────────
@@ -270,13 +275,15 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         deleted: int = super()._del_subscription(a_filter, session)
         if a_filter in self._subscriptions and not self._subscriptions[a_filter]:
             del self._subscriptions[a_filter]
+            self._filters.discard(a_filter)
         return deleted
 
     async def _del_all_subscriptions(self, session: Session) -> None:
         self._drop_subscriptions(session)
 
     def _drop_subscriptions(self, session: Session) -> None:
-        for topic_filter in list(self._subscriptions):
+        client = self._clients.get(session.client_id)
+        for topic_filter in list(client.filters) if client is not None else ():
             self._del_subscription(topic_filter, session)
 
 

@@ -157,10 +157,6 @@ class MqttServer:
         self._general.disconnect_testers(device_id, reason)
         self._testers.close(device_id, reason)
 
-    def connected(self, device_id: str) -> bool:
-        """True while the device itself is connected."""
-        return device_id in self._devices
-
     @property
     def running(self) -> bool:
         """True while connections are accepted and time limits are enforced."""
@@ -262,13 +258,13 @@ class MqttServer:
             if leaf == "down":
                 self._push(device_id, payload)
                 return
-            if leaf == "command" and self._commands is not None:
-                self._commands.received(identity, device_id, payload)
             # A message, unlike a state, must not reach a subscriber who comes an hour later.
             retain = retain and leaf not in _MESSAGE_LEAVES
         if retain:
             self._broker.retain(topic, payload, qos)
         self._broker.distribute(topic, payload, qos)
+        if device is not None and device[1] == "command" and self._commands is not None:
+            self._commands.received(identity, device[0], payload)  # after it was shown: before its reply
 
     def _as_device(self, device_id: str, host: str | None, payload: bytes) -> None:
         if len(payload) > self.settings.max_device_packet_bytes:

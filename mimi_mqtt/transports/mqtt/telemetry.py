@@ -6,8 +6,9 @@ first: events wait in a bounded queue and are published in slices.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Final
 
 from mimi_mqtt.events import (
@@ -23,6 +24,7 @@ from mimi_mqtt.events import (
     Subscription,
 )
 from mimi_mqtt.supervision import SupervisedLoop
+from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.wire import strict_json
 from mimi_mqtt.wire.topics import device_topic
 
@@ -98,17 +100,26 @@ class Telemetry:
         await asyncio.sleep(0)
 
     def _publish_slice(self) -> None:
-        # A device's states in one slice are published as the last of them.
-        states: dict[str, bytes] = {}
-        watched = self._watched()
-        for event in self._queue.take(SLICE):
-            if watched:
-                self._publish(device_topic(event.device_id, "event"), event_json(event), False)
-            state = self._state_after(event)
-            if state is not None:
-                states[event.device_id] = state
+        run_each("telemetry", self._steps(self._queue.take(SLICE)))
+
+    def _steps(self, events: Sequence[DeviceEvent]) -> Iterator[Callable[[], None]]:
+        """Publishes `events`, then the states they lead to; a step that fails keeps no other back."""
+        states: dict[str, bytes] = {}  # of each device the last one
+        for event in events:
+            yield partial(self._note_state, event, states)
+        if self._watched():
+            for event in events:
+                yield partial(self._publish_event, event)
         for device_id, state in states.items():
-            self._publish(device_topic(device_id, "state"), state, True)
+            yield partial(self._publish, device_topic(device_id, "state"), state, True)
+
+    def _note_state(self, event: DeviceEvent, states: dict[str, bytes]) -> None:
+        state = self._state_after(event)
+        if state is not None:
+            states[event.device_id] = state
+
+    def _publish_event(self, event: DeviceEvent) -> None:
+        self._publish(device_topic(event.device_id, "event"), event_json(event), False)
 
     def _state_after(self, event: DeviceEvent) -> bytes | None:
         """The device's new state; empty, which clears it, for a revoked device; None: nothing changed."""

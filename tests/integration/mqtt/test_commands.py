@@ -90,6 +90,13 @@ async def test_mosquitto_pub_calls_a_tool_of_a_device(setup: Setup) -> None:
     assert setup.control.asked == [("call", DEVICE, "volume", "{'volume': 30}")]
 
 
+async def test_a_watcher_sees_the_request_before_its_reply(setup: Setup) -> None:
+    admin = await setup.mqtt.admin()
+    await admin.subscribe((f"mimi/devices/{DEVICE}/#", 0))
+    await _ask(admin, command="end")
+    assert [(await admin.publish_received()).topic for _ in range(2)] == [COMMAND, REPLY]
+
+
 async def test_mistakes_are_answered_with_what_is_allowed(setup: Setup) -> None:
     async with _replies(setup, *ADMIN) as output:
         for message, reason in (

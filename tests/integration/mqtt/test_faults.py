@@ -58,7 +58,7 @@ async def test_no_connection_is_lost_to_max_connections_when_sessions_fail_at_it
         else:
             await device.close()
         await mqtt.until(lambda: mqtt.server.connections["sockets"] == 0)
-        assert not mqtt.server.connected(DEVICE)
+        assert not mqtt.server.connections["device"]
     assert mqtt.server.counters.faults["control_closed"] == 3
     assert mqtt.server.counters.connected["device"] == 0
 
@@ -80,7 +80,7 @@ async def test_device_that_sessions_cannot_take_in_is_disconnected_and_may_come_
         patch.setattr(RecordingSink, "control_opened", fail)
         device = await mqtt.device()
         assert await device.closed() == []
-        assert not mqtt.server.connected(DEVICE)
+        assert not mqtt.server.connections["device"]
     device = await mqtt.device()
     await device.publish(UP, HELLO)
     assert mqtt.sink.messages == [(DEVICE, HELLO)]
@@ -231,7 +231,7 @@ async def test_one_item_that_fails_keeps_no_other_from_its_time_limit(
     assert swept == [mqtt.clock.now]
     assert await other.closed() == []
     assert await whole.closed() == []
-    assert mqtt.server.connected(DEVICE)
+    assert mqtt.server.connections["device"] == 1
     await mqtt.until(lambda: mqtt.server.connections["sockets"] == 3)
     monkeypatch.undo()
     mqtt.pass_time(0)

@@ -111,6 +111,29 @@ async def test_a_tool_for_people_is_called_for_an_administrator_alone(desk: Desk
     assert desk.asked[-1]["params"]["name"] == "self.reboot"
 
 
+async def test_a_call_of_a_tool_for_people_is_told_and_waits_for_its_turn(desk: Desk) -> None:
+    told: list[ToolCalled] = []
+    desk.house.events.subscribe(told.append, ToolCalled, name="test")
+    channel = desk.device()
+    desk.house.hello(channel)
+    volume = CallTool(device_id=DEVICE, tool=VOLUME, arguments={"volume": 40})
+    assert (await desk.commands.run(volume, by=ADMIN)).status == "done"
+    answer, channel.on_message = channel.on_message, None
+    first = asyncio.create_task(desk.commands.run(volume, by=ADMIN))
+    await asyncio.sleep(1)
+    reboot = CallTool(device_id=DEVICE, tool="self.reboot", arguments={"in": {"s": 1}})
+    second = asyncio.create_task(desk.commands.run(reboot, by=ADMIN))
+    await asyncio.sleep(1)
+    channel.on_message = answer
+    assert (await first).status == "failed"  # the device never answered it
+    assert await second == done(text="true")
+    assert desk.asked[-1]["params"] == {"name": "self.reboot", "arguments": {"in": {"s": 1}}}
+    assert [(each.tool, each.ok) for each in told[1:]] == [
+        ("self__audio_speaker__set_volume", False),
+        ("self.reboot", True),
+    ]
+
+
 async def test_a_device_that_answers_nothing_makes_the_call_fail_in_time(desk: Desk) -> None:
     desk.house.connect()
     result = await desk.commands.run(CallTool(device_id=DEVICE, tool=VOLUME), by=ADMIN)
@@ -203,6 +226,19 @@ async def test_a_device_that_comes_back_to_its_session_is_told_as_gone_and_conne
         DeviceConnected, SessionOpened, DeviceGone, DeviceConnected, DeviceConnected, DeviceGone,
         SessionEnded,
     ]  # fmt: skip
+
+
+async def test_an_observer_of_a_sessions_end_can_have_the_device_told_something(house: House) -> None:
+    channel = house.connect()
+    commands = Commands(LiveDevices(house.manager), EventBus())
+
+    def tell(event: SessionEnded) -> None:
+        assert commands.run_now(Say(device_id=event.device_id, text="Bye."), by=ADMIN) == done(how="shown")
+
+    house.events.subscribe(tell, SessionEnded, name="test")
+    session_id = house.hello(channel)
+    house.say(channel, {"type": "goodbye", "session_id": session_id})
+    assert channel.of_type("alert")[-1]["message"] == "Bye."
 
 
 async def test_a_device_that_is_awaited_is_not_connected_for_commands(desk: Desk) -> None:

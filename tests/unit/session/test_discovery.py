@@ -97,7 +97,9 @@ async def test_tools_that_a_command_asked_for_are_asked_for_again_after_a_restar
     house.hello(channel)
     serve_mcp(house, channel)
     call = {"volume": 40}
-    await LiveDevices(house.manager).call_tool(DEVICE, VOLUME["name"], call, user_tools=False)
+    await LiveDevices(house.manager).call_tool(
+        DEVICE, "self.audio_speaker.set_volume", call, user_tools=False
+    )
     house.manager.control_closed(channel, "connection reset")
     back = house.connect()
     asked = serve_mcp(house, back)

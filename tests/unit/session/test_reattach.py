@@ -7,6 +7,7 @@ import pytest
 
 from mimi_mqtt.session.attachment import MAX_WAITING_MESSAGES
 from mimi_mqtt.session.last_sessions import LastSessions
+from mimi_mqtt.session.output import DeviceOutput
 from mimi_mqtt.session.presence import GOODBYE_AGAIN_S, HELLO_GRACE_S
 from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
 from tests.unit.session.conftest import House
@@ -446,6 +447,42 @@ async def test_a_session_whose_audio_can_not_be_closed_ends_all_the_same(
     await house.manager.aclose()
     assert house.manager.count == 0
     assert other.story()[-1] == "goodbye"
+
+
+async def test_a_hello_is_answered_although_the_session_before_failed_at_its_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = house.connect()
+    house.listen(channel, house.hello(channel))
+    first = house.last_audio
+    monkeypatch.setattr(DeviceOutput, "close", broken)
+    house.hello(channel)
+    assert channel.story() == ["hello", "hello"]
+    assert first.closed
+    assert house.manager.count == 1
+
+
+async def test_a_connection_is_taken_in_although_the_session_before_failed_at_its_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.hello(house.connect())
+    monkeypatch.setattr(house.last_audio, "close", broken)
+    back = house.connect(transport="websocket")
+    house.say(back, {"type": "abort", "session_id": "a1b2"})
+    assert back.story() == ["goodbye"]
+
+
+async def test_a_session_that_failed_ends_although_its_device_can_not_be_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    monkeypatch.setattr(conversation, "abort", broken)
+    monkeypatch.setattr(channel, "send", broken)
+    house.say(channel, {"type": "abort", "session_id": ""})
+    await asyncio.sleep(0.1)
+    assert conversation.closed
+    assert house.manager.count == 0
 
 
 async def test_an_alert_is_as_long_as_the_device_takes_also_before_any_hello(house: House) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mimi_mqtt.wire import fitting
 from mimi_mqtt.wire.fitting import cut_at_sentence, encode_within
-from mimi_mqtt.wire.messages import Alert, Llm, ServerGoodbye, Stt, Tts, encode
+from mimi_mqtt.wire.messages import Alert, Llm, ServerGoodbye, ServerMessage, Stt, Tts, encode
 
 TEXT = "One is short. Two is longer, and has a comma. Three?"
 
@@ -60,3 +61,19 @@ def test_a_text_full_of_escapes_keeps_what_fits() -> None:
 def test_what_has_no_text_to_cut_is_sent_as_it_is() -> None:
     for message in (ServerGoodbye("x" * 300), Llm("happy", "🙂" * 100)):
         assert encode_within(message, "s", 50) == encode(message, "s")
+
+
+@pytest.mark.parametrize("escapes", range(1_320, 1_340))
+def test_a_sentence_that_is_just_too_long_is_not_tried_again_and_again(
+    escapes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[ServerMessage] = []
+
+    def counted(message: ServerMessage, session_id: str) -> bytes:
+        tried.append(message)
+        return encode(message, session_id)
+
+    monkeypatch.setattr(fitting, "encode", counted)
+    text = "\x01" * escapes + "。 " + "😀" * 650
+    assert len(fitting.encode_within(Alert("Notice", text), "", 8_000)) <= 8_000
+    assert len(tried) < 10

@@ -153,6 +153,17 @@ async def test_a_fault_of_the_broker_does_not_end_it(setup: Setup) -> None:
     assert setup.events()[-1] == "session_opened"
 
 
+async def test_an_event_that_can_not_be_published_keeps_no_other_and_no_state_back(setup: Setup) -> None:
+    setup.fails = 1
+    setup.bus.publish(ToolCalled(device_id=DEVICE, tool="set_timer", ok=True, duration_ms=1.0))
+    setup.bus.publish(CONNECTED)
+    setup.bus.publish(OPENED)
+    await asyncio.sleep(0.01)
+    told = [json.loads(payload)["event"] for to, payload, _ in setup.published if to.endswith("/event")]
+    assert told == ["device_connected", "session_opened"]
+    assert [state and state["session"] for state in setup.states()] == ["s1"]
+
+
 async def test_what_waits_is_published_at_the_end(setup: Setup) -> None:
     for event in (CONNECTED, GONE):
         setup.bus.publish(event)
