@@ -124,12 +124,19 @@ async def test_old_conversations_are_forgotten_with_their_turns(store: Store) ->
         assert await conversations.turns(session, "old") == []
 
 
-async def test_adding_and_closing_work_in_any_order(store: Store) -> None:
+async def test_a_turn_is_stored_once_whatever_the_order_of_starting_adding_and_closing(store: Store) -> None:
     log = ConversationLog(store)
-    await log.aclose()
+    await log.aclose()  # not started yet
     await log.start()
     await log.start()
+    log.add_turn(turn(1))
     await asyncio.gather(log.aclose(), log.aclose())
+    await log.start()
+    log.add_turn(turn(2))
+    await log.aclose()
+    async with store.read() as session:
+        assert [found.number for found in await conversations.turns(session, "s1")] == [1, 2]
+    assert log.dropped == 0
 
 
 class Flaky(Store):
