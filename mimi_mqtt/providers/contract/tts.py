@@ -39,10 +39,15 @@ class TtsCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class SpeechChunk:
-    """A piece of speech, mono, with its rate in Hz (constant within one call)."""
+    """A piece of speech, mono, with its rate in Hz (constant within one call).
+
+    `phrase` identifies a whole phrase that is kept: its speech is the same each time, and all there. It is
+    empty for speech that is made for one request.
+    """
 
     pcm: Pcm
     sample_rate: int
+    phrase: str = ""
 
 
 class TextToSpeech(Provider):

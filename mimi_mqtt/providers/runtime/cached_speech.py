@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from mimi_mqtt.errors import ProviderUnavailable
@@ -59,7 +60,7 @@ class CachedSpeech(TextToSpeech):
         key = self._key(text, voice)
         if key not in self._running and (kept := await self._cache.get(key)):
             for chunk in kept:
-                yield chunk
+                yield replace(chunk, phrase=key)
             return
         # Not awaited between the look into `_running` and the entry there: two requests never both make it.
         synthesis = self._running.get(key)

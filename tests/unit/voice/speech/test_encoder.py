@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.audio.opus import OpusDecoder, is_plausible
+from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder, is_plausible
 from mimi_mqtt.errors import AudioError
 from mimi_mqtt.providers.contract.tts import SpeechChunk
 from mimi_mqtt.voice.ports import AudioFormat
-from mimi_mqtt.voice.speech.encoder import ReplyEncoder, SpeechEncoders
+from mimi_mqtt.voice.speech.encoder import MAX_KEPT_S, ReplyEncoder, SpeechEncoders
 
 DOWNLINK = AudioFormat(24_000, 60)
 
@@ -138,3 +138,78 @@ async def test_wrong_samples_are_an_audio_error(pool: SpeechEncoders) -> None:
 
     with closing(pool.open(DOWNLINK)) as encoder, pytest.raises(AudioError):
         _ = [frame async for frame in encoder.sentence(stereo())]
+
+
+async def kept(pcm: Pcm, rate: int = 22_050, phrase: str = "greeting") -> AsyncIterator[SpeechChunk]:
+    """A phrase out of the speech cache."""
+    for at in range(0, len(pcm), 5000):
+        yield SpeechChunk(pcm[at : at + 5000], rate, phrase)
+
+
+async def greet(pool: SpeechEncoders, pcm: Pcm, phrase: str = "greeting") -> list[bytes]:
+    with closing(pool.open(DOWNLINK)) as encoder:
+        frames = [frame async for frame in encoder.sentence(kept(pcm, phrase=phrase))]
+        return [*frames, *await encoder.end()]
+
+
+async def test_a_greeting_of_many_at_once_is_encoded_once(
+    pool: SpeechEncoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    encode = OpusEncoder.encode
+
+    def counted(opus: OpusEncoder, pcm: Pcm) -> bytes:
+        encoded.append(len(pcm))
+        return encode(opus, pcm)
+
+    monkeypatch.setattr(OpusEncoder, "encode", counted)
+    replies = await asyncio.gather(*(greet(pool, tone(1_000, 22_050)) for _ in range(50)))
+    replies.append(await greet(pool, tone(1_000, 22_050)))
+    assert all(reply == replies[0] for reply in replies)
+    assert len(encoded) == len(replies[0]) == 17
+    await greet(pool, tone(1_000, 22_050), phrase="another")
+    assert len(encoded) == 2 * 17
+
+
+@pytest.mark.parametrize("ms", [40, 655, 1_000, 2_000])
+async def test_a_kept_phrase_is_heard_whole(pool: SpeechEncoders, ms: int) -> None:
+    assert loud_ms(await greet(pool, tone(ms, 22_050))) == pytest.approx(ms, abs=7.5)
+
+
+async def test_a_kept_phrase_between_other_sentences_cuts_none_of_them(pool: SpeechEncoders) -> None:
+    with closing(pool.open(DOWNLINK)) as encoder:
+        frames = await frames_of(encoder, tone(600, 22_050))
+        frames += [frame async for frame in encoder.sentence(kept(tone(600, 22_050)))]
+        frames += await frames_of(encoder, tone(600, 22_050))
+        frames += await encoder.end()
+    assert loud_ms(frames) == pytest.approx(1_800, abs=25)
+
+
+async def test_a_greeting_of_two_sentences_is_encoded_once_too(
+    pool: SpeechEncoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def two_sentences() -> list[bytes]:
+        with closing(pool.open(DOWNLINK)) as encoder:
+            frames = [frame async for frame in encoder.sentence(kept(tone(600, 22_050)))]
+            frames += [frame async for frame in encoder.sentence(kept(tone(500, 22_050), phrase="rest"))]
+            return [*frames, *await encoder.end()]
+
+    once = await two_sentences()
+    assert loud_ms(once) == pytest.approx(1_100, abs=12.5)
+    monkeypatch.setattr(OpusEncoder, "encode", None)
+    assert await two_sentences() == once
+
+
+async def test_a_long_kept_phrase_begins_before_all_of_it_is_encoded(pool: SpeechEncoders) -> None:
+    long = tone(int(MAX_KEPT_S * 1000) + 1_000, 22_050)
+    with closing(pool.open(DOWNLINK)) as encoder:
+        frames = [frame async for frame in encoder.sentence(kept(long))]
+    assert loud_ms(frames) == pytest.approx(len(long) / 22.05, abs=25)
+    assert not pool._kept.weight
+
+
+async def test_samples_of_the_wrong_kind_in_a_kept_phrase_are_told_each_time(pool: SpeechEncoders) -> None:
+    broken: Pcm = np.zeros((2, 100), np.float32)
+    for _ in range(2):
+        with pytest.raises(AudioError):
+            await greet(pool, broken)
