@@ -7,7 +7,7 @@ the current sentences end, say goodbye to every session, flush the store, close.
 import functools
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -94,6 +94,11 @@ class App:
         self.settings = settings
         self._environ = environ
         self._stack = AsyncExitStack()
+        self._watched: dict[str, Callable[[], bool]] = {}
+
+    def watch(self, what: str, healthy: Callable[[], bool]) -> None:
+        """Shows `what`, a loop of this process beside the app's own, in the part `process` of the health."""
+        self._watched[what] = healthy
 
     async def start(self) -> None:
         """Starts everything. Raises ConfigError, StartupError or StoreError, with nothing left running."""
@@ -241,7 +246,9 @@ class App:
         faults = "" if self._directory.healthy else ", changes of devices may go unnoticed"
         if not self._turn_log.healthy:
             faults += f", {self._turn_log.dropped} turns not recorded"
+        failing = [what for what, healthy in self._watched.items() if not healthy()]
         return {
+            "process": PartHealth(not failing, f"failed: {', '.join(failing)}" if failing else "running"),
             "http": PartHealth(self._http.healthy, f"port {self.http_port}"),
             "mqtt": PartHealth(
                 self._mqtt.running and self._telemetry.healthy,

@@ -37,6 +37,12 @@ class Reloading:
         """Begins to obey."""
         self._loop.start()
 
+    @property
+    def healthy(self) -> bool:
+        """False from a reload that failed unforeseen, which may have put some of the settings in force, until
+        one succeeds."""
+        return self._loop.healthy
+
     async def aclose(self) -> None:
         """Ends a reload that is running; SIGHUP is ignored from now on."""
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)

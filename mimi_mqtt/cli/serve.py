@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -52,15 +53,11 @@ def run(args: argparse.Namespace) -> int:
         reloading = Reloading(app, args.config, os.environ)
         await app.start()
         spare_collections()
-        collections = FullCollections()
-        collections.start()
-        reloading.start()
         try:
-            print(_welcome(app, time.monotonic() - began), flush=True)
-            await stop.wait()
+            async with attended(app, reloading):
+                print(_welcome(app, time.monotonic() - began), flush=True)
+                await stop.wait()
         finally:
-            await reloading.aclose()
-            await collections.aclose()
             await app.stop()
 
     try:
@@ -69,6 +66,21 @@ def run(args: argparse.Namespace) -> int:
     finally:
         gc.enable()
     return 0
+
+
+@asynccontextmanager
+async def attended(app: "App", reloading: Reloading) -> AsyncIterator[None]:
+    """Runs the loops of the process beside a started `app`, whose health shows them."""
+    collections = FullCollections()
+    app.watch("full garbage collection", lambda: collections.healthy)
+    app.watch("reload", lambda: reloading.healthy)
+    collections.start()
+    reloading.start()
+    try:
+        yield
+    finally:
+        await reloading.aclose()
+        await collections.aclose()
 
 
 def _welcome(app: "App", seconds: float) -> str:
@@ -137,6 +149,11 @@ class FullCollections:
     def start(self) -> None:
         """Starts collecting on the running loop."""
         self._loop.start()
+
+    @property
+    def healthy(self) -> bool:
+        """True while garbage is being collected."""
+        return self._loop.healthy
 
     async def aclose(self) -> None:
         """Collects no more."""

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,8 @@ import pytest
 from mimi_mqtt import supervision
 from mimi_mqtt.app import App
 from mimi_mqtt.config import Settings
-from mimi_mqtt.events import DeviceConnected
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store import conversations, devices
-from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.store.devices import Boot
-from mimi_mqtt.supervision import SupervisedLoop
-
-DEVICE = "aa-bb-cc-00-11-22"
 
 
 @asynccontextmanager
@@ -109,73 +101,6 @@ async def test_a_device_that_connects_while_the_server_stops_is_refused(
                 await asyncio.open_connection("127.0.0.1", port)
         go_on.set()
         await stopping
-
-
-LOOPS = {
-    "mqtt sweeper": "mqtt",
-    "mqtt telemetry": "mqtt",
-    "session expiry": "sessions",
-    "last sessions": "sessions",
-    "writer of turns": "store",
-    "writer of reports of booting devices": "store",
-    "conversation pruner": "store",
-    "device directory": "store",
-}
-"""Every long-lived loop of the server, and the part of /healthz that is down while it fails."""
-
-
-def give_work(app: App) -> None:
-    """Something to do for each loop that waits for work."""
-    app._events.publish(DeviceConnected(device_id=DEVICE, transport="mqtt"))
-    app._last_sessions.opened(DEVICE, secrets.token_hex(8))
-    app._turn_log.add_turn(
-        TurnRecord(
-            session_id="s", device_id=DEVICE, number=1, started_at=datetime.now(UTC), mode="auto", heard="",
-            reply="", outcome="answered", timings_ms={},
-        )
-    )  # fmt: skip
-    app._directory.booted(Boot(DEVICE, "client", datetime.now(UTC)))
-
-
-@pytest.mark.parametrize("name", LOOPS)
-async def test_a_loop_that_fails_once_goes_on_and_is_seen_until_it_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    loops: dict[str, SupervisedLoop] = {}
-    make = SupervisedLoop.__init__
-
-    def made(loop: SupervisedLoop, *arguments: Any, **options: Any) -> None:
-        make(loop, *arguments, **options)
-        loops[loop.name] = loop
-
-    monkeypatch.setattr(SupervisedLoop, "__init__", made)
-    async with (
-        running(tmp_path) as app,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client,
-    ):
-        assert set(loops) == set(LOOPS)  # a new loop needs its part of /healthz
-        loop = loops[name]
-        go_on, round_ = asyncio.Event(), loop._round
-
-        async def fail_once() -> None:
-            if not go_on.is_set():
-                raise RuntimeError("a mistake that nobody foresaw")
-            await round_()
-
-        await loop.aclose()
-        monkeypatch.setattr(app._turn_log, "_prune_at", float("-inf"))  # due again, as after a real failure
-        monkeypatch.setattr(loop, "_round", fail_once)
-        monkeypatch.setattr(loop, "_every_s", None if loop._every_s is None else 0.01)
-        loop.start()
-        await until(lambda: not loop.healthy)
-        reply = await client.get("/healthz")
-        assert reply.status_code == 503
-        down = [part for part, state in reply.json()["parts"].items() if not state["ok"]]
-        assert down == [LOOPS[name]]
-        go_on.set()
-        give_work(app)
-        await until(lambda: loop.healthy)
-        assert (await client.get("/healthz")).status_code == 200
 
 
 @pytest.mark.parametrize("function", ["changed_since", "save_boots"])
