@@ -14,6 +14,7 @@ _BENCHES = {
     "turn": "what the server itself adds to a turn, and the downlink's pace",
     "turns": "how soon, and how often too soon, speech is taken for over; barge-in and echo",
     "start": "time from `serve` to ready",
+    "greetings": "how soon and how evenly many devices are greeted that are woken at once",
     "soak": "whether anything grows while devices talk, interrupt, vanish and come back",
 }
 
