@@ -90,7 +90,7 @@ def _listing(
 
 
 def lacking(role: Role, name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> list[str]:
-    """What is missing before the provider `name` can be used, its packages among it, one cure each.
+    """The things that the provider `name` lacks before it can be used, packages among them, one cure each.
 
     Nothing of a vendor is imported. Raises ConfigError.
     """

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -112,7 +113,7 @@ class ConversationContext:
         return self.dialogue.messages(self.prompt.text(language), question)
 
 
-class TurnContext:
+class TurnContext(ABC):
     """One turn, as what answers it sees it; `voice.turn.turn.Turn` provides it.
 
     A preemptive reply has a context of its own until it is adopted, whose `output` and `tools` are held.
@@ -157,21 +158,21 @@ class TurnContext:
         """A round of tool calls that began at `began` (loop time, s) is over now."""
         self.timings.tools_ran(began, self._loop.time())
 
+    @abstractmethod
     def progress(self) -> None:
         """Something moved."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hold(self) -> tuple[ReplyOutput, ReplyTools]:
         """A held output and held tools for a preemptive reply."""
-        raise NotImplementedError
 
+    @abstractmethod
     def adopt(self, held: "TurnContext") -> None:
         """Makes a preemptive reply this turn's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def echoed(self, text: str, began_at: float) -> bool:
         """True when `text`, spoken from `began_at` (loop time, s), is an echo of the last reply."""
-        raise NotImplementedError
 
     def take_words(self, text: str, began_at: float) -> bool:
         """Takes and shows the user's words, of an utterance that began at `began_at` (loop time, s).

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.recording import Transcript
-from mimi_mqtt.voice.answer.context import TurnContext
+from mimi_mqtt.voice.answer.context import ReplyOutput, ReplyTools, TurnContext
 from mimi_mqtt.voice.answer.pipeline.reply import PipelineReply
 from mimi_mqtt.voice.language.words import tokens
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
@@ -47,6 +47,18 @@ class _HeldContext(TurnContext):
         """Counts for the turn only once the reply is the turn's."""
         if self.confirmed_at is not None:
             self._of.progress()
+
+    def hold(self) -> tuple[ReplyOutput, ReplyTools]:
+        """As the turn does it."""
+        return self._of.hold()
+
+    def adopt(self, held: TurnContext) -> None:
+        """As the turn does it."""
+        self._of.adopt(held)
+
+    def echoed(self, text: str, began_at: float) -> bool:
+        """As the turn judges it."""
+        return self._of.echoed(text, began_at)
 
     def tools_ran(self, began: float) -> None:
         """The time that tools waited for the decision does not count."""
