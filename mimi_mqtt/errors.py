@@ -69,14 +69,14 @@ class PlayoutError(MimiError):
 
 class ProviderError(MimiError):
     """A provider failed. `provider` is its name, `retryable` whether the same request may succeed later,
-    `unheard` whether the request surely never reached the vendor, so that it can't have had an effect."""
+    `not_sent` whether the request surely never reached the vendor, so that it can't have had an effect."""
 
     retryable = False
 
-    def __init__(self, provider: str, message: str, *, unheard: bool = False) -> None:
+    def __init__(self, provider: str, message: str, *, not_sent: bool = False) -> None:
         super().__init__(f"{provider}: {message}")
         self.provider = provider
-        self.unheard = unheard
+        self.not_sent = not_sent
 
 
 class ProviderNotConfigured(ProviderError):

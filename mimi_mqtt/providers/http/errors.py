@@ -100,10 +100,10 @@ async def http_errors(name: str, limits: Limits, where: str) -> AsyncIterator[No
     try:
         yield
     except httpx.TimeoutException as error:
-        unheard = isinstance(error, httpx.ConnectTimeout)
-        raise ProviderTimeout(name, f"no answer within {limits.timeout_s:g} s", unheard=unheard) from error
+        not_sent = isinstance(error, httpx.ConnectTimeout)
+        raise ProviderTimeout(name, f"no answer within {limits.timeout_s:g} s", not_sent=not_sent) from error
     except httpx.ConnectError as error:
-        raise ProviderUnavailable(name, f"can't reach {where}", unheard=True) from error
+        raise ProviderUnavailable(name, f"can't reach {where}", not_sent=True) from error
     except httpx.TransportError as error:
         raise ProviderUnavailable(name, f"{where} hung up ({type(error).__name__})") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -80,7 +80,7 @@ def may_have_acted(error: ProviderError) -> bool:
     middle and an answer of 500.
     """
     refused = isinstance(error, ProviderNotConfigured | ProviderRefused | ProviderRateLimited)
-    return not error.unheard and not refused
+    return not error.not_sent and not refused
 
 
 def retry_delay(error: ProviderError, tries: int, limits: Limits) -> float | None:

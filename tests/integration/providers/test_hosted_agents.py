@@ -285,7 +285,7 @@ async def test_a_sentence_that_may_have_been_carried_out_is_not_said_to_home_ass
         with pytest.raises(ProviderUnavailable) as failure:
             await events(llm)
     assert len(house.asked) == 1
-    assert not failure.value.unheard
+    assert not failure.value.not_sent
 
 
 async def test_home_assistant_is_asked_again_where_nobody_heard(house: HomeAssistantServer) -> None:
@@ -294,6 +294,6 @@ async def test_home_assistant_is_asked_again_where_nobody_heard(house: HomeAssis
     async with model("home_assistant", options) as llm:
         with pytest.raises(ProviderUnavailable) as failure:
             await events(llm)
-        assert failure.value.unheard
+        assert failure.value.not_sent
         tried = metric("mimi_provider_requests_total", role="llm", name="home_assistant") - before
         assert tried == 1 + llm.limits.retries

@@ -70,7 +70,7 @@ async def test_a_service_that_acts_by_itself_is_not_asked_again_when_it_may_have
 
 @pytest.mark.parametrize(
     "error",
-    [ProviderUnavailable("fake", "nobody is there", unheard=True), ProviderRateLimited("fake", "slower", 0)],
+    [ProviderUnavailable("fake", "nobody is there", not_sent=True), ProviderRateLimited("fake", "slower", 0)],
 )
 async def test_a_service_that_acts_is_asked_again_when_it_surely_did_nothing(error: ProviderError) -> None:
     acting = FakeLlm([error], [TextDelta("done")])

@@ -383,15 +383,15 @@ async def test_the_vendor_side_of_a_chain_is_the_chain() -> None:
     assert len(await collect(voices._synthesize("hello", VoiceOptions()))) == 1
 
 
-@pytest.mark.parametrize("unheard", [True, False])
-async def test_whoever_acts_is_not_asked_after_another_who_may_have_acted(unheard: bool) -> None:
-    cut = ProviderUnavailable("house", "hung up", unheard=unheard)
+@pytest.mark.parametrize("not_sent", [True, False])
+async def test_whoever_acts_is_not_asked_after_another_who_may_have_acted(not_sent: bool) -> None:
+    cut = ProviderUnavailable("house", "hung up", not_sent=not_sent)
     house, other_house = llm("house", [cut]), llm("other house", [TextDelta("done twice")])
     house.has_side_effects = other_house.has_side_effects = True
     talker = llm("talker", [TextDelta("who knows")])
-    expected = "done twice" if unheard else "who knows"
+    expected = "done twice" if not_sent else "who knows"
     assert await answer(LlmChain([house, other_house, talker])) == expected
-    assert other_house.script.played == int(unheard)
+    assert other_house.script.played == int(not_sent)
 
 
 async def test_nobody_is_left_when_all_others_act() -> None:
