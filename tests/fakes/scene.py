@@ -99,3 +99,4 @@ async def scene(
         made.services.encoders.close()
         ours = {task for task in asyncio.all_tasks() if task.get_name().startswith(("turn-", "reply-"))}
         assert not ours, "a turn left tasks behind"
+        assert not made.device.stray, "a device discards audio outside of speech"

@@ -311,14 +311,20 @@ class MemoryLog:
 class FakeDevice:
     """An `Output` over the real play-out queue, in virtual time, that records what reached the device.
 
+    It keeps the contract that `tests/unit/session/test_output_contract.py` holds it and the real output to,
+    but for the frames sent ahead: each leaves when it is due, so that what has left was heard.
     `events` are (time, what, text): stt, llm, start, sentence, audio, stop, alert, goodbye. `speaking` is the
     device's state. `stuck` set: frames are never accepted. `on_played` is called with each frame that leaves,
-    as a session calls its conversation; `accepted` counts the frames taken.
+    as a session calls its conversation; `accepted` counts the frames taken, `stray` those outside of speech.
     """
 
-    def __init__(self, *, gap_s: float = 0.1, frame_ms: int = 60) -> None:
+    def __init__(self, *, gap_s: float = 0.1, frame_ms: int = 60, margin_s: float = 0.12) -> None:
         self._loop = asyncio.get_running_loop()
         self._gap_s = gap_s
+        self._margin_s = margin_s
+        self._broken: OSError | None = None
+        self._ended = False
+        self.stray = 0
         self._stream = Playout().open(self, frame_ms, ahead_frames=0)
         self._changed = asyncio.Event()
         self.on_played: Callable[[bytes, int], None] = lambda opus, timestamp: None
@@ -330,6 +336,8 @@ class FakeDevice:
         self._paused = False
 
     def _note(self, what: str, text: str = "") -> None:
+        if self._ended:
+            return
         self.events.append((self._loop.time(), what, text))
         self._changed.set()
 
@@ -343,7 +351,7 @@ class FakeDevice:
 
     def begin_speech(self) -> None:
         """tts start."""
-        if not self.speaking:
+        if not self.speaking and not self._ended:
             self.speaking = True
             self._note("start")
             self._stream.hold()
@@ -351,18 +359,24 @@ class FakeDevice:
 
     async def play_sentence(self, text: str) -> None:
         """Queues a mark."""
-        self._stream.put_sentence(text)
+        if self.speaking:
+            self._stream.put_sentence(text)
 
     async def play(self, opus: bytes) -> None:
         """One frame; waits while the queue is full."""
         if self.stuck:
             await asyncio.Event().wait()
-        assert self.speaking or self._stream.failed, "audio outside of speech is discarded by a device"
+        if not self.speaking and not self._stream.failed:
+            self.stray += 1
+            return
         self.accepted += 1
         await self._stream.put_frame(opus)
 
     def send_frame(self, opus: bytes, timestamp: int) -> None:
         """The play-out clock: a frame leaves."""
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
         self.packets.append(opus)
         self._note("audio")
         self.on_played(opus, timestamp)
@@ -382,7 +396,8 @@ class FakeDevice:
 
     async def finish_speech(self) -> None:
         """Plays to the end, then tts stop."""
-        await self._stream.finish(0.0)
+        if self.speaking or self._stream.failed:
+            await self._stream.finish(self._margin_s)
 
     def end_after_sentence(self) -> None:
         """Drops what is queued behind the sentence being played."""
@@ -390,8 +405,9 @@ class FakeDevice:
 
     def stop_speech(self) -> None:
         """tts stop now."""
-        self._stream.flush()
-        self._stop()
+        if self.speaking:
+            self._stop()
+            self._stream.flush()
 
     def _stop(self) -> None:
         self._paused = False
@@ -418,13 +434,14 @@ class FakeDevice:
         self._note("alert", message)
 
     def end_session(self, reason: str) -> None:
-        """goodbye."""
+        """goodbye: nothing reaches the device any more."""
+        self.stop_speech()
         self._note("goodbye", reason)
+        self._ended = True
 
     def break_stream(self) -> None:
-        """Sending fails in the middle of a speech, as with a socket that is gone."""
-        if self.speaking:
-            self._stream.fail(OSError("the network is down"))
+        """Sending the next frame fails, as with a socket that is gone."""
+        self._broken = OSError("the network is down")
 
     # ── for tests ────────────────────────────────────────────────────────────────────────────────────────
 

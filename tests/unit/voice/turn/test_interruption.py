@@ -151,12 +151,14 @@ async def test_what_begins_at_the_end_of_the_reply_is_heard_whole() -> None:
             await s.send(SILENCE, 1)
             if s.device.frames_played >= s.device.accepted:
                 break
-        await s.send(SPEECH, 2)
+        # In the margin before `tts stop`, too short to interrupt.
+        await s.send(SILENCE, 1)
+        await s.send(SPEECH, 1)
         await s.until(lambda: s.conversation.state is TurnState.LISTENING)
         await s.send(SPEECH, 10)
         await s.send(SILENCE, 13)
         await s.device.until("stop", 2)
-        assert stt.heard_samples[1] >= 25 * 960
+        assert stt.heard_samples[1] >= 24 * 960
 
 
 async def test_a_faint_voice_does_not_interrupt_an_announcement() -> None:
