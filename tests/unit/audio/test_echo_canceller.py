@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.audio.echo_canceller import RATE, EchoCanceller
+from mimi_mqtt.audio.echo_canceller import RATE, Cleaned, EchoCanceller
+from mimi_mqtt.audio.echo_path import EchoPath
 
 FRAME_MS = 60
 FRAME = RATE * FRAME_MS // 1000
@@ -126,3 +127,58 @@ def test_frames_of_ten_ms_are_cleaned_too() -> None:
     cleaned = canceller.clean(np.zeros(RATE // 100, np.int16), 60)
     assert len(cleaned.quiet) == len(cleaned.whole) == RATE // 100
     assert not cleaned.sure
+
+
+def two_replies(early: int, late_from: int, path: EchoPath | None = None) -> tuple[Pcm, list[Cleaned]]:
+    """Two replies in one room, the second from frame 140 on, labelled `early` frames early and from its frame
+    `late_from` on a frame later; somebody speaks over it from its third second on."""
+    played, speaker = speech_like(18, 1), speech_like(18, 2) // 2
+    first, gap, sent = 130, 10, 0
+    played[first * FRAME : (first + gap) * FRAME] = 0
+    speaker[: (first + gap) * FRAME + 3 * RATE] = 0
+    heard = room(played, 70) + speaker
+    canceller = EchoCanceller(path)
+    begin = first + gap
+    stamps = {n: (n + 1 if n < first else n + 1 - gap) * FRAME_MS for n in range(len(played) // FRAME)}
+    cleaned = []
+    for number in stamps:
+        ahead = number + 4 if number >= begin or number + 4 < first else first
+        while sent < min(len(stamps), ahead):
+            if not first <= sent < begin:
+                canceller.played(stamps[sent], played[sent * FRAME : (sent + 1) * FRAME])
+            sent += 1
+        label = stamps[number] if number < first else 0
+        if number >= begin and number != begin + late_from:
+            label = stamps[number] + (early - (number > begin + late_from)) * FRAME_MS
+        cleaned.append(canceller.clean(heard[number * FRAME : (number + 1) * FRAME], label))
+    return speaker, cleaned
+
+
+@pytest.mark.parametrize(
+    ("early", "late_from"), [(0, -9), (1, -9), (-1, -9), (1, 30), (0, 30), (1, 60)],
+    ids=["right", "early", "late", "early, then right", "right, then late", "moves while somebody speaks"],
+)  # fmt: skip
+def test_an_interruption_is_heard_although_the_devices_labels_move_by_a_frame(
+    early: int, late_from: int
+) -> None:
+    speaker, cleaned = two_replies(early, late_from)
+    spoken = slice(140 * FRAME + 3 * RATE, len(cleaned) * FRAME)
+    assert all(frame.sure for frame in cleaned[190:])
+    left = np.concatenate([frame.whole for frame in cleaned])[spoken].astype(np.float64) - speaker[spoken]
+    assert 20 * np.log10(np.std(speaker[spoken]) / np.std(left)) > 10
+
+
+def test_a_room_is_known_soon_in_the_next_session_although_its_labels_are_a_frame_early() -> None:
+    path = EchoPath()
+    two_replies(1, -9, path)
+    path.restart()
+    played = speech_like(2, 5)
+    heard = room(played, 70)
+    canceller = EchoCanceller(path)
+    sure = []
+    for number in range(len(played) // FRAME - 4):
+        for sent in range(number + 3 if number else 0, number + 4):
+            canceller.played((sent + 1) * FRAME_MS, played[sent * FRAME : (sent + 1) * FRAME])
+        frame = slice(number * FRAME, (number + 1) * FRAME)
+        sure.append(canceller.clean(heard[frame], (number + 2) * FRAME_MS).sure)
+    assert all(sure[12:])
