@@ -156,6 +156,8 @@ class Uplink:
         if not self._believe(opus, header.sequence, header.timestamp, now):
             return
         self.address = address
+        if self._candidates and not self.proven and self._is_held(header.sequence, address):
+            return  # a packet that came from elsewhere before: repeating it proves nothing
         self._proof += 1
         if self._candidates and verdict is Verdict.NEW:
             # The device goes on talking from here: rows that it overtook, or that are far ahead, are not its.
@@ -209,6 +211,13 @@ class Uplink:
                 self.stats.forged += 1
                 return False
         return True
+
+    def _is_held(self, sequence: int, address: Address) -> bool:
+        """True when this packet came already from another address, which may be the device's."""
+        return any(
+            row.address != address and any(held[1] == sequence for held in row.held)
+            for row in self._candidates
+        )
 
     def _out_of_line(self, opus: bytes, header: AudioHeader, address: Address, now: float) -> None:
         sequence, config = header.sequence, opus[0] >> 3

@@ -226,6 +226,19 @@ def test_a_stolen_first_address_is_taken_back_by_the_device(channel: Channel) ->
     assert channel.uplink.stats.lost == 0
 
 
+def test_a_stolen_first_address_is_not_proven_by_repeating_the_devices_packets(channel: Channel) -> None:
+    channel.talk(0, address=EVIL)  # a forgery that passed for audio, before the device was heard
+    for sequence in range(1, 4):
+        channel.talk(sequence)
+        for repeated in range(1, sequence + 1):
+            channel.deliver(channel.packet(repeated), EVIL)
+        channel.forge(sequence + 3)
+    assert channel.uplink.address == HOME
+    channel.talk(4, 5)
+    assert channel.uplink.address == HOME
+    assert set(channel.session.sequences) >= {1, 2, 3, 4, 5}
+
+
 def test_a_copied_first_packet_that_wins_the_race_is_of_no_use(channel: Channel) -> None:
     channel.deliver(channel.packet(1), EVIL)
     channel.talk(1, 2, 3, 4)
