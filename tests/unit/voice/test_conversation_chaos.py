@@ -1,7 +1,7 @@
 """Whatever a device says and providers do, in whatever order: nothing raises, and nobody is left speaking."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from hypothesis import given, settings
@@ -50,7 +50,7 @@ _STEPS = st.one_of(
     st.tuples(st.just("pause"), st.floats(0, 5)),
     st.tuples(st.just("break"), st.none()),
 )
-_KINDS: list[Callable[[str, str], ProviderError]] = ProviderError.__subclasses__()
+_KINDS: Sequence[Callable[[str, str], ProviderError]] = ProviderError.__subclasses__()
 _PROVIDER_FAULTS = st.sampled_from(_KINDS).map(lambda kind: kind("a provider", "down"))
 _FAULTS = st.one_of(_PROVIDER_FAULTS, st.builds(lambda: RuntimeError("a bug")))
 _SURROUNDINGS = st.tuples(
