@@ -28,7 +28,7 @@ from mimi_mqtt.voice.ports import Memory, TurnLog
 from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.shared import Closer, Shelf
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
-from mimi_mqtt.voice.speech.phrases import apology_sentences, greetings
+from mimi_mqtt.voice.speech.phrases import fixed_phrases
 
 _log = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ class VoicePool:
 
     def _keep_greetings(self, settings: Settings) -> None:
         if self._cache is not None:
-            self._cache.always((*greetings(settings.every_agent.values()), *apology_sentences()))
+            self._cache.always(fixed_phrases(settings.every_agent.values()))
 
     def _dispose_all(self) -> None:
         for timer in self._timers.values():

@@ -189,7 +189,6 @@ class WatchedStream(UplinkStream):
 
     def push(self, opus: bytes, sequence: int, now: float, timestamp: int = 0) -> None:
         """Takes a packet."""
-        assert not self.closed
         self.sequences.append(sequence)
         super().push(opus, sequence, now, timestamp)
 
@@ -217,11 +216,11 @@ class WatchedStream(UplinkStream):
 class FakeHearing:
     """Real uplink streams over a pool that reads the speech probability from each fake packet.
 
-    `cancels_echo`: as the device needs it. Frames are heard at once; with `late_s` in batches, so much later,
-    as from threads.
+    `cancels_echo`: as the device needs it. Frames are heard in batches, as from threads: with the loop's next
+    turn, or `late_s` later.
     """
 
-    def __init__(self, *, cancels_echo: bool = True, late_s: float | None = None) -> None:
+    def __init__(self, *, cancels_echo: bool = True, late_s: float = 0.0) -> None:
         self.ears: list[WatchedStream] = []
         self.cancels_echo = cancels_echo
         self.echo_paths = EchoPathCache()
@@ -245,11 +244,8 @@ class FakeHearing:
         return FakeDetector()
 
     def schedule(self, stream: UplinkStream) -> None:
-        """Hears what is pending, now or a little later."""
-        if self._late_s is None:
-            self._work(stream)
-        else:
-            asyncio.get_running_loop().call_later(self._late_s, self._work, stream)
+        """Hears what is pending a little later."""
+        asyncio.get_running_loop().call_later(self._late_s, self._work, stream)
 
     def _work(self, stream: UplinkStream) -> None:
         if not stream.pending:

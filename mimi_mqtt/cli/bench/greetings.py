@@ -22,12 +22,13 @@ import httpx
 
 from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.bench._turn_load import FRAME_MS, voice_frames
+from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink
 from mimi_mqtt.wire.mqtt import encode_connect, encode_publish, parse_publish
 from mimi_mqtt.wire.mqtt_framing import PacketReader, PacketType
 
-_GREETING: Final = "Hello, what can I do for you?"
+_GREETING: Final = AgentSettings().greeting
 _TIMEOUT_S: Final = 60.0
 _GAP_MS: Final = 120.0
 _STORE_S: Final = 0.18

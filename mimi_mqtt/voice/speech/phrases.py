@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.providers.languages import primary
+from mimi_mqtt.voice.speech.sentences import spoken_pieces
 
 Phrase = Literal["failed", "moment"]
 """Phrases that are made beforehand, to be spoken while no provider is."""
@@ -106,13 +107,6 @@ def language_of(language: str) -> str:
     return known if known in _BY_LANGUAGE else "en"
 
 
-def apology_sentences() -> tuple[str, ...]:
-    """All apologies and fillers that may be spoken, for the speech cache."""
-    return tuple(
-        text for known in _BY_LANGUAGE.values() for text in (known.failed, known.no_answer, known.moment)
-    )
-
-
 _DEFAULT_GREETING: Final = AgentSettings().greeting
 
 _GREETINGS: Final = {
@@ -137,6 +131,14 @@ def greeting(agent: AgentSettings, language: str) -> str:
 
 
 def greetings(agents: Iterable[AgentSettings]) -> tuple[str, ...]:
-    """All greetings that these agents may say, for the speech cache and to tell greetings from answers."""
+    """All greetings that these agents may say, to tell them from answers."""
     own = {agent.greeting for agent in agents}
     return (*own, *(_GREETINGS.values() if _DEFAULT_GREETING in own else ()))
+
+
+def fixed_phrases(agents: Iterable[AgentSettings]) -> frozenset[str]:
+    """Greetings, apologies and fillers for the speech cache: whole, and in the pieces that a reply speaks."""
+    whole = [*greetings(agents)]
+    for known in _BY_LANGUAGE.values():
+        whole += (known.failed, known.no_answer, known.moment)
+    return frozenset((*whole, *(piece for text in whole for piece in spoken_pieces(text))))

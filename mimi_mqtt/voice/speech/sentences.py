@@ -264,3 +264,10 @@ def speakable(text: str) -> str:
 def prepare(piece: str) -> Sentence:
     """A piece of the cutter's as it is shown and spoken."""
     return Sentence(piece, speakable(piece), emotion_of(piece))
+
+
+def spoken_pieces(text: str) -> list[str]:
+    """The pieces of a whole text, as text to speech is asked for them."""
+    cutter = SentenceCutter()
+    spoken = [prepare(piece).speech for piece in (*cutter.feed(text), *cutter.flush())]
+    return [speech for speech in spoken if speech]

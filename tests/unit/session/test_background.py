@@ -53,4 +53,6 @@ async def test_failure_is_logged_as_an_error_and_harms_nobody(caplog: pytest.Log
 
 
 async def test_nothing_to_wait_for_is_fine() -> None:
+    began = asyncio.get_running_loop().time()
     await Background().aclose(5)
+    assert asyncio.get_running_loop().time() == began

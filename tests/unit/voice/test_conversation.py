@@ -230,6 +230,8 @@ async def test_an_uplink_that_stops_in_the_middle_of_a_word_is_answered() -> Non
         s.conversation.listen("auto")
         await s.send(SPEECH, 10)
         await s.device.until("stop")
+        await s.idle()
+        assert s.records == [("answered", "hello", "Hi there.")]
 
 
 async def test_manual_mode_waits_for_the_button() -> None:
@@ -691,8 +693,12 @@ async def test_an_announcement_to_an_idle_or_silently_listening_device_is_spoken
         s.conversation.listen("auto")
         await s.send(SILENCE, 10)
         s.conversation.announce("More tea.")
+        spoken = s.loop.time()
+        await s.device.until("start", 2)
+        assert s.loop.time() == spoken
         await s.device.until("stop", 2)
         await s.until(lambda: s.conversation.state is TurnState.LISTENING)
+        assert s.device.texts("sentence") == ["Tea.", "More tea."]
 
 
 async def test_an_announcement_does_not_cut_the_user_short() -> None:

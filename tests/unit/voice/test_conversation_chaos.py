@@ -1,8 +1,8 @@
 """Whatever a device says and providers do, in whatever order: nothing raises, and nobody is left speaking."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,16 +10,12 @@ from hypothesis import strategies as st
 from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
-from mimi_mqtt.errors import (
-    ProviderBadAnswer,
-    ProviderError,
-    ProviderRateLimited,
-    ProviderRefused,
-    ProviderTimeout,
-    ProviderUnavailable,
-)
+from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.chat import ToolCall
+from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.voice.answer.context import Outcome
 from mimi_mqtt.voice.conversation import Conversation
+from mimi_mqtt.voice.language.words import tokens
 from mimi_mqtt.voice.ports import ConversationSetup
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
 from mimi_mqtt.voice.turn.state import TurnState
@@ -32,6 +28,7 @@ from tests.fakes.voice import (
     FakeDevice,
     FakeHearing,
     FakeTools,
+    MemoryLog,
     ScriptedLlm,
     ScriptedStt,
     ToneTts,
@@ -53,17 +50,13 @@ _STEPS = st.one_of(
     st.tuples(st.just("pause"), st.floats(0, 5)),
     st.tuples(st.just("break"), st.none()),
 )
-_KINDS: list[Callable[[str, str], ProviderError]] = [
-    ProviderUnavailable,
-    ProviderTimeout,
-    ProviderRefused,
-    ProviderBadAnswer,
-    ProviderRateLimited,
-]
+_KINDS: Sequence[Callable[[str, str], ProviderError]] = ProviderError.__subclasses__()
 _PROVIDER_FAULTS = st.sampled_from(_KINDS).map(lambda kind: kind("a provider", "down"))
 _FAULTS = st.one_of(_PROVIDER_FAULTS, st.builds(lambda: RuntimeError("a bug")))
-_SURROUNDINGS = st.tuples(st.sampled_from([None, 0.02, 0.3]), st.booleans())
-"""How late frames are heard, in batches; and whether apologies were prepared."""
+_SURROUNDINGS = st.tuples(
+    st.sampled_from([0.0, 0.02, 0.3]), st.one_of(st.sampled_from([True, False]), _PROVIDER_FAULTS)
+)
+"""How late frames are heard, in batches; and whether apologies were prepared, or why they could not be."""
 _ANSWERS = st.lists(
     st.lists(
         st.one_of(
@@ -91,7 +84,7 @@ async def _play(
     heard: list[Any],
     tts: ToneTts,
     wake: str,
-    around: tuple[float | None, bool],
+    around: tuple[float, bool | ProviderError],
     s2s: FakeService | None = None,
 ) -> None:
     device = FakeDevice()
@@ -107,7 +100,8 @@ async def _play(
     )
     made.hearing = FakeHearing(late_s=late_s)
     if prepared:
-        made.spoken_apologies = SpokenApologies(ToneTts(), None, made.agent)
+        failure = None if prepared is True else prepared
+        made.spoken_apologies = SpokenApologies(ToneTts(error=failure), None, made.agent)
         made.spoken_apologies.prepare("en")
         await made.spoken_apologies.prepared()
     conversation = Conversation(
@@ -154,9 +148,29 @@ async def _play(
     finally:
         await conversation.aclose()
         made.encoders.close()
+    assert not device.stray
+    assert isinstance(made.log, MemoryLog)
+    _check_records(made.log.records, device)
     speech = [what for what in device.said() if what in ("start", "stop")]
     assert speech == ["start", "stop"] * (len(speech) // 2)
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+def _check_records(records: list[TurnRecord], device: FakeDevice) -> None:
+    """Each turn is recorded once, and says nothing that the device was not sent."""
+    numbers = [record.number for record in records]
+    assert len(set(numbers)) == len(numbers)
+    shown = {word for text in device.texts("sentence") for word in tokens(text)}
+    alerted = device.count("alert") > 0
+    for record in records:
+        assert record.outcome in get_args(Outcome)
+        assert record.outcome != "continued"
+        for word in tokens(record.reply):  # the last one may have been cut off
+            assert any(whole.startswith(word) for whole in shown), record.reply
+        if record.outcome == "failed":
+            assert alerted or shown, "a failure that nobody was told of"
+    # A speech belongs to a turn: of none that was spoken the record is missing.
+    assert device.count("start") <= len(records)
 
 
 @settings(max_examples=150)
@@ -164,7 +178,7 @@ async def _play(
     st.lists(_STEPS, max_size=14),
     _ANSWERS,
     _HEARD,
-    st.sampled_from(["", "One", "never"]),
+    st.tuples(st.sampled_from(["", "One", "never"]), _FAULTS),
     st.sampled_from(["greet", "answer", "listen"]),
     _SURROUNDINGS,
 )
@@ -172,11 +186,11 @@ def test_no_order_of_events_leaves_a_device_speaking_or_a_task_behind(
     steps: list[Step],
     answers: list[list[Any]],
     heard: list[Any],
-    tts_fails_on: str,
+    tts_fails: tuple[str, Exception],
     wake: str,
-    around: tuple[float | None, bool],
+    around: tuple[float, bool | ProviderError],
 ) -> None:
-    tts = ToneTts(error=ProviderUnavailable("tts", "down"), fails_on=tts_fails_on)
+    tts = ToneTts(error=tts_fails[1], fails_on=tts_fails[0])
     run(_play(steps, ScriptedLlm(*answers), heard, tts, wake, around))
 
 
@@ -188,7 +202,7 @@ _SPOKEN = st.lists(
             st.floats(0, 3).map(Wait),
             st.just(ToolCall("1", "lamp", {})),
             st.just(ToolCall("2", "unknown", {})),
-            _PROVIDER_FAULTS,
+            _FAULTS,
         ),
         max_size=5,
     ),
@@ -199,7 +213,7 @@ _UNDERSTOOD = st.lists(
     st.one_of(
         st.sampled_from(["hello", "", "стой"]),
         st.floats(0, 3).map(Wait),
-        st.builds(lambda: ProviderUnavailable("s2s", "no text")),
+        _PROVIDER_FAULTS,
     ),
     max_size=4,
 )
@@ -210,8 +224,8 @@ _UNDERSTOOD = st.lists(
     st.lists(_STEPS, max_size=14),
     _SPOKEN,
     _UNDERSTOOD,
-    st.booleans(),
-    st.booleans(),
+    st.none() | _PROVIDER_FAULTS,
+    st.none() | _PROVIDER_FAULTS,
     st.sampled_from(["greet", "answer", "listen"]),
     _SURROUNDINGS,
 )
@@ -219,15 +233,13 @@ def test_nor_does_it_with_a_service_that_speaks_itself(
     steps: list[Step],
     answers: list[list[Any]],
     understood: list[Any],
-    refuses: bool,
-    mute: bool,
+    refuses: ProviderError | None,
+    mute: ProviderError | None,
     wake: str,
-    around: tuple[float | None, bool],
+    around: tuple[float, bool | ProviderError],
 ) -> None:
     service = FakeService(*answers, words=[*understood, "the end"])
-    down = ProviderUnavailable("s2s", "down")
-    service.refuses = down if refuses else None
-    service.mute = down if mute else None
+    service.refuses, service.mute = refuses, mute
     run(_play(steps, ScriptedLlm(["Yes."]), ["hello"], ToneTts(), wake, around, service))
     assert all(session.closed for session in service.sessions)
     assert all(utterance.closed for session in service.sessions for utterance in session.utterances)

@@ -569,6 +569,11 @@ def test_anything_at_all_is_survived(payload: bytes, datagram: bytes) -> None:
     bench.device.control(payload, bench.now)
     bench.device.datagram(datagram, bench.now)
     bench.device.tick(bench.now)
+    # It goes on: what is right is played as if nothing had been.
+    played = len(bench.played)
+    bench.audio()
+    bench.wait(1.0)
+    assert len(bench.played) == played + 1
 
 
 # ── what families differ in ──────────────────────────────────────────────────────────────────────────────

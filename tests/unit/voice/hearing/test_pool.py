@@ -266,8 +266,10 @@ async def test_drained_ends_with_the_ear(hearing: HearingPool, vad: CountingVad)
     waiting = asyncio.ensure_future(ear.drained())
     await asyncio.to_thread(vad.entered.wait, 20)
     ear.close()
+    assert not waiting.done()
     async with asyncio.timeout(20):
         await waiting
+    assert not ear.pending
 
 
 async def test_the_end_of_hearing_ends_the_waiting(vad: CountingVad) -> None:
@@ -293,7 +295,10 @@ async def test_closing_while_threads_work_is_orderly(vad: CountingVad) -> None:
     await listener.get(1)
     await hearing.aclose()
     await hearing.aclose()
+    heard = len(listener.frames)
     push_all(ears[0], packets(3), first=6)
+    await ears[0].drained()
+    assert len(listener.frames) == heard <= 4 * len(ears)
 
 
 async def echoed(hearing: HearingPool, *, timestamps: bool) -> float:

@@ -4,7 +4,7 @@ import pytest
 
 from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.voice.language.languages import of_sentence
-from mimi_mqtt.voice.speech.phrases import greeting, greetings
+from mimi_mqtt.voice.speech.phrases import fixed_phrases, greeting, greetings
 from tests.fakes.scene import scene
 from tests.fakes.voice import ToneTts, services
 
@@ -36,3 +36,14 @@ async def test_a_vietnamese_device_is_greeted_in_vietnamese() -> None:
         await s.device.until("stop")
         assert " ".join(tts.texts) == greeting(AgentSettings(), "vi")
         assert {*tts.voices} == {("vi-VN", None)}
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("language", ["en", "de", "ja", "zh"])
+async def test_a_greeting_is_fixed_for_the_speech_cache_as_it_is_asked_for(language: str) -> None:
+    tts = ToneTts()
+    async with scene(services(tts=tts), language=language) as s:
+        s.conversation.wake_word("MiMi")
+        await s.device.until("stop")
+    assert tts.texts
+    assert {*tts.texts} <= fixed_phrases([AgentSettings()])
