@@ -29,6 +29,11 @@ class TokenBucket:
         self._left = left - 1.0
         return True
 
+    def spend(self, amount: float, now: float) -> None:
+        """Takes `amount` that is used already, whatever is left; at most a burst is owed."""
+        self._left = max(self.left(now) - amount, -self.burst)
+        self._at = max(self._at, now)
+
     def left(self, now: float) -> float:
         """Messages that may be taken at `now`, with a fraction."""
         return min(self.burst, self._left + max(0.0, now - self._at) * self.rate)

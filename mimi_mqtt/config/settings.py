@@ -157,6 +157,66 @@ class HttpSettings(Section):
     """OTA requests per minute from one address."""
 
 
+class SharesSettings(Section):
+    """Shares: how much of what all use one address, account or device may have, so that one can't stop the
+    others. Behind a proxy of http.trusted_proxies the address is that of its client, and an IPv6 address
+    counts with its whole /64."""
+
+    device_reserve_percent: int = Field(50, ge=0, le=90)
+    """Part of all connections that is kept for devices and for addresses from which devices connected."""
+
+    pending_connects_per_address: int = Field(250, ge=1)
+    """MQTT connections of one address that have not sent a complete CONNECT; beyond, its oldest is closed."""
+
+    connections_per_account: int = Field(50, ge=1)
+    """MQTT connections of one account that is not a device: of the administrator, of the testers of one
+    device, of clients without a user name from one address."""
+
+    connects_per_minute: int = Field(60, ge=1)
+    """Accepted MQTT connections of one account in a minute, on average; a burst of as many is allowed."""
+
+    messages_per_s: float = Field(500.0, gt=0)
+    """Sustained message rate of one account that is not a device; a burst of four times as many is allowed.
+    Further messages wait: the server reads that account's connections more slowly."""
+
+    subscriptions_per_account: int = Field(2_000, ge=1)
+    """MQTT topic filters of all connections and kept sessions of one account."""
+
+    retained_messages_per_account: int = Field(2_000, ge=1)
+    """Retained MQTT messages outside mimi/# that one account may have on the server."""
+
+    offline_sessions_per_account: int = Field(50, ge=1)
+    """Persistent MQTT sessions of one account that are kept while their clients are away; the oldest goes."""
+
+    failed_logins: int = Field(10, ge=1)
+    """Wrong passwords for a user name from one address within a quarter of an hour, after which further ones
+    are refused unchecked for lockout_s. Devices with their own credentials are let in all the same."""
+
+    lockout_s: float = Field(900.0, ge=1)
+    """Length of that refusal, in seconds."""
+
+    http_connections_per_address: int = Field(250, ge=1)
+    """HTTP connections of one address; beyond, its oldest one is closed."""
+
+    websockets_per_address: int = Field(50, ge=1)
+    """WebSocket connections of one address."""
+
+    http_requests_per_minute: int = Field(600, ge=1)
+    """HTTP requests of one address to any path in a minute; a burst of as many is allowed."""
+
+    http_cpu_percent: int = Field(15, ge=1, le=100)
+    """Share of a core that the answers to one address may take in the long run, in percent."""
+
+    waiting_devices_per_address: int = Field(100, ge=1)
+    """Devices of one address that may wait to be allowed (ota.new_devices) at once."""
+
+    turns_per_minute: int = Field(60, ge=1)
+    """Turns of one device in a minute, on average; a burst of as many is allowed."""
+
+    unheard_audio_s: float = Field(60.0, ge=5)
+    """Audio of one device, in seconds, that may wait for decoding or for speech to text."""
+
+
 class OtaSettings(Section):
     """Answers to booting devices."""
 
@@ -393,6 +453,7 @@ class Settings(Section):
     mqtt: MqttSettings = MqttSettings()
     udp: UdpSettings = UdpSettings()
     http: HttpSettings = HttpSettings()
+    shares: SharesSettings = SharesSettings()
     ota: OtaSettings = OtaSettings()
     accounts: AccountSettings = AccountSettings()
     store: StoreSettings = StoreSettings()

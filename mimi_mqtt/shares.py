@@ -1,0 +1,297 @@
+"""Fair shares of what is bounded: places, such as connections and queue positions, and rates; pure.
+
+Whatever has a total bound is shared by holders: addresses, accounts or devices. One holder gets at most its
+share, and when everything is taken the oldest place of the holder with the most goes, so that one stranger
+can't keep the others out. Known holders, such as the addresses that devices connect from, have a reserve that
+strangers can't take.
+
+`Ledger` counts what was refused, by whom, and tells the log once a minute.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv6Address
+from typing import Final, Generic, TypeVar
+
+import prometheus_client
+
+from mimi_mqtt.limits import TokenBucket
+
+_log = logging.getLogger(__name__)
+
+MAX_HOLDERS: Final = 4_096
+"""Holders that a table of rates or known addresses remembers; beyond them the least recent is forgotten."""
+TOLD_EVERY_S: Final = 60.0
+"""Seconds between two log entries about the refusals of one bound."""
+_NAMED: Final = 3  # holders named in a log entry
+_MAX_COUNTED: Final = 256  # holders counted for a log entry; further ones are counted together
+_OTHERS: Final = "others"
+
+_refused = prometheus_client.Counter(
+    "mimi_share_refused_total", "Requests, connections and others beyond a holder's share.", ["share"]
+)
+
+
+def address_holder(address: str) -> str:
+    """The holder that an IP address stands for: an IPv4 address itself, the /64 network of an IPv6 one."""
+    try:
+        parsed = IPv6Address(address.partition("%")[0])
+    except AddressValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    network = IPv6Address(int(parsed) >> 64 << 64)
+    return f"{network}/64"
+
+
+# ── places ───────────────────────────────────────────────────────────────────────────────────────────────
+
+T = TypeVar("T", bound=Hashable)
+
+
+class _Ranking(Generic[T]):
+    """Items by holder, oldest first, and the holders by their number of items."""
+
+    __slots__ = ("_by_count", "_items", "_most", "size")
+
+    def __init__(self) -> None:
+        self._items: dict[str, dict[T, None]] = {}
+        self._by_count: dict[int, dict[str, None]] = {}
+        self._most = 0
+        self.size = 0
+
+    def count(self, holder: str) -> int:
+        return len(self._items.get(holder, ()))
+
+    def add(self, holder: str, item: T) -> None:
+        items = self._items.setdefault(holder, {})
+        self._rank(holder, len(items), len(items) + 1)
+        items[item] = None
+        self.size += 1
+
+    def remove(self, holder: str, item: T) -> None:
+        items = self._items[holder]
+        self._rank(holder, len(items), len(items) - 1)
+        del items[item]
+        if not items:
+            del self._items[holder]
+        self.size -= 1
+
+    def oldest_of(self, holder: str) -> T | None:
+        return next(iter(self._items.get(holder, ())), None)
+
+    def oldest_of_largest(self) -> T | None:
+        largest = next(iter(self._by_count.get(self._most, ())), None)
+        return None if largest is None else self.oldest_of(largest)
+
+    def _rank(self, holder: str, before: int, after: int) -> None:
+        if before:
+            same = self._by_count[before]
+            del same[holder]
+            if not same:
+                del self._by_count[before]
+        if after:
+            self._by_count.setdefault(after, {})[holder] = None
+        if after > self._most:
+            self._most = after
+        elif before == self._most and before not in self._by_count:
+            self._most = after  # this one had the most alone, and counts change by one
+
+
+class Places(Generic[T]):
+    """Places for items of holders: `total` at once, `each` for one holder, `reserve` of them for known ones.
+
+    `enter` always lets the item in and returns the item that has to leave for it, if any: beyond its own
+    share the holder's oldest, otherwise the oldest of the holder with the most. Items are told apart by hash.
+    """
+
+    __slots__ = ("_entered", "_known", "_strangers", "each", "reserve", "total")
+
+    def __init__(self, total: int, each: int, reserve: int = 0) -> None:
+        if total < 1 or each < 1 or not 0 <= reserve < total:
+            raise ValueError("total and each are at least 1, and reserve is less than total")
+        self.total = total
+        self.each = each
+        self.reserve = reserve
+        self._known: _Ranking[T] = _Ranking()
+        self._strangers: _Ranking[T] = _Ranking()
+        self._entered: dict[T, tuple[str, bool]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entered)
+
+    def __contains__(self, item: T) -> bool:
+        return item in self._entered
+
+    def held_by(self, holder: str) -> int:
+        """Places of one holder."""
+        return self._known.count(holder) + self._strangers.count(holder)
+
+    def enter(self, holder: str, item: T, *, known: bool = False) -> T | None:
+        """Gives `item` a place. Returns the item that loses its own, already taken out; None when no one
+        does."""
+        leaving = self._leaving(holder, known)
+        if leaving is not None:
+            self.leave(leaving)
+        self._entered[item] = (holder, known)
+        (self._known if known else self._strangers).add(holder, item)
+        return leaving
+
+    def leave(self, item: T) -> None:
+        """Frees the place of `item`, if it has one."""
+        entry = self._entered.pop(item, None)
+        if entry is not None:
+            holder, known = entry
+            (self._known if known else self._strangers).remove(holder, item)
+
+    def _leaving(self, holder: str, known: bool) -> T | None:
+        own = self._known if known else self._strangers
+        if own.count(holder) >= self.each:
+            return own.oldest_of(holder)
+        full = len(self._entered) >= self.total
+        if known:
+            if not full:
+                return None
+            # Strangers make room first; known holders share among themselves when there are none.
+            return (self._strangers if self._strangers.size else self._known).oldest_of_largest()
+        if full or self._strangers.size >= self.total - self.reserve:
+            return (self._strangers if self._strangers.size else self._known).oldest_of_largest()
+        return None
+
+
+# ── rates ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Rates:
+    """At most `burst` at once and `rate` a second in the long run from each holder; bounded in holders."""
+
+    __slots__ = ("_buckets", "_max_holders", "burst", "rate")
+
+    def __init__(self, rate: float, burst: float, max_holders: int = MAX_HOLDERS) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._max_holders = max_holders
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, holder: str, now: float) -> bool:
+        """Takes one; False when the holder has none left."""
+        return self._bucket(holder, now).take(now)
+
+    def spend(self, holder: str, amount: float, now: float) -> None:
+        """Takes `amount` that is used already, whatever is left: what is owed is earned back first."""
+        self._bucket(holder, now).spend(amount, now)
+
+    def wait_s(self, holder: str, now: float) -> float:
+        """Seconds until the holder may take one; 0 when it may now."""
+        bucket = self._buckets.get(holder)
+        return 0.0 if bucket is None else bucket.wait_s(now)
+
+    def _bucket(self, holder: str, now: float) -> TokenBucket:
+        bucket = self._buckets.get(holder)
+        if bucket is None:
+            while len(self._buckets) >= self._max_holders:
+                self._buckets.popitem(last=False)
+            bucket = self._buckets[holder] = TokenBucket(self.rate, self.burst, now)
+        self._buckets.move_to_end(holder)
+        return bucket
+
+
+class KnownAddresses:
+    """Addresses from which devices and accounts proved themselves, the most recent ones."""
+
+    __slots__ = ("_max", "_seen")
+
+    def __init__(self, max_addresses: int = MAX_HOLDERS) -> None:
+        self._max = max_addresses
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def __contains__(self, holder: str) -> bool:
+        return holder in self._seen
+
+    def add(self, holder: str) -> None:
+        """Remembers an address (`address_holder`); the least recent one is forgotten when there are too
+        many."""
+        self._seen[holder] = None
+        self._seen.move_to_end(holder)
+        if len(self._seen) > self._max:
+            self._seen.popitem(last=False)
+
+
+# ── the ledger ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class _Page:
+    told_at: float
+    since: Counter[str] = field(default_factory=Counter)
+    """Refusals since the last log entry, by holder."""
+
+
+class Ledger:
+    """Refusals of all shares: counted by share in `/metrics`, and by holder for log and health.
+
+    The first refusal of a share is logged at once, later ones together once a minute, by `sweep`. `share` is
+    one of a few fixed words, `setting` the key that raises it.
+    """
+
+    def __init__(self) -> None:
+        self._pages: dict[str, _Page] = {}
+        self._settings: dict[str, str] = {}
+        self._last: dict[str, Counter[str]] = {}
+
+    def refuse(self, share: str, holder: str, now: float, *, setting: str = "") -> None:
+        """Counts one refusal; `now` is monotonic seconds."""
+        _refused.labels(share).inc()
+        page = self._pages.get(share)
+        if page is None:
+            page = self._pages[share] = _Page(now)
+            self._settings[share] = setting
+            _log.warning("%s", _sentence(share, Counter({holder: 1}), setting))
+            self._last[share] = Counter({holder: 1})
+            return
+        page.since[holder if holder in page.since or len(page.since) < _MAX_COUNTED else _OTHERS] += 1
+
+    def sweep(self, now: float) -> None:
+        """Logs what was refused in the last minute, and forgets shares that nobody exceeds any longer."""
+        for share, page in list(self._pages.items()):
+            if now - page.told_at < TOLD_EVERY_S:
+                continue
+            if not page.since:
+                del self._pages[share]
+                self._last.pop(share, None)
+                continue
+            _log.warning("%s", _sentence(share, page.since, self._settings[share]))
+            self._last[share] = page.since
+            page.since, page.told_at = Counter(), now
+
+    def summary(self) -> str:
+        """What is being refused, for health: shares with their number and the holder with the most; empty
+        when nothing was within the last minute."""
+        parts = []
+        for share, page in self._pages.items():
+            counts = self._last.get(share, Counter[str]()) + page.since
+            holder, most = counts.most_common(1)[0]
+            parts.append(f"{share}: {counts.total()} refused, {most} of {shown(holder)}")
+        return "; ".join(parts)
+
+
+def shown(text: str) -> str:
+    """`text` as a log line may show it: at most 80 characters, none that moves a cursor or ends the line."""
+    cut = text[:80]
+    return cut if cut.isprintable() else ascii(cut)[1:-1]
+
+
+def _sentence(share: str, counts: Counter[str], setting: str) -> str:
+    named = ", ".join(f"{shown(holder)} ({number})" for holder, number in counts.most_common(_NAMED))
+    others = len(counts) - _NAMED
+    more = f" and {others} more" if others > 0 else ""
+    cure = f"; {setting} is the bound" if setting else ""
+    return f"too much of {share}: {counts.total()} refused, by {named}{more}{cure}"
