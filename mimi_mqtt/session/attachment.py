@@ -8,6 +8,7 @@ order; the device's next connection takes the attachment over and is sent them f
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import Counter
@@ -17,6 +18,7 @@ from mimi_mqtt.session.device_kind import DeviceKind
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.session.session import Session
 from mimi_mqtt.tools.device_mcp import REPLY_TIMEOUT_S, DeviceTools, Payload
+from mimi_mqtt.wire import strict_json
 from mimi_mqtt.wire.messages import ServerMcp, encode
 
 _log = logging.getLogger(__name__)
@@ -81,11 +83,21 @@ class Attachment:
         return not self.is_tester and (self.channel is None or self.channel.transport == "mqtt")
 
     def detach(self, now: float) -> None:
-        """The connection is gone: messages wait from now on."""
-        self.channel = None
+        """The connection is gone: messages wait from now on, those first that were lost with it."""
+        channel, self.channel = self.channel, None
         self.lost_at = now
         if self._waiting is None:
             self._waiting = deque()
+        if channel is not None and self.session is not None:
+            self._send_again(channel.unacknowledged())
+
+    def _send_again(self, lost: Sequence[bytes]) -> None:
+        """Keeps messages whose arrival is unknown for the next connection: without its `tts stop` a device
+        speaks for ever. They may come twice, which devices don't mind, except for a call of a tool."""
+        if sum(map(len, lost)) <= MAX_WAITING_BYTES // 2:
+            for payload in lost:
+                if _type_of(payload) != "mcp":
+                    self.send(payload)
 
     def attach(self, channel: ControlChannel) -> None:
         """The device is back on `channel`, which is sent nothing before `flush`."""
@@ -230,3 +242,11 @@ class Attachment:
             )
         # A call that was given up is not carried out later.
         self.send(message, useful_s=REPLY_TIMEOUT_S)
+
+
+def _type_of(message: bytes) -> object:
+    try:
+        parsed = strict_json.loads(message)
+    except ValueError:  # not one of ours: an administrator may push anything
+        return None
+    return parsed.get("type") if isinstance(parsed, dict) else None

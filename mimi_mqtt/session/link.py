@@ -5,7 +5,7 @@ Transports implement `ControlChannel`, `AudioTransport` and `AudioChannel`; the 
 return at once; none of them raises into the other side.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,6 +34,10 @@ class ControlChannel(Protocol):
 
     def undelivered(self) -> int:
         """Bytes written but not yet acknowledged by the device's TCP; 0 when the transport can't know."""
+
+    def unacknowledged(self) -> Sequence[bytes]:
+        """Messages sent but not acknowledged by the device's TCP, oldest first: lost if the connection is
+        dead. They stay after its end; none when the transport can't know."""
 
     def close(self, reason: str) -> None:
         """Ends the connection after what was sent; `reason` is for the log."""

@@ -25,10 +25,15 @@ class FakeControlChannel:
     sent: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     on_message: Callable[[dict[str, Any]], None] | None = None
     closed: str | None = None
-    unacknowledged: int = 0
+    unacknowledged_bytes: int = 0
+    lost: int = 0
 
     def undelivered(self) -> int:
-        return self.unacknowledged
+        return self.unacknowledged_bytes
+
+    def unacknowledged(self) -> list[bytes]:
+        """The last `lost` messages."""
+        return [json.dumps(message).encode() for message in self.messages[-self.lost :]] if self.lost else []
 
     def send(self, payload: bytes) -> None:
         message = json.loads(payload)

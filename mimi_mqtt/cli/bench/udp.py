@@ -304,6 +304,10 @@ class _NoControl:
         """Nothing was sent."""
         return 0
 
+    def unacknowledged(self) -> tuple[bytes, ...]:
+        """Nothing was sent."""
+        return ()
+
     def close(self, reason: str) -> None:
         """Does nothing."""
 

@@ -31,8 +31,11 @@ def undelivered(transport: asyncio.Transport) -> int:
     A WebSocket connection counts the bytes that wait in this process only, and so does every connection on a
     system without SIOCOUTQ. 0 once the connection is closed.
     """
-    if transport.is_closing():
-        return 0
+    return 0 if transport.is_closing() else never_acknowledged(transport)
+
+
+def never_acknowledged(transport: asyncio.Transport) -> int:
+    """The same of a connection that is being closed, too, as long as its socket is there."""
     waiting = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
     if sock is None:

@@ -8,6 +8,7 @@ device with stale settings should not reconnect in a circle.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from mimi_mqtt.config.settings import MqttSettings
@@ -16,7 +17,7 @@ from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.addresses import local_host
 from mimi_mqtt.transports.mqtt.counters import Counters
-from mimi_mqtt.transports.mqtt.delivery import undelivered
+from mimi_mqtt.transports.mqtt.delivery import never_acknowledged, undelivered
 from mimi_mqtt.transports.mqtt.gate import Admission
 from mimi_mqtt.wire.mqtt import (
     PINGRESP,
@@ -67,7 +68,7 @@ class DeviceConnection(asyncio.Protocol):
 
     __slots__ = (
         "_bucket", "_excess", "_host", "_joining", "_keepalive_limit", "_last_heard", "_open", "_outgoing",
-        "_reader", "_transport", "_unreleased", "_will", "device_id",
+        "_reader", "_recent", "_transport", "_unreleased", "_will", "device_id",
     )  # fmt: skip
 
     transport = "mqtt"
@@ -89,6 +90,7 @@ class DeviceConnection(asyncio.Protocol):
         self._excess = 0
         self._unreleased: set[int] | None = None
         self._open = True
+        self._recent: list[tuple[int, bytes]] | None = None  # messages that may be lost, with their wire size
         # CONNACK is the first packet, whatever is sent before `start`.
         self._outgoing = encode_connack(0)
         self._joining = True
@@ -109,13 +111,30 @@ class DeviceConnection(asyncio.Protocol):
     def send(self, payload: bytes) -> None:
         """Pushes one control message; dropped when the connection is closed."""
         if self._open:
-            self._write(encode_publish(device_topic(self.device_id, "down"), payload))
+            packet = encode_publish(device_topic(self.device_id, "down"), payload)
+            self._remember(len(packet), payload)
+            self._write(packet)
             self._host.counters.messages_out += 1
             self._host.device_sent(self, payload)
 
     def undelivered(self) -> int:
         """Bytes written that the device's TCP has not acknowledged."""
         return len(self._outgoing) + undelivered(self._transport)
+
+    def unacknowledged(self) -> Sequence[bytes]:
+        """Messages that the device's TCP has not acknowledged, oldest first; after the end: those lost."""
+        if not self._recent:
+            return ()
+        if not self._open:
+            return [payload for _, payload in self._recent]
+        left = len(self._outgoing) + never_acknowledged(self._transport)
+        lost: list[bytes] = []
+        for size, payload in reversed(self._recent):
+            if left <= 0:
+                break
+            lost.append(payload)
+            left -= size
+        return lost[::-1]
 
     def close(self, reason: str) -> None:
         """Ends the connection."""
@@ -145,6 +164,7 @@ class DeviceConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Cuts off a device that reads so slowly that its write buffer is full."""
         self._host.counters.limit("slow_reader", f"{self.device_id} reads too slowly")
+        self._recent = None  # what it could not take is not sent to it again
         self._transport.abort()
         self._end("too slow: its write buffer is full", self._will)
 
@@ -161,6 +181,8 @@ class DeviceConnection(asyncio.Protocol):
 
     def check_keepalive(self, now: float) -> None:
         """Ends the connection when nothing came for one and a half keepalives (section 3.1.2.10)."""
+        if self._recent and not self.undelivered():
+            self._recent = None
         if self._keepalive_limit and now - self._last_heard > self._keepalive_limit:
             self._host.counters.limits["keepalive"] += 1
             self._transport.abort()
@@ -242,6 +264,18 @@ class DeviceConnection(asyncio.Protocol):
             self._end("flooding", None)
         return False
 
+    def _remember(self, size: int, payload: bytes) -> None:
+        """Keeps a message until it is acknowledged: its connection may be dead without anybody's knowing."""
+        recent = self._recent
+        if recent is None:
+            self._recent = [(size, payload)]
+            return
+        if len(recent) >= limits.CHECKED_FROM and not self.undelivered():
+            recent.clear()
+        elif len(recent) >= limits.MAX_REMEMBERED:
+            del recent[0]
+        recent.append((size, payload))
+
     def _write(self, data: bytes) -> None:
         """Queues whole packets; those of one turn of the loop leave in one write, so in one segment.
 
@@ -271,6 +305,7 @@ class DeviceConnection(asyncio.Protocol):
 
     def _end(self, reason: str, will: Will | None) -> None:
         if self._open:
+            self._recent = [(0, payload) for payload in self.unacknowledged()]
             self._open = False
             self._will = None
             self._flush()

@@ -43,6 +43,12 @@ its session should still be there for the next command."""
 JOINED_BYTES = 1_400
 """Bytes of messages to one device that are joined to one write, at most: about a TCP segment."""
 
+MAX_REMEMBERED = 64
+"""Messages to one device that may be without an acknowledgement and are sent again on its next connection."""
+
+CHECKED_FROM = 8
+"""Messages remembered before it is looked whether they were acknowledged; the sweep looks too."""
+
 SLICE_BYTES = 4_096
 """Bytes of one connection that are handled before other connections have their turn."""
 

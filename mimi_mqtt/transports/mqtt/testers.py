@@ -33,6 +33,10 @@ class TesterChannel:
         """Returns 0: testers hear no audio that could overtake a message."""
         return 0
 
+    def unacknowledged(self) -> tuple[bytes, ...]:
+        """Returns none: a tester's session does not go over to another connection."""
+        return ()
+
     def close(self, reason: str) -> None:
         """Ends the channel; the testers stay connected."""
         self._testers.close(self.device_id, reason)

@@ -97,7 +97,7 @@ class Story:
             case "back" | "again":
                 self.channel = self.connect()
             case "stall":
-                self.channel.unacknowledged = 0 if self.channel.unacknowledged else 100
+                self.channel.unacknowledged_bytes = 0 if self.channel.unacknowledged_bytes else 100
             case "wait":
                 await asyncio.sleep(0.25)
             case "wait long":
@@ -164,7 +164,7 @@ async def _told(steps: list[str]) -> Device:
     story = Story()
     for step in steps:
         await story.take(step)
-    story.channel.unacknowledged = 0
+    story.channel.unacknowledged_bytes = 0
     await story.take("hush")  # as the watchdog of a conversation would
     await asyncio.sleep(70)  # longer than any session here
     assert story.house.manager.count == 0

@@ -61,6 +61,34 @@ async def test_audio_and_turn_go_on_while_the_device_is_away(house: House) -> No
     assert conversation.calls[-1] == ("audio", "1")
 
 
+@pytest.mark.parametrize("server_learns", [True, False])
+async def test_messages_that_were_lost_with_a_dead_connection_are_sent_again_before_all_others(
+    house: House, server_learns: bool
+) -> None:
+    channel = house.connect()
+    conversation = house.listen(channel, house.hello(channel))
+    conversation.output.show_transcript("arrives")
+    conversation.output.show_emotion("happy")
+    conversation.output.begin_speech()
+    channel.lost = 2
+    if server_learns:
+        house.manager.control_closed(channel, "keepalive expired")
+        conversation.output.stop_speech()
+    back = house.connect()
+    await asyncio.sleep(0)
+    assert back.story() == ["llm", "tts start", *(["tts stop"] if server_learns else [])]
+
+
+async def test_tool_call_that_was_lost_with_a_dead_connection_is_not_made_again(house: House) -> None:
+    channel = house.connect()
+    house.listen(channel, house.hello(channel))
+    channel.send(b'{"type":"mcp","payload":{"jsonrpc":"2.0","id":7,"method":"tools/call"}}')
+    channel.lost = 1
+    back = house.connect()
+    await asyncio.sleep(0)
+    assert back.messages == []
+
+
 async def test_messages_wait_and_are_sent_first_and_in_order(house: House) -> None:
     channel = house.connect()
     conversation = house.listen(channel, house.hello(channel))
@@ -317,7 +345,7 @@ async def test_a_device_that_said_goodbye_is_not_bothered_when_it_connects_again
 async def test_a_goodbye_that_was_lost_with_the_connection_is_said_again(house: House) -> None:
     channel = house.connect()
     session_id = house.hello(channel)
-    channel.unacknowledged = 60  # the Wi-Fi is gone and TCP has not noticed
+    channel.unacknowledged_bytes = 60  # the Wi-Fi is gone and TCP has not noticed
     await asyncio.sleep(40)
     assert channel.story() == ["hello", "goodbye"]
     back = await away(house, channel)
@@ -388,7 +416,7 @@ async def test_a_revoked_device_that_is_away_loses_its_session(house: House) -> 
 async def test_a_device_that_did_not_hear_why_it_was_disconnected_is_sent_home(house: House) -> None:
     channel = house.connect()
     session_id = house.hello(channel)
-    channel.unacknowledged = 60  # the Wi-Fi is gone and TCP has not noticed
+    channel.unacknowledged_bytes = 60  # the Wi-Fi is gone and TCP has not noticed
     house.manager.disconnect(DEVICE, "command")
     back = await away(house, channel)
     await asyncio.sleep(HELLO_GRACE_S + 0.1)
@@ -401,7 +429,7 @@ async def test_nothing_is_remembered_of_a_revoked_device(house: House) -> None:
     house.manager = house.start()
     channel = house.connect()
     house.hello(channel)
-    channel.unacknowledged = 60
+    channel.unacknowledged_bytes = 60
     del house.devices[DEVICE]
     house.manager.disconnect(DEVICE, "revoked")
     assert last.get(DEVICE) is None

@@ -296,13 +296,13 @@ async def test_a_session_whose_speech_failed_expires(house: House, monkeypatch: 
 
 async def test_audio_waits_until_the_device_has_tts_start(house: House) -> None:
     channel, output = begin(house)
-    channel.unacknowledged = 120
+    channel.unacknowledged_bytes = 120
     await reply(output)
     finishing = asyncio.ensure_future(output.finish_speech())
     await asyncio.sleep(1)
     assert channel.story() == ["tts start"]
     assert house.last_audio.sent == []
-    channel.unacknowledged = 0
+    channel.unacknowledged_bytes = 0
     delivered = now()
     await finishing
     assert len(house.last_audio.sent) == 20
@@ -311,17 +311,17 @@ async def test_audio_waits_until_the_device_has_tts_start(house: House) -> None:
 
 async def test_an_acknowledgement_within_the_gap_costs_nothing(house: House) -> None:
     channel, output = begin(house)
-    channel.unacknowledged = 120
+    channel.unacknowledged_bytes = 120
     await reply(output)
     await asyncio.sleep(0.03)
-    channel.unacknowledged = 0
+    channel.unacknowledged_bytes = 0
     await output.finish_speech()
     assert house.last_audio.sent[0][0] - channel.sent[0][0] == pytest.approx(GAP_S)
 
 
 async def test_a_device_that_never_acknowledges_is_spoken_to_all_the_same(house: House) -> None:
     channel, output = begin(house)
-    channel.unacknowledged = 120
+    channel.unacknowledged_bytes = 120
     await reply(output)
     await output.finish_speech()
     waited = house.last_audio.sent[0][0] - channel.sent[0][0]
@@ -331,11 +331,11 @@ async def test_a_device_that_never_acknowledges_is_spoken_to_all_the_same(house:
 
 async def test_a_reply_that_is_stopped_while_it_waits_stays_stopped(house: House) -> None:
     channel, output = begin(house)
-    channel.unacknowledged = 120
+    channel.unacknowledged_bytes = 120
     await reply(output)
     await asyncio.sleep(0.5)
     output.stop_speech()
-    channel.unacknowledged = 0
+    channel.unacknowledged_bytes = 0
     await asyncio.sleep(2)
     assert channel.story() == ["tts start", "tts stop"]
     assert house.last_audio.sent == []
