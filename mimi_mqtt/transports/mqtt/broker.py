@@ -48,7 +48,7 @@ from mimi_mqtt.wire.mqtt import (
     encode_suback,
     encode_unsuback,
 )
-from mimi_mqtt.wire.topics import ROOT, filter_within
+from mimi_mqtt.wire.topics import ROOT
 
 LISTENER = "default"
 
@@ -191,7 +191,7 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         Topics under `mimi` do not count: they are the server's, a few for each device, and clients that fill
         the rest must not keep devices' states out.
         """
-        bounded = not filter_within(topic, ROOT)
+        bounded = topic != ROOT and not topic.startswith(f"{ROOT}/")
         old = self._retained_messages.pop(topic, None)
         if old is not None and bounded:
             self._retained -= 1

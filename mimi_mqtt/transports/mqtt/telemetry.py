@@ -104,50 +104,55 @@ class Telemetry:
 
     def _steps(self, events: Sequence[DeviceEvent]) -> Iterator[Callable[[], None]]:
         """Publishes `events`, then the states they lead to; a step that fails keeps no other back."""
-        states: dict[str, bytes] = {}  # of each device the last one
+        states: dict[str, _Presence | None] = {}
         for event in events:
             yield partial(self._note_state, event, states)
         if self._watched():
             for event in events:
                 yield partial(self._publish_event, event)
-        for device_id, state in states.items():
-            yield partial(self._publish, device_topic(device_id, "state"), state, True)
+        for device_id, present in states.items():
+            yield partial(self._publish_state, device_id, present)
 
-    def _note_state(self, event: DeviceEvent, states: dict[str, bytes]) -> None:
-        state = self._state_after(event)
-        if state is not None:
-            states[event.device_id] = state
+    def _publish_state(self, device_id: str, present: _Presence | None) -> None:
+        state = b"" if present is None else _state_json(present)
+        self._publish(device_topic(device_id, "state"), state, True)
 
     def _publish_event(self, event: DeviceEvent) -> None:
         self._publish(device_topic(event.device_id, "event"), event_json(event), False)
 
-    def _state_after(self, event: DeviceEvent) -> bytes | None:
-        """The device's new state; empty, which clears it, for a revoked device; None: nothing changed."""
-        at = event.at.isoformat(timespec="seconds")
+    def _note_state(self, event: DeviceEvent, states: dict[str, _Presence | None]) -> None:
+        """Enters the state that the device has after `event` into `states`, where it changed; None, which
+        clears it, for a revoked device."""
         device_id = event.device_id
         present = self._present.get(device_id)
         match event:
             case DeviceConnected():
                 present = self._present.setdefault(device_id, _Presence())
-                present.online, present.since, present.transport = True, at, event.transport
+                present.online, present.since, present.transport = True, _time_of(event), event.transport
                 present.board, present.firmware = event.board, event.firmware
             case DeviceBooted() if present is not None:
                 present.board, present.firmware = event.board, event.firmware
             case DeviceGone() if present is not None:
-                present.online, present.since = False, at
+                present.online, present.since = False, _time_of(event)
             case SessionOpened():
-                present = self._present.setdefault(device_id, _Presence(since=at))
+                if present is None:
+                    present = self._present[device_id] = _Presence(since=_time_of(event))
                 present.session_id, present.agent = event.session_id, event.agent
             case SessionEnded() if present is not None and present.session_id == event.session_id:
                 present.session_id = present.agent = ""
             case DeviceRevoked():
                 self._present.pop(device_id, None)
-                return b""
+                states[device_id] = None
+                return
             case _:
-                return None
+                return
         if not present.online and not present.session_id:
             del self._present[device_id]
-        return _state_json(present)
+        states[device_id] = present
+
+
+def _time_of(event: DeviceEvent) -> str:
+    return event.at.isoformat(timespec="seconds")
 
 
 def _state_json(present: _Presence) -> bytes:
