@@ -119,12 +119,12 @@ def _told(asked: "Selection") -> str:
 def spare_collections() -> None:
     """Has the garbage collector leave alone what was made until now, and look more rarely at the rest.
 
-    What the imports made stays for ever, and a walk over it holds all up for 60 ms; the many small ones
-    are a fifth of what a connect costs. 10,000 new objects are walked in a few ms, which spoken frames can
-    wait. What refers to itself is rare: all else goes away without the collector. The walks over everything
-    are made by `FullCollections`: by the thresholds alone, one comes after ten million new objects.
+    What the imports made stays for ever, and one walk over it takes a tenth of the start; the many small
+    ones are a fifth of what a connect costs. So it is never walked over: the garbage among it, 2,400 of
+    160,000 objects, stays too. 10,000 new objects are walked in a few ms, which spoken frames can wait. What
+    refers to itself is rare: all else goes away without the collector. The walks over everything are made by
+    `FullCollections`: by the thresholds alone, one comes after ten million new objects.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 100)
     gc.enable()
