@@ -7,6 +7,7 @@ the current sentences end, say goodbye to every session, flush the store, close.
 import functools
 import logging
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mimi_mqtt.config import Settings
 from mimi_mqtt.config.changes import Changes, compare
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.events import DeviceBooted, DeviceRevoked, EventBus
+from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.agents import Agent, AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory, DeviceInfo
@@ -30,8 +32,10 @@ from mimi_mqtt.session.control import LiveDevices
 from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.session.session import ConversationFactory
+from mimi_mqtt.shares import KnownAddresses, Ledger
 from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
+from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.mqtt.telemetry import Telemetry
@@ -41,6 +45,8 @@ from mimi_mqtt.voice.pool import VoicePool
 from mimi_mqtt.voice.speech.phrases import greetings
 
 _log = logging.getLogger(__name__)
+
+_LEDGER_S = 5.0
 
 _ALL_ADDRESSES = ("0.0.0.0", "::")
 
@@ -117,6 +123,11 @@ class App:
                 stack.callback(sock.close)
         credentials = Credentials.load(settings.server.data_dir)
         self._events = events = EventBus()
+        self._ledger = ledger = Ledger()
+        self._known = known = KnownAddresses()
+        self._refusals = SupervisedLoop("ledger of refusals", self._sweep_ledger, every_s=_LEDGER_S)
+        stack.push_async_callback(self._refusals.aclose)
+        self._refusals.start()
 
         self._store = Store(settings.database_url)
         stack.push_async_callback(self._store.aclose)
@@ -124,7 +135,9 @@ class App:
         self._turn_log = ConversationLog(self._store, keep_days=settings.store.keep_conversations_days)
         stack.push_async_callback(self._turn_log.aclose)
         await self._turn_log.start()
-        self._directory = DeviceDirectory(self._store, credentials, settings.accounts)
+        self._accounts = Accounts(settings.accounts, settings.shares, ledger)
+        stack.callback(self._accounts.close)
+        self._directory = DeviceDirectory(self._store, credentials, self._accounts)
         stack.push_async_callback(self._directory.aclose)
         await self._directory.start()
 
@@ -155,7 +168,10 @@ class App:
         )
         commands = Commands(LiveDevices(self._sessions), events)
         self._sessions.announcer = functools.partial(_announce, commands)
-        self._mqtt = MqttServer(settings.mqtt, self._directory, self._sessions, commands=commands)
+        self._mqtt = MqttServer(
+            settings.mqtt, self._directory, self._sessions,
+            commands=commands, shares=settings.shares, ledger=ledger, known=known,
+        )  # fmt: skip
         self._telemetry = Telemetry(events, self._mqtt.publish, lambda: self._mqtt.connections["general"] > 0)
         stack.push_async_callback(self._telemetry.aclose)
         self._telemetry.start()
@@ -193,6 +209,9 @@ class App:
         stack.push_async_callback(self._http.aclose)
         await self._http.start(sockets.http)
 
+    async def _sweep_ledger(self) -> None:
+        self._ledger.sweep(time.monotonic())
+
     def _master_key(self, device_id: str) -> bytes | None:
         device = self._directory.get(device_id)
         return device.udp_key if device is not None else None
@@ -227,7 +246,8 @@ class App:
     async def reload(self, wanted: Settings) -> Changes:
         """Puts in force what of `wanted` can change at run time, for each device from its next turn on.
 
-        No connection is dropped. Raises ConfigError and ProviderError; then nothing has changed.
+        No connection is dropped, and addresses that were refused for wrong passwords may try
+        again. Raises ConfigError and ProviderError; then nothing has changed.
         """
         changes = compare(self.settings, wanted)
         settings = changes.settings
@@ -236,6 +256,7 @@ class App:
         self._memory.know_greetings(greetings(settings.every_agent.values()))
         self._provisioned.replace(settings.every_agent)
         self._sessions.reconfigure(settings)
+        self._accounts.unlock()
         return changes
 
     # ── what it is ──────────────────────────────────────────────────────────────────────────────────────
@@ -258,6 +279,7 @@ class App:
             "sessions": PartHealth(
                 self._sessions.healthy and self._last_sessions.healthy, f"{self._sessions.count} live"
             ),
+            "shares": PartHealth(self._refusals.healthy, self._ledger.summary() or "nobody is refused"),
             "store": PartHealth(
                 self._turn_log.healthy and self._directory.healthy, f"{len(self._directory)} devices{faults}"
             ),

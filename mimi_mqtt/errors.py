@@ -17,6 +17,7 @@
     │   ├── ProviderTimeout          no (further) answer in time
     │   ├── ProviderUnavailable      connection refused or cut, 5xx
     │   └── ProviderBadAnswer        an answer that can't be understood
+    ├── LoginRefused             a password was not checked: too many were wrong, or too many wait
     ├── FleetError               a person named a device or code that there is none of
     ├── CommandRefused           a request for a device can't be understood; the message says what is allowed
     ├── ToolError                a tool call failed; the message is shown to the model
@@ -41,6 +42,10 @@ class StartupError(MimiError):
 
 class ProtocolError(MimiError):
     """The far side broke the protocol; only its own message or connection is affected."""
+
+
+class LoginRefused(MimiError):
+    """A password that was not checked; a later attempt may be."""
 
 
 class MqttError(ProtocolError):

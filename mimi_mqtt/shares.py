@@ -132,7 +132,7 @@ class Places(Generic[T]):
     def enter(self, holder: str, item: T, *, known: bool = False) -> T | None:
         """Gives `item` a place. Returns the item that loses its own, already taken out; None when no one
         does."""
-        leaving = self._leaving(holder, known)
+        leaving = self.leaving(holder, known=known)
         if leaving is not None:
             self.leave(leaving)
         self._entered[item] = (holder, known)
@@ -146,17 +146,14 @@ class Places(Generic[T]):
             holder, known = entry
             (self._known if known else self._strangers).remove(holder, item)
 
-    def _leaving(self, holder: str, known: bool) -> T | None:
-        own = self._known if known else self._strangers
-        if own.count(holder) >= self.each:
-            return own.oldest_of(holder)
+    def leaving(self, holder: str, *, known: bool = False) -> T | None:
+        """The item that has to leave if the holder's next one enters; None when there is room."""
+        if self.held_by(holder) >= self.each:
+            oldest = self._strangers.oldest_of(holder)
+            return self._known.oldest_of(holder) if oldest is None else oldest
         full = len(self._entered) >= self.total
-        if known:
-            if not full:
-                return None
+        if full or (not known and self._strangers.size >= self.total - self.reserve):
             # Strangers make room first; known holders share among themselves when there are none.
-            return (self._strangers if self._strangers.size else self._known).oldest_of_largest()
-        if full or self._strangers.size >= self.total - self.reserve:
             return (self._strangers if self._strangers.size else self._known).oldest_of_largest()
         return None
 

@@ -25,13 +25,14 @@ _COMMANDS = {
     "disconnect": "close a device's connection",
     "providers": "list speech and language providers, what they need, and test one",
     "doctor": "check this machine, the network and the providers",
+    "hash-password": "make the hash of a password for broker.yaml",
     "config": "print a commented broker.yaml with every setting and its default",
     "bench": "measure speed and memory",
 }
 
 
 def _load(command: str, parser: argparse.ArgumentParser) -> None:
-    module = import_module(f"mimi_mqtt.cli.{command}")
+    module = import_module(f"mimi_mqtt.cli.{command.replace('-', '_')}")
     parser.description = (module.__doc__ or "").strip()
     module.configure(parser)
     parser.set_defaults(run=module.run)

@@ -4,6 +4,7 @@
 Each limit on something from outside is a field here.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,11 @@ from pydantic import (
 from mimi_mqtt.config.agents import DEFAULT_AGENT, Agents, AgentSettings, one_service
 from mimi_mqtt.config.bind import Bind, BindAddress
 from mimi_mqtt.config.section import Section
+
+# With bounds on its parameters: no line of the configuration makes a log-in take seconds or gigabytes.
+_ARGON2_HASH = re.compile(
+    r"\$argon2id?\$v=19\$m=[0-9]{4,6},t=[0-9]{1,2},p=[0-9]{1,2}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,172}"
+)
 
 
 class ServerSettings(Section):
@@ -172,7 +178,7 @@ class SharesSettings(Section):
     """MQTT connections of one account that is not a device: of the administrator, of the testers of one
     device, of clients without a user name from one address."""
 
-    connects_per_minute: int = Field(60, ge=1)
+    connects_per_minute: int = Field(600, ge=1)
     """Accepted MQTT connections of one account in a minute, on average; a burst of as many is allowed."""
 
     messages_per_s: float = Field(500.0, gt=0)
@@ -242,10 +248,27 @@ class AccountSettings(Section):
     """User who may read and write the whole mimi/# tree."""
 
     admin_password: SecretStr | None = None
-    """Empty: the administrator can't log in. Prefer the variable MIMI_ACCOUNTS__ADMIN_PASSWORD."""
+    """At least 8 characters, or the hash of a password, which `mimi-mqtt hash-password` makes. Empty: the
+    administrator can't log in. Prefer the variable MIMI_ACCOUNTS__ADMIN_PASSWORD."""
 
     anonymous: bool = False
     """Lets clients without a user name connect. They never see or touch mimi/#."""
+
+    @field_validator("admin_password")
+    @classmethod
+    def _password_is_long_or_hashed(cls, password: SecretStr | None) -> SecretStr | None:
+        if password is None:
+            return None
+        text = password.get_secret_value()
+        if text.startswith("$argon2"):
+            if not _ARGON2_HASH.fullmatch(text):
+                raise ValueError(
+                    "begins like an Argon2 hash and is none: copy the whole line of "
+                    "`mimi-mqtt hash-password`; a shell wants it in single quotes"
+                )
+        elif len(text) < 8:
+            raise ValueError("must have at least 8 characters: it can be guessed over the network")
+        return password
 
     @field_validator("admin_username")
     @classmethod

@@ -6,7 +6,6 @@ reports are written behind their backs.
 """
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +14,9 @@ from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge
 
-from mimi_mqtt.config import AccountSettings
 from mimi_mqtt.config.prompt import DeviceFacts
 from mimi_mqtt.errors import MimiError, StoreError
+from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, Credentials
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices
@@ -119,14 +118,11 @@ class DeviceDirectory:
     """The devices that may connect, and the accounts of people. Implements `fleet.identity.Authenticator`."""
 
     def __init__(
-        self, store: Store, credentials: Credentials, accounts: AccountSettings, *, refresh_s: float = 2.0
+        self, store: Store, credentials: Credentials, accounts: Accounts, *, refresh_s: float = 2.0
     ) -> None:
         self._store = store
         self._credentials = credentials
-        self._admin = accounts.admin_username
-        password = accounts.admin_password
-        self._admin_password = password.get_secret_value().encode() if password is not None else b""
-        self._anonymous = accounts.anonymous
+        self._accounts = accounts
         self._refresh_s = refresh_s
         self._entries: dict[str, _Entry] = {}
         self._allowed = 0
@@ -223,23 +219,24 @@ class DeviceDirectory:
                 self._entries[boot.device_id] = replace(entry, info=info)
             self.on_booted(info)
 
-    def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
-        """Checks a CONNECT. An unknown user takes as long as a wrong password; credentials of another epoch
-        than the current one are wrong."""
+    def authenticate(
+        self, client_id: str, username: str | None, password: bytes | None, address: str = ""
+    ) -> "Identity | asyncio.Task[Identity | None] | None":
+        """Checks a CONNECT. An unknown device takes as long as a wrong password; credentials of another epoch
+        than the current one are wrong. Raises LoginRefused for a person's password that is not checked."""
         if not username:
-            return Identity(Role.ANONYMOUS, "") if self._anonymous and not password else None
+            return Identity(Role.ANONYMOUS, "") if self._accounts.anonymous and not password else None
         given = password or b""
         if username == COMMAND_LINE_USER:
             is_ours = self._credentials.check_command_line_password(given, time.time())
             return Identity(Role.ADMIN, username) if is_ours else None
+        if username == self._accounts.admin:
+            return self._accounts.log_in(given, address)
         entry = self._entries.get(username)
         if entry is None or entry.info is None:
             is_device = self._credentials.check_password(given, None, 0)
         else:
             is_device = self._credentials.check_password(given, username, entry.epoch)
-        is_admin = hmac.compare_digest(given, self._admin_password)
-        if username == self._admin:
-            return Identity(Role.ADMIN, username) if is_admin and self._admin_password else None
         if not is_device:
             return None
         if client_id != username:

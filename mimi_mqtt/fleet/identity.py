@@ -1,5 +1,6 @@
 """The identity of a connection: the result of its authentication."""
 
+import asyncio
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -30,5 +31,12 @@ class Identity:
 class Authenticator(Protocol):
     """Checks credentials; called on the event loop for every CONNECT, so it neither blocks nor awaits."""
 
-    def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
-        """The identity, or None when the credentials are wrong; an unknown user takes the same time."""
+    def authenticate(
+        self, client_id: str, username: str | None, password: bytes | None, address: str
+    ) -> "Identity | asyncio.Task[Identity | None] | None":
+        """The identity, or None when the credentials are wrong; an unknown device takes the same time.
+
+        A task of these where finding out takes longer: a person's password that is hashed. `address` is the
+        holder of the client's address (`shares.address_holder`). Raises LoginRefused, as the task does, when
+        the password is not checked because too many were wrong.
+        """

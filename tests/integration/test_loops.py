@@ -90,6 +90,7 @@ LOOPS: dict[str, tuple[str, Callable[[House], Awaitable[None]]]] = {
     "device directory": ("store", House.nothing),
     "full garbage collection": ("process", House.nothing),
     "last sessions": ("sessions", House.says_hello),
+    "ledger of refusals": ("shares", House.nothing),
     "mqtt sweeper": ("mqtt", House.nothing),
     "mqtt telemetry": ("mqtt", House.boots),
     "reload": ("process", House.is_reloaded),

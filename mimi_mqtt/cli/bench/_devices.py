@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mimi_mqtt.config import Settings
+from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.store.engine import Store
@@ -13,7 +14,7 @@ from mimi_mqtt.store.tables import Device
 
 def directory_of(ids: Sequence[str], credentials: Credentials, settings: Settings) -> DeviceDirectory:
     """The directory in which the devices `ids` are allowed."""
-    directory = DeviceDirectory(Store(f"sqlite:///{os.devnull}"), credentials, settings.accounts)
+    directory = DeviceDirectory(Store(f"sqlite:///{os.devnull}"), credentials, Accounts(settings.accounts))
     now = datetime.now(UTC)
     for revision, device_id in enumerate(ids, 1):
         directory.apply(

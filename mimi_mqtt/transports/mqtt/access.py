@@ -24,6 +24,12 @@ def subject(identity: Identity) -> str:
     return identity.username or "anonymous"
 
 
+def account(identity: Identity, address: str) -> str:
+    """The account whose shares a connection uses: a user name, and for clients without one their address
+    (`shares.address_holder`)."""
+    return identity.username or f"anonymous@{address}"
+
+
 def may_publish(identity: Identity, topic: str) -> bool:
     """True when a publish, or a will, on `topic` is delivered."""
     if topic.startswith("$"):

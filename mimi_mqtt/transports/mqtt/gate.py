@@ -15,29 +15,25 @@ from itertools import takewhile
 from typing import NamedTuple, cast
 
 from mimi_mqtt.config.settings import MqttSettings
-from mimi_mqtt.errors import MqttError
+from mimi_mqtt.errors import LoginRefused, MqttError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
-from mimi_mqtt.transports.mqtt.access import may_publish, subject
+from mimi_mqtt.shares import address_holder
+from mimi_mqtt.transports.mqtt.access import account, may_publish, subject
 from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.transports.mqtt.counters import Counters
-from mimi_mqtt.transports.mqtt.limits import LINGER_S, MAX_CLIENT_ID_CHARS
+from mimi_mqtt.transports.mqtt.crowd import Crowd
+from mimi_mqtt.transports.mqtt.limits import LINGER_S, MAX_CLIENT_ID_CHARS, YOUNG_CONNECT_S
+from mimi_mqtt.transports.mqtt.refusals import Refusal, unavailable, wrong_credentials, wrong_protocol
 from mimi_mqtt.wire.mqtt import (
     REFUSED_CLIENT_ID,
-    REFUSED_CREDENTIALS,
     REFUSED_NOT_AUTHORIZED,
-    REFUSED_PROTOCOL,
-    REFUSED_UNAVAILABLE,
     Connect,
     PacketReader,
     PacketType,
     RawPacket,
     encode_connack,
-    encode_connack_v5,
     parse_connect,
 )
-
-_V5_UNSUPPORTED = 0x84
-_V5_REASON = "This broker speaks MQTT 3.1.1: choose protocol version 3.1.1 (mosquitto clients: -V mqttv311)"
 
 
 class Admission(NamedTuple):
@@ -55,11 +51,13 @@ class Admission(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """Receivers of admitted connections, by role; `holds` tells whether one would replace a connection."""
+    """Receivers of admitted connections, by role; `holds` tells whether one would replace a connection, and
+    `connected` how many connections an account has that is not a device."""
 
     device: Callable[[asyncio.Transport, Admission], None]
     general: Callable[[asyncio.Transport, Admission], None]
     holds: Callable[[Identity, str], bool]
+    connected: Callable[[str], int]
 
 
 class Gate:
@@ -72,11 +70,13 @@ class Gate:
         counters: Counters,
         clock: Callable[[], float],
         handover: Handover,
+        crowd: "Crowd[GateConnection]",
     ) -> None:
         self.settings = settings
         self.counters = counters
         self.clock = clock
         self.handover = handover
+        self._crowd = crowd
         self._authenticator = authenticator
         self._pending: dict[GateConnection, float] = {}
         self._lingering: dict[asyncio.Transport, float] = {}
@@ -95,23 +95,50 @@ class Gate:
     # ── a connection's life ─────────────────────────────────────────────────────────────────────────────
 
     def arrived(self, connection: "GateConnection", transport: asyncio.Transport) -> bool:
-        """Counts a new socket; False when it is dropped without an answer: the server stops, or too many have
-        not sent CONNECT."""
+        """Counts a new socket; False when it is dropped without an answer: the server stops, or its address
+        has its share of those that have not sent CONNECT.
+
+        Another one may have to go for it, of the address with the most.
+        """
         self._open += 1
         if not self._accepting:
             self.counters.refuse("stopping", _peer(transport))
             return False
-        if len(self._pending) >= self.settings.max_pending_connects:
-            self.counters.refuse("too_many_pending", _peer(transport))
+        now, address = self.clock(), connection.address
+        if self._crowd.is_tiresome(address, now):
+            self.counters.refused["tiresome"] += 1
             return False
-        self._pending[connection] = self.clock()
+        known = address in self._crowd.known
+        leaving = self._crowd.pending.leaving(address, known=known)
+        if (
+            leaving is not None
+            and leaving.address == address
+            and now - self._pending[leaving] < YOUNG_CONNECT_S
+        ):
+            self._crowd.refuse_pending(address, now)
+            self.counters.refused["too_many_pending"] += 1
+            return False
+        self._crowd.pending.enter(address, connection, known=known)
+        self._pending[connection] = now
+        if leaving is not None:
+            self._crowd.refuse_pending(leaving.address, now)
+            leaving.drop("too_many_pending")
         self.counters.pending = len(self._pending)
         return True
 
     def decided(self, connection: "GateConnection") -> None:
-        """Forgets a pending connection that sent CONNECT, or is gone."""
-        self._pending.pop(connection, None)
-        self.counters.pending = len(self._pending)
+        """Forgets a pending connection that was let in or refused, or is gone."""
+        if self._pending.pop(connection, None) is not None:
+            self._crowd.pending.leave(connection)
+            self.counters.pending = len(self._pending)
+
+    def is_pending(self, connection: "GateConnection") -> bool:
+        """True until a connection is let in, refused or gone."""
+        return connection in self._pending
+
+    def failed(self, connection: "GateConnection") -> None:
+        """Counts a connection that was not let in against its address."""
+        self._crowd.failed(connection.address, self.clock())
 
     def released(self) -> None:
         """Counts off a socket that is closed."""
@@ -130,7 +157,7 @@ class Gate:
         run_each(
             "gate",
             (
-                *(connection.expire for connection, _ in late),
+                *(partial(connection.expire) for connection, _ in late),
                 *(partial(self._drop_lingering, transport, now) for transport in list(self._lingering)),
             ),
         )
@@ -150,74 +177,95 @@ class Gate:
     def abort_all(self) -> None:
         """Drops connections without CONNECT, and closed ones that still hold bytes."""
         for connection in list(self._pending):
-            connection.expire()
+            connection.drop("stopping")
         for transport in list(self._lingering):
             self._drop_lingering(transport, math.inf)
 
     # ── admission ───────────────────────────────────────────────────────────────────────────────────────
 
-    def admit(
-        self, transport: asyncio.Transport, packets: list[RawPacket], reader: PacketReader, rest: bytes
-    ) -> None:
-        """Answers CONNECT, the first of `packets`. Raises MqttError when it deserves no answer."""
-        if packets[0].type is not PacketType.CONNECT:
-            raise MqttError(f"{packets[0].type.name} before CONNECT")
-        connect = parse_connect(packets[0])
-        if connect.protocol_level == 5:
-            self._refuse(transport, "protocol", encode_connack_v5(_V5_UNSUPPORTED, _V5_REASON), "MQTT 5")
-        elif connect.protocol_level != 4 or connect.protocol_name != "MQTT":
-            answer = encode_connack(REFUSED_PROTOCOL)
-            self._refuse(transport, "protocol", answer, f"protocol level {connect.protocol_level}")
-        elif (not connect.client_id and not connect.clean_session) or (
+    def authenticate(
+        self, connect: Connect, address: str
+    ) -> "Identity | Refusal | asyncio.Task[Identity | None]":
+        """Checks CONNECT and its credentials; a task where these take longer to check.
+
+        `address` is the holder of the client's address.
+        """
+        if connect.protocol_level != 4 or connect.protocol_name != "MQTT":
+            return wrong_protocol(connect)
+        if (not connect.client_id and not connect.clean_session) or (
             len(connect.client_id) > MAX_CLIENT_ID_CHARS or not connect.client_id.isprintable()
         ):
-            self._refuse(transport, "client_id", encode_connack(REFUSED_CLIENT_ID))
-        elif not self._accepting:
-            self._refuse(transport, "stopping", encode_connack(REFUSED_UNAVAILABLE), "the server stops")
-        elif (identity := self._identify(connect)) is None:
-            code = REFUSED_CREDENTIALS if connect.username else REFUSED_NOT_AUTHORIZED
-            self._refuse(
-                transport, "credentials", encode_connack(code), f"wrong password for {connect.username!r:.80}"
+            return Refusal("client_id", encode_connack(REFUSED_CLIENT_ID))
+        if not self._accepting:
+            return unavailable("stopping", "the server stops")
+        try:
+            identity = self._authenticator.authenticate(
+                connect.client_id, connect.username, connect.password, address
             )
-        elif connect.will is not None and not may_publish(identity, connect.will.topic):
+        except LoginRefused as error:
+            return unavailable("unchecked", str(error))
+        return wrong_credentials(connect) if identity is None else identity
+
+    def admit(self, connection: "GateConnection", transport: asyncio.Transport, admission: Admission) -> None:
+        """Lets an authenticated connection in, or refuses it: its will, or its account's share."""
+        connect, identity = admission.connect, admission.identity
+        if connect.will is not None and not may_publish(identity, connect.will.topic):
             detail = f"{subject(identity)} may not have a will on {connect.will.topic[:80]!r}"
-            self._refuse(transport, "will", encode_connack(REFUSED_NOT_AUTHORIZED), detail)
-        elif self._full(identity, connect.client_id):
-            self._refuse(transport, "full", encode_connack(REFUSED_UNAVAILABLE), "max_connections is reached")
+            refusal = Refusal("will", encode_connack(REFUSED_NOT_AUTHORIZED), detail)
+            self.refuse(connection, transport, refusal)
+        elif not self._accepting:
+            self.refuse(connection, transport, unavailable("stopping", "the server stops"))
+        elif (full := self._full(identity, connect.client_id, connection.address)) is not None:
+            self.refuse(connection, transport, full)
         else:
+            if identity.role is Role.DEVICE:
+                self._crowd.known.add(connection.address)
             self.counters.accepted[identity.role.value] += 1
             transport.set_write_buffer_limits(high=self.settings.max_write_buffer_bytes)
             if connect.keepalive_s == 0:
                 _probe_when_silent(transport)
             take = self.handover.device if identity.role is Role.DEVICE else self.handover.general
-            take(transport, Admission(connect, identity, reader, packets[1:], rest))
+            take(transport, admission)
 
-    def _identify(self, connect: Connect) -> Identity | None:
-        return self._authenticator.authenticate(connect.client_id, connect.username, connect.password)
-
-    def _full(self, identity: Identity, client_id: str) -> bool:
-        entered = self._open - len(self._pending) - len(self._lingering)
-        return entered > self.settings.max_connections and not self.handover.holds(identity, client_id)
-
-    def _refuse(self, transport: asyncio.Transport, reason: str, answer: bytes, detail: str = "") -> None:
-        self.counters.refuse(reason, _peer(transport), detail)
-        transport.write(answer)
+    def refuse(self, connection: "GateConnection", transport: asyncio.Transport, refusal: "Refusal") -> None:
+        """Answers CONNECT with a refusal, and closes the connection."""
+        self.failed(connection)
+        self.counters.refuse(refusal.reason, _peer(transport), refusal.detail)
+        transport.write(refusal.answer)
         self.finish(transport)
+
+    def _full(self, identity: Identity, client_id: str, address: str) -> "Refusal | None":
+        if self.handover.holds(identity, client_id):
+            return None  # takes over, so there is no connection more
+        now, name = self.clock(), account(identity, address)
+        entered = self._open - len(self._pending) - len(self._lingering)
+        if entered > self.settings.max_connections or self._crowd.is_full(identity.role, self.counters):
+            return unavailable("full", "max_connections is reached")
+        if identity.role is not Role.DEVICE and self._crowd.has_its_share(
+            name, self.handover.connected(name), now
+        ):
+            return unavailable("share", f"{name} has shares.connections_per_account connections")
+        if not self._crowd.may_connect(name, now):
+            return unavailable("connect_rate", f"{name} connects too often")
+        return None
 
 
 class GateConnection(asyncio.Protocol):
-    """A socket before CONNECT."""
+    """A socket before CONNECT, and while its password is checked."""
 
-    __slots__ = ("_gate", "_reader", "_transport")
+    __slots__ = ("_gate", "_reader", "_transport", "address")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._reader: PacketReader | None = PacketReader(gate.settings.max_connect_bytes)
         self._transport: asyncio.Transport | None = None
+        self.address = ""
+        """The holder of the client's address."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes an accepted socket; with TLS before its handshake."""
         self._transport = transport = cast(asyncio.Transport, transport)
+        self.address = address_holder(_peer(transport))
         if not self._gate.arrived(self, transport):
             self._reader = None
             transport.abort()
@@ -234,27 +282,81 @@ class GateConnection(asyncio.Protocol):
             if not packets:
                 return
             self._reader = None
-            self._gate.decided(self)
-            self._gate.admit(transport, packets, reader, data[most:])
+            if packets[0].type is not PacketType.CONNECT:
+                raise MqttError(f"{packets[0].type.name} before CONNECT")
+            connect = parse_connect(packets[0])
+            outcome = self._gate.authenticate(connect, self.address)
         except MqttError as error:
-            self._reader = None
             self._gate.decided(self)
+            self._gate.failed(self)
             self._gate.counters.refuse("malformed", _peer(transport), str(error))
             transport.abort()
+            return
+        waiting = Waiting(connect, reader, packets[1:], data[most:])
+        if isinstance(outcome, asyncio.Task):
+            # Still pending, so within the time and the places that there are for CONNECT.
+            transport.pause_reading()
+            outcome.add_done_callback(partial(self._checked, transport, waiting))
+        else:
+            self._decide(transport, waiting, outcome)
+
+    def _checked(
+        self, transport: asyncio.Transport, waiting: "Waiting", check: "asyncio.Task[Identity | None]"
+    ) -> None:
+        """Goes on when the password was checked, unless the connection is gone."""
+        if not self._gate.is_pending(self):
+            return
+        outcome: Identity | Refusal
+        try:
+            identity = check.result()
+            outcome = wrong_credentials(waiting.connect) if identity is None else identity
+        except LoginRefused as error:
+            outcome = unavailable("unchecked", str(error))
+        except asyncio.CancelledError:
+            outcome = unavailable("stopping", "the server stops")
+        except Exception:  # noqa: BLE001 - the border of one client: its socket would wait for nothing
+            self._gate.counters.fault("password", "checking a password failed")
+            outcome = unavailable("unchecked", "the check of the password failed")
+        transport.resume_reading()
+        self._decide(transport, waiting, outcome)
+
+    def _decide(self, transport: asyncio.Transport, waiting: "Waiting", outcome: Identity | Refusal) -> None:
+        self._gate.decided(self)
+        if isinstance(outcome, Refusal):
+            self._gate.refuse(self, transport, outcome)
+        else:
+            connect, reader, packets, rest = waiting
+            self._gate.admit(self, transport, Admission(connect, outcome, reader, packets, rest))
 
     def expire(self) -> None:
         """Drops the connection: CONNECT did not come in time."""
+        self.drop("timeout", "no CONNECT in time")
+
+    def drop(self, reason: str, detail: str = "") -> None:
+        """Drops the connection without an answer."""
         self._reader = None
         self._gate.decided(self)
+        self._gate.failed(self)
         if self._transport is not None:
-            self._gate.counters.refuse("timeout", _peer(self._transport), "no CONNECT in time")
+            self._gate.counters.refuse(reason, _peer(self._transport), detail)
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Counts off a connection that was never admitted."""
         self._reader = None
-        self._gate.decided(self)
+        if self._gate.is_pending(self):
+            self._gate.decided(self)
+            self._gate.failed(self)
         self._gate.released()
+
+
+class Waiting(NamedTuple):
+    """A CONNECT whose password is being checked, and what came behind it (`Admission`)."""
+
+    connect: Connect
+    reader: PacketReader
+    packets: list[RawPacket]
+    rest: bytes
 
 
 def _peer(transport: asyncio.Transport) -> str:

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.shares import address_holder
 from mimi_mqtt.transports.mqtt import limits
-from mimi_mqtt.transports.mqtt.access import subject
+from mimi_mqtt.transports.mqtt.access import account, subject
 from mimi_mqtt.transports.mqtt.addresses import local_host
 from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.transports.mqtt.broker import LISTENER, Client, EmbeddedBroker
@@ -58,6 +59,7 @@ class GeneralClients:
         self._tasks: set[asyncio.Task[None]] = set()
         self._serial = 0
         self._testers: dict[str, int] = {}
+        self._accounts: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -65,6 +67,10 @@ class GeneralClients:
     def testers(self, device_id: str) -> int:
         """The number of connections with the credentials of `device_id`."""
         return self._testers.get(device_id, 0)
+
+    def connected(self, account: str) -> int:
+        """The number of connections of an account (`access.account`)."""
+        return self._accounts.get(account, 0)
 
     def holds(self, identity: Identity, client_id: str) -> bool:
         """True when the user is connected under the client id, so that a new connection takes over."""
@@ -81,6 +87,7 @@ class GeneralClients:
         self._connections[name] = connection
         if identity.device_id is not None:
             self._testers[identity.device_id] = self._testers.get(identity.device_id, 0) + 1
+        self._accounts[connection.account] = self._accounts.get(connection.account, 0) + 1
         self.gate.counters.connected[identity.role.value] += 1
         if old is not None:
             old.end("taken over by a new connection", abnormal=True)
@@ -101,6 +108,9 @@ class GeneralClients:
             self._testers[identity.device_id] -= 1
             if not self._testers[identity.device_id]:
                 del self._testers[identity.device_id]
+        self._accounts[connection.account] -= 1
+        if not self._accounts[connection.account]:
+            del self._accounts[connection.account]
         self.gate.counters.connected[identity.role.value] -= 1
 
     def sweep(self, now: float) -> None:
@@ -166,6 +176,8 @@ class GeneralConnection(asyncio.Protocol):
         self._host = local_host(transport)
         peer = transport.get_extra_info("peername")
         self.peer = (str(peer[0]), int(peer[1])) if peer else ("unknown", 0)
+        self.account = account(self.identity, address_holder(self.peer[0]))
+        """The account whose shares it uses."""
 
     # ── the connection ──────────────────────────────────────────────────────────────────────────────────
 

@@ -18,6 +18,17 @@ MAX_FILTERS = 500
 MAX_CLIENT_ID_CHARS = 256
 """Length of a client id."""
 
+YOUNG_CONNECT_S = 1.0
+"""Seconds for which a connection without CONNECT is not closed for a newer one of its own address: when many
+devices behind one router connect at once, the first ones are let in."""
+
+BAD_CONNECTIONS_PER_S = 10.0
+"""Connections of one address that end without being let in, a second in the long run; beyond, its new ones
+are closed at once, which costs a fraction of an answer. Addresses from which devices connected are spared."""
+
+BAD_CONNECTIONS_AT_ONCE = 300.0
+"""The burst of these."""
+
 MAX_PUSH_BYTES = 8_000
 """Payload an administrator may push to a device, in bytes: more JSON breaks a device's connection."""
 

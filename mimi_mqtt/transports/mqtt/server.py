@@ -14,10 +14,11 @@ from functools import partial
 
 from mimi_mqtt import __version__
 from mimi_mqtt.commands.runner import Commands
-from mimi_mqtt.config.settings import MqttSettings
+from mimi_mqtt.config.settings import MqttSettings, SharesSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.session.link import ControlSink
+from mimi_mqtt.shares import KnownAddresses, Ledger
 from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_publish, subject
@@ -25,8 +26,9 @@ from mimi_mqtt.transports.mqtt.borders import GuardedSink, run_each
 from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
 from mimi_mqtt.transports.mqtt.command_topic import CommandTopic
 from mimi_mqtt.transports.mqtt.counters import Counters
+from mimi_mqtt.transports.mqtt.crowd import Crowd
 from mimi_mqtt.transports.mqtt.device import DeviceConnection
-from mimi_mqtt.transports.mqtt.gate import Admission, Gate, Handover
+from mimi_mqtt.transports.mqtt.gate import Admission, Gate, GateConnection, Handover
 from mimi_mqtt.transports.mqtt.general import GeneralClients
 from mimi_mqtt.transports.mqtt.testers import Testers
 from mimi_mqtt.transports.mqtt.tls import tls_factory
@@ -45,7 +47,8 @@ class MqttServer:
     """The embedded broker: made on the running loop; `await start(...)` once, then `await aclose()`.
 
     Devices reach `sink`, and requests on `…/command` reach `commands` when it is given. `clock` gives
-    monotonic seconds and can be replaced in tests together with `sweep`.
+    monotonic seconds and can be replaced in tests together with `sweep`. `ledger` and `known` are those of
+    the whole process.
     """
 
     def __init__(
@@ -55,13 +58,19 @@ class MqttServer:
         sink: ControlSink,
         clock: Callable[[], float] = time.monotonic,
         commands: Commands | None = None,
+        *,
+        shares: SharesSettings | None = None,
+        ledger: Ledger | None = None,
+        known: KnownAddresses | None = None,
     ) -> None:
+        shares, ledger, known = shares or SharesSettings(), ledger or Ledger(), known or KnownAddresses()
         self.settings = settings
         self.clock = clock
         self.counters = Counters(clock)
         self._sink = GuardedSink(sink, self.counters)
-        handover = Handover(self._take_device, self._take_general, self._holds)
-        self._gate = Gate(settings, authenticator, self.counters, clock, handover)
+        handover = Handover(self._take_device, self._take_general, self._holds, self._connected)
+        crowd: Crowd[GateConnection] = Crowd(settings, shares, ledger, known)
+        self._gate = Gate(settings, authenticator, self.counters, clock, handover, crowd)
         self._broker = EmbeddedBroker(self.counters, settings.max_write_buffer_bytes)
         self._general = GeneralClients(self._gate, self._broker, self)
         self._devices: dict[str, DeviceConnection] = {}
@@ -187,6 +196,9 @@ class MqttServer:
         if identity.role is Role.DEVICE:
             return identity.device_id in self._devices
         return self._general.holds(identity, client_id)
+
+    def _connected(self, account: str) -> int:
+        return self._general.connected(account)
 
     def _take_general(self, transport: asyncio.Transport, admission: Admission) -> None:
         self._general.take(transport, admission)

@@ -9,6 +9,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from mimi_mqtt.config import AccountSettings, HttpSettings, OtaSettings
+from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
@@ -54,7 +55,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             await store.open()
             stack.push_async_callback(store.aclose)
             credentials = Credentials.load(tmp_path)
-            directory = DeviceDirectory(store, credentials, AccountSettings(), refresh_s=0.001)
+            directory = DeviceDirectory(store, credentials, Accounts(AccountSettings()), refresh_s=0.001)
             await directory.start()
             stack.push_async_callback(directory.aclose)
             endpoints = Endpoints(

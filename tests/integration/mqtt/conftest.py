@@ -11,9 +11,9 @@ import pytest
 
 from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config import BindAddress
-from mimi_mqtt.config.settings import MqttSettings
+from mimi_mqtt.config.settings import MqttSettings, SharesSettings
 from mimi_mqtt.errors import StartupError
-from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.transports.listening import open_tcp
 from mimi_mqtt.transports.mqtt.server import MqttServer
@@ -31,7 +31,9 @@ class FakeAccounts:
 
     anonymous = True
 
-    def authenticate(self, client_id: str, username: str | None, password: bytes | None) -> Identity | None:
+    def authenticate(
+        self, client_id: str, username: str | None, password: bytes | None, address: str
+    ) -> Identity | None:
         if not username:
             return Identity(Role.ANONYMOUS, "") if self.anonymous and not password else None
         if PASSWORDS.get(username) != password:
@@ -138,10 +140,18 @@ def listening_socket() -> socket.socket:
 async def start_server() -> AsyncIterator[StartServer]:
     running: list[Running] = []
 
-    async def start(commands: Commands | None = None, **settings: Any) -> Running:
+    async def start(
+        commands: Commands | None = None,
+        authenticator: Authenticator | None = None,
+        shares: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Running:
         tls = listening_socket() if "tls_certificate" in settings else None
         sink, accounts, clock = RecordingSink(), FakeAccounts(), FakeClock()
-        server = MqttServer(MqttSettings(**settings), accounts, sink, clock, commands)
+        server = MqttServer(
+            MqttSettings(**settings), authenticator or accounts, sink, clock, commands,
+            shares=SharesSettings(**(shares or {})),
+        )  # fmt: skip
         tcp = listening_socket()
         port = tcp.getsockname()[1]
         tls_port = tls.getsockname()[1] if tls is not None else 0

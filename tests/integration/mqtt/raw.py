@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 from collections import deque
+from typing import Any
 
 from mimi_mqtt.wire.mqtt import (
     PINGREQ,
@@ -40,8 +41,13 @@ class RawClient:
         self._packet_id = 0
 
     @classmethod
-    async def open(cls, port: int, *, receive_buffer: int | None = None, tls: bool = False) -> "RawClient":
+    async def open(
+        cls, port: int, *, receive_buffer: int | None = None, tls: bool = False, source: str | None = None
+    ) -> "RawClient":
+        """Connects from the address `source`, one of 127.0.0.0/8."""
         sock = socket.socket()
+        if source is not None:
+            sock.bind((source, 0))
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
@@ -82,6 +88,15 @@ class RawClient:
         while (packet := await self.packet()) is not None:
             packets.append(packet)
         return packets
+
+    async def connack_if_any(
+        self, client_id: str, username: str, password: str, **options: Any
+    ) -> int | None:
+        """The return code of CONNACK; None when the server closes the connection instead."""
+        try:
+            return await self.connack(client_id, username, password, **options)
+        except (AssertionError, ConnectionError):
+            return None
 
     async def connack(
         self,

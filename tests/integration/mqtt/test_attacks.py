@@ -127,9 +127,9 @@ async def test_everything_behind_connect_is_taken_with_the_right_password(mqtt: 
 
 
 async def test_pending_connections_are_bounded(start_server: StartServer) -> None:
-    mqtt = await start_server(max_pending_connects=3)
-    silent = [await mqtt.open() for _ in range(3)]
-    await mqtt.until(lambda: mqtt.server.counters.pending == 3)
+    mqtt = await start_server(max_pending_connects=4)  # of which two are kept for addresses of devices
+    silent = [await mqtt.open() for _ in range(2)]
+    await mqtt.until(lambda: mqtt.server.counters.pending == 2)
     assert await (await mqtt.open()).closed() == []
     mqtt.pass_time(6)
     for client in silent:
@@ -153,8 +153,8 @@ async def test_thousand_failed_logins_leak_nothing(mqtt: Running) -> None:
     async def fail(index: int) -> None:
         client = await mqtt.open()
         name = (DEVICE, "admin", "nobody")[index % 3]
-        code = await client.connack(f"{name}-{index % 7}", name, "wrong", clean_session=index % 2 == 0)
-        assert code == 4
+        code = await client.connack_if_any(f"{name}-{index % 7}", name, "wrong", clean_session=index % 2 == 0)
+        assert code in (4, None), "refused, and after a few hundred closed at once"
         if index % 5:
             await client.close()
         else:
@@ -169,7 +169,9 @@ async def test_thousand_failed_logins_leak_nothing(mqtt: Running) -> None:
         mqtt.clients.clear()
     await mqtt.until(lambda: mqtt.server.connections["sockets"] == 0)
     await mqtt.until(lambda: len(asyncio.all_tasks()) == tasks)
-    assert mqtt.server.counters.refused["credentials"] == 1001
+    refused = mqtt.server.counters.refused
+    assert refused["credentials"] >= limits.BAD_CONNECTIONS_AT_ONCE
+    assert refused["credentials"] + refused["tiresome"] == 1001
     assert mqtt.server.counters.pending == 0
     assert mqtt.server.sessions == 0
     mqtt.server.sweep(mqtt.clock.now)

@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 
 from mimi_mqtt.config import AccountSettings, OtaSettings
 from mimi_mqtt.fleet import administration
+from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
@@ -42,7 +43,9 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     await asyncio.gather(*(node.open() for node in nodes))
     async with nodes[0].read() as session:
         assert await (await session.connection()).run_sync(differences) == []
-    directories = [DeviceDirectory(node, credentials, AccountSettings(), refresh_s=3600) for node in nodes]
+    directories = [
+        DeviceDirectory(node, credentials, Accounts(AccountSettings()), refresh_s=3600) for node in nodes
+    ]
     provisioners = []
     for node, directory in zip(nodes, directories, strict=True):
         await directory.start()

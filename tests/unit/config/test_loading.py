@@ -73,9 +73,9 @@ def test_file_named_by_variable(tmp_path: Path) -> None:
 
 
 def test_password_of_digits_stays_text(tmp_path: Path) -> None:
-    settings = load_settings(None, {"MIMI_ACCOUNTS__ADMIN_PASSWORD": "0123"})
+    settings = load_settings(None, {"MIMI_ACCOUNTS__ADMIN_PASSWORD": "01234567"})
     assert settings.accounts.admin_password is not None
-    assert settings.accounts.admin_password.get_secret_value() == "0123"
+    assert settings.accounts.admin_password.get_secret_value() == "01234567"
 
 
 def test_chain_of_providers(tmp_path: Path) -> None:

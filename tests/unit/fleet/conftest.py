@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from mimi_mqtt.config import AccountSettings, OtaSettings
+from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
@@ -89,7 +90,7 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     store = Store(f"sqlite:///{tmp_path}/mimi.db")
     await store.open()
     credentials = Credentials.load(tmp_path)
-    directory = DeviceDirectory(store, credentials, AccountSettings())
+    directory = DeviceDirectory(store, credentials, Accounts(AccountSettings()))
     found = Fleet(store, credentials, directory, Clock())
     directory.on_revoked = found.revoked.append
     await directory.start()
