@@ -4,6 +4,7 @@ Read `App.start` for what the server consists of. It goes away in the opposite o
 the current sentences end, say goodbye to every session, flush the store, close.
 """
 
+import asyncio
 import functools
 import logging
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from mimi_mqtt import descriptors
 from mimi_mqtt.audio.opus import libopus_version
 from mimi_mqtt.commands.model import TIMER, Say
 from mimi_mqtt.commands.runner import Commands
@@ -117,6 +119,8 @@ class App:
     async def _start(self) -> None:
         settings, stack = self.settings, self._stack
         libopus_version()  # before all else: nothing can be heard or said without it
+        mqtt_in_force, http_in_force = descriptors.provide(settings)
+        self._report_accepts(stack)
         sockets = Sockets.open(settings)
         for sock in (sockets.http, sockets.mqtt, sockets.mqtt_tls, sockets.udp):
             if sock is not None:
@@ -169,7 +173,7 @@ class App:
         commands = Commands(LiveDevices(self._sessions), events)
         self._sessions.announcer = functools.partial(_announce, commands)
         self._mqtt = MqttServer(
-            settings.mqtt, self._directory, self._sessions,
+            mqtt_in_force, self._directory, self._sessions,
             commands=commands, shares=settings.shares, ledger=ledger, known=known,
         )  # fmt: skip
         self._telemetry = Telemetry(events, self._mqtt.publish, lambda: self._mqtt.connections["general"] > 0)
@@ -203,11 +207,19 @@ class App:
             directory=self._directory,
             health=self.health,
             mqtt_websocket=self._mqtt.websocket_app,
-            settings=settings.http,
+            settings=http_in_force,
         )
-        self._http = HttpServer(web, settings.http, max_websocket_bytes=settings.mqtt.max_packet_bytes)
+        self._http = HttpServer(web, http_in_force, max_websocket_bytes=settings.mqtt.max_packet_bytes)
         stack.push_async_callback(self._http.aclose)
         await self._http.start(sockets.http)
+
+    @staticmethod
+    def _report_accepts(stack: AsyncExitStack) -> None:
+        """Has connections that can't be accepted reported by one log line, until the end."""
+        loop = asyncio.get_running_loop()
+        before = loop.get_exception_handler()
+        loop.set_exception_handler(descriptors.AcceptFailures())
+        stack.callback(loop.set_exception_handler, before)
 
     async def _sweep_ledger(self) -> None:
         self._ledger.sweep(time.monotonic())

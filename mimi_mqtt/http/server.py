@@ -10,6 +10,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mimi_mqtt.config import HttpSettings
+from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.http.limits import REFUSED
 
 _log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class HttpServer:
             date_header=False,
             h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_S,
+            backlog=ACCEPTS_AT_ONCE,  # asyncio takes it for the number of accepts in a row
         )
         self._server: Server | None = None
         self._port = 0
@@ -125,6 +127,7 @@ class HttpServer:
         server = Server(self._config)
         server.lifespan = self._config.lifespan_class(self._config)
         await server.startup(sockets=[sock])
+        sock.listen(BACKLOG)
         self._server = server
         self._port = int(sock.getsockname()[1])
 

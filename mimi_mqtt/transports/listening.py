@@ -11,11 +11,11 @@ import socket
 import psutil
 
 from mimi_mqtt.config import BindAddress
+from mimi_mqtt.descriptors import BACKLOG
 from mimi_mqtt.errors import StartupError
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 1024
 _PORTS_TRIED = 20
 
 
@@ -72,7 +72,7 @@ def _bind(bind: BindAddress, key: str, kind: socket.SocketKind) -> socket.socket
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
         if kind == socket.SOCK_STREAM:
-            sock.listen(_BACKLOG)
+            sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise

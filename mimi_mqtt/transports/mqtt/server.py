@@ -15,6 +15,7 @@ from functools import partial
 from mimi_mqtt import __version__
 from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config.settings import MqttSettings, SharesSettings
+from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.session.link import ControlSink
@@ -39,7 +40,6 @@ from mimi_mqtt.wire.topics import STATUS, Leaf, device_topic, split_device_topic
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 1024
 _MESSAGE_LEAVES = ("up", "down", "event", "command", "reply")
 
 
@@ -96,7 +96,9 @@ class MqttServer:
         await self._broker.start()
         loop = asyncio.get_running_loop()
         for sock, factory in factories:
-            self._servers.append(await loop.create_server(factory, sock=sock, backlog=_BACKLOG))
+            # asyncio takes its backlog for the number of accepts in a row too.
+            self._servers.append(await loop.create_server(factory, sock=sock, backlog=ACCEPTS_AT_ONCE))
+            sock.listen(BACKLOG)
         self.websocket_app.open = True
         self.publish(STATUS, _status("online"), retain=True)
         self._open = True
