@@ -15,6 +15,7 @@ _BENCHES = {
     "turns": "how soon, and how often too soon, speech is taken for over; barge-in and echo",
     "start": "time from `serve` to ready",
     "greetings": "how soon and how evenly many devices are greeted that are woken at once",
+    "attacks": "how soon devices are answered while others try to stop the server",
     "soak": "whether anything grows while devices talk, interrupt, vanish and come back",
 }
 

@@ -23,12 +23,14 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOpened:
-    """Hello was answered: send audio to `server`:`port`; the downlink is Opus of `audio`."""
+    """Hello was answered: send audio of the session `ssrc` to `server`:`port`; the downlink is Opus of
+    `audio`."""
 
     server: str
     port: int
     session_id: str
     audio: AudioParams
+    ssrc: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,8 @@ class Firmware:
         self._cipher = AudioCipher(access.key)
         self._nonce = access.nonce
         self._last_incoming = now
-        return [ChannelOpened(access.server, access.port, access.session_id, access.downlink)]
+        ssrc = int.from_bytes(access.nonce[4:8])  # device contract, section 4
+        return [ChannelOpened(access.server, access.port, access.session_id, access.downlink, ssrc)]
 
     def _on_goodbye(self, message: dict[str, Any], now: float) -> list[Action]:
         given = message.get("session_id")

@@ -48,7 +48,7 @@ class Report:
 
 def _line(told: Told) -> str:
     match told:
-        case actions.ChannelOpened(server, port, _, audio):
+        case actions.ChannelOpened(server, port, _, audio, _):
             return f"channel   {server}:{port}, {audio.sample_rate} Hz, frames of {audio.frame_duration} ms"
         case actions.Heard(text):
             return f"heard     {text}"

@@ -160,7 +160,7 @@ def test_conversation_is_told_line_by_line(
         Summary.of((TURN, replace(TURN, number=2)), "", 1, 0),
         actions.Send(b"{}"),
         Note("read me"),
-        actions.ChannelOpened("10.0.0.1", 8884, "s", AudioParams(24_000)),
+        actions.ChannelOpened("10.0.0.1", 8884, "s", AudioParams(24_000), 7),
         actions.Heard("what time is it"),
         actions.ToolCalled("self.x"),
         actions.AlertShown("Error", "Low battery"),

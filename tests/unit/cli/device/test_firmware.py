@@ -101,7 +101,7 @@ def test_answered_hello_opens_the_channel() -> None:
     device.open_channel(0.0)
     assert device.state.value == "connecting"
     done = device.control(json.dumps(HELLO).encode(), 1.0)
-    assert done == [actions.ChannelOpened("127.0.0.1", 8884, "s1", AudioParams(24_000, 1, 60))]
+    assert done == [actions.ChannelOpened("127.0.0.1", 8884, "s1", AudioParams(24_000, 1, 60), SSRC)]
     assert device.channel_open
     assert device.state.value == "connecting", "until the first listen"
 

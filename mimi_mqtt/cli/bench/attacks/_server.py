@@ -1,0 +1,105 @@
+"""The server under attack: `mimi-mqtt serve` in a process and folder of its own, and what it takes."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+
+from mimi_mqtt.errors import StartupError
+
+_READY_S: Final = 60.0
+_STOP_S: Final = 30.0
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server. `log` is the file of its standard error."""
+
+    process: psutil.Process
+    log: Path
+    http: int
+    mqtt: int
+    udp: int
+
+    @property
+    def ota(self) -> str:
+        """The OTA address."""
+        return f"http://127.0.0.1:{self.http}/xiaozhi/ota/"
+
+    @property
+    def memory_mib(self) -> float:
+        """Resident memory of the process and its children."""
+        found = 0
+        for process in (self.process, *self.process.children(recursive=True)):
+            with suppress(psutil.Error):
+                found += process.memory_info().rss
+        return found / _MIB
+
+    @property
+    def descriptors(self) -> int:
+        """Open files of the process."""
+        return self.process.num_fds()
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes logged so far."""
+        return self.log.stat().st_size
+
+    async def refusals(self) -> dict[str, int]:
+        """Refusals by share so far, of /metrics."""
+        async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
+            text = (await http.get(f"http://127.0.0.1:{self.http}/metrics")).text
+        found = re.findall(r'^mimi_share_refused_total\{share="([^"]*)"\} (\S+)$', text, re.MULTILINE)
+        return {share: int(float(count)) for share, count in found}
+
+
+@asynccontextmanager
+async def server_in(folder: Path, **settings: str) -> AsyncIterator[Server]:
+    """Starts a server on free ports of 127.0.0.1 in `folder`, with `settings` as MIMI_ variables, and stops
+    it at the end. Raises StartupError when it does not become ready."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MIMI_")}
+    environ |= {f"MIMI_{part}__BIND": "127.0.0.1:0" for part in ("MQTT", "UDP", "HTTP")}
+    environ |= {"MIMI_SERVER__DATA_DIR": str(folder / "data")} | settings
+    log = folder / "server.log"
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mimi_mqtt", "serve",
+            cwd=folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=file,
+        )  # fmt: skip
+    try:
+        welcome = await _welcome(process)
+        patterns = (r":(\d+)/xiaozhi", r"MQTT\s+(\d+)", r"UDP\s+(\d+)")
+        ports = [re.search(pattern, welcome) for pattern in patterns]
+        http, mqtt, udp = (int(found[1]) if found else 0 for found in ports)
+        yield Server(psutil.Process(process.pid), log, http, mqtt, udp)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(_STOP_S):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _welcome(process: asyncio.subprocess.Process) -> str:
+    if process.stdout is None:
+        raise StartupError("the server process has no pipe")
+    lines: list[str] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_READY_S):
+            while line := (await process.stdout.readline()).decode():
+                lines.append(line)
+                if "--say" in line:
+                    return "".join(lines)
+    raise StartupError(f"the server did not become ready: {''.join(lines)}")
