@@ -34,6 +34,10 @@ class TokenBucket:
         self._left = max(self.left(now) - amount, -self.burst)
         self._at = max(self._at, now)
 
+    def give_back(self) -> None:
+        """Returns one message that was taken and turned out not to count."""
+        self._left = min(self._left + 1.0, self.burst)
+
     def left(self, now: float) -> float:
         """Messages that may be taken at `now`, with a fraction."""
         return min(self.burst, self._left + max(0.0, now - self._at) * self.rate)

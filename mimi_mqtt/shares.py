@@ -183,6 +183,12 @@ class Rates:
         """Takes `amount` that is used already, whatever is left: what is owed is earned back first."""
         self._bucket(holder, now).spend(amount, now)
 
+    def give_back(self, holder: str) -> None:
+        """Returns one that was taken and turned out not to count."""
+        bucket = self._buckets.get(holder)
+        if bucket is not None:
+            bucket.give_back()
+
     def wait_s(self, holder: str, now: float) -> float:
         """Seconds until the holder may take one; 0 when it may now."""
         bucket = self._buckets.get(holder)

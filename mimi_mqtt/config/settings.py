@@ -171,7 +171,7 @@ class SharesSettings(Section):
     device_reserve_percent: int = Field(50, ge=0, le=90)
     """Part of all connections that is kept for devices and for addresses from which devices connected."""
 
-    pending_connects_per_address: int = Field(250, ge=1)
+    pending_connects_per_address: int = Field(500, ge=1)
     """MQTT connections of one address that have not sent a complete CONNECT; beyond, its oldest is closed."""
 
     connections_per_account: int = Field(50, ge=1)

@@ -45,16 +45,19 @@ class Crowd(Generic[P]):
             "connections without CONNECT", address, now, setting="shares.pending_connects_per_address"
         )
 
-    def failed(self, address: str, now: float) -> None:
-        """Counts a connection that ended without being let in."""
-        self._failures.take(address, now)
-
-    def is_tiresome(self, address: str, now: float) -> bool:
-        """True when so many connections of an address failed that its new ones are not read; counted."""
-        if address in self.known or not self._failures.wait_s(address, now):
-            return False
+    def may_arrive(self, address: str, now: float) -> bool:
+        """Counts a new connection as one that fails, until `came_in`; False when too many of its address did,
+        so that it is not read."""
+        if address in self.known or self._failures.take(address, now):
+            return True
         self._ledger.refuse("connections that fail", address, now)
-        return True
+        return False
+
+    def came_in(self, role: Role, address: str) -> None:
+        """Takes back the count of a connection that was let in, and remembers the address of a device."""
+        self._failures.give_back(address)
+        if role is Role.DEVICE:
+            self.known.add(address)
 
     def is_full(self, role: Role, counters: Counters) -> bool:
         """True when the role has all connections that it may have beside devices."""

@@ -22,7 +22,12 @@ from mimi_mqtt.transports.mqtt.access import account, may_publish, subject
 from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.crowd import Crowd
-from mimi_mqtt.transports.mqtt.limits import LINGER_S, MAX_CLIENT_ID_CHARS, YOUNG_CONNECT_S
+from mimi_mqtt.transports.mqtt.limits import (
+    LINGER_S,
+    MAX_CLIENT_ID_CHARS,
+    YOUNG_CONNECT_S,
+    YOUNG_TLS_CONNECT_S,
+)
 from mimi_mqtt.transports.mqtt.refusals import Refusal, unavailable, wrong_credentials, wrong_protocol
 from mimi_mqtt.wire.mqtt import (
     REFUSED_CLIENT_ID,
@@ -105,15 +110,15 @@ class Gate:
             self.counters.refuse("stopping", _peer(transport))
             return False
         now, address = self.clock(), connection.address
-        if self._crowd.is_tiresome(address, now):
-            self.counters.refused["tiresome"] += 1
+        if not self._crowd.may_arrive(address, now):
+            self.counters.refused["failing"] += 1
             return False
         known = address in self._crowd.known
         leaving = self._crowd.pending.leaving(address, known=known)
         if (
             leaving is not None
             and leaving.address == address
-            and now - self._pending[leaving] < YOUNG_CONNECT_S
+            and now - self._pending[leaving] < leaving.young_s
         ):
             self._crowd.refuse_pending(address, now)
             self.counters.refused["too_many_pending"] += 1
@@ -135,10 +140,6 @@ class Gate:
     def is_pending(self, connection: "GateConnection") -> bool:
         """True until a connection is let in, refused or gone."""
         return connection in self._pending
-
-    def failed(self, connection: "GateConnection") -> None:
-        """Counts a connection that was not let in against its address."""
-        self._crowd.failed(connection.address, self.clock())
 
     def released(self) -> None:
         """Counts off a socket that is closed."""
@@ -218,8 +219,7 @@ class Gate:
         elif (full := self._full(identity, connect.client_id, connection.address)) is not None:
             self.refuse(connection, transport, full)
         else:
-            if identity.role is Role.DEVICE:
-                self._crowd.known.add(connection.address)
+            self._crowd.came_in(identity.role, connection.address)
             self.counters.accepted[identity.role.value] += 1
             transport.set_write_buffer_limits(high=self.settings.max_write_buffer_bytes)
             if connect.keepalive_s == 0:
@@ -229,7 +229,6 @@ class Gate:
 
     def refuse(self, connection: "GateConnection", transport: asyncio.Transport, refusal: "Refusal") -> None:
         """Answers CONNECT with a refusal, and closes the connection."""
-        self.failed(connection)
         self.counters.refuse(refusal.reason, _peer(transport), refusal.detail)
         transport.write(refusal.answer)
         self.finish(transport)
@@ -253,7 +252,7 @@ class Gate:
 class GateConnection(asyncio.Protocol):
     """A socket before CONNECT, and while its password is checked."""
 
-    __slots__ = ("_gate", "_reader", "_transport", "address")
+    __slots__ = ("_gate", "_reader", "_transport", "address", "young_s")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -261,11 +260,15 @@ class GateConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.address = ""
         """The holder of the client's address."""
+        self.young_s = YOUNG_CONNECT_S
+        """Seconds for which it does not make room for another one of its address."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes an accepted socket; with TLS before its handshake."""
         self._transport = transport = cast(asyncio.Transport, transport)
         self.address = address_holder(_peer(transport))
+        if transport.get_extra_info("sslcontext") is not None:
+            self.young_s = YOUNG_TLS_CONNECT_S
         if not self._gate.arrived(self, transport):
             self._reader = None
             transport.abort()
@@ -288,7 +291,6 @@ class GateConnection(asyncio.Protocol):
             outcome = self._gate.authenticate(connect, self.address)
         except MqttError as error:
             self._gate.decided(self)
-            self._gate.failed(self)
             self._gate.counters.refuse("malformed", _peer(transport), str(error))
             transport.abort()
             return
@@ -336,7 +338,6 @@ class GateConnection(asyncio.Protocol):
         """Drops the connection without an answer."""
         self._reader = None
         self._gate.decided(self)
-        self._gate.failed(self)
         if self._transport is not None:
             self._gate.counters.refuse(reason, _peer(self._transport), detail)
             self._transport.abort()
@@ -344,9 +345,7 @@ class GateConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Counts off a connection that was never admitted."""
         self._reader = None
-        if self._gate.is_pending(self):
-            self._gate.decided(self)
-            self._gate.failed(self)
+        self._gate.decided(self)
         self._gate.released()
 
 

@@ -18,9 +18,12 @@ MAX_FILTERS = 500
 MAX_CLIENT_ID_CHARS = 256
 """Length of a client id."""
 
-YOUNG_CONNECT_S = 1.0
+YOUNG_CONNECT_S = 0.25
 """Seconds for which a connection without CONNECT is not closed for a newer one of its own address: when many
 devices behind one router connect at once, the first ones are let in."""
+
+YOUNG_TLS_CONNECT_S = 2.0
+"""The same with TLS, whose handshakes take the server a millisecond each."""
 
 BAD_CONNECTIONS_PER_S = 10.0
 """Connections of one address that end without being let in, a second in the long run; beyond, its new ones

@@ -171,7 +171,7 @@ async def test_thousand_failed_logins_leak_nothing(mqtt: Running) -> None:
     await mqtt.until(lambda: len(asyncio.all_tasks()) == tasks)
     refused = mqtt.server.counters.refused
     assert refused["credentials"] >= limits.BAD_CONNECTIONS_AT_ONCE
-    assert refused["credentials"] + refused["tiresome"] == 1001
+    assert refused["credentials"] + refused["failing"] == 1001
     assert mqtt.server.counters.pending == 0
     assert mqtt.server.sessions == 0
     mqtt.server.sweep(mqtt.clock.now)

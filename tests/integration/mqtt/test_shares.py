@@ -122,7 +122,7 @@ async def test_address_whose_connections_fail_is_closed_at_once(
         client = await mqtt.open(source=STRANGER)
         assert await client.connack("x", "nobody", "wrong") == 4
     assert await (await mqtt.open(source=STRANGER)).closed() == []
-    assert mqtt.server.counters.refused["tiresome"] == 1
+    assert mqtt.server.counters.refused["failing"] == 1
     assert await in_as_device(mqtt)
     mqtt.clock.now += 1
     client = await mqtt.open(source=STRANGER)

@@ -23,10 +23,10 @@ async def test_device_that_reads_nothing_is_cut_off_without_touching_another_dev
         served(
             tmp_path,
             mqtt={"bind": "127.0.0.1:0", "max_write_buffer_bytes": 16_384},
-            accounts={"admin_password": "secret"},
+            accounts={"admin_password": "a secret"},
         ) as app,
         TcpProxy(app.mqtt_port, window_bytes=WINDOW_BYTES) as proxy,
-        aiomqtt.Client("127.0.0.1", app.mqtt_port, username="admin", password="secret") as admin,
+        aiomqtt.Client("127.0.0.1", app.mqtt_port, username="admin", password="a secret") as admin,
     ):
         deaf = asyncio.Event()
 
