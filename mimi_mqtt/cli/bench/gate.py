@@ -27,7 +27,7 @@ from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limi
 from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.serve import spare_collections
 from mimi_mqtt.config.settings import MqttSettings, SessionSettings, Settings, UdpSettings
-from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE
+from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
@@ -224,6 +224,7 @@ class _Bare(asyncio.Protocol):
 async def _reference() -> AsyncIterator[int]:
     listening = _listening()
     server = await asyncio.get_running_loop().create_server(_Bare, sock=listening, backlog=ACCEPTS_AT_ONCE)
+    listening.listen(BACKLOG)  # as the server does
     try:
         yield int(listening.getsockname()[1])
     finally:
