@@ -36,6 +36,8 @@ _refused = prometheus_client.Counter(
 
 def address_holder(address: str) -> str:
     """The holder that an IP address stands for: an IPv4 address itself, the /64 network of an IPv6 one."""
+    if ":" not in address:
+        return address
     try:
         parsed = IPv6Address(address.partition("%")[0])
     except AddressValueError:
@@ -51,29 +53,28 @@ def address_holder(address: str) -> str:
 T = TypeVar("T", bound=Hashable)
 
 
-class _Ranking(Generic[T]):
-    """Items by holder, oldest first, and the holders by their number of items."""
+class _Held(Generic[T]):
+    """Items by holder, oldest first."""
 
-    __slots__ = ("_by_count", "_items", "_most", "size")
+    __slots__ = ("_items", "size")
 
     def __init__(self) -> None:
         self._items: dict[str, dict[T, None]] = {}
-        self._by_count: dict[int, dict[str, None]] = {}
-        self._most = 0
         self.size = 0
 
     def count(self, holder: str) -> int:
         return len(self._items.get(holder, ()))
 
     def add(self, holder: str, item: T) -> None:
-        items = self._items.setdefault(holder, {})
-        self._rank(holder, len(items), len(items) + 1)
-        items[item] = None
+        items = self._items.get(holder)
+        if items is None:
+            self._items[holder] = {item: None}
+        else:
+            items[item] = None
         self.size += 1
 
     def remove(self, holder: str, item: T) -> None:
         items = self._items[holder]
-        self._rank(holder, len(items), len(items) - 1)
         del items[item]
         if not items:
             del self._items[holder]
@@ -83,21 +84,9 @@ class _Ranking(Generic[T]):
         return next(iter(self._items.get(holder, ())), None)
 
     def oldest_of_largest(self) -> T | None:
-        largest = next(iter(self._by_count.get(self._most, ())), None)
-        return None if largest is None else self.oldest_of(largest)
-
-    def _rank(self, holder: str, before: int, after: int) -> None:
-        if before:
-            same = self._by_count[before]
-            del same[holder]
-            if not same:
-                del self._by_count[before]
-        if after:
-            self._by_count.setdefault(after, {})[holder] = None
-        if after > self._most:
-            self._most = after
-        elif before == self._most and before not in self._by_count:
-            self._most = after  # this one had the most alone, and counts change by one
+        # Looked for when it is needed, as every connection pays for what is counted beforehand.
+        largest = max(self._items.values(), key=len, default=None)
+        return None if largest is None else next(iter(largest))
 
 
 class Places(Generic[T]):
@@ -115,8 +104,8 @@ class Places(Generic[T]):
         self.total = total
         self.each = each
         self.reserve = reserve
-        self._known: _Ranking[T] = _Ranking()
-        self._strangers: _Ranking[T] = _Ranking()
+        self._known: _Held[T] = _Held()
+        self._strangers: _Held[T] = _Held()
         self._entered: dict[T, tuple[str, bool]] = {}
 
     def __len__(self) -> int:
@@ -135,9 +124,13 @@ class Places(Generic[T]):
         leaving = self.leaving(holder, known=known)
         if leaving is not None:
             self.leave(leaving)
+        self.put(holder, item, known=known)
+        return leaving
+
+    def put(self, holder: str, item: T, *, known: bool = False) -> None:
+        """Gives `item` a place for which there is room: `leaving` said None, or that item left."""
         self._entered[item] = (holder, known)
         (self._known if known else self._strangers).add(holder, item)
-        return leaving
 
     def leave(self, item: T) -> None:
         """Frees the place of `item`, if it has one."""
@@ -148,7 +141,7 @@ class Places(Generic[T]):
 
     def leaving(self, holder: str, *, known: bool = False) -> T | None:
         """The item that has to leave if the holder's next one enters; None when there is room."""
-        if self.held_by(holder) >= self.each:
+        if len(self._entered) >= self.each and self.held_by(holder) >= self.each:
             oldest = self._strangers.oldest_of(holder)
             return self._known.oldest_of(holder) if oldest is None else oldest
         full = len(self._entered) >= self.total

@@ -123,11 +123,11 @@ class Gate:
             self._crowd.refuse_pending(address, now)
             self.counters.refused["too_many_pending"] += 1
             return False
-        self._crowd.pending.enter(address, connection, known=known)
-        self._pending[connection] = now
         if leaving is not None:
             self._crowd.refuse_pending(leaving.address, now)
             leaving.drop("too_many_pending")
+        self._crowd.pending.put(address, connection, known=known)
+        self._pending[connection] = now
         self.counters.pending = len(self._pending)
         return True
 
@@ -213,11 +213,11 @@ class Gate:
         if connect.will is not None and not may_publish(identity, connect.will.topic):
             detail = f"{subject(identity)} may not have a will on {connect.will.topic[:80]!r}"
             refusal = Refusal("will", encode_connack(REFUSED_NOT_AUTHORIZED), detail)
-            self.refuse(connection, transport, refusal)
+            self.refuse(transport, refusal)
         elif not self._accepting:
-            self.refuse(connection, transport, unavailable("stopping", "the server stops"))
+            self.refuse(transport, unavailable("stopping", "the server stops"))
         elif (full := self._full(identity, connect.client_id, connection.address)) is not None:
-            self.refuse(connection, transport, full)
+            self.refuse(transport, full)
         else:
             self._crowd.came_in(identity.role, connection.address)
             self.counters.accepted[identity.role.value] += 1
@@ -227,7 +227,7 @@ class Gate:
             take = self.handover.device if identity.role is Role.DEVICE else self.handover.general
             take(transport, admission)
 
-    def refuse(self, connection: "GateConnection", transport: asyncio.Transport, refusal: "Refusal") -> None:
+    def refuse(self, transport: asyncio.Transport, refusal: Refusal) -> None:
         """Answers CONNECT with a refusal, and closes the connection."""
         self.counters.refuse(refusal.reason, _peer(transport), refusal.detail)
         transport.write(refusal.answer)
@@ -294,13 +294,17 @@ class GateConnection(asyncio.Protocol):
             self._gate.counters.refuse("malformed", _peer(transport), str(error))
             transport.abort()
             return
-        waiting = Waiting(connect, reader, packets[1:], data[most:])
-        if isinstance(outcome, asyncio.Task):
+        if isinstance(outcome, Identity):
+            self._gate.decided(self)
+            self._gate.admit(self, transport, Admission(connect, outcome, reader, packets[1:], data[most:]))
+        elif isinstance(outcome, Refusal):
+            self._gate.decided(self)
+            self._gate.refuse(transport, outcome)
+        else:
             # Still pending, so within the time and the places that there are for CONNECT.
             transport.pause_reading()
+            waiting = Waiting(connect, reader, packets[1:], data[most:])
             outcome.add_done_callback(partial(self._checked, transport, waiting))
-        else:
-            self._decide(transport, waiting, outcome)
 
     def _checked(
         self, transport: asyncio.Transport, waiting: "Waiting", check: "asyncio.Task[Identity | None]"
@@ -308,27 +312,23 @@ class GateConnection(asyncio.Protocol):
         """Goes on when the password was checked, unless the connection is gone."""
         if not self._gate.is_pending(self):
             return
-        outcome: Identity | Refusal
+        self._gate.decided(self)
         try:
             identity = check.result()
-            outcome = wrong_credentials(waiting.connect) if identity is None else identity
         except LoginRefused as error:
-            outcome = unavailable("unchecked", str(error))
+            self._gate.refuse(transport, unavailable("unchecked", str(error)))
         except asyncio.CancelledError:
-            outcome = unavailable("stopping", "the server stops")
+            self._gate.refuse(transport, unavailable("stopping", "the server stops"))
         except Exception:  # noqa: BLE001 - the border of one client: its socket would wait for nothing
             self._gate.counters.fault("password", "checking a password failed")
-            outcome = unavailable("unchecked", "the check of the password failed")
-        transport.resume_reading()
-        self._decide(transport, waiting, outcome)
-
-    def _decide(self, transport: asyncio.Transport, waiting: "Waiting", outcome: Identity | Refusal) -> None:
-        self._gate.decided(self)
-        if isinstance(outcome, Refusal):
-            self._gate.refuse(self, transport, outcome)
+            self._gate.refuse(transport, unavailable("unchecked", "the check of the password failed"))
         else:
+            if identity is None:
+                self._gate.refuse(transport, wrong_credentials(waiting.connect))
+                return
+            transport.resume_reading()
             connect, reader, packets, rest = waiting
-            self._gate.admit(self, transport, Admission(connect, outcome, reader, packets, rest))
+            self._gate.admit(self, transport, Admission(connect, identity, reader, packets, rest))
 
     def expire(self) -> None:
         """Drops the connection: CONNECT did not come in time."""
