@@ -74,6 +74,17 @@ class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """text for people, json for log collectors."""
 
+    max_kb_per_minute: int = Field(100, ge=0, le=1_000_000)
+    """Most that is written within a minute, in thousands of bytes. Repeated lines are counted and told once a
+    minute anyway; this is the bound for all else, such as an attack by many. 0: no bound."""
+
+    @field_validator("max_kb_per_minute")
+    @classmethod
+    def _holds_a_traceback(cls, bound: int) -> int:
+        if 0 < bound < 20:
+            raise ValueError("must be 0 or at least 20, the room for a traceback")
+        return bound
+
 
 class MqttSettings(Section):
     """The embedded MQTT broker."""
