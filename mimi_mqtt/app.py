@@ -199,7 +199,7 @@ class App:
             public_host=settings.server.public_host,
         )
         provisioner = Provisioner(
-            self._store, self._directory, credentials, endpoints, settings.ota,
+            self._store, self._directory, credentials, endpoints, settings.ota, shares=settings.shares,
             keepalive_s=settings.mqtt.keepalive_s, timezone=settings.server.timezone,
         )  # fmt: skip
         web = build_app(

@@ -306,10 +306,10 @@ class FlakyStore(Store):
             raise self.fault
         return super().read()
 
-    def write(self) -> AbstractAsyncContextManager[AsyncSession]:
+    def write(self, *, within_s: float | None = None) -> AbstractAsyncContextManager[AsyncSession]:
         if self.write_fault is not None:
             raise self.write_fault
-        return super().write()
+        return super().write(within_s=within_s)
 
 
 async def test_changes_of_others_are_noticed_without_being_asked(fleet: Fleet, tmp_path: Path) -> None:
