@@ -136,7 +136,11 @@ class App:
         self._store = Store(settings.database_url)
         stack.push_async_callback(self._store.aclose)
         await self._store.open()
-        self._turn_log = ConversationLog(self._store, keep_days=settings.store.keep_conversations_days)
+        self._turn_log = ConversationLog(
+            self._store,
+            keep_days=settings.store.keep_conversations_days,
+            max_size_mb=settings.store.max_size_mb,
+        )
         stack.push_async_callback(self._turn_log.aclose)
         await self._turn_log.start()
         self._accounts = Accounts(settings.accounts, settings.shares, ledger)
@@ -200,7 +204,7 @@ class App:
         )
         provisioner = Provisioner(
             self._store, self._directory, credentials, endpoints, settings.ota, shares=settings.shares,
-            keepalive_s=settings.mqtt.keepalive_s, timezone=settings.server.timezone,
+            ledger=ledger, keepalive_s=settings.mqtt.keepalive_s, timezone=settings.server.timezone,
         )  # fmt: skip
         web = build_app(
             provisioner=provisioner,

@@ -298,6 +298,17 @@ class StoreSettings(Section):
     keep_conversations_days: int = Field(90, ge=1)
     """Conversations older than this are deleted, in days."""
 
+    max_size_mb: int = Field(1_024, ge=0)
+    """Size of the database from which the oldest conversations are deleted, in MB (1,000,000 bytes). 0: no
+    bound. A file of SQLite does not shrink: its free pages are used again."""
+
+    @field_validator("max_size_mb")
+    @classmethod
+    def _holds_a_fleet(cls, size: int) -> int:
+        if 0 < size < 10:
+            raise ValueError("must be 0 or at least 10")
+        return size
+
 
 class SessionSettings(Section):
     """One live conversation with a device."""

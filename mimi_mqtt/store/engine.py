@@ -60,10 +60,15 @@ class Store:
         return place(self._url)
 
     @property
+    def is_sqlite(self) -> bool:
+        """True for SQLite, False for PostgreSQL."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
     def revision_overlap(self) -> int:
         """Number of revisions that a reader must read again: concurrent transactions of PostgreSQL can commit
         a lower one after a higher one was read, those of SQLite can't."""
-        return 0 if self._url.get_backend_name() == "sqlite" else _POSTGRES_REVISION_OVERLAP
+        return 0 if self.is_sqlite else _POSTGRES_REVISION_OVERLAP
 
     async def open(self, *, create: bool = True) -> None:
         """Opens the database and brings its schema up to date; `create` False wants one that exists.
@@ -71,11 +76,10 @@ class Store:
         Raises StoreError: the folder is not writable, the file is no database, the schema is newer than this
         program, PostgreSQL is out of reach.
         """
-        sqlite = self._url.get_backend_name() == "sqlite"
         with self._explained():
-            if sqlite:
+            if self.is_sqlite:
                 _prepare_file(self._url, create=create)
-            self._engine = _make_engine(self._url, sqlite=sqlite)
+            self._engine = _make_engine(self._url, sqlite=self.is_sqlite)
         try:
             async with self.read() as session:
                 current = await (await session.connection()).run_sync(is_current)
@@ -122,7 +126,7 @@ class Store:
     @asynccontextmanager
     async def _turn(self, within_s: float | None) -> AsyncIterator[None]:
         """This process's turn to write, where there is one writer at a time. Raises StoreError."""
-        if self._opened().dialect.name != "sqlite":
+        if not self.is_sqlite:
             yield
             return
         try:
