@@ -1,6 +1,6 @@
 """Queries about devices and their last OTA reports, inside the fleet's transactions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -168,6 +168,17 @@ async def touch(session: AsyncSession, seen: Mapping[str, datetime]) -> None:
         # On the connection: the session would insist that every row is still there.
         known = col(Device.id) == bindparam("known")
         await (await session.connection()).execute(update(Device).where(known), rows)
+
+
+async def know_secret(session: AsyncSession, ids: Collection[str], secret_id: str) -> None:
+    """Records that devices know the server's secret `secret_id`; those that are gone stay so."""
+    if not ids:
+        return
+    revision = await _next_revision(session)
+    for start in range(0, len(ids), _AT_ONCE):
+        some = sorted(ids)[start : start + _AT_ONCE]
+        known = update(Device).where(col(Device.id).in_(some))
+        await session.execute(known.values(secret_id=secret_id, revision=revision))
 
 
 async def save_boots(session: AsyncSession, boots: Sequence[Boot]) -> None:
