@@ -245,7 +245,8 @@ class OtaSettings(Section):
     after `mimi-mqtt devices allow`."""
 
     max_devices: int = Field(10_000, ge=1)
-    """Devices that may be registered through OTA."""
+    """Devices that may be registered through OTA. When there are so many, one that registered by itself and
+    never connected within a day is forgotten for the next one."""
 
     new_devices_per_hour: int = Field(60, ge=1)
     """New devices that one address may register, or have wait for activation, per hour. Behind a proxy all

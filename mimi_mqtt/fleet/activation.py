@@ -88,7 +88,7 @@ async def ask(
 
     One address has at most `share` of them, and a new one replaces its earlier one for the same device.
     `displaced` is called with the address of an activation that had to go for this one. Raises OtaError when
-    all are taken by askers with no more than this one, and TooManyAskers when `may_be_new` says no.
+    all are taken by addresses with one each, and TooManyAskers when `may_be_new` says no.
     """
     await activations.forget_expired(session, now)
     activation = await activations.of_asker(session, asker.device_id, asker.client_id)
@@ -126,13 +126,13 @@ async def _make_room(
     counts = await activations.counts(session)
     own, most = counts.get(address, 0), max(counts.values(), default=0)
     full = sum(counts.values()) >= MAX_WAITING
-    if own >= share or (full and own == most):
+    if own >= share or (full and own > 0 and most <= own + 1):
         leaving = await activations.oldest_of(session, [address])
     elif full:
         largest = [holder for holder, count in counts.items() if count == most]
         leaving = await activations.oldest_of(session, largest)
         # Nobody has more than the asker would have: only a code that is no longer shown may go.
-        if most == own + 1 and leaving is not None and leaving.asked_at > now - SHOWN_FOR:
+        if most == 1 and leaving is not None and leaving.asked_at > now - SHOWN_FOR:
             displaced(address)
             raise OtaError(
                 f"{MAX_WAITING} devices wait to be allowed already: try again in "

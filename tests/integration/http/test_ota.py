@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mimi_mqtt.cli import main
 from mimi_mqtt.config import HttpSettings, OtaSettings
 from mimi_mqtt.errors import StoreError
-from mimi_mqtt.fleet import provisioning
+from mimi_mqtt.fleet import activation, provisioning
 from mimi_mqtt.http.app import MAX_REASONS
 from mimi_mqtt.store import activations
 from tests.integration.http.conftest import Server, Start
@@ -218,6 +218,34 @@ async def test_who_claims_to_be_a_device_from_one_address_waits_once(server: Ser
     async with server.store.read() as session:
         (waiting,) = await activations.list_all(session)
     assert (waiting.client_id, waiting.address) == ("uuid-9", "127.0.0.1")
+
+
+async def test_four_addresses_do_not_keep_others_from_a_code(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "MAX_WAITING", 40)
+    server = await start(ota=OtaSettings(new_devices="activate"))
+
+    async def code(address: str, number: int, client_id: str = "one") -> str:
+        transport = httpx.AsyncHTTPTransport(local_address=address)
+        base = f"http://127.0.0.1:{server.port}"
+        async with httpx.AsyncClient(base_url=base, transport=transport) as client:
+            headers = HEADERS | {"Device-Id": f"aa:bb:cc:00:11:{number:02x}", "Client-Id": client_id}
+            reply = await client.post("/xiaozhi/ota/", headers=headers, json={"version": 2})
+        assert reply.status_code == 200, reply.text
+        shown: str = reply.json()["activation"]["code"]
+        return shown
+
+    honest = await code("127.0.2.1", 0)
+    for number in range(1, 101):
+        await code(f"127.0.1.{number % 4}", number)
+    owner = await code("127.0.2.2", 200, "owner")
+    for number in range(10):  # others claim to be the owner's device
+        await code(f"127.0.3.{number}", 200, f"thief {number}")
+    assert await code("127.0.2.1", 0) == honest
+    assert await code("127.0.2.2", 200, "owner") == owner
+    async with server.store.read() as session:
+        assert len(await activations.list_all(session)) == 40
 
 
 async def test_a_new_device_is_told_to_ask_again_while_the_database_is_locked(
