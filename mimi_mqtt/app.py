@@ -27,6 +27,7 @@ from mimi_mqtt.fleet.agents import Agent, AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory, DeviceInfo
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
+from mimi_mqtt.fleet.secret_files import Secrets
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.memory.recent import RecentTurns
@@ -270,8 +271,9 @@ class App:
         """
         changes = compare(self.settings, wanted)
         settings = changes.settings
+        secrets = self._credentials.read()
         await self._voices.replace(settings)
-        rotated = self._take_secret()
+        rotated = self._take_secret(secrets)
         self.settings = settings
         self._memory.know_greetings(greetings(settings.every_agent.values()))
         self._provisioned.replace(settings.every_agent)
@@ -279,9 +281,9 @@ class App:
         self._accounts.unlock()
         return changes if rotated is None else replace(changes, effective=(*changes.effective, rotated))
 
-    def _take_secret(self) -> str | None:
-        """Takes over a secret that was rotated; returns a line that tells so. Raises StartupError."""
-        if not self._credentials.reload():
+    def _take_secret(self, secrets: Secrets) -> str | None:
+        """Takes over a secret that was rotated; returns a line that tells so."""
+        if not self._credentials.take(secrets):
             return None
         self._directory.secret_changed()
         if not self._credentials.overlaps:

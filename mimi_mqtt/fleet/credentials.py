@@ -41,7 +41,7 @@ class Credentials:
         if len(secret) < SECRET_BYTES:
             raise StartupError(f"the server's secret has {len(secret)} bytes; it needs {SECRET_BYTES}")
         self._folder: Path | None = None
-        self._take(Secrets(secret, old, old_until))
+        self._put(Secrets(secret, old, old_until))
 
     @classmethod
     def load(cls, data_dir: Path) -> "Credentials":
@@ -52,17 +52,21 @@ class Credentials:
         loaded._folder = data_dir
         return loaded
 
-    def _take(self, found: Secrets) -> None:
+    def _put(self, found: Secrets) -> None:
         self._secret, self._old, self._old_until = found.current, found.old, found.old_until
         self.secret_id = hmac.digest(found.current, b"id", "sha256")[:8].hex()
         """Tells secrets apart without telling them: 16 hex digits."""
 
-    def reload(self) -> bool:
-        """Reads the files again. Returns whether there is another secret. Raises StartupError."""
+    def read(self) -> Secrets:
+        """Reads the files again; nothing changes. Raises StartupError."""
         if self._folder is None:
-            return False
+            return Secrets(self._secret, self._old, self._old_until)
+        return secret_files.load(self._folder, time.time())
+
+    def take(self, found: Secrets) -> bool:
+        """Puts what was read in force. Returns whether there is another secret."""
         before = self.secret_id
-        self._take(secret_files.load(self._folder, time.time()))
+        self._put(found)
         return self.secret_id != before
 
     @property

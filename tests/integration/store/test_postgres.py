@@ -61,7 +61,7 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     # Many devices at both: every node learns of all of them.
     await asyncio.gather(
         *(
-            provisioners[number % 2].provision(asking("uuid", number), "10.0.0.1")
+            provisioners[number % 2].provision(asking("uuid", number), "10.0.0.1", address="10.0.0.7")
             for number in range(0x30, 0x60)
         )
     )
@@ -121,6 +121,15 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     async with nodes[1].write() as session:
         answered = TurnRecord("s0", DEVICE, 1, NOW, "auto", "is it late", "No.", "answered", {})
         await conversations.save_turns(session, [answered])
+        await devices.know_secret(session, [DEVICE], "0123456789abcdef")
+    async with nodes[0].read() as session:
+        row = await devices.get(session, DEVICE)
+        assert row is not None
+        assert row.secret_id == "0123456789abcdef"
+        assert await devices.never_connected(session, NOW - timedelta(days=900)) is None
+        idle = await devices.never_connected(session, NOW + timedelta(days=900))
+        assert idle is not None
+        assert idle.address == "10.0.0.7"
     told = await RecentTurns(nodes[0], timezone="UTC").recall(DEVICE, "s1")
     assert told == "Saturday, 01 August 2026, 12:00:\nUser: is it late\nYou: No."
     for node in nodes:

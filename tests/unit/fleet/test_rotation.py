@@ -26,7 +26,7 @@ async def _password(fleet: Fleet, device_id: str = DEVICE) -> bytes:
 def _rotate(fleet: Fleet, folder: Path, keep_s: float = 30 * DAY_S) -> None:
     """What `mimi-mqtt rotate-secret` and the server's reload do."""
     secret_files.rotate(folder, time.time(), keep_s)
-    assert fleet.credentials.reload()
+    assert fleet.credentials.take(fleet.credentials.read())
     fleet.directory.secret_changed()
 
 
