@@ -51,7 +51,8 @@ def load(data_dir: Path, now: float) -> Secrets:
         words = _read(old_path).split()
         until = float(words[1]) if len(words) == 2 and words[1].isdigit() else 0.0
         if until <= now:
-            delete_old(data_dir)
+            with contextlib.suppress(OSError):  # a user who may read only; it is worthless anyway
+                delete_old(data_dir)
             return Secrets(current)
         old = _secret_in(old_path, words[0])
         # The same one: the program ended between the two steps of a rotation.
