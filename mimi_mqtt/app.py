@@ -11,7 +11,8 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from mimi_mqtt import descriptors
 from mimi_mqtt.audio.opus import libopus_version
@@ -26,6 +27,7 @@ from mimi_mqtt.fleet.agents import Agent, AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory, DeviceInfo
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
+from mimi_mqtt.fleet.secret_files import Secrets
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.memory.recent import RecentTurns
@@ -125,7 +127,7 @@ class App:
         for sock in (sockets.http, sockets.mqtt, sockets.mqtt_tls, sockets.udp):
             if sock is not None:
                 stack.callback(sock.close)
-        credentials = Credentials.load(settings.server.data_dir)
+        self._credentials = credentials = Credentials.load(settings.server.data_dir)
         self._events = events = EventBus()
         self._ledger = ledger = Ledger()
         self._known = known = KnownAddresses()
@@ -136,7 +138,11 @@ class App:
         self._store = Store(settings.database_url)
         stack.push_async_callback(self._store.aclose)
         await self._store.open()
-        self._turn_log = ConversationLog(self._store, keep_days=settings.store.keep_conversations_days)
+        self._turn_log = ConversationLog(
+            self._store,
+            keep_days=settings.store.keep_conversations_days,
+            max_size_mb=settings.store.max_size_mb,
+        )
         stack.push_async_callback(self._turn_log.aclose)
         await self._turn_log.start()
         self._accounts = Accounts(settings.accounts, settings.shares, ledger)
@@ -154,7 +160,7 @@ class App:
         stack.push_async_callback(self._voices.aclose)
         await self._voices.start()
         self._provisioned = ProvisionedAgents(settings.every_agent)
-        self._udp = UdpServer(settings.udp, self._master_key)
+        self._udp = UdpServer(settings.udp, self._directory.master_key)
         stack.push_async_callback(self._udp.aclose)
         await self._udp.start(sockets.udp)
         last_sessions = LastSessions(self._store)
@@ -182,6 +188,7 @@ class App:
 
         self._directory.on_booted = self._booted
         self._directory.on_revoked = self._revoked
+        self._directory.on_renewed = self._renewed
         self._directory.is_connected = self._sessions.connected
         stack.push_async_callback(self._mqtt.aclose)
         # Goodbyes travel over MQTT: sessions end before it does.
@@ -199,8 +206,8 @@ class App:
             public_host=settings.server.public_host,
         )
         provisioner = Provisioner(
-            self._store, self._directory, credentials, endpoints, settings.ota,
-            keepalive_s=settings.mqtt.keepalive_s, timezone=settings.server.timezone,
+            self._store, self._directory, credentials, endpoints, settings.ota, shares=settings.shares,
+            ledger=ledger, keepalive_s=settings.mqtt.keepalive_s, timezone=settings.server.timezone,
         )  # fmt: skip
         web = build_app(
             provisioner=provisioner,
@@ -224,10 +231,6 @@ class App:
     async def _sweep_ledger(self) -> None:
         self._ledger.sweep(time.monotonic())
 
-    def _master_key(self, device_id: str) -> bytes | None:
-        device = self._directory.get(device_id)
-        return device.udp_key if device is not None else None
-
     def _booted(self, device: DeviceInfo) -> None:
         self._sessions.booted(device.device_id)
         self._events.publish(
@@ -241,6 +244,10 @@ class App:
         finally:
             self._mqtt.disconnect(device_id, "revoked")
         self._events.publish(DeviceRevoked(device_id=device_id))
+
+    def _renewed(self, device_id: str) -> None:
+        """The device uses the credentials of a new secret: its testers may still hold old ones."""
+        self._mqtt.disconnect_testers(device_id, "the server's secret was rotated")
 
     async def stop(self) -> None:
         """Stops everything in order, bounded in time; what fails to stop does not keep the rest running.
@@ -258,18 +265,31 @@ class App:
     async def reload(self, wanted: Settings) -> Changes:
         """Puts in force what of `wanted` can change at run time, for each device from its next turn on.
 
-        No connection is dropped, and addresses that were refused for wrong passwords may try
-        again. Raises ConfigError and ProviderError; then nothing has changed.
+        The server's secret is read again, too, and addresses that were refused for wrong passwords may try
+        again. No connection is dropped, but for those whose credentials ended with their secret. Raises
+        ConfigError, ProviderError and StartupError; then nothing has changed.
         """
         changes = compare(self.settings, wanted)
         settings = changes.settings
+        secrets = self._credentials.read()
         await self._voices.replace(settings)
+        rotated = self._take_secret(secrets)
         self.settings = settings
         self._memory.know_greetings(greetings(settings.every_agent.values()))
         self._provisioned.replace(settings.every_agent)
         self._sessions.reconfigure(settings)
         self._accounts.unlock()
-        return changes
+        return changes if rotated is None else replace(changes, effective=(*changes.effective, rotated))
+
+    def _take_secret(self, secrets: Secrets) -> str | None:
+        """Takes over a secret that was rotated; returns a line that tells so."""
+        if not self._credentials.take(secrets):
+            return None
+        self._directory.secret_changed()
+        if not self._credentials.overlaps:
+            return "the server's secret: rotated; every device needs new credentials"
+        until = datetime.fromtimestamp(self._credentials.old_until).astimezone()
+        return f"the server's secret: rotated; old credentials end by {until:%Y-%m-%d %H:%M}"
 
     # ── what it is ──────────────────────────────────────────────────────────────────────────────────────
 

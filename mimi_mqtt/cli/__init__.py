@@ -16,6 +16,7 @@ from mimi_mqtt.errors import ConfigError, MimiError
 _COMMANDS = {
     "serve": "run the server",
     "reload": "have the running server read its settings again",
+    "rotate-secret": "replace the server's secret, of which all credentials are made",
     "device": "talk to a server as a simulated device",
     "devices": "list, allow and revoke devices",
     "say": "speak a text on a device",

@@ -19,7 +19,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from mimi_mqtt.commands.request import parse
 from mimi_mqtt.config import Settings, load_settings
 from mimi_mqtt.errors import MimiError
-from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, SECRET_FILE, Credentials
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, Credentials
+from mimi_mqtt.fleet.secret_files import SECRET_FILE
 from mimi_mqtt.wire import strict_json
 from mimi_mqtt.wire.topics import device_id_from_mac, device_topic
 

@@ -137,8 +137,9 @@ async def _list(store: Store, args: argparse.Namespace) -> None:
         print("  ".join(_printable(word) for word in words if word))
     for asker in waiting:
         known_word = "another Client-Id" if any(device.id == asker.device_id for device in known) else "new"
+        origin = f"from {_printable(asker.address)}  " if asker.address else ""
         print(
-            f"{asker.device_id}  waiting ({known_word})  {_printable(asker.board)}  "
+            f"{asker.device_id}  waiting ({known_word})  {_printable(asker.board)}  {origin}"
             f"allow it with: mimi-mqtt devices allow {asker.code}"
         )
 
@@ -210,6 +211,7 @@ def _waiting(asker: Activation) -> dict[str, object]:
         "code": asker.code,
         "board": asker.board,
         "firmware_version": asker.firmware_version,
+        "address": asker.address,
         "asked_at": asker.asked_at.isoformat(),
         "expires_at": asker.expires_at.isoformat(),
     }

@@ -71,7 +71,8 @@ class Reloading:
         except MimiError as error:
             _log.error("the settings were not taken over, nothing has changed: %s", error)
             return ReloadResult(os.getpid(), began, problem=str(error))
-        setup_logging(changes.settings.log.level, changes.settings.log.format)
+        log = changes.settings.log
+        setup_logging(log.level, log.format, max_kb_per_minute=log.max_kb_per_minute)
         for line in changes.effective:
             _log.info("settings: %s", line)
         for key in changes.restart:

@@ -20,12 +20,15 @@ from mimi_mqtt.cli.reloading import Reloading
 from mimi_mqtt.cli.server_process import DataFolderLock
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
-from mimi_mqtt.log import setup_logging
+from mimi_mqtt.log import setup_logging, tell_left_out
 from mimi_mqtt.supervision import SupervisedLoop
 
 if TYPE_CHECKING:
     from mimi_mqtt.app import App
     from mimi_mqtt.providers.catalog.selection import Selection
+
+LOG_COUNTS_EVERY_S: Final = 15.0
+"""Seconds between two looks for log lines that were folded in a minute that is over."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be obeyed; by default it kills
     settings = load_settings(args.config, os.environ)
-    setup_logging(settings.log.level, settings.log.format)
+    setup_logging(settings.log.level, settings.log.format, max_kb_per_minute=settings.log.max_kb_per_minute)
     # Until `spare_collections`: what the imports make stays, and to walk over it is a tenth of the start.
     gc.disable()
     # Imported after the settings were found to be right: a mistake in them is told without delay.
@@ -72,15 +75,24 @@ def run(args: argparse.Namespace) -> int:
 async def attended(app: "App", reloading: Reloading) -> AsyncIterator[None]:
     """Runs the loops of the process beside a started `app`, whose health shows them."""
     collections = FullCollections()
+    counts = SupervisedLoop("counts of log lines", tell_log_counts, every_s=LOG_COUNTS_EVERY_S)
     app.watch("full garbage collection", lambda: collections.healthy)
+    app.watch("counts of log lines", lambda: counts.healthy)
     app.watch("reload", lambda: reloading.healthy)
     collections.start()
+    counts.start()
     reloading.start()
     try:
         yield
     finally:
         await reloading.aclose()
+        await counts.aclose()
         await collections.aclose()
+
+
+async def tell_log_counts() -> None:
+    """Logs how many lines were folded or left out in the last minute."""
+    tell_left_out()
 
 
 def _welcome(app: "App", seconds: float) -> str:

@@ -41,6 +41,10 @@ class ReloadResult:
     problem: str = ""
 
 
+class NoServer(MimiError):
+    """No server runs on the data folder."""
+
+
 class DataFolderLock:
     """This process's hold on a data folder, from `claim` to `release`."""
 
@@ -66,9 +70,11 @@ class DataFolderLock:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _TAKEN:
-                words = os.read(file, 100).split()
+                words = os.read(file, 200).decode(errors="replace").split()
                 os.close(file)
-                owner = f"pid {words[0].decode(errors='replace')}" if words else "another process"
+                owner = f"pid {words[0]}" if words else "another process"
+                if words[1:] not in ([], [_namespace()]):
+                    owner += " of another container"
                 raise StartupError(
                     f"a server runs on the folder {data_dir} already ({owner}): stop it, "
                     "or set server.data_dir to another folder"
@@ -112,7 +118,8 @@ def _private(path: str, flags: int) -> int:
 def ask_to_reload(data_dir: Path, within_s: float) -> ReloadResult:
     """Has the server of `data_dir` read its configuration again, and waits for the result.
 
-    Raises MimiError when no server runs there, it can't be reached from here, or it does not answer in time.
+    Raises NoServer when none runs there, and MimiError when it can't be reached from here, or it does not
+    answer in time.
     """
     pid = _running(data_dir)
     asked = time.monotonic()
@@ -134,8 +141,8 @@ def ask_to_reload(data_dir: Path, within_s: float) -> ReloadResult:
 
 
 def _running(data_dir: Path) -> int:
-    """The process id of the server of `data_dir`. Raises MimiError."""
-    no_server = MimiError(
+    """The process id of the server of `data_dir`. Raises NoServer and MimiError."""
+    no_server = NoServer(
         f"no server runs on the folder {data_dir} (server.data_dir); `mimi-mqtt serve` reads the "
         "configuration when it starts"
     )

@@ -74,6 +74,17 @@ class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """text for people, json for log collectors."""
 
+    max_kb_per_minute: int = Field(100, ge=0, le=1_000_000)
+    """Most that is written within a minute, in thousands of bytes. Repeated lines are counted and told once a
+    minute anyway; this is the bound for all else, such as an attack by many. 0: no bound."""
+
+    @field_validator("max_kb_per_minute")
+    @classmethod
+    def _holds_a_traceback(cls, bound: int) -> int:
+        if 0 < bound < 20:
+            raise ValueError("must be 0 or at least 20, the room for a traceback")
+        return bound
+
 
 class MqttSettings(Section):
     """The embedded MQTT broker."""
@@ -234,7 +245,8 @@ class OtaSettings(Section):
     after `mimi-mqtt devices allow`."""
 
     max_devices: int = Field(10_000, ge=1)
-    """Devices that may be registered through OTA."""
+    """Devices that may be registered through OTA. When there are so many, one that registered by itself and
+    never connected within a day is forgotten for the next one."""
 
     new_devices_per_hour: int = Field(60, ge=1)
     """New devices that one address may register, or have wait for activation, per hour. Behind a proxy all
@@ -286,6 +298,17 @@ class StoreSettings(Section):
 
     keep_conversations_days: int = Field(90, ge=1)
     """Conversations older than this are deleted, in days."""
+
+    max_size_mb: int = Field(1_024, ge=0)
+    """Size of the database from which the oldest conversations are deleted, in MB (1,000,000 bytes). 0: no
+    bound. A file of SQLite does not shrink: its free pages are used again."""
+
+    @field_validator("max_size_mb")
+    @classmethod
+    def _holds_a_fleet(cls, size: int) -> int:
+        if 0 < size < 10:
+            raise ValueError("must be 0 or at least 10")
+        return size
 
 
 class SessionSettings(Section):

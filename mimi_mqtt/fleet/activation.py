@@ -1,5 +1,9 @@
 """Activation: a code that the device shows, until a person allows it on the server.
 
+Places for pending activations are shared by address, so that a stranger can't keep the owner's device from a
+code: one address has one for each device and at most its share, and when all are taken the address with the
+most loses the one whose asker has been silent for longest.
+
 A MAC address is no secret: anyone on the network can claim one. So a device is bound to the Client-Id it
 first came with; a request for a bound device under another Client-Id becomes an activation, which is pending
 until a person allows it (`administration`). The HMAC of a version 2 poll is made with a key burnt into the
@@ -12,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,8 +32,12 @@ CODE_LIFETIME = timedelta(minutes=30)
 MAX_WAITING = 1_000
 """Pending activations at once."""
 
-MAX_WAITING_FOR_ONE_DEVICE = 8
-"""Pending activations for the same device; a further asker is turned away until one of them expires."""
+SHOWN_FOR = timedelta(minutes=3)
+"""A device that shows a code asks again within this time: where no address has more than others, no
+activation is displaced that was asked for since."""
+
+WAITING_SHARE: Final = "waiting devices"
+"""The share of `shares.waiting_devices_per_address` in the ledger."""
 
 TOO_MANY_NEW = (
     "too many new devices came from this address within the hour: try again later, "
@@ -37,8 +46,7 @@ TOO_MANY_NEW = (
 
 
 class TooManyAskers(OtaError):
-    """Too many activations for one device, or too many new devices from one address; other devices are not
-    concerned."""
+    """Too many new devices from one address; other addresses are not concerned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,8 @@ class Asker:
     language: str = ""
     serial_number: str = field(default="", repr=False)
     host: str = ""
+    address: str = ""
+    """The address that it asks from, as `shares.address_holder` gives it."""
 
 
 class ActivationState(Enum):
@@ -66,29 +76,27 @@ class ActivationState(Enum):
 
 
 async def ask(
-    session: AsyncSession, asker: Asker, now: datetime, may_be_new: Callable[[], bool] = lambda: True
+    session: AsyncSession,
+    asker: Asker,
+    now: datetime,
+    may_be_new: Callable[[], bool] = lambda: True,
+    *,
+    share: int = MAX_WAITING,
+    displaced: Callable[[str], None] = lambda _: None,
 ) -> Activation:
     """The asker's activation: the one it has while its code is good, else a new one.
 
-    Pending activations are never displaced by new ones. Raises OtaError when too many are pending, and
-    TooManyAskers when too many are for this device, or `may_be_new` says no.
+    One address has at most `share` of them, and a new one replaces its earlier one for the same device.
+    `displaced` is called with the address of an activation that had to go for this one. Raises OtaError when
+    all are taken by addresses with one each, and TooManyAskers when `may_be_new` says no.
     """
     await activations.forget_expired(session, now)
     activation = await activations.of_asker(session, asker.device_id, asker.client_id)
     if activation is None:
-        if len(await activations.of_device(session, asker.device_id)) >= MAX_WAITING_FOR_ONE_DEVICE:
-            raise TooManyAskers(
-                f"{MAX_WAITING_FOR_ONE_DEVICE} others claim to be {asker.device_id} and wait to be allowed: "
-                f"try again in {_minutes(CODE_LIFETIME)} minutes, or forget the device on the server, which "
-                "clears them"
-            )
-        if await activations.count(session) >= MAX_WAITING:
-            raise OtaError(
-                f"{MAX_WAITING} devices wait to be allowed already: try again in "
-                f"{_minutes(CODE_LIFETIME)} minutes, or allow some of them on the server"
-            )
         if not may_be_new():
             raise TooManyAskers(TOO_MANY_NEW)
+        await activations.forget_of_address(session, asker.device_id, asker.address)
+        await _make_room(session, asker.address, now, share, displaced)
         activation = Activation(
             device_id=asker.device_id,
             client_id=asker.client_id,
@@ -99,6 +107,7 @@ async def ask(
             expires_at=now,
         )
         session.add(activation)
+        activation.address = bounded(asker.address, tables.ADDRESS_CHARS)
     activation.serial_number = bounded(asker.serial_number, tables.SERIAL_CHARS)
     activation.board = bounded(asker.board, tables.BOARD_CHARS)
     activation.firmware_version = bounded(asker.firmware_version, tables.VERSION_CHARS)
@@ -108,6 +117,33 @@ async def ask(
     activation.expires_at = now + CODE_LIFETIME
     await session.flush()
     return activation
+
+
+async def _make_room(
+    session: AsyncSession, address: str, now: datetime, share: int, displaced: Callable[[str], None]
+) -> None:
+    """Deletes an activation where the new one of `address` would be one too many. Raises OtaError."""
+    counts = await activations.counts(session)
+    own, most = counts.get(address, 0), max(counts.values(), default=0)
+    full = sum(counts.values()) >= MAX_WAITING
+    if own >= share or (full and own > 0 and most <= own + 1):
+        leaving = await activations.oldest_of(session, [address])
+    elif full:
+        largest = [holder for holder, count in counts.items() if count == most]
+        leaving = await activations.oldest_of(session, largest)
+        # Nobody has more than the asker would have: only a code that is no longer shown may go.
+        if most == 1 and leaving is not None and leaving.asked_at > now - SHOWN_FOR:
+            displaced(address)
+            raise OtaError(
+                f"{MAX_WAITING} devices wait to be allowed already: try again in "
+                f"{_minutes(CODE_LIFETIME)} minutes, or allow some of them on the server"
+            )
+    else:
+        return
+    if leaving is not None:
+        displaced(leaving.address)
+        await session.delete(leaving)
+        await session.flush()
 
 
 def _minutes(time: timedelta) -> int:

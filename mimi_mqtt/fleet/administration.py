@@ -5,6 +5,7 @@ Callers (the command line, later the web app) add to an error how it is mended f
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +17,9 @@ from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
 from mimi_mqtt.store.values import bounded
 from mimi_mqtt.wire.topics import device_id_from_mac
+
+_CODES_NAMED: Final = 8
+"""Codes in a message, the latest ones: anyone may ask for any device."""
 
 
 class NotADevice(FleetError):
@@ -50,9 +54,10 @@ class SeveralAskers(FleetError):
     """More than one activation is pending for the device; `codes` are theirs."""
 
     def __init__(self, device_id: str, codes: tuple[str, ...]) -> None:
+        named = ", ".join(codes[:_CODES_NAMED]) + (" and others" if len(codes) > _CODES_NAMED else "")
         super().__init__(
             f"{len(codes)} different devices claim to be {device_id}: allow the one whose code you see on "
-            f"its screen or hear ({', '.join(codes)})"
+            f"its screen or hear ({named})"
         )
         self.device_id = device_id
         self.codes = codes
@@ -102,6 +107,7 @@ async def allow(store: Store, id_or_code: str, now: datetime) -> Device:
             device.client_id = activation.client_id
             device.epoch += 1
         device.allowed = True
+        device.address = ""  # a person wants it: it is not given up for another one
         await devices.save_changed(session, device, now)
         return device
 

@@ -9,16 +9,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge
 
-from mimi_mqtt.config.prompt import DeviceFacts
-from mimi_mqtt.errors import MimiError, StoreError
+from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, Credentials
+from mimi_mqtt.fleet.entry import DeviceInfo as DeviceInfo
+from mimi_mqtt.fleet.entry import Entry
+from mimi_mqtt.fleet.entry import Registration as Registration
 from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.fleet.overlap import Overlap
 from mimi_mqtt.store import devices
 from mimi_mqtt.store.devices import BoardFacts, Boot
 from mimi_mqtt.store.engine import Store
@@ -40,80 +43,6 @@ _SEEN_EVERY_S = 30.0
 _PRESENT_EVERY_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceInfo:
-    """A device that may connect. `host` is the address of ours it last reached; a text is "" when unknown,
-    `agent` for the default one."""
-
-    device_id: str
-    udp_key: bytes = field(repr=False)
-    host: str | None = None
-    language: str = ""
-    name: str = ""
-    board: str = ""
-    """The board's type, from the last OTA report as its name, `firmware_version` and `cellular`."""
-    firmware_version: str = ""
-    agent: str = ""
-    user_name: str = field(default="", repr=False)
-    board_name: str = ""
-    cellular: bool = False
-    """A modem in place of Wi-Fi: messages are shorter (device contract, section 3)."""
-
-    @property
-    def facts(self) -> DeviceFacts:
-        """The facts that a prompt may tell."""
-        return DeviceFacts(self.device_id, self.name, self.board, self.language, self.firmware_version)
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """The part of a device's row that decides how OTA answers it without asking the database."""
-
-    device_id: str
-    client_id: str = field(repr=False)
-    epoch: int
-    transport: str | None
-    host: str
-    reported_language: str
-
-    @classmethod
-    def of(cls, device: Device) -> "Registration":
-        """The registration in a row."""
-        return cls(
-            device.id, device.client_id, device.epoch, device.transport, device.host, device.reported_language
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    epoch: int
-    revision: int
-    info: DeviceInfo | None
-    """None: revoked or forgotten. Remembered, so that an older row that arrives late does not bring it
-    back."""
-    registration: Registration | None
-
-    @classmethod
-    def of(cls, device: Device, credentials: Credentials) -> "_Entry":
-        """The entry for a row."""
-        if not device.allowed:
-            return cls(device.epoch, device.revision, None, None)
-        info = DeviceInfo(
-            device.id,
-            credentials.udp_key(device.id, device.epoch),
-            device.host or None,
-            device.language or device.reported_language,
-            device.name,
-            device.board,
-            device.firmware_version,
-            device.agent,
-            device.user_name,
-            device.board_name,
-            device.cellular,
-        )
-        return cls(device.epoch, device.revision, info, Registration.of(device))
-
-
 class DeviceDirectory:
     """The devices that may connect, and the accounts of people. Implements `fleet.identity.Authenticator`."""
 
@@ -122,9 +51,10 @@ class DeviceDirectory:
     ) -> None:
         self._store = store
         self._credentials = credentials
+        self._overlap = Overlap(credentials)
         self._accounts = accounts
         self._refresh_s = refresh_s
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._allowed = 0
         self._revision = 0
         self._seen: dict[str, datetime] = {}
@@ -145,6 +75,9 @@ class DeviceDirectory:
         self.on_revoked: Callable[[str], None] = _end_nothing
         """Called on the loop with the id of a device whose old credentials stopped being good: end its
         connections. Called again with the next refresh when it raises."""
+        self.on_renewed: Callable[[str], None] = _end_nothing
+        """Called on the loop with the id of a device that uses the credentials of a new secret for the first
+        time: end its connections with older ones."""
         self.on_booted: Callable[[DeviceInfo], None] = _unheard
         """Called on the loop with a device that may connect and has just booted."""
         self.is_connected: Callable[[str], bool] = _never
@@ -154,7 +87,7 @@ class DeviceDirectory:
     def healthy(self) -> bool:
         """True while the directory keeps up with changes, every revoked device is disconnected and reports
         are written. When false, the last known state still holds."""
-        return self._loop.healthy and self._boots.healthy
+        return self._loop.healthy and self._boots.healthy and not self._revoked
 
     def __len__(self) -> int:
         return self._allowed
@@ -237,6 +170,8 @@ class DeviceDirectory:
             is_device = self._credentials.check_password(given, None, 0)
         else:
             is_device = self._credentials.check_password(given, username, entry.epoch)
+        if self._credentials.overlaps:
+            is_device = self._check_in_overlap(given, username, entry, is_device, client_id == username)
         if not is_device:
             return None
         if client_id != username:
@@ -244,12 +179,54 @@ class DeviceDirectory:
         self._seen[username] = datetime.now(UTC)
         return Identity(Role.DEVICE, username, username)
 
-    def apply(self, device: Device) -> None:
-        """Takes over a row just written or read; the newest revision wins, whatever the order."""
-        self._put(device.id, _Entry.of(device, self._credentials))
+    def _check_in_overlap(
+        self, given: bytes, username: str, entry: Entry | None, is_current: bool, itself: bool
+    ) -> bool:
+        """Whether `given` is a device's password of either secret; `itself`: it connects as the device."""
+        if entry is None or entry.info is None:
+            return self._credentials.check_old_password(given, None, 0)
+        is_old = self._credentials.check_old_password(given, username, entry.epoch)
+        if is_current:
+            if itself:
+                self._overlap.prove(username, entry.secret_id)
+            return True
+        return is_old and not self._overlap.is_proven(username, entry.secret_id)
+
+    def master_key(self, device_id: str) -> bytes | None:
+        """The UDP master key of a device that may connect; None for others. Of the old secret, while there is
+        one, until the device authenticated with its new credentials."""
+        entry = self._entries.get(device_id)
+        if entry is None or entry.info is None:
+            return None
+        old = self._credentials.overlaps and not self._overlap.is_proven(device_id, entry.secret_id)
+        return self._credentials.udp_key(device_id, entry.epoch, old=old)
+
+    def secret_changed(self) -> None:
+        """The credentials have another secret: without an overlap those of every device end, with their
+        connections."""
+        self._overlap.forget()
+        if not self._credentials.overlaps:
+            self._revoke_where(lambda _: True)
+
+    def _end_overlap(self) -> None:
+        """Ends the credentials of the old secret when their time is over."""
+        if not self._credentials.drop_old(time.time()):
+            return
+        _log.warning("the server's old secret is worthless from now on: its devices need to ask OTA again")
+        self._revoke_where(lambda item: not self._overlap.is_proven(item[0], item[1].secret_id))
+
+    def _revoke_where(self, ended: Callable[[tuple[str, Entry]], bool]) -> None:
+        for item in self._entries.items():
+            if item[1].info is not None and ended(item):
+                self._revoked[item[0]] = None
         self._end_connections()
 
-    def _put(self, device_id: str, entry: _Entry) -> None:
+    def apply(self, device: Device) -> None:
+        """Takes over a row just written or read; the newest revision wins, whatever the order."""
+        self._put(device.id, Entry.of(device))
+        self._end_connections()
+
+    def _put(self, device_id: str, entry: Entry) -> None:
         known = self._entries.get(device_id)
         if known is not None and known.revision >= entry.revision:
             return
@@ -293,9 +270,9 @@ class DeviceDirectory:
             changed = await devices.changed_since(session, known)
             forgotten = await devices.forgotten_since(session, known)
         for device in changed:
-            self._put(device.id, _Entry.of(device, self._credentials))
+            self._put(device.id, Entry.of(device))
         for gone in forgotten:
-            self._put(gone.id, _Entry(0, gone.revision, None, None))
+            self._put(gone.id, Entry(0, gone.revision, None, None))
             self._forgotten[gone.id] = gone.revision
         revisions = [row.revision for row in changed] + [row.revision for row in forgotten]
         self._revision = max([self._revision, *revisions])
@@ -316,6 +293,9 @@ class DeviceDirectory:
         loop = asyncio.get_running_loop()
         if await self._closes_within(self._refresh_s):
             raise LoopFinished
+        self._end_overlap()
+        while (device_id := self._overlap.take_untold()) is not None:
+            self.on_renewed(device_id)
         await self.refresh()
         if loop.time() >= self._save_seen_at:
             await self._save_seen()
@@ -323,8 +303,6 @@ class DeviceDirectory:
         if loop.time() >= self._look_at:
             self._look_at = loop.time() + _PRESENT_EVERY_S
             self._see_connected()
-        if self._revoked:
-            raise MimiError(f"the connections of {len(self._revoked)} revoked devices could not be ended")
 
     async def _closes_within(self, seconds: float) -> bool:
         try:
@@ -345,13 +323,16 @@ class DeviceDirectory:
 
     async def _save_seen(self) -> None:
         seen, self._seen = self._seen, {}
-        if not seen:
+        proven = self._overlap.take_unsaved()
+        if not seen and not proven:
             return
         try:
             async with self._store.write() as session:
                 await devices.touch(session, seen)
+                await devices.know_secret(session, proven, self._credentials.secret_id)
         except BaseException:
             self._seen = seen | self._seen
+            self._overlap.put_back(proven)
             raise
 
 

@@ -7,18 +7,22 @@ own: it matches a device that never sent one, and no other.
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.config import OtaSettings
+from mimi_mqtt.config.settings import SharesSettings
 from mimi_mqtt.errors import OtaError
 from mimi_mqtt.fleet.activation import (
     TOO_MANY_NEW,
+    WAITING_SHARE,
     ActivationState,
     Asker,
     TooManyAskers,
@@ -28,6 +32,7 @@ from mimi_mqtt.fleet.activation import (
 )
 from mimi_mqtt.fleet.credentials import Credentials, first_epoch
 from mimi_mqtt.fleet.directory import DeviceDirectory, Registration
+from mimi_mqtt.shares import Ledger, address_holder
 from mimi_mqtt.store import devices, tables
 from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store, StoreConflict
@@ -50,6 +55,13 @@ _log = logging.getLogger(__name__)
 
 _ANSWERS = Counter("mimi_ota_answers_total", "OTA requests by their answer", ["answer"])
 _POLLS = Counter("mimi_ota_activation_polls_total", "Activation polls by their answer", ["answer"])
+
+NEVER_CONNECTED: Final = timedelta(hours=24)
+"""Time for a device that registered by itself to connect; after it, it is forgotten when `ota.max_devices`
+are registered and another one comes."""
+
+WRITE_WITHIN_S: Final = 3.0
+"""Longest wait of a device for a locked database, in seconds: then it is told to ask again."""
 
 _TRIES = 3
 _ACTIVATION_TIMEOUT_MS = 30_000
@@ -84,6 +96,8 @@ class Provisioner:
         endpoints: Endpoints,
         settings: OtaSettings,
         *,
+        shares: SharesSettings | None = None,
+        ledger: Ledger | None = None,
         keepalive_s: int = 240,
         timezone: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -93,6 +107,8 @@ class Provisioner:
         self._directory = directory
         self._credentials = credentials
         self._settings = settings
+        self._waiting_share = (shares or SharesSettings()).waiting_devices_per_address
+        self._ledger = ledger or Ledger()
         self._keepalive_s = keepalive_s
         self._timezone = ZoneInfo(timezone) if timezone is not None else None
         self._clock = clock
@@ -109,13 +125,19 @@ class Provisioner:
         return self._settings.new_devices_per_hour
 
     async def provision(
-        self, request: OtaRequest, host: str, may_be_new: Callable[[], bool] = lambda: True
+        self,
+        request: OtaRequest,
+        host: str,
+        may_be_new: Callable[[], bool] = lambda: True,
+        *,
+        address: str = "",
     ) -> OtaResponse:
         """The answer to an OTA request that was sent to `host` (a name or IPv4 address that the caller
-        checked). `may_be_new` is called before a new device is registered or becomes an activation.
+        checked) from the IP address `address`. `may_be_new` is called before a new device is registered or
+        becomes an activation.
 
         Raises OtaError when no further device can be registered (TooManyAskers when others still can be), and
-        StoreError when the database fails.
+        StoreError when the database fails or is locked for longer than `WRITE_WITHIN_S`.
         """
         host = self.endpoints.public_host or host
         now = self._clock()
@@ -123,7 +145,12 @@ class Provisioner:
         known = await self._directory.registration(request.device_id)
         # Known devices that ask as before are answered without the database, however many boot at once.
         if known is None or not _is_as_before(known, request, host):
-            outcome = await self._decided(request, host, now, may_be_new)
+            holder = address_holder(address)
+            try:
+                outcome = await self._decided(_asker(request, host, holder), request, now, may_be_new)
+            except TooManyAskers:
+                self._refuse("new devices", holder, "ota.new_devices_per_hour")
+                raise
             if isinstance(outcome, Activation):
                 return common.model_copy(update={"activation": self._activation(outcome, now)})
             self._directory.apply(outcome)
@@ -140,52 +167,66 @@ class Provisioner:
         return state
 
     async def _decided(
-        self, request: OtaRequest, host: str, now: datetime, may_be_new: Callable[[], bool]
+        self, asker: Asker, request: OtaRequest, now: datetime, may_be_new: Callable[[], bool]
     ) -> Device | Activation:
         for _ in range(_TRIES - 1):
             try:
-                return await self._decide(request, host, now, may_be_new)
+                return await self._decide(asker, request, now, may_be_new)
             except StoreConflict:
                 continue  # another node registered the same device in the same moment: now it is known
-        return await self._decide(request, host, now, may_be_new)
+        return await self._decide(asker, request, now, may_be_new)
 
     async def _decide(
-        self, request: OtaRequest, host: str, now: datetime, may_be_new: Callable[[], bool]
+        self, asker: Asker, request: OtaRequest, now: datetime, may_be_new: Callable[[], bool]
     ) -> Device | Activation:
-        async with self._store.write() as session:
-            device = known = await devices.get(session, request.device_id, lock=True)
+        async with self._store.write(within_s=WRITE_WITHIN_S) as session:
+            device = known = await devices.get(session, asker.device_id, lock=True)
             if known is None and self._settings.new_devices == "allow":
-                device = await self._take_in(session, request, now, may_be_new)
-            if device is None or not device.allowed or not same_client(device.client_id, request.client_id):
-                return await ask(session, _asker(request, host), now, may_be_new)
-            if device.revision == 0 or not _is_as_before(Registration.of(device), request, host):
-                device.host = bounded(host, tables.HOST_CHARS)
-                device.reported_language = bounded(request.language, tables.LANGUAGE_CHARS)
+                device = await self._take_in(session, asker, now, may_be_new)
+            if device is None or not device.allowed or not same_client(device.client_id, asker.client_id):
+                return await ask(
+                    session, asker, now, may_be_new, share=self._waiting_share, displaced=self._displaced
+                )
+            if device.revision == 0 or not _is_as_before(Registration.of(device), request, asker.host):
+                device.host = bounded(asker.host, tables.HOST_CHARS)
+                device.reported_language = bounded(asker.language, tables.LANGUAGE_CHARS)
                 await devices.save_changed(session, device, now)
         if known is None:
-            _log.info("new device registered", extra={"device": request.device_id})
+            _log.info("new device registered", extra={"device": asker.device_id})
         return device
 
     async def _take_in(
-        self, session: AsyncSession, request: OtaRequest, now: datetime, may_be_new: Callable[[], bool]
+        self, session: AsyncSession, asker: Asker, now: datetime, may_be_new: Callable[[], bool]
     ) -> Device:
-        if await devices.count(session) >= self._settings.max_devices:
-            _ANSWERS.labels("full").inc()
-            raise OtaError(
-                f"{self._settings.max_devices} devices are registered already: "
-                "raise ota.max_devices on the server"
-            )
         if not may_be_new():
             raise TooManyAskers(TOO_MANY_NEW)
+        if await devices.count(session) >= self._settings.max_devices:
+            idle = await devices.never_connected(session, now - NEVER_CONNECTED)
+            if idle is None:
+                _ANSWERS.labels("full").inc()
+                self._refuse("registered devices", asker.address, "ota.max_devices")
+                raise OtaError(
+                    f"{self._settings.max_devices} devices are registered already: "
+                    "raise ota.max_devices on the server"
+                )
+            self._refuse("registered devices", idle.address, "ota.max_devices")
+            await devices.forget(session, [idle.id], now)
         return Device(
-            id=request.device_id,
-            client_id=request.client_id,
+            id=asker.device_id,
+            client_id=asker.client_id,
             epoch=first_epoch(),
+            address=bounded(asker.address, tables.ADDRESS_CHARS),
             revision=0,
             created_at=now,
             updated_at=now,
             last_seen_at=now,
         )
+
+    def _displaced(self, holder: str) -> None:
+        self._refuse(WAITING_SHARE, holder, "shares.waiting_devices_per_address")
+
+    def _refuse(self, share: str, holder: str, setting: str) -> None:
+        self._ledger.refuse(share, holder, time.monotonic(), setting=setting)
 
     def _activation(self, waiting: Activation, now: datetime) -> ActivationSection:
         _ANSWERS.labels("activation").inc()
@@ -266,7 +307,7 @@ def _boot(request: OtaRequest, now: datetime) -> Boot:
     )
 
 
-def _asker(request: OtaRequest, host: str) -> Asker:
+def _asker(request: OtaRequest, host: str, address: str) -> Asker:
     return Asker(
         device_id=request.device_id,
         client_id=request.client_id,
@@ -275,6 +316,7 @@ def _asker(request: OtaRequest, host: str) -> Asker:
         language=request.language,
         serial_number=request.serial_number,
         host=host,
+        address=address,
     )
 
 

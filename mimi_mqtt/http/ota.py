@@ -80,7 +80,9 @@ class OtaEndpoint:
                 "use its IPv4 address or a name, or set server.public_host",
             )
         try:
-            answer = await self._provisioner.provision(asked, host, lambda: self._may_be_new(request))
+            answer = await self._provisioner.provision(
+                asked, host, lambda: self._may_be_new(request), address=_address(request)
+            )
         except TooManyAskers as error:
             REFUSED.labels("new_devices").inc()
             return error_reply(429, str(error), {"Retry-After": "60"})

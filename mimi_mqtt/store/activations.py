@@ -33,9 +33,23 @@ async def list_all(session: AsyncSession) -> Sequence[Activation]:
     return (await session.scalars(query)).all()
 
 
-async def count(session: AsyncSession) -> int:
-    """The number of activations."""
-    return (await session.scalars(select(func.count()).select_from(Activation))).one()
+async def counts(session: AsyncSession) -> dict[str, int]:
+    """The number of activations by address."""
+    query = select(Activation.address, func.count()).group_by(col(Activation.address))
+    return {row[0]: row[1] for row in await session.execute(query)}
+
+
+async def oldest_of(session: AsyncSession, addresses: Sequence[str]) -> Activation | None:
+    """The activation from any of `addresses` whose asker has been silent for longest."""
+    query = select(Activation).where(col(Activation.address).in_(addresses))
+    query = query.order_by(col(Activation.asked_at), col(Activation.id)).limit(1)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def forget_of_address(session: AsyncSession, device_id: str, address: str) -> None:
+    """Deletes the activations that ask for the device from `address`."""
+    own = (col(Activation.device_id) == device_id, col(Activation.address) == address)
+    await session.execute(delete(Activation).where(*own))
 
 
 async def codes(session: AsyncSession) -> set[str]:

@@ -1,9 +1,8 @@
 """Conversations and their turns: written behind, read by device or id, deleted when they are old."""
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from prometheus_client import Counter
 from sqlalchemy import delete
@@ -12,14 +11,13 @@ from sqlmodel import col, select
 
 from mimi_mqtt.store import tables
 from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.pruning import Pruner
 from mimi_mqtt.store.tables import Conversation, Device, ForgottenDevice, Turn
 from mimi_mqtt.store.values import bounded, finite
-from mimi_mqtt.store.write_behind import CLOSE_TIMEOUT_S, WriteBehind
-from mimi_mqtt.supervision import LoopFinished, SupervisedLoop
+from mimi_mqtt.store.write_behind import WriteBehind
 
 _TURNS = Counter("mimi_store_turns_total", "Turns added to the conversation log", ["outcome"])
 
-_PRUNE_EVERY_S = 6 * 3600.0
 _MAX_TOOLS = 64
 
 
@@ -75,11 +73,6 @@ async def last_turns(
     return (await session.scalars(query.order_by(col(Turn.started_at).desc()).limit(limit))).all()
 
 
-async def forget_before(session: AsyncSession, moment: datetime) -> None:
-    """Deletes conversations whose last turn is older, with their turns."""
-    await session.execute(delete(Conversation).where(col(Conversation.last_turn_at) < moment))
-
-
 async def save_turns(session: AsyncSession, records: Sequence[TurnRecord]) -> None:
     """Writes finished turns; one that is there already is replaced, one of a forgotten device dropped."""
     forgotten = await _forgotten(session, {record.device_id for record in records})
@@ -128,17 +121,16 @@ class ConversationLog:
     """Accepts finished turns at once and writes them when the database has time.
 
     No turn ever waits for the database or fails with it: turns beyond `max_waiting`, and those whose write
-    fails, are dropped and counted. Conversations older than `keep_days` are deleted at start and every few
-    hours.
+    fails, are dropped and counted. Conversations older than `keep_days` are deleted, and the oldest ones when
+    the database is larger than `max_size_mb` (0: no bound).
     """
 
-    def __init__(self, store: Store, *, keep_days: int = 90, max_waiting: int = 1_000) -> None:
+    def __init__(
+        self, store: Store, *, keep_days: int = 90, max_size_mb: int = 0, max_waiting: int = 1_000
+    ) -> None:
         self._store = store
-        self._keep = timedelta(days=keep_days)
         self._turns = WriteBehind(self._save, "turns", _TURNS, max_waiting=max_waiting)
-        self._pruner = SupervisedLoop("conversation pruner", self._prune_when_due)
-        self._prune_at = float("-inf")
-        self._closing = asyncio.Event()
+        self._pruner = Pruner(store, keep_days=keep_days, max_bytes=max_size_mb * 1_000_000)
 
     @property
     def healthy(self) -> bool:
@@ -153,14 +145,13 @@ class ConversationLog:
     async def start(self) -> None:
         """Starts the writer and the pruner; does nothing while they run."""
         await self._turns.start()
-        self._closing.clear()
         self._pruner.start()
 
     async def aclose(self) -> None:
         """Writes what waits, bounded to a few seconds, and ends; safe to call twice."""
-        self._closing.set()
+        self._pruner.finish()
         await self._turns.aclose()
-        await self._pruner.aclose(timeout_s=CLOSE_TIMEOUT_S if self._pruner.healthy else 0.0)
+        await self._pruner.aclose()
 
     def add_turn(self, record: TurnRecord) -> None:
         """Queues a turn; never blocks, never raises."""
@@ -169,16 +160,3 @@ class ConversationLog:
     async def _save(self, batch: Sequence[TurnRecord]) -> None:
         async with self._store.write() as session:
             await save_turns(session, batch)
-
-    async def _prune_when_due(self) -> None:
-        loop = asyncio.get_running_loop()
-        if (wait_s := self._prune_at - loop.time()) > 0:
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._closing.wait()
-                raise LoopFinished
-            except TimeoutError:
-                pass
-        async with self._store.write() as session:
-            await forget_before(session, datetime.now(UTC) - self._keep)
-        self._prune_at = loop.time() + _PRUNE_EVERY_S

@@ -1,6 +1,6 @@
 """Queries about devices and their last OTA reports, inside the fleet's transactions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -107,6 +107,26 @@ async def unseen_since(session: AsyncSession, moment: datetime) -> Sequence[Devi
     return (await session.scalars(query.order_by(col(Device.id)))).all()
 
 
+async def never_connected(session: AsyncSession, before: datetime) -> Device | None:
+    """The device to give up for another one: it registered by itself before that moment, never connected and
+    nobody named it or set anything. Of the address with the most such devices, its oldest."""
+    idle = (
+        col(Device.address) != "",
+        col(Device.connected_at).is_(None),
+        col(Device.created_at) < before,
+        col(Device.allowed),
+        col(Device.name) == "",
+        col(Device.agent) == "",
+        col(Device.user_name) == "",
+        col(Device.language) == "",
+        col(Device.transport).is_(None),
+    )
+    most = select(Device.address).where(*idle).group_by(col(Device.address))
+    most = most.order_by(func.count().desc(), func.min(Device.created_at)).limit(1)
+    query = select(Device).where(*idle, col(Device.address).in_(most.scalar_subquery()))
+    return (await session.scalars(query.order_by(col(Device.created_at)).limit(1))).one_or_none()
+
+
 async def forget(session: AsyncSession, ids: Sequence[str], now: datetime) -> None:
     """Deletes devices and all that is known of them, conversations too; every directory notices.
 
@@ -138,13 +158,27 @@ async def forgotten_since(session: AsyncSession, revision: int) -> Sequence[Forg
 
 
 async def touch(session: AsyncSession, seen: Mapping[str, datetime]) -> None:
-    """Records when devices were last seen; those that are gone stay so."""
+    """Records when devices were last seen connected; those that are gone stay so."""
     if seen:
         # In one order everywhere: two nodes that write the same rows don't lock each other out.
-        rows = [{"known": device_id, "last_seen_at": seen[device_id]} for device_id in sorted(seen)]
+        rows = [
+            {"known": device_id, "last_seen_at": seen[device_id], "connected_at": seen[device_id]}
+            for device_id in sorted(seen)
+        ]
         # On the connection: the session would insist that every row is still there.
         known = col(Device.id) == bindparam("known")
         await (await session.connection()).execute(update(Device).where(known), rows)
+
+
+async def know_secret(session: AsyncSession, ids: Collection[str], secret_id: str) -> None:
+    """Records that devices know the server's secret `secret_id`; those that are gone stay so."""
+    if not ids:
+        return
+    revision = await _next_revision(session)
+    for start in range(0, len(ids), _AT_ONCE):
+        some = sorted(ids)[start : start + _AT_ONCE]
+        known = update(Device).where(col(Device.id).in_(some))
+        await session.execute(known.values(secret_id=secret_id, revision=revision))
 
 
 async def save_boots(session: AsyncSession, boots: Sequence[Boot]) -> None:

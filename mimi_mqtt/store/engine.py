@@ -8,13 +8,13 @@ import asyncio
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     asynccontextmanager,
     closing,
     contextmanager,
-    nullcontext,
 )
 from pathlib import Path
 
@@ -25,12 +25,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from mimi_mqtt.errors import ConfigError, StoreError
-from mimi_mqtt.store.explain import explain, place
+from mimi_mqtt.store.explain import explain, locked, place
 from mimi_mqtt.store.migrating import is_current, migrate
 
 _BUSY_TIMEOUT_MS = 5_000
 _POSTGRES_TIMEOUT_S = 15
 _POSTGRES_REVISION_OVERLAP = 64
+# Options of a connection's execution: its transaction writes, and waits so many ms at most for other writers.
+_WRITES = "mimi_writes"
+_WAIT_MS = "mimi_wait_ms"
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgresql": "postgresql+asyncpg",
@@ -57,10 +60,15 @@ class Store:
         return place(self._url)
 
     @property
+    def is_sqlite(self) -> bool:
+        """True for SQLite, False for PostgreSQL."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
     def revision_overlap(self) -> int:
         """Number of revisions that a reader must read again: concurrent transactions of PostgreSQL can commit
         a lower one after a higher one was read, those of SQLite can't."""
-        return 0 if self._url.get_backend_name() == "sqlite" else _POSTGRES_REVISION_OVERLAP
+        return 0 if self.is_sqlite else _POSTGRES_REVISION_OVERLAP
 
     async def open(self, *, create: bool = True) -> None:
         """Opens the database and brings its schema up to date; `create` False wants one that exists.
@@ -68,11 +76,10 @@ class Store:
         Raises StoreError: the folder is not writable, the file is no database, the schema is newer than this
         program, PostgreSQL is out of reach.
         """
-        sqlite = self._url.get_backend_name() == "sqlite"
         with self._explained():
-            if sqlite:
+            if self.is_sqlite:
                 _prepare_file(self._url, create=create)
-            self._engine = _make_engine(self._url, sqlite=sqlite)
+            self._engine = _make_engine(self._url, sqlite=self.is_sqlite)
         try:
             async with self.read() as session:
                 current = await (await session.connection()).run_sync(is_current)
@@ -93,9 +100,10 @@ class Store:
         """A transaction that only reads, of one moment's state. Raises StoreError."""
         return self._reading()
 
-    def write(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A transaction that commits when the block ends well. Raises StoreConflict and StoreError."""
-        return self._committing()
+    def write(self, *, within_s: float | None = None) -> AbstractAsyncContextManager[AsyncSession]:
+        """A transaction that commits when the block ends well. `within_s` bounds the wait for other writers,
+        in seconds. Raises StoreConflict and StoreError."""
+        return self._committing(within_s)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncSession]:
@@ -104,12 +112,32 @@ class Store:
                 yield session
 
     @asynccontextmanager
-    async def _committing(self) -> AsyncIterator[AsyncSession]:
+    async def _committing(self, within_s: float | None) -> AsyncIterator[AsyncSession]:
         with self._explained():
-            engine = self._opened().execution_options(mimi_writes=True)
-            turn = self._writing if engine.dialect.name == "sqlite" else nullcontext()
-            async with turn, AsyncSession(engine, expire_on_commit=False) as session, session.begin():
-                yield session
+            began = time.monotonic()
+            async with self._turn(within_s):
+                options: dict[str, object] = {_WRITES: True}
+                if within_s is not None:
+                    options[_WAIT_MS] = max(1, int((within_s - time.monotonic() + began) * 1000))
+                engine = self._opened().execution_options(**options)
+                async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+                    yield session
+
+    @asynccontextmanager
+    async def _turn(self, within_s: float | None) -> AsyncIterator[None]:
+        """This process's turn to write, where there is one writer at a time. Raises StoreError."""
+        if not self.is_sqlite:
+            yield
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await self._writing.acquire()
+        except TimeoutError:
+            raise locked(self._url) from None
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:
@@ -182,13 +210,15 @@ def _make_file(path: Path) -> None:
 
 def _make_engine(url: URL, *, sqlite: bool) -> AsyncEngine:
     if not sqlite:
-        return create_async_engine(
+        engine = create_async_engine(
             url,
             pool_size=5,
             pool_pre_ping=True,
             hide_parameters=True,
             connect_args={"timeout": 5, "command_timeout": _POSTGRES_TIMEOUT_S},
         )
+        event.listen(engine.sync_engine, "begin", _begin_postgres)
+        return engine
     engine = create_async_engine(url, pool_size=3, max_overflow=2, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -209,6 +239,23 @@ def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> No
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if not options.get(_WRITES, False):
+        connection.exec_driver_sql("BEGIN")
+        return
     # A transaction that begins by reading can't wait for the lock once it writes: it takes the lock at once.
-    writes = connection.get_execution_options().get("mimi_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    wait_ms = options.get(_WAIT_MS)
+    if wait_ms is None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+
+
+def _begin_postgres(connection: Connection) -> None:
+    wait_ms = connection.get_execution_options().get(_WAIT_MS)
+    if wait_ms is not None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")

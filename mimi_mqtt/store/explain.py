@@ -1,9 +1,18 @@
 """Database errors in words for the person who runs the server."""
 
+import errno
+import shutil
+from pathlib import Path
+from typing import Final
+
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from mimi_mqtt.errors import StoreError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_ROOM_BYTES: Final = 65_536
+"""Room that SQLite needs at least, for its index of the write-ahead log and a page of it."""
 
 
 def place(url: URL) -> str:
@@ -11,6 +20,11 @@ def place(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return url.database or "an SQLite database in memory"
     return url.render_as_string(hide_password=True)
+
+
+def locked(url: URL) -> StoreError:
+    """The error for a database that another program, or another writer of this one, holds for too long."""
+    return StoreError(f"{place(url)} is locked by another program: end that program and try again")
 
 
 def explain(error: Exception, url: URL) -> StoreError:
@@ -25,6 +39,11 @@ def explain(error: Exception, url: URL) -> StoreError:
     if url.get_backend_name() != "sqlite":
         return StoreError(f"database {where}: {reason}: check store.url and that the database is running")
     lowered = reason.lower()
+    if _is_full(cause, lowered, url):
+        return StoreError(
+            f"{where} can't grow: the disk is full. Free some space, set server.data_dir to a folder on "
+            "another disk, or keep less (store.max_size_mb, store.keep_conversations_days)"
+        )
     if "not a database" in lowered or "malformed" in lowered:
         return StoreError(
             f"{where} is damaged or is no SQLite database: restore a backup of it, or move it away and start "
@@ -36,7 +55,18 @@ def explain(error: Exception, url: URL) -> StoreError:
             "server.data_dir to a folder where it may"
         )
     if "locked" in lowered or "busy" in lowered:
-        return StoreError(f"{where} is locked by another program: end that program and try again")
-    if "full" in lowered:
-        return StoreError(f"{where} can't grow: the disk is full")
+        return locked(url)
     return StoreError(f"database {where}: {reason}")
+
+
+def _is_full(cause: Exception, lowered: str, url: URL) -> bool:
+    """True when the disk of an SQLite database has no room: SQLite may call that an I/O error, or a file that
+    can't be opened."""
+    if "is full" in lowered or (isinstance(cause, OSError) and cause.errno in _FULL):
+        return True
+    if "i/o error" not in lowered and "unable to open" not in lowered:
+        return False
+    try:
+        return shutil.disk_usage(Path(url.database or "").parent).free < _ROOM_BYTES
+    except OSError:
+        return False

@@ -38,6 +38,8 @@ SESSION_ID_CHARS = 64
 HEARD_CHARS = 4_000
 REPLY_CHARS = 8_000
 WORD_CHARS = 32
+ADDRESS_CHARS = 64
+SECRET_ID_CHARS = 16
 
 # SQLite gives an integer primary key its own rowid only when it is spelled INTEGER.
 _SERIAL = BigInteger().with_variant(Integer(), "sqlite")
@@ -81,6 +83,14 @@ class Device(SQLModel, table=True):
     """The agent that a person gave it, by its name in the configuration; empty: the default."""
     user_name: str = Field(default="", sa_column=_added(USER_NAME_CHARS))
     """The name of the person who talks to it."""
+    address: str = Field(default="", sa_column=_added(ADDRESS_CHARS))
+    """The address (`shares.address_holder`) that registered it by itself; empty: a person allowed it, or it
+    is from before this was kept."""
+    connected_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime(), nullable=True))
+    """The last time that it was seen connected with its credentials, as far as that is known; None: never."""
+    secret_id: str = Field(default="", sa_column=_added(SECRET_ID_CHARS))
+    """The server's secret (`Credentials.secret_id`) that it proved to have credentials of, after a rotation;
+    empty: it had no need to."""
     revision: int = Field(sa_column=Column(BigInteger, nullable=False, index=True))
     """Raised above every other row's at each change that credentials or sessions depend on."""
     created_at: datetime = Field(sa_column=_time())
@@ -132,6 +142,8 @@ class Activation(SQLModel, table=True):
     firmware_version: str = Field(default="", sa_column=Column(String(VERSION_CHARS), nullable=False))
     language: str = Field(default="", sa_column=Column(String(LANGUAGE_CHARS), nullable=False))
     host: str = Field(default="", sa_column=Column(String(HOST_CHARS), nullable=False))
+    address: str = Field(default="", sa_column=_added(ADDRESS_CHARS))
+    """The address (`shares.address_holder`) that it came from."""
     created_at: datetime = Field(sa_column=_time())
     asked_at: datetime = Field(sa_column=_time())
     expires_at: datetime = Field(sa_column=_time(index=True))

@@ -15,7 +15,7 @@ from mimi_mqtt import supervision
 from mimi_mqtt.app import App
 from mimi_mqtt.config import Settings
 from mimi_mqtt.session.manager import SessionManager
-from mimi_mqtt.store import conversations, devices
+from mimi_mqtt.store import devices, pruning
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ async def test_old_conversations_that_can_not_be_deleted_are_seen_until_they_can
 ) -> None:
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as broken:
-            broken.setattr(conversations, "forget_before", fail)
+            broken.setattr(pruning, "forget_before", fail)
             app = await stack.enter_async_context(running(tmp_path))
             await until(lambda: not app.health()["store"].ok)
         await until(lambda: app.health()["store"].ok)

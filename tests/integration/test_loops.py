@@ -87,6 +87,7 @@ class House:
 
 LOOPS: dict[str, tuple[str, Callable[[House], Awaitable[None]]]] = {
     "conversation pruner": ("store", House.nothing),
+    "counts of log lines": ("process", House.nothing),
     "device directory": ("store", House.nothing),
     "full garbage collection": ("process", House.nothing),
     "last sessions": ("sessions", House.says_hello),

@@ -118,11 +118,7 @@ async def instant_server(
         session=settings.session,
     )
 
-    def master_key(device_id: str) -> bytes | None:
-        device = directory.get(device_id)
-        return device.udp_key if device is not None else None
-
-    udp = UdpServer(settings.udp, master_key)
+    udp = UdpServer(settings.udp, directory.master_key)
     await udp.start(bound_socket(socket.SOCK_DGRAM))
     converse = functools.partial(Conversation, services=services)
     agents = AgentCatalog(ProvisionedAgents(settings.every_agent))

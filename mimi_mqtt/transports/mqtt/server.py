@@ -165,6 +165,10 @@ class MqttServer:
         """Ends every connection with the device's credentials, after the bytes written to it before."""
         if (device := self._devices.get(device_id)) is not None:
             device.close(reason)
+        self.disconnect_testers(device_id, reason)
+
+    def disconnect_testers(self, device_id: str, reason: str) -> None:
+        """Ends every connection with the device's credentials but its own."""
         self._general.disconnect_testers(device_id, reason)
         self._testers.close(device_id, reason)
 

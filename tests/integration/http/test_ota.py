@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from mimi_mqtt.cli import main
 from mimi_mqtt.config import HttpSettings, OtaSettings
 from mimi_mqtt.errors import StoreError
+from mimi_mqtt.fleet import activation, provisioning
 from mimi_mqtt.http.app import MAX_REASONS
+from mimi_mqtt.store import activations
 from tests.integration.http.conftest import Server, Start
 
 MAC = "aa:bb:cc:00:11:22"
@@ -210,13 +212,50 @@ async def test_one_address_brings_so_many_new_devices_and_no_more(
     assert [(await ask(server, Device_Id=mac)).status_code for mac in macs[:4]] == [200, 200, 200, 429]
 
 
-async def test_a_ninth_who_claims_to_be_a_device_is_turned_away(server: Server) -> None:
+async def test_who_claims_to_be_a_device_from_one_address_waits_once(server: Server) -> None:
     replies = [await ask(server, Client_Id=f"uuid-{number}") for number in range(10)]
-    assert [reply.status_code for reply in replies] == [200] * 9 + [429]
-    assert "activation" not in replies[9].json()
-    assert DEVICE in replies[9].json()["error"]
-    again = await ask(server, Client_Id="uuid-8")
-    assert again.json()["activation"] == replies[8].json()["activation"]
+    assert {reply.status_code for reply in replies} == {200}
+    async with server.store.read() as session:
+        (waiting,) = await activations.list_all(session)
+    assert (waiting.client_id, waiting.address) == ("uuid-9", "127.0.0.1")
+
+
+async def test_four_addresses_do_not_keep_others_from_a_code(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "MAX_WAITING", 40)
+    server = await start(ota=OtaSettings(new_devices="activate"))
+
+    async def code(address: str, number: int, client_id: str = "one") -> str:
+        transport = httpx.AsyncHTTPTransport(local_address=address)
+        base = f"http://127.0.0.1:{server.port}"
+        async with httpx.AsyncClient(base_url=base, transport=transport) as client:
+            headers = HEADERS | {"Device-Id": f"aa:bb:cc:00:11:{number:02x}", "Client-Id": client_id}
+            reply = await client.post("/xiaozhi/ota/", headers=headers, json={"version": 2})
+        assert reply.status_code == 200, reply.text
+        shown: str = reply.json()["activation"]["code"]
+        return shown
+
+    honest = await code("127.0.2.1", 0)
+    for number in range(1, 101):
+        await code(f"127.0.1.{number % 4}", number)
+    owner = await code("127.0.2.2", 200, "owner")
+    for number in range(10):  # others claim to be the owner's device
+        await code(f"127.0.3.{number}", 200, f"thief {number}")
+    assert await code("127.0.2.1", 0) == honest
+    assert await code("127.0.2.2", 200, "owner") == owner
+    async with server.store.read() as session:
+        assert len(await activations.list_all(session)) == 40
+
+
+async def test_a_new_device_is_told_to_ask_again_while_the_database_is_locked(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provisioning, "WRITE_WITHIN_S", 0.05)
+    async with server.store.write():
+        reply = await ask(server)
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "10")
+    assert (await ask(server)).status_code == 200
 
 
 async def test_forgetting_on_the_command_line_ends_a_running_servers_device(

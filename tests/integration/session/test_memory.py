@@ -51,7 +51,7 @@ class Remembered:
         self.refs: list[tuple[str, weakref.ref[Any]]] = []
         self.manager = SessionManager(
             Settings(),
-            devices={DEVICE: DeviceInfo(DEVICE, b"k" * 16, "192.0.2.1", "en")},
+            devices={DEVICE: DeviceInfo(DEVICE, "192.0.2.1", "en")},
             audio_transports={"udp": self.udp},
             agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
             converse=lambda agent: self._converse,

@@ -30,7 +30,7 @@ class House:
         self.conversations: list[FakeConversation] = []
         self.manager = SessionManager(
             Settings(),
-            devices={DEVICE: DeviceInfo(DEVICE, b"k" * 16, "127.0.0.1")},
+            devices={DEVICE: DeviceInfo(DEVICE, "127.0.0.1")},
             audio_transports={"udp": self.audio},
             agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
             converse=lambda agent: self._converse,

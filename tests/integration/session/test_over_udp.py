@@ -46,7 +46,7 @@ class House:
         self.udp = udp
         self.conversations: list[Listener] = []
         self.heard: asyncio.Queue[Listener] = asyncio.Queue()
-        devices = {DEVICE: DeviceInfo(DEVICE, b"0123456789abcdef", "127.0.0.1")}
+        devices = {DEVICE: DeviceInfo(DEVICE, "127.0.0.1")}
         self.manager = SessionManager(
             Settings(),
             devices=devices,

@@ -32,7 +32,7 @@ class Room:
         self.audio = FakeAudioTransport(ready=False)
         self.manager = SessionManager(
             Settings(),
-            devices={DEVICE: DeviceInfo(DEVICE, b"k" * 16, "192.0.2.1", "en")},
+            devices={DEVICE: DeviceInfo(DEVICE, "192.0.2.1", "en")},
             audio_transports={"udp": self.audio},
             agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
             converse=lambda agent: functools.partial(Conversation, services=self.services),

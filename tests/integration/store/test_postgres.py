@@ -17,9 +17,10 @@ from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.memory.recent import RecentTurns
-from mimi_mqtt.store import conversations, devices, migrations
+from mimi_mqtt.store import conversations, devices, migrations, pruning
 from mimi_mqtt.store.conversations import ConversationLog, TurnRecord
 from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.pruning import Pruner
 from mimi_mqtt.wire.ota import OtaRequest
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -60,7 +61,7 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     # Many devices at both: every node learns of all of them.
     await asyncio.gather(
         *(
-            provisioners[number % 2].provision(asking("uuid", number), "10.0.0.1")
+            provisioners[number % 2].provision(asking("uuid", number), "10.0.0.1", address="10.0.0.7")
             for number in range(0x30, 0x60)
         )
     )
@@ -113,13 +114,22 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
             ("heard", {"stop": 1.0}, NOW)
         ] * 3
     async with nodes[1].write() as session:
-        await conversations.forget_before(session, NOW - timedelta(days=90))
+        await pruning.forget_before(session, NOW - timedelta(days=90))
     async with nodes[0].read() as session:
         assert [found.id for found in await conversations.latest(session, DEVICE)] == ["s1"]
     assert log.dropped == 0
     async with nodes[1].write() as session:
         answered = TurnRecord("s0", DEVICE, 1, NOW, "auto", "is it late", "No.", "answered", {})
         await conversations.save_turns(session, [answered])
+        await devices.know_secret(session, [DEVICE], "0123456789abcdef")
+    async with nodes[0].read() as session:
+        row = await devices.get(session, DEVICE)
+        assert row is not None
+        assert row.secret_id == "0123456789abcdef"
+        assert await devices.never_connected(session, NOW - timedelta(days=900)) is None
+        idle = await devices.never_connected(session, NOW + timedelta(days=900))
+        assert idle is not None
+        assert idle.address == "10.0.0.7"
     told = await RecentTurns(nodes[0], timezone="UTC").recall(DEVICE, "s1")
     assert told == "Saturday, 01 August 2026, 12:00:\nUser: is it late\nYou: No."
     for node in nodes:
@@ -161,3 +171,40 @@ async def test_a_database_of_an_older_version_is_migrated_on_postgresql(postgres
     await store.aclose()
     assert [device.cellular for device in found] == [True, False]
     assert kept == [False, True]
+
+
+async def test_postgresql_is_bounded_in_size_too(postgres_url: str) -> None:
+    store = Store(postgres_url)
+    await store.open()
+    words = "".join(f"{number:x}" for number in range(1_000))  # what hardly compresses
+    for start in range(0, 2_000, 100):
+        async with store.write() as session:
+            await conversations.save_turns(
+                session,
+                [
+                    TurnRecord(
+                        f"s{index:04}", DEVICE, number, NOW + timedelta(seconds=index), "auto", words, "",
+                        "spoken", {},
+                    )
+                    for index in range(start, start + 100)
+                    for number in (1, 2, 3)
+                ],
+            )  # fmt: skip
+    async with store.read() as session:
+        size = (await session.execute(text("SELECT pg_database_size(current_database())"))).scalar_one()
+        turns = await pruning._turn_bytes(session)
+    assert 2_000_000 < turns < size
+    pruner = Pruner(store, keep_days=36_500, max_bytes=size - turns // 2)
+    await pruner._prune_when_due()
+    async with store.read() as session:
+        kept = sorted(found.id for found in await conversations.latest(session, DEVICE, 10_000))
+    assert 0 < len(kept) < 1_990
+    assert kept == [f"s{index:04}" for index in range(2_000 - len(kept), 2_000)]
+    pruner._size_at = float("-inf")  # the tables are as large as before on disk: nothing more has to go
+    await pruner._prune_when_due()
+    async with store.read() as session:
+        assert len(await conversations.latest(session, DEVICE, 10_000)) == len(kept)
+        assert (await session.execute(text("SHOW lock_timeout"))).scalar_one() == "0"
+    async with store.write(within_s=2) as session:
+        assert (await session.execute(text("SHOW lock_timeout"))).scalar_one().endswith("ms")
+    await store.aclose()

@@ -44,7 +44,7 @@ async def _fill(url: str) -> None:
             last_seen_at=NOW,
         )
         await devices.save_changed(session, device, NOW)
-        await ask(session, Asker(NEW, "two", board="box\x1b[2J"), NOW)
+        await ask(session, Asker(NEW, "two", board="box\x1b[2J", address="192.0.2.7"), NOW)
         await ask(session, Asker("aa-bb-cc-00-11-44", "three"), NOW - CODE_LIFETIME - timedelta(minutes=1))
     await store.aclose()
 
@@ -81,13 +81,13 @@ def test_the_list_shows_devices_and_who_waits(folder: Path, capsys: pytest.Captu
     listed = _listed(capsys)
     assert [(device["id"], device["allowed"]) for device in listed["devices"]] == [(KNOWN, True)]
     (waiting,) = listed["waiting"]
-    assert waiting["id"] == NEW
+    assert (waiting["id"], waiting["address"]) == (NEW, "192.0.2.7")
     assert main(["devices"]) == 0
     out = capsys.readouterr().out
     assert main(["devices", "list"]) == 0
     assert out == capsys.readouterr().out
     assert KNOWN in out
-    assert f"devices allow {waiting['code']}" in out
+    assert f"from 192.0.2.7  allow it with: mimi-mqtt devices allow {waiting['code']}" in out
 
 
 def test_what_devices_say_does_not_control_the_terminal(

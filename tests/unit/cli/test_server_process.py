@@ -73,6 +73,20 @@ def test_a_second_server_on_a_folder_is_told_who_has_it(tmp_path: Path) -> None:
         assert (tmp_path / PID_FILE).read_text().split()[0] == str(os.getpid())
 
 
+def test_a_second_server_in_another_container_is_refused_too(tmp_path: Path) -> None:
+    isolated = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*isolated, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody make a namespace")
+    claim = "import sys; from pathlib import Path\nfrom mimi_mqtt.cli.server_process import DataFolderLock\n"
+    claim += "DataFolderLock.claim(Path(sys.argv[1]))"
+    with server(tmp_path) as pid:
+        other = subprocess.run(
+            [*isolated, sys.executable, "-c", claim, str(tmp_path)], capture_output=True, text=True
+        )
+    assert other.returncode == 1
+    assert f"already (pid {pid} of another container)" in other.stderr
+
+
 def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StartupError, match=r"can't be written .*server\.data_dir"):

@@ -7,10 +7,12 @@ from typing import Literal
 import pytest
 
 from mimi_mqtt.config import AccountSettings, OtaSettings
+from mimi_mqtt.config.settings import SharesSettings
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
+from mimi_mqtt.shares import Ledger
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.wire.ota import ActivationSection, OtaRequest, OtaResponse
 
@@ -40,6 +42,7 @@ class Fleet:
     directory: DeviceDirectory
     clock: Clock
     revoked: list[str] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=Ledger)
 
     def provisioner(
         self,
@@ -49,6 +52,7 @@ class Fleet:
         max_devices: int = 100,
         endpoints: Endpoints | None = None,
         timezone: str | None = None,
+        waiting_share: int = 100,
     ) -> Provisioner:
         return Provisioner(
             self.store,
@@ -56,6 +60,8 @@ class Fleet:
             self.credentials,
             endpoints or Endpoints(mqtt_port=1883, udp_port=8884),
             OtaSettings(new_devices=new_devices, transport=transport, max_devices=max_devices),
+            shares=SharesSettings(waiting_devices_per_address=waiting_share),
+            ledger=self.ledger,
             keepalive_s=240,
             timezone=timezone,
             clock=self.clock,
@@ -78,8 +84,10 @@ def password_of(response: OtaResponse) -> bytes:
     return response.mqtt.password.encode()
 
 
-async def code_for(provisioner: Provisioner, client_id: str) -> ActivationSection:
-    response = await provisioner.provision(asking(client_id), "10.0.0.1")
+async def code_for(
+    provisioner: Provisioner, client_id: str, mac: str = MAC, address: str = "10.0.0.9"
+) -> ActivationSection:
+    response = await provisioner.provision(asking(client_id, mac), "10.0.0.1", address=address)
     assert response.mqtt is None
     assert response.activation is not None
     return response.activation

@@ -1,7 +1,7 @@
 import pytest
 
 from mimi_mqtt.errors import FleetError
-from mimi_mqtt.fleet import activation, administration
+from mimi_mqtt.fleet import administration
 from mimi_mqtt.fleet.administration import (
     DeviceChange,
     NeverAsked,
@@ -17,7 +17,8 @@ from tests.unit.fleet.conftest import DEVICE, Fleet, asking, code_for
 async def test_allowing_by_id_needs_to_be_unambiguous(fleet: Fleet) -> None:
     provisioner = fleet.provisioner()
     await provisioner.provision(asking("uuid-1"), "10.0.0.1")
-    first, second = await code_for(provisioner, "uuid-2"), await code_for(provisioner, "uuid-3")
+    first = await code_for(provisioner, "uuid-2", address="10.0.1.1")
+    second = await code_for(provisioner, "uuid-3", address="10.0.1.2")
     with pytest.raises(SeveralAskers) as caught:
         await administration.allow(fleet.store, DEVICE, fleet.clock())
     assert set(caught.value.codes) == {first.code, second.code}
@@ -62,8 +63,10 @@ async def test_unknown_devices_are_explained(fleet: Fleet) -> None:
 
 async def test_forgetting_clears_those_who_wait_under_a_devices_name(fleet: Fleet) -> None:
     provisioner = fleet.provisioner(new_devices="activate")
-    for number in range(activation.MAX_WAITING_FOR_ONE_DEVICE):
-        await code_for(provisioner, f"uuid-{number}")
+    for number in range(9):
+        await code_for(provisioner, f"uuid-{number}", address=f"10.0.1.{number}")
+    with pytest.raises(SeveralAskers, match=r"^9 different devices .* and others\)$"):
+        await administration.allow(fleet.store, DEVICE, fleet.clock())
     await administration.forget(fleet.store, "AA:BB:CC:00:11:22", fleet.clock())
     await code_for(provisioner, "genuine")
     async with fleet.store.read() as session:

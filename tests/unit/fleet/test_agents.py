@@ -18,7 +18,7 @@ CHEF = AgentSettings(name="Chef")
 
 
 def device(agent: str) -> DeviceInfo:
-    return DeviceInfo("aa-bb-cc-00-11-22", b"k" * 16, agent=agent)
+    return DeviceInfo("aa-bb-cc-00-11-22", agent=agent)
 
 
 @pytest.mark.parametrize(("given", "name"), [("", "Max"), ("default", "Max"), ("chef", "Chef")])

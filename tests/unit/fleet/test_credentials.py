@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.errors import StartupError
-from mimi_mqtt.fleet.credentials import SECRET_FILE, Credentials
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.secret_files import SECRET_FILE
 
 DEVICE = "aa-bb-cc-00-11-22"
 SECRET = bytes(range(32))

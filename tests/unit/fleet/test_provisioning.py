@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mimi_mqtt.errors import OtaError
-from mimi_mqtt.fleet import administration
+from mimi_mqtt.errors import OtaError, StoreError
+from mimi_mqtt.fleet import administration, provisioning
 from mimi_mqtt.fleet.activation import TooManyAskers
 from mimi_mqtt.fleet.administration import DeviceChange
 from mimi_mqtt.fleet.provisioning import Endpoints
@@ -177,6 +177,37 @@ async def test_no_more_devices_than_allowed_are_taken_in(fleet: Fleet) -> None:
     assert (await provisioner.provision(asking(mac="aa:bb:cc:00:11:01"), "10.0.0.1")).mqtt is not None
 
 
+async def test_devices_that_never_connected_make_room_for_new_ones(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner(max_devices=6)
+    macs = [f"aa:bb:cc:00:11:0{number}" for number in range(9)]
+    ids = [mac.replace(":", "-") for mac in macs]
+    # The first is used, the second has a name, the third was allowed by a person; three are of a stranger.
+    for number, address in enumerate(["10.0.0.2"] * 3 + ["10.0.1.1"] * 3):
+        response = await provisioner.provision(asking(mac=macs[number]), "10.0.0.1", address=address)
+        if number == 0:
+            assert fleet.directory.authenticate(ids[0], ids[0], password_of(response)) is not None
+    await administration.change(fleet.store, ids[1], DeviceChange(name="Kitchen"), fleet.clock())
+    await administration.revoke(fleet.store, ids[2], fleet.clock())
+    await administration.allow(fleet.store, ids[2], fleet.clock())
+    await fleet.directory.aclose()  # writes that the first one connected
+    await fleet.directory.start()
+    fleet.clock.advance(hours=23)
+    with pytest.raises(OtaError, match=r"ota\.max_devices"):
+        await provisioner.provision(asking(mac=macs[6]), "10.0.0.1", address="10.0.0.3")
+    fleet.clock.advance(hours=2)
+    for number in (6, 7, 8):
+        response = await provisioner.provision(asking(mac=macs[number]), "10.0.0.1", address="10.0.0.3")
+        assert response.mqtt is not None
+    with pytest.raises(OtaError, match=r"ota\.max_devices"):
+        await provisioner.provision(asking(mac="aa:bb:cc:00:11:99"), "10.0.0.1", address="10.0.0.3")
+    async with fleet.store.read() as session:
+        kept = [device.id for device in await devices.list_all(session)]
+    assert kept == [*ids[:3], *ids[6:]]
+    await fleet.directory.refresh()
+    assert fleet.directory.get(ids[3]) is None
+    assert "registered devices: 5 refused, 3 of 10.0.1.1" in fleet.ledger.summary()
+
+
 async def test_an_address_that_may_bring_no_more_devices_keeps_those_it_has(fleet: Fleet) -> None:
     provisioner = fleet.provisioner()
     await provisioner.provision(asking(), "10.0.0.1")
@@ -230,6 +261,17 @@ async def test_whoever_asks_otherwise_than_before_waits_for_the_database(
         assert not answer.done()
     told = await answer
     assert (told.activation is not None) is (client_id == "uuid-2")
+
+
+async def test_a_new_device_waits_for_a_locked_database_for_a_bounded_time(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provisioning, "WRITE_WITHIN_S", 0.05)
+    provisioner = fleet.provisioner()
+    async with fleet.store.write():
+        with pytest.raises(StoreError, match="is locked"):
+            await provisioner.provision(asking(), "10.0.0.1")
+    assert (await provisioner.provision(asking(), "10.0.0.1")).mqtt is not None
 
 
 async def test_a_revoked_device_is_not_answered_from_memory(fleet: Fleet) -> None:

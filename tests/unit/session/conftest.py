@@ -52,8 +52,8 @@ class House:
     events: EventBus = field(default_factory=EventBus)
 
     def __post_init__(self) -> None:
-        for number, device_id in enumerate((DEVICE, OTHER_DEVICE)):
-            self.devices[device_id] = DeviceInfo(device_id, bytes([number]) * 16, "198.51.100.7", "vi-VN")
+        for device_id in (DEVICE, OTHER_DEVICE):
+            self.devices[device_id] = DeviceInfo(device_id, "198.51.100.7", "vi-VN")
         self.manager = self.start()
 
     def start(self) -> SessionManager:

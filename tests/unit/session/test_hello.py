@@ -110,7 +110,7 @@ async def test_host_is_what_ota_saw_else_what_the_connection_saw(house: House) -
     channel = house.connect()
     house.hello(channel)
     assert channel.messages[-1]["udp"]["server"] == "198.51.100.7"
-    house.devices[DEVICE] = type(house.devices[DEVICE])(DEVICE, b"k" * 16)
+    house.devices[DEVICE] = type(house.devices[DEVICE])(DEVICE)
     house.hello(channel)
     assert channel.messages[-1]["udp"]["server"] == "192.0.2.1"
 
@@ -125,7 +125,7 @@ async def test_public_host_wins(house: House) -> None:
 
 
 async def test_without_any_address_the_alert_names_the_setting(house: House) -> None:
-    house.devices[DEVICE] = type(house.devices[DEVICE])(DEVICE, b"k" * 16)
+    house.devices[DEVICE] = type(house.devices[DEVICE])(DEVICE)
     channel = house.connect(local_host=None)
     house.say(channel, HELLO)
     assert "server.public_host" in channel.messages[-1]["message"]

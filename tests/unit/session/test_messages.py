@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.errors import MessageError
-from mimi_mqtt.log import JsonFormatter
+from mimi_mqtt.log.formatters import JsonFormatter
 from mimi_mqtt.session.presence import MAX_SESSION_ID_CHARS
 from mimi_mqtt.wire import messages
 from tests.fakes.session import OTHER_DEVICE

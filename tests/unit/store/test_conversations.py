@@ -144,11 +144,11 @@ class Flaky(Store):
 
     failures = 1
 
-    def write(self) -> AbstractAsyncContextManager[AsyncSession]:
+    def write(self, *, within_s: float | None = None) -> AbstractAsyncContextManager[AsyncSession]:
         if self.failures:
             self.failures -= 1
             raise RuntimeError("a mistake in the driver")
-        return super().write()
+        return super().write(within_s=within_s)
 
 
 async def test_old_conversations_are_forgotten_although_the_first_try_failed(

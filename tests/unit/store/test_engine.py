@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlmodel import SQLModel
 
 from mimi_mqtt.errors import ConfigError, StoreError
@@ -117,6 +118,35 @@ async def test_a_row_that_is_there_already_is_a_conflict(store: Store) -> None:
     with pytest.raises(StoreConflict):
         async with store.write() as session:
             await devices.save_changed(session, device(), NOW)
+
+
+async def test_a_writer_waits_for_this_process_no_longer_than_it_says(store: Store) -> None:
+    async with store.write():
+        with pytest.raises(StoreError, match="is locked"):
+            async with store.write(within_s=0.01):
+                pass
+    async with store.write(within_s=60) as session:
+        await devices.save_changed(session, device(), NOW)
+
+
+async def test_a_writer_waits_for_another_program_no_longer_than_it_says(
+    store: Store, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "mimi.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waits: list[object] = []
+        event.listen(
+            store._opened().sync_engine,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, *_: waits.append(statement),
+        )
+        with pytest.raises(StoreError, match="is locked"):
+            async with store.write(within_s=0.05) as session:
+                await devices.count(session)
+    (wait, begin, back) = waits
+    assert 0 < int(str(wait).removeprefix("PRAGMA busy_timeout=")) <= 50
+    assert begin == "BEGIN IMMEDIATE"
+    assert back == "PRAGMA busy_timeout=5000"
 
 
 async def test_two_processes_write_at_once_without_losing_anything(store: Store, url: str) -> None:

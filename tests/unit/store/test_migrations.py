@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 from alembic import command
@@ -39,6 +40,29 @@ async def test_devices_of_before_agents_have_the_default_one(store: Store, tmp_p
         (found,) = await devices.list_all(session)
     await again.aclose()
     assert (found.name, found.agent, found.user_name) == ("Kitchen", "", "")
+
+
+async def test_devices_of_before_addresses_were_kept_are_given_up_for_nobody(
+    store: Store, tmp_path: Path, url: str
+) -> None:
+    await _move(store, "0005")
+    await store.aclose()
+    at = "2026-08-01 12:00:00"
+    with sqlite3.connect(tmp_path / "mimi.db") as connection:
+        connection.execute(
+            "INSERT INTO devices VALUES "
+            "('aa-bb-cc-00-11-22', 'one', 1, 1, NULL, '', '', '', '', '', '', 1, ?, ?, ?, '', '', '', 0)",
+            (at, at, at),
+        )
+    connection.close()
+    again = Store(url)
+    await again.open()
+    async with again.read() as session:
+        (found,) = await devices.list_all(session)
+        idle = await devices.never_connected(session, datetime.now(UTC))
+    await again.aclose()
+    assert (found.address, found.secret_id, found.connected_at) == ("", "", None)
+    assert idle is None
 
 
 async def test_reports_of_before_lose_what_identifies_a_sim_card(

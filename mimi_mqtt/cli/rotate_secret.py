@@ -1,0 +1,89 @@
+"""Replaces the server's secret, from which the credentials of every device are made.
+
+Devices get credentials of the new secret with their next OTA request, which they send when they boot. Those
+they have stay good until then: each device's end once it used its new ones, and all of them with the days of
+--keep-days. With --now they end at once: a device is without a connection until it boots again. Do that when
+the secret may have been seen by others. A running server takes the new secret over.
+"""
+
+import argparse
+import os
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from mimi_mqtt.cli.server_process import NoServer, ask_to_reload
+from mimi_mqtt.config import load_settings
+from mimi_mqtt.errors import MimiError
+from mimi_mqtt.fleet import secret_files
+from mimi_mqtt.fleet.secret_files import SECRET_FILE
+
+KEEP_DAYS: Final = 30
+"""Days for which old credentials stay good, unless told otherwise."""
+
+_DAY_S: Final = 86_400.0
+_WITHIN_S: Final = 90.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declares how long old credentials stay good, and --config."""
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--now", action="store_true", help="end every device's credentials at once")
+    when.add_argument(
+        "--keep-days",
+        type=_days,
+        default=KEEP_DAYS,
+        metavar="N",
+        help=f"days for which old credentials stay good for devices that do not boot ({KEEP_DAYS})",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: $MIMI_CONFIG, else ./broker.yaml)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0 when the new secret is in force, 1 when a running server did not take it over. Raises
+    MimiError."""
+    folder = load_settings(args.config, os.environ).server.data_dir
+    if not (folder / SECRET_FILE).exists():
+        raise MimiError(
+            f"there is no secret at {folder / SECRET_FILE}: run this command in the server's folder, or name "
+            "its settings by --config"
+        )
+    now = time.time()
+    keep_s = 0.0 if args.now else args.keep_days * _DAY_S
+    secret_files.rotate(folder, now, keep_s)
+    print(f"there is a new secret in {folder / SECRET_FILE}")
+    try:
+        result = ask_to_reload(folder, _WITHIN_S)
+    except NoServer:
+        print("no server runs: the next one that starts uses it")
+    except MimiError as error:
+        return _not_taken(str(error))
+    else:
+        if result.problem:
+            return _not_taken(result.problem)
+        print("the running server uses it")
+    if args.now:
+        print("every device is without a connection until it boots and asks OTA again")
+    else:
+        until = datetime.fromtimestamp(now + keep_s).astimezone()
+        print(
+            "devices get new credentials when they boot; those they have stay good until then, "
+            f"at the longest until {until:%Y-%m-%d %H:%M}"
+        )
+    return 0
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 3_650:
+        raise argparse.ArgumentTypeError(f"must be a number of days from 1 to 3650, not {text!r}")
+    return int(text)
+
+
+def _not_taken(problem: str) -> int:
+    print(f"mimi-mqtt: {problem}", file=sys.stderr)
+    print("the running server goes on with the old secret until `mimi-mqtt reload`", file=sys.stderr)
+    return 1
