@@ -215,8 +215,12 @@ class App:
             health=self.health,
             mqtt_websocket=self._mqtt.websocket_app,
             settings=http_in_force,
+            ledger=ledger,
         )
-        self._http = HttpServer(web, http_in_force, max_websocket_bytes=settings.mqtt.max_packet_bytes)
+        self._http = HttpServer(
+            web, http_in_force, shares=settings.shares, ledger=ledger, known=known,
+            max_websocket_bytes=settings.mqtt.max_packet_bytes,
+        )  # fmt: skip
         stack.push_async_callback(self._http.aclose)
         await self._http.start(sockets.http)
 

@@ -10,7 +10,7 @@ strangers can't take.
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final, Generic, TypeVar
@@ -56,9 +56,10 @@ T = TypeVar("T", bound=Hashable)
 class _Held(Generic[T]):
     """Items by holder, oldest first."""
 
-    __slots__ = ("_items", "size")
+    __slots__ = ("_items", "_spared", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, spared: Callable[[T], bool] | None) -> None:
+        self._spared = spared
         self._items: dict[str, dict[T, None]] = {}
         self.size = 0
 
@@ -81,31 +82,38 @@ class _Held(Generic[T]):
         self.size -= 1
 
     def oldest_of(self, holder: str) -> T | None:
-        return next(iter(self._items.get(holder, ())), None)
+        items = self._items.get(holder, {})
+        oldest = next(iter(items), None)
+        if self._spared is None or oldest is None:
+            return oldest
+        return next((item for item in items if not self._spared(item)), oldest)
 
     def oldest_of_largest(self) -> T | None:
         # Looked for when it is needed, as every connection pays for what is counted beforehand.
-        largest = max(self._items.values(), key=len, default=None)
-        return None if largest is None else next(iter(largest))
+        largest = max(self._items, key=self.count, default=None)
+        return None if largest is None else self.oldest_of(largest)
 
 
 class Places(Generic[T]):
     """Places for items of holders: `total` at once, `each` for one holder, `reserve` of them for known ones.
 
     `enter` always lets the item in and returns the item that has to leave for it, if any: beyond its own
-    share the holder's oldest, otherwise the oldest of the holder with the most. Items are told apart by hash.
+    share the holder's oldest, otherwise the oldest of the holder with the most. Of one holder's items those
+    that are `spared` leave last. Items are told apart by hash.
     """
 
     __slots__ = ("_entered", "_known", "_strangers", "each", "reserve", "total")
 
-    def __init__(self, total: int, each: int, reserve: int = 0) -> None:
+    def __init__(
+        self, total: int, each: int, reserve: int = 0, *, spared: Callable[[T], bool] | None = None
+    ) -> None:
         if total < 1 or each < 1 or not 0 <= reserve < total:
             raise ValueError("total and each are at least 1, and reserve is less than total")
         self.total = total
         self.each = each
         self.reserve = reserve
-        self._known: _Held[T] = _Held()
-        self._strangers: _Held[T] = _Held()
+        self._known: _Held[T] = _Held(spared)
+        self._strangers: _Held[T] = _Held(spared)
         self._entered: dict[T, tuple[str, bool]] = {}
 
     def __len__(self) -> int:

@@ -20,6 +20,7 @@ from pydantic import (
 
 from mimi_mqtt.config.agents import DEFAULT_AGENT, Agents, AgentSettings, one_service
 from mimi_mqtt.config.bind import Bind, BindAddress
+from mimi_mqtt.config.networks import HostPatterns, Networks
 from mimi_mqtt.config.section import Section
 
 # With bounds on its parameters: no line of the configuration makes a log-in take seconds or gigabytes.
@@ -168,10 +169,34 @@ class HttpSettings(Section):
     """Largest request body, in bytes."""
 
     max_connections: int = Field(2_000, ge=1)
-    """HTTP connections at once."""
+    """HTTP connections at once; at most half of them are WebSockets."""
 
     requests_per_minute: int = Field(120, ge=1)
     """OTA requests per minute from one address."""
+
+    allowed_hosts: HostPatterns = ()
+    """Further host names of this server, such as [voice.example.org, "*.example.net"]; web pages of these
+    hosts may use it, too. Always allowed are IP addresses, server.public_host, this machine's name, names
+    without a dot and names that public DNS can't have: .local, .lan, .home.arpa, .internal, .localhost.
+    Requests to any other name are refused: web pages of strangers could read credentials through them."""
+
+    trusted_proxies: Networks = ()
+    """Networks of reverse proxies, such as [127.0.0.1, 172.16.0.0/12]. Their X-Forwarded-For,
+    X-Forwarded-Proto and X-Forwarded-Host are believed, those of anyone else are not: the client is the last
+    address in X-Forwarded-For that is not a proxy's. A proxy must set these headers itself."""
+
+    metrics: Literal["local", "token", "open"] = "local"
+    """Who may read /metrics, and the details of /healthz: local, this machine; token, also who sends
+    metrics_token; open, everyone. Whether the server works, /healthz tells everyone."""
+
+    metrics_token: SecretStr | None = None
+    """Secret that is sent as "Authorization: Bearer TOKEN" to read /metrics when http.metrics is token."""
+
+    @model_validator(mode="after")
+    def _token_is_there(self) -> "HttpSettings":
+        if self.metrics == "token" and not (self.metrics_token and self.metrics_token.get_secret_value()):
+            raise ValueError("metrics is token: metrics_token must be set")
+        return self
 
 
 class SharesSettings(Section):

@@ -1,15 +1,16 @@
 """The address by which a device reached the server, which it is then told to use for MQTT and UDP.
 
-The Host header comes from the client and is checked for its form only. The address in it is sent to
-that client alone.
+The Host header comes from the client, and `hosts` decides which ones are allowed. The address in it is sent
+to that client alone.
 """
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
-_PORT = re.compile(r"[0-9]{1,5}")
+LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+"""One label of a host name."""
+PORT = re.compile(r"[0-9]{1,5}")
+_NAME = re.compile(rf"{LABEL}(?:\.{LABEL})*\.?")
 
 
 def advertised_host(host_header: str | None, local_address: str | None) -> str | None:
@@ -20,7 +21,7 @@ def advertised_host(host_header: str | None, local_address: str | None) -> str |
 
 def _named(header: str) -> str | None:
     host, separator, port = header.partition(":")
-    if separator and (not _PORT.fullmatch(port) or not 0 < int(port) < 65536):
+    if separator and (not PORT.fullmatch(port) or not 0 < int(port) < 65536):
         return None
     if not host or len(host) > 253 or not _NAME.fullmatch(host):
         return None

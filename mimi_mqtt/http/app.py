@@ -1,29 +1,31 @@
 """The HTTP application: its routes, and the form of its errors."""
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketClose
+from starlette.types import ASGIApp
 
 from mimi_mqtt.config import HttpSettings
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Provisioner
+from mimi_mqtt.http.guard import BrowserGuard
 from mimi_mqtt.http.health import PartHealth as PartHealth
-from mimi_mqtt.http.limits import REFUSED
+from mimi_mqtt.http.hosts import HostRules
+from mimi_mqtt.http.monitoring import Monitoring, Readers
 from mimi_mqtt.http.ota import OtaEndpoint
 from mimi_mqtt.http.pages import Pages
-from mimi_mqtt.http.replies import CommonHeaders, error_reply, json_reply
+from mimi_mqtt.http.replies import CommonHeaders, error_reply
+from mimi_mqtt.shares import Ledger
 
 _QUIET_S: Final = 60.0
 """Seconds between two log lines about the same failure of the database."""
@@ -40,27 +42,17 @@ def build_app(
     health: Callable[[], Mapping[str, PartHealth]],
     mqtt_websocket: ASGIApp | None,
     settings: HttpSettings,
+    ledger: Ledger | None = None,
 ) -> Starlette:
     """The application. `health` is called for every page and check; `mqtt_websocket` serves MQTT over
-    WebSocket at /mqtt."""
-    pages = Pages(provisioner.endpoints, directory, health)
+    WebSocket at /mqtt. `ledger` is the process's one; without it refusals are counted apart."""
+    ledger = ledger or Ledger()
+    readers = Readers(settings)
+    pages = Pages(provisioner.endpoints, directory, health, readers)
+    rules = HostRules(settings.allowed_hosts, provisioner.endpoints.public_host, socket.gethostname())
 
     async def front(request: Request) -> Response:
         return pages.page(request)
-
-    async def healthz(_: Request) -> Response:
-        parts = health()
-        down = [name for name, part in parts.items() if not part.ok]
-        return json_reply(
-            {
-                "status": "down" if down else "ok",
-                "parts": {name: {"ok": part.ok, "detail": part.detail} for name, part in parts.items()},
-            },
-            503 if down else 200,
-        )
-
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=None, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def mqtt_without_websocket(_: Request) -> Response:
         return error_reply(
@@ -71,42 +63,19 @@ def build_app(
 
     routes: list[BaseRoute] = [
         Route("/", front),
-        Route("/healthz", healthz),
-        Route("/metrics", metrics),
-        *OtaEndpoint(provisioner, settings, pages).routes(),
+        *Monitoring(readers, health).routes(),
+        *OtaEndpoint(provisioner, settings, pages, ledger).routes(),
     ]
     if mqtt_websocket is not None:
-        # Half of the connections stay for devices that boot.
-        bounded = _BoundedWebsockets(mqtt_websocket, max(1, settings.max_connections // 2))
-        routes += [WebSocketRoute("/mqtt", bounded), Route("/mqtt", mqtt_without_websocket)]
+        routes += [WebSocketRoute("/mqtt", mqtt_websocket), Route("/mqtt", mqtt_without_websocket)]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(CommonHeaders)],
+        middleware=[Middleware(CommonHeaders), Middleware(BrowserGuard, rules, ledger)],
         exception_handlers={HTTPException: _refused, StoreError: _StoreFailures(), Exception: _failed},
     )
     # Devices follow no redirects (device contract, section 1).
     app.router.redirect_slashes = False
     return app
-
-
-class _BoundedWebsockets:
-    """At most `most` WebSockets at once; a further one is refused before the handshake ends."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app = app
-        self._most = most
-        self._open = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._open >= self._most:
-            REFUSED.labels("websockets").inc()
-            await WebSocketClose(1013, "too many connections")(scope, receive, send)
-            return
-        self._open += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._open -= 1
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import OrderedDict
-from ipaddress import AddressValueError, IPv6Address
 
 from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from mimi_mqtt.limits import TokenBucket
+from mimi_mqtt.shares import address_holder
 
 REFUSED = Counter("mimi_http_refused_total", "HTTP requests refused by a limit", ["limit"])
 
@@ -37,7 +37,7 @@ class RateLimiter:
 
     def wait_s(self, address: str, now: float) -> float:
         """Counts one request. Returns 0 when it is allowed, else the seconds until the next one will be."""
-        key = _network(address)
+        key = address_holder(address)
         bucket = self._buckets.get(key)
         if bucket is None:
             while len(self._buckets) >= self._max_addresses:
@@ -45,14 +45,6 @@ class RateLimiter:
             bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, now)
         self._buckets.move_to_end(key)
         return 0.0 if bucket.take(now) else bucket.wait_s(now)
-
-
-def _network(address: str) -> str:
-    try:
-        parsed = IPv6Address(address.partition("%")[0])
-    except AddressValueError:
-        return address
-    return str(parsed.ipv4_mapped or parsed.packed[:8].hex())
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:

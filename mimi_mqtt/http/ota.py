@@ -1,7 +1,6 @@
 """The devices' endpoints: OTA and activation (device contract, sections 1, 2 and 8)."""
 
 import asyncio
-import logging
 import math
 
 from prometheus_client import Counter
@@ -15,12 +14,12 @@ from mimi_mqtt.errors import OtaError
 from mimi_mqtt.fleet.activation import ActivationState, Asker, TooManyAskers
 from mimi_mqtt.fleet.provisioning import Provisioner
 from mimi_mqtt.http.addressing import advertised_host
+from mimi_mqtt.http.clients import client_address
 from mimi_mqtt.http.limits import REFUSED, RateLimiter, read_body
 from mimi_mqtt.http.pages import Pages, wants_page
 from mimi_mqtt.http.replies import error_reply, json_reply
+from mimi_mqtt.shares import Ledger, address_holder
 from mimi_mqtt.wire.ota import ActivationRequest, OtaRequest
-
-_log = logging.getLogger(__name__)
 
 OTA_PATHS = ("/xiaozhi/ota", "/api/ota", "/ota")
 
@@ -39,13 +38,15 @@ _POLL_TEXTS = {
 class OtaEndpoint:
     """OTA and activation at every path that firmware in the field is built with."""
 
-    def __init__(self, provisioner: Provisioner, settings: HttpSettings, pages: Pages) -> None:
+    def __init__(
+        self, provisioner: Provisioner, settings: HttpSettings, pages: Pages, ledger: Ledger
+    ) -> None:
         self._provisioner = provisioner
         self._max_body = settings.max_body_bytes
         self._limiter = RateLimiter(settings.requests_per_minute)
         self._newcomers = RateLimiter(provisioner.new_devices_per_hour, period_s=3600)
         self._pages = pages
-        self._limit_told = False
+        self._ledger = ledger
 
     def routes(self) -> list[Route]:
         """Every path with and without its last slash; some firmware joins `activate` with a second one."""
@@ -81,7 +82,7 @@ class OtaEndpoint:
             )
         try:
             answer = await self._provisioner.provision(
-                asked, host, lambda: self._may_be_new(request), address=_address(request)
+                asked, host, lambda: self._may_be_new(request), address=client_address(request.scope)
             )
         except TooManyAskers as error:
             REFUSED.labels("new_devices").inc()
@@ -106,27 +107,19 @@ class OtaEndpoint:
         return json_reply({word: _POLL_TEXTS[state]}, _POLL_STATUS[state])
 
     def _may_be_new(self, request: Request) -> bool:
-        return self._newcomers.wait_s(_address(request), asyncio.get_running_loop().time()) == 0
+        return self._newcomers.wait_s(client_address(request.scope), asyncio.get_running_loop().time()) == 0
 
     def _count(self, request: Request) -> None:
-        address = _address(request)
-        wait = self._limiter.wait_s(address, asyncio.get_running_loop().time())
+        address, now = client_address(request.scope), asyncio.get_running_loop().time()
+        wait = self._limiter.wait_s(address, now)
         if wait > 0:
-            REFUSED.labels("rate").inc()
-            if not self._limit_told:
-                self._limit_told = True
-                _log.warning(
-                    "requests from %s exceed http.requests_per_minute: they are answered with 429", address
-                )
+            holder = address_holder(address)
+            self._ledger.refuse("OTA requests", holder, now, setting="http.requests_per_minute")
             raise HTTPException(
                 429,
                 "too many requests from this address (http.requests_per_minute)",
                 {"Retry-After": str(math.ceil(wait))},
             )
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client is not None else ""
 
 
 def _host(request: Request) -> str | None:

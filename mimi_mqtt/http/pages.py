@@ -1,4 +1,4 @@
-"""The page for people: the OTA address to enter in a device, the ports, and the state of every part.
+"""The page for people: the OTA address to enter in a device, the ports, and the state of the server.
 
 Plain HTML without scripts or anything from elsewhere; every value is escaped.
 """
@@ -16,6 +16,7 @@ from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints
 from mimi_mqtt.http.addressing import advertised_host
 from mimi_mqtt.http.health import PartHealth
+from mimi_mqtt.http.monitoring import Readers
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem}"
@@ -40,11 +41,16 @@ class Pages:
     """Renders the page from the state of the moment."""
 
     def __init__(
-        self, endpoints: Endpoints, directory: DeviceDirectory, health: Callable[[], Mapping[str, PartHealth]]
+        self,
+        endpoints: Endpoints,
+        directory: DeviceDirectory,
+        health: Callable[[], Mapping[str, PartHealth]],
+        readers: Readers,
     ) -> None:
         self._endpoints = endpoints
         self._directory = directory
         self._health = health
+        self._readers = readers
 
     def page(self, request: Request) -> Response:
         """The whole page."""
@@ -59,7 +65,7 @@ class Pages:
             "<h2>Connect a device</h2><p>Enter this as the device's OTA address:</p>"
             f"<p><code>{address}</code></p>"
             f"<h2>Ports</h2>{_table(ports)}"
-            f"<h2>State</h2>{self._state()}"
+            f"<h2>State</h2>{self._state(request)}"
             '<p><a href="/healthz">/healthz</a> · <a href="/metrics">/metrics</a></p>'
         )
         return Response(
@@ -70,7 +76,10 @@ class Pages:
             headers={"Content-Security-Policy": _POLICY},
         )
 
-    def _state(self) -> str:
+    def _state(self, request: Request) -> str:
+        if not self._readers.allow(request):
+            works = all(part.ok for part in self._health().values())
+            return f"<p>{'All parts work.' if works else '<span class=down>A part is down.</span>'}</p>"
         rows = "".join(
             f"<tr><th>{escape(name)}</th><td{'' if part.ok else ' class=down'}>"
             f"{'ok' if part.ok else 'down'}</td><td>{escape(part.detail)}</td></tr>"
@@ -85,7 +94,8 @@ class Pages:
         # The port of a Host header is believed only together with its host.
         believed = header is not None and advertised_host(header, None) is not None
         port = header.partition(":")[2] if header and believed else str(local_port or "")
-        return f"http://{host}{'' if port in ('', '80') else f':{port}'}/xiaozhi/ota/"
+        scheme, default = ("https", "443") if request.url.scheme == "https" else ("http", "80")
+        return f"{scheme}://{host}{'' if port in ('', default) else f':{port}'}/xiaozhi/ota/"
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

@@ -7,87 +7,54 @@ from typing import Any
 
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mimi_mqtt.config import HttpSettings
+from mimi_mqtt.config import HttpSettings, SharesSettings
 from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
-from mimi_mqtt.http.limits import REFUSED
+from mimi_mqtt.http.accounting import Accounting
+from mimi_mqtt.http.admission import Admission
+from mimi_mqtt.http.protocol import HEADER_TIMEOUT_S, MAX_HEAD_BYTES, BoundedHttpProtocol
+from mimi_mqtt.http.stalls import WRITE_TIMEOUT_S
+from mimi_mqtt.http.websocket import BoundedWebSocketProtocol
+from mimi_mqtt.shares import KnownAddresses, Ledger
 
 _log = logging.getLogger(__name__)
 
-HEADER_TIMEOUT_S = 10.0
-"""Seconds for a request's head to arrive, from the connection or the first byte after the last response."""
-
-_MAX_HEAD_BYTES = 16_384
 _KEEP_ALIVE_S = 5
 _GRACE_S = 1.0
-
-
-class BoundedHttpProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 with two more bounds: on open connections, and on the time of a request's head."""
-
-    max_connections = 2_000
-    header_timeout_s = HEADER_TIMEOUT_S
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Refuses a connection beyond the bound before it costs anything more."""
-        super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            REFUSED.labels("connections").inc()
-            transport.abort()
-        else:
-            self._await_head()
-
-    def data_received(self, data: bytes) -> None:
-        """Feeds the parser; the clock runs while no request is being answered."""
-        super().data_received(data)
-        if self.transport.is_closing() or self.transport.get_protocol() is not self:
-            self._head_came()
-        elif self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
-            self._await_head()
-        else:
-            self._head_came()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clock."""
-        self._head_came()
-        super().connection_lost(exc)
-
-    def _await_head(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.header_timeout_s, self._too_slow)
-
-    def _head_came(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _too_slow(self) -> None:
-        self._head_timer = None
-        REFUSED.labels("head_time").inc()
-        self.transport.abort()
+_CUT_S = 0.2
 
 
 class HttpServer:
-    """Serves `app` on a bound socket. `max_websocket_bytes` bounds one WebSocket message."""
+    """Serves `app` on a bound socket. `max_websocket_bytes` bounds one WebSocket message.
+
+    `ledger` and `known` are those of the process; without them the server counts for itself.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         settings: HttpSettings,
         *,
+        shares: SharesSettings | None = None,
+        ledger: Ledger | None = None,
+        known: KnownAddresses | None = None,
         max_websocket_bytes: int = 262_144,
         header_timeout_s: float = HEADER_TIMEOUT_S,
+        write_timeout_s: float = WRITE_TIMEOUT_S,
     ) -> None:
-        bounds: dict[str, Any] = {
-            "max_connections": settings.max_connections,
-            "header_timeout_s": header_timeout_s,
-        }
+        admission = Admission(
+            settings,
+            shares or SharesSettings(),
+            ledger if ledger is not None else Ledger(),
+            known if known is not None else KnownAddresses(),
+        )
+        self._accounting = Accounting(app, admission)
+        bounds: dict[str, Any] = {"admission": admission, "write_timeout_s": write_timeout_s}
+        times = {"header_timeout_s": header_timeout_s}
         self._config = Config(
-            app,
-            http=type("ConfiguredHttpProtocol", (BoundedHttpProtocol,), bounds),
-            ws="websockets-sansio",
+            self._accounting,
+            http=type("ConfiguredHttpProtocol", (BoundedHttpProtocol,), bounds | times),
+            ws=type("ConfiguredWebSocketProtocol", (BoundedWebSocketProtocol,), bounds),
             ws_max_size=max_websocket_bytes,
             # Compression would let a small frame claim a large buffer.
             ws_per_message_deflate=False,
@@ -95,11 +62,11 @@ class HttpServer:
             log_config=None,
             log_level="error",
             access_log=False,
-            # Any client can write the headers that a proxy writes.
+            # `Accounting` believes those of http.trusted_proxies.
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_S,
             backlog=ACCEPTS_AT_ONCE,  # asyncio takes it for the number of accepts in a row
         )
@@ -156,10 +123,14 @@ class HttpServer:
             connection.shutdown()
         if state.tasks:
             await asyncio.wait(set(state.tasks), timeout=_GRACE_S)
+        self._accounting.stopping = True
+        # A request whose client has gone ends by itself; what does not is cancelled.
+        for connection in list(state.connections):
+            connection.transport.abort()
+        if state.tasks:
+            await asyncio.wait(set(state.tasks), timeout=_CUT_S)
         if late := set(state.tasks):
             _log.warning("%d HTTP requests had to be cut", len(late))
             for task in late:
                 task.cancel()
             await asyncio.wait(late, timeout=_GRACE_S)
-        for connection in list(state.connections):
-            connection.transport.abort()

@@ -71,6 +71,15 @@ class TestPlaces:
         assert len(places) == 0
         assert places.held_by("a") == 0
 
+    def test_spared_items_leave_last(self) -> None:
+        spared = {1, 2}
+        places = Places[int](4, 3, spared=spared.__contains__)
+        for number in (1, 2, 3):
+            places.enter("a", number)
+        assert places.enter("a", 4) == 3
+        spared.add(4)
+        assert places.enter("a", 5) == 1  # all are spared: the oldest
+
     def test_a_reserve_of_all_places_is_a_mistake(self) -> None:
         with pytest.raises(ValueError, match="reserve"):
             Places[int](3, 3, reserve=3)

@@ -1,14 +1,14 @@
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mimi_mqtt.config import AccountSettings, HttpSettings, OtaSettings
+from mimi_mqtt.config import AccountSettings, HttpSettings, OtaSettings, SharesSettings
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
@@ -16,6 +16,7 @@ from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.http.app import build_app
 from mimi_mqtt.http.health import PartHealth
 from mimi_mqtt.http.server import HttpServer
+from mimi_mqtt.shares import KnownAddresses, Ledger
 from mimi_mqtt.store.engine import Store
 
 
@@ -30,7 +31,18 @@ class Server:
     port: int
     client: httpx.AsyncClient
     app: ASGIApp
-    health: dict[str, PartHealth] = field(default_factory=lambda: {"store": PartHealth(True, "SQLite")})
+    health: dict[str, PartHealth]
+    ledger: Ledger
+
+
+class AsAsgi:
+    """An ASGI application that is a function: as a route's endpoint Starlette takes those for handlers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 Start = Callable[..., Awaitable[Server]]
@@ -44,9 +56,13 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         async def started(
             *,
             http: HttpSettings | None = None,
+            shares: SharesSettings | None = None,
+            known: KnownAddresses | None = None,
             ota: OtaSettings | None = None,
             mqtt_websocket: ASGIApp | None = None,
             header_timeout_s: float = 10.0,
+            write_timeout_s: float = 10.0,
+            host: str = "127.0.0.1",
             public_host: str | None = None,
             websocket_path: str | None = None,
         ) -> Server:
@@ -62,22 +78,27 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 mqtt_port=1883, udp_port=8884, public_host=public_host, websocket_path=websocket_path
             )
             provisioner = Provisioner(store, directory, credentials, endpoints, ota or OtaSettings())
+            ledger = Ledger()
             health = {"store": PartHealth(True, "SQLite")}
             app = build_app(
                 provisioner=provisioner,
                 directory=directory,
                 health=lambda: health,
-                mqtt_websocket=mqtt_websocket,
+                mqtt_websocket=AsAsgi(mqtt_websocket) if mqtt_websocket else None,
                 settings=settings,
+                ledger=ledger,
             )
-            server = HttpServer(app, settings, header_timeout_s=header_timeout_s, max_websocket_bytes=4096)
-            sock = socket.create_server(("127.0.0.1", 0))
+            server = HttpServer(
+                app, settings, shares=shares, ledger=ledger, known=known, max_websocket_bytes=4096,
+                header_timeout_s=header_timeout_s, write_timeout_s=write_timeout_s,
+            )  # fmt: skip
+            sock = socket.create_server((host, 0))
             sock.setblocking(False)
             await server.start(sock)
             stack.push_async_callback(server.aclose)
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}")
             await stack.enter_async_context(client)
-            return Server(tmp_path, store, directory, server, server.port, client, app, health)
+            return Server(tmp_path, store, directory, server, server.port, client, app, health, ledger)
 
         yield started
 

