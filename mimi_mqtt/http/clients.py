@@ -10,6 +10,9 @@ _FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 _TRACES = frozenset({*_FORWARDED, b"forwarded", b"x-real-ip", b"via"})
 """Headers by which a proxy shows."""
 
+PROXY_HOST = "mimi.proxy_host"
+"""Key in a scope of the Host that a trusted proxy sent, when X-Forwarded-Host took its place."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -45,6 +48,7 @@ class TrustedProxies:
         host = _last(said[b"x-forwarded-host"]).encode("latin-1")
         kept = [header for header in headers if header[0].lower() not in _FORWARDED]
         if host:
+            scope[PROXY_HOST] = _joined(headers, b"host")
             kept = [(name, host if name.lower() == b"host" else value) for name, value in kept]
         scope["headers"] = kept
 

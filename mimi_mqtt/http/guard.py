@@ -8,7 +8,7 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mimi_mqtt.http.clients import client_address
+from mimi_mqtt.http.clients import PROXY_HOST, client_address
 from mimi_mqtt.http.hosts import HostRules
 from mimi_mqtt.http.replies import error_reply
 from mimi_mqtt.shares import Ledger, address_holder, shown
@@ -51,7 +51,11 @@ class BrowserGuard:
         harmless = (
             scope["type"] == "http" and scope["method"] in _READING and scope["path"] in _READ_BY_ANYONE
         )
-        if not (self._rules.allows(host) if host else harmless) or len(hosts) > 1:
+        # A page can send X-Forwarded-Host, too, and some proxies pass it on: their own Host has to be right.
+        for other in (*hosts[1:], scope.get(PROXY_HOST, "")):
+            if other and not self._rules.allows(other):
+                host = other
+        if not (self._rules.allows(host) if host else harmless):
             named = f"the host name {shown(host)}" if host else "a request without a host name"
             return (
                 421,

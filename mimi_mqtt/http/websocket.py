@@ -166,8 +166,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self._count_control():
             if self.writable.is_set():
                 super().handle_ping()
-            else:
-                self._pong = b"".join(self.conn.data_to_send())
+            elif pongs := self.conn.data_to_send():  # one for each ping of the piece
+                self._pong = pongs[-1]
 
     def handle_pong(self, event: Frame) -> None:
         """Takes the answer to a ping."""
