@@ -82,16 +82,17 @@ class _Held(Generic[T]):
         self.size -= 1
 
     def oldest_of(self, holder: str) -> T | None:
-        items = self._items.get(holder, {})
+        return self._first(self._items.get(holder, {}))
+
+    def oldest_of_largest(self) -> T | None:
+        # Looked for when it is needed, as every connection pays for what is counted beforehand.
+        return self._first(max(self._items.values(), key=len, default={}))
+
+    def _first(self, items: dict[T, None]) -> T | None:
         oldest = next(iter(items), None)
         if self._spared is None or oldest is None:
             return oldest
         return next((item for item in items if not self._spared(item)), oldest)
-
-    def oldest_of_largest(self) -> T | None:
-        # Looked for when it is needed, as every connection pays for what is counted beforehand.
-        largest = max(self._items, key=self.count, default=None)
-        return None if largest is None else self.oldest_of(largest)
 
 
 class Places(Generic[T]):
