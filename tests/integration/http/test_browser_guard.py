@@ -1,13 +1,17 @@
 """Hosts and origins at the running server: what web pages of strangers can't do, and devices still can."""
 
+import asyncio
+
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from mimi_mqtt.config import HttpSettings, SharesSettings
 from mimi_mqtt.http.health import PartHealth
+from mimi_mqtt.transports.mqtt.websocket import WebSocketTransport
 from tests.integration.http.conftest import Server, Start
 from tests.integration.http.raw import RawHttp
 from tests.integration.http.test_server import echo
@@ -183,6 +187,29 @@ class TestBehindAProxy:
         assert answers == [b"200", b"429", b"429", b"200"]
         for each in [client, *others]:
             await each.close()
+
+    async def test_a_websockets_peer_is_the_client(self, start: Start) -> None:
+        peers: list[object] = []
+
+        async def note(scope: Scope, receive: Receive, send: Send) -> None:
+            peers.append(WebSocketTransport(scope, asyncio.Protocol()).get_extra_info("peername")[0])
+            await echo(scope, receive, send)
+
+        server = await start(
+            http=HttpSettings.model_validate({"trusted_proxies": ["127.0.0.1"]}),
+            shares=SharesSettings(websockets_per_address=1),
+            mqtt_websocket=note,
+        )
+        url = f"ws://127.0.0.1:{server.port}/mqtt"
+
+        def opened(number: int) -> connect:
+            forwarded = {"X-Forwarded-For": f"192.0.2.{number}"}
+            return connect(url, subprotocols=[Subprotocol("mqtt")], additional_headers=forwarded)
+
+        async with opened(1), opened(2):
+            with pytest.raises(InvalidStatus):
+                await opened(1)
+        assert peers == ["192.0.2.1", "192.0.2.2"]
 
     async def test_scheme_and_host_of_the_client_are_shown_and_advertised(self, start: Start) -> None:
         server = await start(

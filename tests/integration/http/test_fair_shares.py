@@ -8,7 +8,7 @@ from typing import cast
 import httpx
 import pytest
 
-from mimi_mqtt.config import HttpSettings, SharesSettings
+from mimi_mqtt.config import HttpSettings, OtaSettings, SharesSettings
 from mimi_mqtt.http import admission, monitoring
 from mimi_mqtt.http.admission import REFUSALS_BURST
 from mimi_mqtt.http.health import PartHealth
@@ -210,6 +210,25 @@ async def test_a_stop_amid_half_sent_requests_logs_no_traceback(
     for client in clients:
         await client.close()
     assert [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info] == []
+
+
+async def test_a_fleet_behind_one_address_boots_at_once(start: Start) -> None:
+    server = await start(ota=OtaSettings(new_devices_per_hour=1_000))
+
+    async def boot(number: int) -> bytes:
+        client = await RawHttp.open(server.port)
+        client.writer.write(
+            b"POST /xiaozhi/ota/ HTTP/1.1\r\nHost: 192.168.1.5:8003\r\nConnection: close\r\n"
+            b"Device-Id: aa:bb:cc:00:11:%02x\r\nClient-Id: %d\r\nContent-Length: 2\r\n\r\n{}"
+            % (number, number)
+        )
+        answer = await client.rest()
+        await client.close()
+        return answer
+
+    answers = await asyncio.gather(*(boot(number) for number in range(100)))
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+    assert server.ledger.summary() == ""
 
 
 class TestConnections:
