@@ -1,18 +1,20 @@
-"""MQTT over WebSocket, served by uvicorn on the test's loop: the same gate, other frames."""
+"""MQTT over WebSocket, served by the HTTP server on the test's loop: the same gate, other frames."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from mimi_mqtt.config import HttpSettings
+from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.wire.mqtt import DISCONNECT, PINGREQ, PINGRESP, encode_connect, encode_publish
+from tests.integration.http.raw import BINARY, PING, RawHttp, frame
 from tests.integration.mqtt.conftest import DEVICE, UP, Running, listening_socket
 from tests.integration.mqtt.raw import PATIENCE_S
 from tests.integration.mqtt.test_real_clients import PahoClient
@@ -36,16 +38,11 @@ class Web:
 async def web(mqtt: Running) -> AsyncIterator[Web]:
     app = Starlette(routes=[WebSocketRoute("/mqtt", mqtt.server.websocket_app)])
     sock = listening_socket()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, ws="websockets-sansio", ws_per_message_deflate=False, lifespan="off", log_level="error"
-        )
-    )
-    task = asyncio.create_task(server._serve([sock]))
-    yield Web(mqtt, sock.getsockname()[1])
+    server = HttpServer(app, HttpSettings())
+    await server.start(sock)
+    yield Web(mqtt, server.port)
     await mqtt.server.aclose()
-    server.should_exit = True
-    await task
+    await server.aclose()
 
 
 async def _closed(connection: ClientConnection) -> int:
@@ -137,6 +134,17 @@ async def test_websocket_that_does_not_read_is_cut_off(web: Web) -> None:
             assert sent < 10_000
         assert web.mqtt.server.counters.limits["slow_reader"] == 1
         client.transport.abort()
+
+
+async def test_a_device_with_its_password_that_floods_with_pings_is_cut_off_too(web: Web) -> None:
+    device = await RawHttp.websocket(web.port)
+    assert (await device.head()).startswith(b"HTTP/1.1 101")
+    device.writer.write(frame(BINARY, CONNECT))
+    await web.mqtt.sink.wait_for(lambda: DEVICE in web.mqtt.sink.channels)
+    device.writer.write(frame(PING, b"x" * 125) * 10_000)
+    await device.rest()
+    await web.mqtt.sink.wait_for(lambda: not web.mqtt.sink.channels)
+    await device.close()
 
 
 async def test_paho_over_websockets(web: Web) -> None:
