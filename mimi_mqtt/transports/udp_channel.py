@@ -62,9 +62,9 @@ class Uplink:
     """
 
     __slots__ = (
-        "_attacked_until", "_bucket", "_check", "_cipher", "_followed", "_frame_ms", "_home", "_ids",
-        "_last_good", "_last_transit_ms", "_limits", "_moves_told_at", "_moves_untold", "_offset", "_proof",
-        "_rows", "_sink", "_window", "proven", "stats",
+        "_attacked_until", "_bucket", "_check", "_cipher", "_configs", "_followed", "_frame_ms", "_home",
+        "_ids", "_last_good", "_last_transit_ms", "_limits", "_moves_told_at", "_moves_untold", "_offset",
+        "_proof", "_rows", "_sink", "_window", "proven", "stats",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +95,7 @@ class Uplink:
         self._moves_untold = 0
         self._moves_told_at = -_QUIET_S
         self._attacked_until = opened
+        self._configs = 0  # bits of the Opus configurations that were believed; under attack, no others are
         self._followed: Row | None = None
         self._rows = Rows()
         self.proven = False
@@ -153,7 +154,9 @@ class Uplink:
         opus = self._cipher.decrypt(datagram)
         if not self._check(opus):
             self._forgery(address, now)
-        elif row is not None and (not attacked or opus[0] >> 3 == row.config):
+        elif row is not None and (not attacked or self._configs >> (opus[0] >> 3) & 1):
+            if not attacked:
+                self._configs |= 1 << (opus[0] >> 3)
             self._in_line(opus, header, row, verdict, now)
         else:
             self._out_of_line(Held(opus, sequence, header.timestamp, now), address, len(datagram))
@@ -171,12 +174,12 @@ class Uplink:
         if not self._believe(opus, sequence, header.timestamp, now):
             return
         rivals = self._rows
-        if rivals and not self.proven and rivals.repeats(row.address, sequence, self._rank):
+        if rivals.rows and not self.proven and rivals.repeats(row.address, sequence, self._rank):
             return  # a packet that came from elsewhere before: repeating it proves nothing
         if row.score < self._proof:
             row.score = min(self._proof, row.score + 1.0)
             self.proven = self.proven or row.score >= self._proof
-        if rivals and verdict is Verdict.NEW:
+        if rivals.rows and verdict is Verdict.NEW:
             rivals.contradict(row, self._rank)
 
     def _believe(self, opus: bytes, sequence: int, timestamp: int, arrived: float) -> bool:
@@ -279,19 +282,22 @@ class Uplink:
     def _follow(self, row: Row) -> None:
         followed = self._followed
         moved = followed is not None and row.address != followed.address
-        if followed is not None and row.first <= self._window.highest:
+        ahead = self._window.highest - row.first + 1
+        if followed is not None and ahead > 0:
             # What was believed since was perhaps a forger's: goes on from where this row begins.
-            if self.proven:
-                self._window.rewind(row.first - 1)
-            else:
+            if not self.proven:
                 self._window = self._new_window()
                 self.stats.lost = 0
+            elif not moved:
+                self._window.rewind(row.first - 1)
+                self.stats.lost = max(0, self.stats.lost - ahead)
         if moved:
             self.stats.address_changes += 1
             self._tell_of_a_move(row.held[-1].arrived)
         self.proven = row.score >= self._proof or (self.proven and not moved)
         row.score = min(row.score, self._proof)
         self._followed = row
+        self._configs |= 1 << row.config
         self._rows.clear()
         held, row.held = sorted(row.held, key=lambda packet: packet.sequence), []
         for opus, sequence, timestamp, arrived in held:
@@ -316,7 +322,7 @@ class Uplink:
         followed = self._followed
         if followed is not None and address == followed.address:
             followed.score = max(0.0, followed.score - FORGERY_WEIGHT)
-        if self._rows:
+        if self._rows.rows:
             self._rows.doubt(address)
 
     def _new_window(self) -> ReplayWindow:

@@ -7,7 +7,7 @@ forgeries a second are sent, 16 packets among them, still gains. A good packet o
 from the others: only one of them can be the device.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -71,58 +71,53 @@ class Row:
 class Rows:
     """The rows of one session that are not followed."""
 
-    __slots__ = ("_rows",)
+    __slots__ = ("rows",)
 
     def __init__(self) -> None:
-        self._rows: list[Row] = []
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self._rows)
-
-    def __bool__(self) -> bool:
-        return bool(self._rows)
+        self.rows: list[Row] = []
+        """The rows, oldest first."""
 
     def of(self, address: Address, config: int, sequence: int) -> Row:
         """The row that a packet belongs to, a new one if need be."""
-        for row in self._rows:
+        for row in self.rows:
             if row.takes(address, config, sequence):
                 return row
-        if len(self._rows) >= MAX_ROWS:
+        if len(self.rows) >= MAX_ROWS:
             # min takes the first, hence the oldest, of those with the fewest points
-            self._rows.remove(min(self._rows, key=lambda row: row.score))
+            self.rows.remove(min(self.rows, key=lambda row: row.score))
         row = Row(address, config, sequence, sequence)
-        self._rows.append(row)
+        self.rows.append(row)
         return row
 
     def hold(self, address: Address, sequence: int) -> bool:
         """True when this packet came already from the same address."""
-        return any(row.address == address and row.holds(sequence) for row in self._rows)
+        return any(row.address == address and row.holds(sequence) for row in self.rows)
 
     def repeats(self, address: Address, sequence: int, rank: Callable[[Address], int]) -> bool:
         """True when this packet came already from another address, which is as likely the device's."""
         return any(
             row.address != address and rank(row.address) >= rank(address) and row.holds(sequence)
-            for row in self._rows
+            for row in self.rows
         )
 
     def contradict(self, by: Row, rank: Callable[[Address], int]) -> None:
         """Takes a point from all rows but `by`, as far as they are not more likely the device's."""
-        for row in self._rows:
+        for row in self.rows:
             if row is not by and rank(row.address) <= rank(by.address):
                 row.score -= 1.0
         self._drop_worthless()
 
     def doubt(self, address: Address) -> None:
         """Counts a forgery from `address`."""
-        for row in self._rows:
+        for row in self.rows:
             if row.address == address:
                 row.score -= FORGERY_WEIGHT
         self._drop_worthless()
 
     def clear(self) -> None:
         """Forgets all."""
-        self._rows.clear()
+        self.rows.clear()
 
     def _drop_worthless(self) -> None:
-        if any(row.score <= 0 for row in self._rows):
-            self._rows = [row for row in self._rows if row.score > 0]
+        if any(row.score <= 0 for row in self.rows):
+            self.rows = [row for row in self.rows if row.score > 0]

@@ -27,7 +27,7 @@ def test_another_address_configuration_or_place_is_another_row() -> None:
     rows.of(HERE, 11, 10).add(packet(10), proves=True)
     for address, config, sequence in ((THERE, 11, 11), (HERE, 3, 11), (HERE, 11, 40)):
         rows.of(address, config, sequence).add(packet(sequence), proves=True)
-    assert [row.score for row in rows] == [1, 1, 1, 1]
+    assert [row.score for row in rows.rows] == [1, 1, 1, 1]
 
 
 def test_rows_and_what_they_hold_are_bounded() -> None:
@@ -36,8 +36,8 @@ def test_rows_and_what_they_hold_are_bounded() -> None:
         rows.of(HERE, 11, sequence).add(packet(sequence), proves=True)
     for port in range(100):
         rows.of(("203.0.113.9", port), 11, 1).add(packet(1), proves=True)
-    assert len(list(rows)) == MAX_ROWS
-    (row,) = (row for row in rows if row.address == HERE)
+    assert len(rows.rows) == MAX_ROWS
+    (row,) = (row for row in rows.rows if row.address == HERE)
     assert [held.sequence for held in row.held] == list(range(200 - MAX_HELD, 200))
 
 
@@ -47,9 +47,9 @@ def test_thirty_two_forgeries_undo_one_good_packet_of_their_own_address() -> Non
         rows.of(address, 11, 1).add(packet(1), proves=True)
     for _ in range(31):
         rows.doubt(THERE)
-    assert [row.address for row in rows] == [HERE, THERE]
+    assert [row.address for row in rows.rows] == [HERE, THERE]
     rows.doubt(THERE)
-    assert [row.address for row in rows] == [HERE]
+    assert [row.address for row in rows.rows] == [HERE]
 
 
 def test_a_row_contradicts_those_that_are_no_more_likely_the_devices() -> None:
@@ -57,7 +57,7 @@ def test_a_row_contradicts_those_that_are_no_more_likely_the_devices() -> None:
     for address in (HERE, THERE):
         for sequence in (1, 2, 3):
             rows.of(address, 11, sequence).add(packet(sequence), proves=True)
-    here, there = rows
+    here, there = rows.rows
     rows.contradict(there, lambda address: int(address == HERE))
     assert (here.score, there.score) == (3, 3)
     rows.contradict(here, lambda address: int(address == HERE))
