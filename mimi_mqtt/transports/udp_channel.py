@@ -37,6 +37,9 @@ _QUIET_S: Final = 60.0  # between two log entries about changes of the source ad
 _ATTACK_S: Final = 10.0  # after a forgery, good packets are believed less easily
 _NEAR: Final = 3  # under attack, packets that may be missing before one that is believed at once
 _REORDERED: Final = 16  # under attack, packets by which one may come late and be believed at once
+_DOUBTED_EVERY_S: Final = (
+    0.003  # of the device's likely address no more forgeries count than talking outweighs
+)
 _SURE: Final = 2  # under attack, points of an address from which packets are believed at once
 _RESUMED: Final = 3  # points of a row that goes on where the session stopped, after too many forgeries
 _LAST_SEQUENCE: Final = 0xFFFFFFFF - (
@@ -62,9 +65,9 @@ class Uplink:
     """
 
     __slots__ = (
-        "_attacked_until", "_bucket", "_check", "_cipher", "_configs", "_followed", "_frame_ms", "_home",
-        "_ids", "_last_good", "_last_transit_ms", "_limits", "_moves_told_at", "_moves_untold", "_offset",
-        "_proof", "_rows", "_sink", "_window", "proven", "stats",
+        "_attacked_until", "_bucket", "_check", "_cipher", "_configs", "_doubted_at", "_followed",
+        "_frame_ms", "_home", "_ids", "_last_good", "_last_transit_ms", "_limits", "_moves_told_at",
+        "_moves_untold", "_offset", "_proof", "_rows", "_sink", "_window", "proven", "stats",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +98,7 @@ class Uplink:
         self._moves_untold = 0
         self._moves_told_at = -_QUIET_S
         self._attacked_until = opened
+        self._doubted_at = opened
         self._configs = 0  # bits of the Opus configurations that were believed; under attack, no others are
         self._followed: Row | None = None
         self._rows = Rows()
@@ -226,7 +230,7 @@ class Uplink:
             # A device counts what it sends, in real time: it can't be further than the time since allows.
             sent = (now - self._last_good) * 1000 / self._frame_ms * _PACE_SLACK
             if sequence - self._window.highest > sent + self._limits.max_sequence_jump:
-                self._forgery(address, now)
+                self.stats.forged += 1  # no luck makes anything of it: whether it reads as audio is no matter
                 return False
         if self._rows.hold(address, sequence):
             self.stats.duplicate += 1
@@ -320,6 +324,10 @@ class Uplink:
             _log.warning("audio that is not this device's is ignored (logged once)", extra=self._ids)
         self._attacked_until = now + _ATTACK_S
         followed = self._followed
+        if address == followed.address if followed is not None else address[0] == self._home:
+            if now - self._doubted_at < _DOUBTED_EVERY_S:
+                return
+            self._doubted_at = now
         if followed is not None and address == followed.address:
             followed.score = max(0.0, followed.score - FORGERY_WEIGHT)
         if self._rows.rows:

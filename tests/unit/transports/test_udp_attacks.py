@@ -150,6 +150,20 @@ def test_garbage_under_its_own_address_elsewhere_only_delays_the_device(count: s
         assert len(air.lost) <= 3
 
 
+@pytest.mark.parametrize(
+    ("rate", "count"),
+    [(600.0, "random"), (600.0, "small"), (600.0, "real time"), (2_000.0, "random"), (2_000.0, "small")],
+)
+def test_a_flood_under_its_own_address_neither_silences_nor_deafens_a_device(rate: float, count: str) -> None:
+    for seed in range(3):
+        air = Air(seed=seed)
+        air.garbage(0, 4, HOME, rate=rate, count=count)
+        air.talk(0.05, range(1, 60))
+        air.run(4, frames_from=1)
+        assert air.frames.keys() == {HOME}
+        assert len(air.lost) <= 5  # where a forgery passed for the very packet that was next
+
+
 def test_garbage_under_its_own_address_and_from_elsewhere_moves_nothing() -> None:
     """What was measured: random datagrams before the first packet, then forgeries under its own address."""
     for seed in range(5):
