@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import prometheus_client
+
 from mimi_mqtt.config import HttpSettings, MqttSettings, Settings
 
 _log = logging.getLogger(__name__)
@@ -32,6 +34,11 @@ _NO_DESCRIPTOR: Final = (
     "socket.accept() out of system resource"  # asyncio's words, in all of Python 3.11-3.13
 )
 _CURE: Final = "raise it with `ulimit -n`, LimitNOFILE= of systemd or `ulimits: nofile` of a container"
+
+_failures = prometheus_client.Counter(
+    "mimi_accept_failures_total",
+    "Tries to accept a connection that failed for want of descriptors or memory.",
+)
 
 
 def needed(settings: Settings) -> int:
@@ -107,6 +114,7 @@ class AcceptFailures:
         if context.get("message") != _NO_DESCRIPTOR:
             loop.default_exception_handler(context)
             return
+        _failures.inc()
         self._untold += 1
         now = self._clock()
         if now - self._told_at < TOLD_EVERY_S:

@@ -152,8 +152,9 @@ class UdpSettings(Section):
     """Sustained datagram rate of one session; a burst of half a second's worth is allowed."""
 
     path_proof_packets: int = Field(5, ge=2, le=50)
-    """Good packets in a row from a new source address before the downlink follows it. About one random
-    datagram in a hundred passes for audio, so each packet more makes a forgery a hundred times harder."""
+    """Good packets in a row from a new source address before the downlink follows it; while forgeries come,
+    twice as many from another host. About one random datagram in a hundred passes for audio. At the address
+    of the device's control connection the first good packet is enough as long as no address is proven."""
 
     receive_buffer_bytes: int = Field(4_194_304, ge=65_536)
     """Socket receive buffer asked of the kernel, in bytes; net.core.rmem_max caps it."""

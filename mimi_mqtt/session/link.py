@@ -29,6 +29,11 @@ class ControlChannel(Protocol):
     def local_host(self) -> str | None:
         """The address of ours that the device reached, without port; None when the transport can't know."""
 
+    @property
+    def peer_host(self) -> str | None:
+        """The IP address that the device, or the last proxy or NAT before us, connected from, without port;
+        None when the transport can't know, or when somebody else acts as the device."""
+
     def send(self, payload: bytes) -> None:
         """Queues one encoded control message. Dropped silently once the channel is closed."""
 
@@ -58,7 +63,11 @@ class ControlSink(Protocol):
 
 @dataclass(slots=True)
 class AudioStats:
-    """Counters of one audio channel's uplink, in packets; `jitter_ms` as RFC 3550 defines it."""
+    """Counters of one audio channel, in packets; `jitter_ms` as RFC 3550 defines it.
+
+    All count the uplink, except `sent` and `withheld`: frames that were not sent because it was not certain
+    that the device is at the address.
+    """
 
     received: int = 0
     lost: int = 0
@@ -68,6 +77,7 @@ class AudioStats:
     limited: int = 0
     address_changes: int = 0
     sent: int = 0
+    withheld: int = 0
     jitter_ms: float = 0.0
 
 

@@ -47,8 +47,8 @@ class UdpChannel:
     """
 
     __slots__ = (
-        "__weakref__", "_check", "_downlink", "_key", "_opened", "_request", "_server", "_sink", "_ssrc",
-        "_uplink", "failed",
+        "__weakref__", "_check", "_downlink", "_home", "_key", "_opened", "_request", "_server", "_sink",
+        "_ssrc", "_uplink", "failed",
     )  # fmt: skip
 
     def __init__(
@@ -59,8 +59,10 @@ class UdpChannel:
         request: AudioRequest,
         check: PacketCheck,
         sink: AudioSink,
+        home: str | None,
     ) -> None:
         self._server = server
+        self._home = home
         self._ssrc = ssrc
         self._request = request
         self._check = check
@@ -86,6 +88,7 @@ class UdpChannel:
                 self._request.frame_ms,
                 self._opened,
                 self.ids,
+                self._home,
             )
         return self._uplink
 
@@ -128,12 +131,17 @@ class UdpChannel:
 
     def send(self, opus: bytes, timestamp: int) -> bool:
         """Sends one frame; False when it was dropped: closed, no address yet, a `timestamp` that does not
-        increase, or a socket that would not take it."""
+        increase, an address that is not proven yet, or a socket that would not take it."""
         uplink, downlink = self._uplink, self._downlink
-        if uplink is None or downlink is None or uplink.address is None or not self._server.serves(self):
+        if uplink is None or downlink is None or not self._server.serves(self):
+            return False
+        address = uplink.address
+        if address is None:
             return False
         datagram = downlink.seal(opus, timestamp)
-        if datagram is None or not self._server.transmit(datagram, uplink.address):
+        if datagram is None or not uplink.spend(len(datagram)):
+            return False
+        if not self._server.transmit(datagram, address):
             return False
         uplink.stats.sent += 1
         return True
@@ -264,9 +272,8 @@ class UdpServer:
         return AudioStats(**sums, jitter_ms=sum(jitters) / len(jitters) if jitters else 0.0)
 
     def open(self, channel: ControlChannel, request: AudioRequest, sink: AudioSink) -> UdpChannel:
-        """A channel with a fresh random ssrc and its own key; which control connection it was opened over is
-        no matter to UDP. Raises AudioError for a rate Opus doesn't have, and for a device without a key."""
-        del channel
+        """A channel with a fresh random ssrc and its own key; its audio is expected from where `channel`
+        comes from. Raises AudioError for a rate Opus doesn't have, and for a device without a key."""
         master_key = self._master_key(request.device_id)
         if master_key is None:
             raise AudioError(f"no UDP key is known for the device {request.device_id}")
@@ -278,7 +285,7 @@ class UdpServer:
         if check is None:
             check = self._checks[form] = PacketCheck(*form)
         key = derive_session_key(master_key, request.session_id)
-        opened = self._channels[ssrc] = UdpChannel(self, ssrc, key, request, check, sink)
+        opened = self._channels[ssrc] = UdpChannel(self, ssrc, key, request, check, sink, channel.peer_host)
         return opened
 
     # ── for its channels ─────────────────────────────────────────────────────────────────────────────────

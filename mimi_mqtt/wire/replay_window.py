@@ -28,12 +28,13 @@ class ReplayWindow:
     A stream begins at 1, as stock firmware's does (device contract, section 4), or at 0, as QuecPython's.
     """
 
-    __slots__ = ("_mask", "_seen", "_size", "highest", "max_jump")
+    __slots__ = ("_floor", "_mask", "_seen", "_size", "highest", "max_jump")
 
     def __init__(self, size: int = 128, max_jump: int = 250) -> None:
         self._size = size
         self._mask = (1 << size) - 1
         self._seen = 0  # bit n: highest - n was accepted
+        self._floor = 0  # after a rewind: what is below was forgotten
         self.highest = 0
         self.max_jump = max_jump
 
@@ -42,11 +43,11 @@ class ReplayWindow:
         ahead = sequence - self.highest
         if ahead > 0:
             return Verdict.NEW if ahead <= self.max_jump else Verdict.TOO_FAR
-        if sequence < 0 or -ahead >= self._size:
+        if sequence < self._floor or -ahead >= self._size:
             return Verdict.TOO_OLD
         if self._seen >> -ahead & 1:
             return Verdict.DUPLICATE
-        return Verdict.LATE if self._seen else Verdict.NEW
+        return Verdict.LATE if self._seen or self.highest else Verdict.NEW
 
     def accept(self, sequence: int) -> None:
         """Marks `sequence` as seen. A caller with better proof may accept one that was TOO_FAR."""
@@ -56,3 +57,12 @@ class ReplayWindow:
             self.highest = sequence
         elif -ahead < self._size:
             self._seen |= 1 << -ahead
+
+    def rewind(self, sequence: int) -> None:
+        """Forgets what was accepted above `sequence`, which is the highest one then; no effect when it isn't
+        lower. What the window has forgotten stays too old."""
+        behind = self.highest - sequence
+        if behind > 0:
+            self._floor = max(self._floor, self.highest - self._size + 1)
+            self._seen >>= behind
+            self.highest = sequence

@@ -42,12 +42,14 @@ class Server:
     welcome: str = ""
     process: asyncio.subprocess.Process | None = None
     ports: dict[str, str] = field(default_factory=dict)
+    launcher: tuple[str, ...] = ()
+    """A command that runs the one appended to it."""
 
     async def start(self) -> None:
         """Returns when the server says that it is ready."""
         with (self.folder / "server.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "mimi_mqtt", "serve",
+                *self.launcher, sys.executable, "-m", "mimi_mqtt", "serve",
                 cwd=self.folder, env=self.environ | self.ports,
                 stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip

@@ -21,6 +21,7 @@ class FakeControlChannel:
     device_id: str = DEVICE
     transport: str = "mqtt"
     local_host: str | None = "192.0.2.1"
+    peer_host: str | None = None
     is_tester: bool = False
     sent: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     on_message: Callable[[dict[str, Any]], None] | None = None

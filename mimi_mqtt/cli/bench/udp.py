@@ -296,6 +296,7 @@ class _NoControl:
     transport: str = "mqtt"
     is_tester: bool = False
     local_host: str | None = None
+    peer_host: str | None = None
 
     def send(self, payload: bytes) -> None:
         """Drops the message."""

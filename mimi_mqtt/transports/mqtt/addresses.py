@@ -1,4 +1,4 @@
-"""The server's own address as a device needs it: without a port, IPv4 when the device came by IPv4."""
+"""The addresses of a connection's two ends, without a port: IPv4 when the device came by IPv4."""
 
 import asyncio
 
@@ -9,4 +9,10 @@ def local_host(transport: asyncio.BaseTransport) -> str | None:
     A socket that listens on IPv6 for both shows IPv4 as `::ffff:192.0.2.1`, which a device can't use.
     """
     name = transport.get_extra_info("sockname")
+    return str(name[0]).removeprefix("::ffff:") if name else None
+
+
+def peer_host(transport: asyncio.BaseTransport) -> str | None:
+    """The address that the client connected from, or None when the transport can't know."""
+    name = transport.get_extra_info("peername")
     return str(name[0]).removeprefix("::ffff:") if name else None

@@ -15,7 +15,7 @@ from mimi_mqtt.config.settings import MqttSettings
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.transports.mqtt import limits
-from mimi_mqtt.transports.mqtt.addresses import local_host
+from mimi_mqtt.transports.mqtt.addresses import local_host, peer_host
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.delivery import never_acknowledged, undelivered
 from mimi_mqtt.transports.mqtt.gate import Admission
@@ -107,6 +107,11 @@ class DeviceConnection(asyncio.Protocol):
     def local_host(self) -> str | None:
         """The server address that the device reached."""
         return local_host(self._transport)
+
+    @property
+    def peer_host(self) -> str | None:
+        """The address that the device connected from."""
+        return peer_host(self._transport)
 
     def send(self, payload: bytes) -> None:
         """Pushes one control message; dropped when the connection is closed."""

@@ -18,6 +18,7 @@ class TesterChannel:
 
     transport = "mqtt"
     is_tester = True
+    peer_host = None  # a tester is not where the device is
 
     def __init__(self, testers: "Testers", device_id: str, local_host: str | None, now: float) -> None:
         self.device_id = device_id

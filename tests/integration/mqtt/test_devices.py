@@ -36,6 +36,7 @@ async def test_channel_knows_its_device_transport_and_our_address(mqtt: Running)
     await mqtt.device()
     channel = mqtt.sink.channels[DEVICE]
     assert (channel.device_id, channel.transport, channel.local_host) == (DEVICE, "mqtt", "127.0.0.1")
+    assert channel.peer_host == "127.0.0.1"
 
 
 async def test_messages_sent_right_behind_connect_are_taken(mqtt: Running) -> None:

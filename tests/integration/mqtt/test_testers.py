@@ -19,6 +19,7 @@ async def test_tester_speaks_as_the_device_and_hears_the_answer_in_clear(mqtt: R
     assert mqtt.sink.messages == [(DEVICE, HELLO)]
     channel = mqtt.sink.channels[DEVICE]
     assert (channel.transport, channel.local_host) == ("mqtt", "127.0.0.1")
+    assert channel.peer_host is None
 
 
 async def test_answer_to_a_tester_is_redacted_for_everyone_else(mqtt: Running) -> None:

@@ -62,6 +62,7 @@ async def test_device_over_websocket(web: Web) -> None:
         assert await device.recv() == CONNACK
         channel = web.mqtt.sink.channels[DEVICE]
         assert (channel.transport, channel.local_host) == ("mqtt", "127.0.0.1")
+        assert channel.peer_host == "127.0.0.1"
         channel.send(b"{}")
         assert b"down" in bytes(await device.recv(decode=False))
         await device.send(DISCONNECT)

@@ -19,6 +19,7 @@ from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.udp import UdpServer
+from mimi_mqtt.transports.udp_rows import Row
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.hearing.pool import HearingPool
 from mimi_mqtt.voice.ports import ConversationSetup
@@ -76,7 +77,7 @@ class Remembered:
         session = self.manager.session(DEVICE)
         assert session is not None
         (audio,) = self.udp._channels.values()
-        audio.uplink.address = ("127.0.0.1", 9)
+        audio.uplink._followed = Row(("127.0.0.1", 9), config=0, first=1, highest=1)
         self._remember(session, audio)
         self.say({"type": "listen", "session_id": "", "state": "start", "mode": mode})
         for sequence, packet in enumerate(packets, 1):

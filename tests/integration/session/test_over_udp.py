@@ -54,7 +54,7 @@ class House:
             agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
             converse=lambda agent: self._converse,
         )
-        self.channel = FakeControlChannel()
+        self.channel = FakeControlChannel(peer_host="127.0.0.1")
         self.manager.control_opened(self.channel)
 
     def _converse(self, setup: ConversationSetup) -> Listener:

@@ -46,10 +46,10 @@ class Session:
 class Peer:
     """Somebody with a UDP socket on loopback."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.server = ("127.0.0.1", port)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind((host, 0))
         self.sock.setblocking(False)
 
     @property
@@ -80,8 +80,8 @@ class Peer:
 class Device(Peer):
     """A device that follows its hello: key and nonce as announced, sequences from 1."""
 
-    def __init__(self, channel: UdpChannel, session: Session, port: int) -> None:
-        super().__init__(port)
+    def __init__(self, channel: UdpChannel, session: Session, port: int, host: str = "127.0.0.1") -> None:
+        super().__init__(port, host)
         section = channel.describe()["udp"]
         self.channel = channel
         self.session = session

@@ -1,12 +1,18 @@
 """Attacks on the audio channel of a running server; each must leave the device as it was."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from random import Random
+
+from prometheus_client.registry import REGISTRY
 
 from mimi_mqtt.config import UdpSettings
+from mimi_mqtt.session.link import AudioRequest
 from mimi_mqtt.transports.udp import UdpServer
 from mimi_mqtt.wire.audio_packet import HEADER_BYTES, pack_uplink, parse_header
-from tests.integration.udp.conftest import FRAME_BYTES, Device, NewDevice, Peer
+from tests.fakes.session import FakeControlChannel
+from tests.integration.udp.conftest import FRAME_BYTES, Device, NewDevice, Peer, Session
 
 Barrier = Callable[[], Awaitable[None]]
 
@@ -158,3 +164,52 @@ async def test_a_device_that_floods_is_limited_and_the_others_are_not(new_device
     assert noisy.channel.stats.limited > 0
     assert len(noisy.session.sequences) < 399
     assert quiet.session.sequences == [1, 2, 3, 4, 5, 6]
+
+
+async def test_garbage_before_the_first_packet_and_under_the_devices_address_moves_no_frame(
+    server: UdpServer, barrier: Barrier
+) -> None:
+    session = Session()
+    request = AudioRequest("device", "session", "127.0.0.1", 16_000, 60)
+    control = FakeControlChannel(peer_host="127.0.0.2")
+    device = Device(server.open(control, request, session), session, server.port, host="127.0.0.2")
+    stranger = Peer(server.port, host="127.0.0.3")
+    random = Random(5)
+
+    def garbage(sender: Peer, count: int) -> None:
+        for number in range(count):
+            header = pack_uplink(device.nonce, 0, 1 + number // 12, 60)
+            sender.send(header + random.randbytes(60))
+
+    for _ in range(5):  # about one in ninety of these passes for audio
+        garbage(stranger, 200)
+        await barrier()
+    assert not device.channel.ready
+    await device.talk(2)
+    for number in range(1, 30):
+        garbage(stranger, 12)
+        garbage(device, 12)  # from the device's own address, as a forger writes it
+        await barrier()
+        device.sequence += 1
+        device.send(device.seal(device.sequence))
+        await barrier()
+        assert device.channel.send(FRAME_BYTES, number * 60)
+    async with asyncio.timeout(20):
+        for number in range(1, 30):
+            assert parse_header(await device.receive()).timestamp == number * 60
+    assert stranger.received() == []
+    assert len(set(range(1, device.sequence + 1)) - set(session.sequences)) <= 3
+    device.close()
+    stranger.close()
+
+
+async def test_one_datagram_from_an_address_that_is_not_proven_is_answered_by_no_more_than_its_bytes(
+    device: Device, attacker: Peer, barrier: Barrier
+) -> None:
+    attacker.send(device.seal(1))  # as if somebody had written another's address on it
+    await barrier()
+    for number in range(1, 100):
+        device.channel.send(FRAME_BYTES, number * 60)
+    assert sum(map(len, attacker.received())) <= HEADER_BYTES + len(FRAME_BYTES)
+    assert device.channel.stats.withheld == 98
+    assert REGISTRY.get_sample_value("mimi_udp_packets_total", {"kind": "withheld"}) == 98

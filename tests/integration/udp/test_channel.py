@@ -79,7 +79,7 @@ async def test_a_second_hello_moves_the_device_to_a_new_key_and_the_old_session_
 
 
 async def test_the_key_stream_is_never_reused_on_the_downlink_over_a_long_session(device: Device) -> None:
-    await device.talk(3)
+    await device.talk(5)
     blocks: set[int] = set()
     used = 0
     for number in range(1, 20_001):

@@ -11,7 +11,13 @@ from mimi_mqtt.config.settings import UdpSettings
 from mimi_mqtt.errors import AudioError
 from mimi_mqtt.session.link import AudioRequest, AudioStats
 from mimi_mqtt.transports.udp import ReadPace, UdpChannel, UdpServer
-from mimi_mqtt.wire.audio_packet import AudioCipher, derive_session_key, nonce_template, pack_uplink
+from mimi_mqtt.wire.audio_packet import (
+    AudioCipher,
+    derive_session_key,
+    nonce_template,
+    pack_uplink,
+    parse_header,
+)
 from tests.fakes.session import FakeControlChannel
 
 MASTER = bytes(range(16))
@@ -27,6 +33,27 @@ class Silent:
 
 def request(session_id: str = "s1", sample_rate: int = 16_000) -> AudioRequest:
     return AudioRequest("aa-bb", session_id, "192.0.2.7", sample_rate, 60)
+
+
+class Deaf:
+    """A sink that takes everything."""
+
+    def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
+        pass
+
+
+PEER = ("127.0.0.1", 9)
+
+
+def hear(server: UdpServer, session_id: str = "s1") -> UdpChannel:
+    """A channel whose device was heard, at the address of its control connection."""
+    control = FakeControlChannel("aa-bb", peer_host=PEER[0])
+    channel = server.open(control, request(session_id), Deaf())
+    cipher = AudioCipher(derive_session_key(MASTER, session_id))
+    opus = OpusEncoder(16_000).encode(np.zeros(960, np.int16))
+    datagram = cipher.encrypt(pack_uplink(nonce_template(channel.ssrc), 0, 1, len(opus)), opus)
+    channel.uplink.receive(datagram, parse_header(datagram), PEER, server.now())
+    return channel
 
 
 def bound() -> socket.socket:
@@ -75,11 +102,11 @@ async def test_every_session_has_its_own_ssrc_and_key(server: UdpServer) -> None
 
 
 async def test_nothing_is_sent_before_the_device_was_heard_or_after_close(server: UdpServer) -> None:
-    channel = server.open(CONTROL, request(), Silent())
-    ready = [channel.ready]
-    assert not channel.send(b"\x08abc", 60)
-    channel.uplink.address = ("127.0.0.1", 9)
-    ready.append(channel.ready)
+    unheard = server.open(CONTROL, request("s0"), Silent())
+    assert not unheard.send(b"\x08abc", 60)
+    unheard.close()
+    channel = hear(server)
+    ready = [unheard.ready, channel.ready]
     assert ready == [False, True]
     assert channel.send(b"\x08abc", 60)
     assert not channel.send(b"\x08abc", 60)
@@ -105,8 +132,7 @@ class Refusing:
 async def test_a_datagram_the_kernel_refuses_is_dropped_and_counted(
     server: UdpServer, error: OSError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = server.open(CONTROL, request(), Silent())
-    channel.uplink.address = ("127.0.0.1", 9)
+    channel = hear(server)
     with monkeypatch.context() as patch:
         patch.setattr(server, "_socket", Refusing(error))
         assert not channel.send(b"\x08abc", 60)
@@ -204,8 +230,7 @@ async def test_metrics_are_exported_while_it_runs() -> None:
 
 async def test_a_server_can_close_before_it_started() -> None:
     server = UdpServer(UdpSettings(), lambda device_id: MASTER)
-    channel = server.open(CONTROL, request(), Silent())
-    channel.uplink.address = ("127.0.0.1", 9)
+    channel = hear(server)
     assert not channel.send(b"\x08abc", 60)
     await server.aclose()
     await asyncio.sleep(0)

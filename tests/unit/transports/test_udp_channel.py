@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimi_mqtt.audio.opus import OpusEncoder, PacketCheck
-from mimi_mqtt.transports.udp_channel import Address, Downlink, Uplink, UplinkLimits
+from mimi_mqtt.transports.udp_channel import Downlink, Uplink, UplinkLimits
+from mimi_mqtt.transports.udp_rows import Address
 from mimi_mqtt.wire.audio_packet import (
     DOWNLINK_FLAGS,
     HEADER_BYTES,
@@ -186,16 +187,6 @@ def test_a_device_behind_a_rebound_nat_is_followed_and_loses_nothing(channel: Ch
     assert channel.uplink.stats.lost == 0
 
 
-def test_a_forgery_between_them_makes_the_proof_start_over(channel: Channel) -> None:
-    channel.talk(1, 2, 3)
-    channel.talk(4, 5, address=ROAM)
-    channel.forge(6, ROAM)
-    channel.talk(6, address=ROAM)
-    assert channel.uplink.address == HOME
-    channel.talk(7, 8, address=ROAM)
-    assert channel.uplink.address == ROAM
-
-
 def test_packets_of_different_opus_modes_are_no_row(channel: Channel) -> None:
     channel.talk(1, 2, 3)
     other = OpusEncoder(16_000, bitrate=12_000, application="voip").encode(np.zeros(960, np.int16))
@@ -218,10 +209,8 @@ def test_a_stolen_first_address_is_taken_back_by_the_device(channel: Channel) ->
     channel.deliver(channel.packet(240), EVIL)  # a lucky forgery before the device's first packet
     assert channel.uplink.address == EVIL
     channel.talk(1, 2)
-    assert channel.session.sequences == [240]
-    channel.talk(3)
     assert channel.uplink.address == HOME
-    channel.talk(4, 5)
+    channel.talk(3, 4, 5)
     assert channel.session.sequences == [240, 1, 2, 3, 4, 5]
     assert channel.uplink.stats.lost == 0
 
@@ -244,16 +233,6 @@ def test_a_copied_first_packet_that_wins_the_race_is_of_no_use(channel: Channel)
     channel.talk(1, 2, 3, 4)
     assert channel.uplink.address == HOME
     assert channel.session.sequences == [1, 2, 3, 4]
-
-
-def test_a_forgery_keeps_a_tentative_address_from_being_proven(channel: Channel) -> None:
-    channel.talk(1, 2)
-    channel.forge(3, HOME)
-    channel.talk(3, 4)
-    proven = [channel.uplink.proven]
-    channel.talk(5)
-    proven.append(channel.uplink.proven)
-    assert proven == [False, True]
 
 
 def test_a_device_is_found_again_after_a_long_outage(channel: Channel) -> None:

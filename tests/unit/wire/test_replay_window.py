@@ -105,3 +105,27 @@ def test_agrees_with_a_window_that_remembers_everything(
         if expected in (Verdict.NEW, Verdict.LATE):
             window.accept(sequence)
             accepted.add(sequence)
+
+
+def test_a_rewound_window_forgets_what_came_after_and_nothing_before() -> None:
+    window = ReplayWindow(size=16, max_jump=100)
+    for sequence in (1, 2, 4, 30, 31):
+        window.accept(sequence)
+    window.rewind(20)
+    assert window.highest == 20
+    assert window.check(30) is window.check(21) is Verdict.NEW
+    assert window.check(16) is Verdict.LATE
+    assert window.check(15) is window.check(4) is Verdict.TOO_OLD
+    window.accept(21)
+    window.rewind(25)
+    assert window.check(21) is Verdict.DUPLICATE
+
+
+def test_a_rewound_window_knows_what_was_accepted_before() -> None:
+    window = ReplayWindow(size=16, max_jump=100)
+    for sequence in (1, 2, 4, 9):
+        window.accept(sequence)
+    window.rewind(4)
+    assert [window.check(sequence) for sequence in (1, 2, 3, 4, 9)] == [
+        Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.LATE, Verdict.DUPLICATE, Verdict.NEW,
+    ]  # fmt: skip

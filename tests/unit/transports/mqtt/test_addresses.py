@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mimi_mqtt.transports.mqtt.addresses import local_host
+from mimi_mqtt.transports.mqtt.addresses import local_host, peer_host
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,4 @@ from mimi_mqtt.transports.mqtt.addresses import local_host
 )
 def test_local_host(sockname: tuple[object, ...] | None, host: str | None) -> None:
     assert local_host(asyncio.BaseTransport({"sockname": sockname})) == host
+    assert peer_host(asyncio.BaseTransport({"peername": sockname})) == host
