@@ -156,7 +156,7 @@ class App:
             greetings=greetings(settings.every_agent.values()),
             timezone=settings.server.timezone,
         )
-        self._voices = VoicePool(settings, self._environ, self._turn_log, memory, events)
+        self._voices = VoicePool(settings, self._environ, self._turn_log, memory, events, ledger=ledger)
         stack.push_async_callback(self._voices.aclose)
         await self._voices.start()
         self._provisioned = ProvisionedAgents(settings.every_agent)
@@ -175,6 +175,7 @@ class App:
             converse=self._converse,
             last=last_sessions,
             events=events,
+            ledger=ledger,
         )
         commands = Commands(LiveDevices(self._sessions), events)
         self._sessions.announcer = functools.partial(_announce, commands)

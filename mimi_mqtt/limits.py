@@ -15,18 +15,18 @@ class TokenBucket:
         self._left = burst
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """Takes one message; False when none is left."""
+    def take(self, now: float, amount: float = 1.0) -> bool:
+        """Takes one message, or `amount` of whatever is counted; False when less is left."""
         left = self._left
         if now > self._at:
             left += (now - self._at) * self.rate
             if left > self.burst:
                 left = self.burst
             self._at = now
-        if left < 1.0:
+        if left < amount:
             self._left = left
             return False
-        self._left = left - 1.0
+        self._left = left - amount
         return True
 
     def spend(self, amount: float, now: float) -> None:

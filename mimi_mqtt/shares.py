@@ -177,9 +177,9 @@ class Rates:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, holder: str, now: float) -> bool:
-        """Takes one; False when the holder has none left."""
-        return self._bucket(holder, now).take(now)
+    def take(self, holder: str, now: float, amount: float = 1.0) -> bool:
+        """Takes one, or `amount`; False when the holder has less left."""
+        return self._bucket(holder, now).take(now, amount)
 
     def spend(self, holder: str, amount: float, now: float) -> None:
         """Takes `amount` that is used already, whatever is left: what is owed is earned back first."""

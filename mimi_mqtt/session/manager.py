@@ -34,6 +34,7 @@ from mimi_mqtt.session.playout import Playout
 from mimi_mqtt.session.presence import Presence
 from mimi_mqtt.session.session import ConversationFactory, Participants, Session
 from mimi_mqtt.session.telling import SessionEvents
+from mimi_mqtt.shares import Ledger, Rates
 from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.tools.builtin.sources import register_builtins
 from mimi_mqtt.tools.builtin.timers import Announcer, Timers
@@ -57,6 +58,10 @@ from mimi_mqtt.wire.messages import (
 
 _log = logging.getLogger(__name__)
 
+HELLOS_PER_S: Final = 5.0
+"""Hellos of one device that are answered in a second, in the long run: each makes a session."""
+HELLO_BURST: Final = 20
+"""Hellos of one device that are answered at once."""
 SENTENCE_END_S: Final = 3.0
 """The time that a stop gives the sentences being spoken, in seconds."""
 TASKS_END_S: Final = 5.0
@@ -96,7 +101,8 @@ class SessionManager:
 
     `audio_transports` by the hello's `transport`; `converse` makes an agent's conversations, being
     `voice.conversation.Conversation` with its `services` filled in; `last` remembers which session a device
-    believes in. Make it on the running loop; `await aclose()` before the transports close.
+    believes in; `ledger` counts hellos beyond a device's share. Make it on the running loop; `await aclose()`
+    before the transports close.
     """
 
     def __init__(
@@ -108,7 +114,11 @@ class SessionManager:
         converse: Callable[[Agent], ConversationFactory],
         last: RemembersSessions | None = None,
         events: EventBus | None = None,
+        *,
+        ledger: Ledger | None = None,
     ) -> None:
+        self._ledger = ledger if ledger is not None else Ledger()
+        self._hellos = Rates(HELLOS_PER_S, HELLO_BURST)
         self._settings = settings
         self._devices = devices
         self._audio_transports = audio_transports
@@ -247,8 +257,15 @@ class SessionManager:
     # ── hello ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _hello(self, attachment: Attachment, channel: ControlChannel, hello: DeviceHello) -> None:
-        """Answers first; whatever takes time comes after, or when it is needed."""
+        """Answers first; whatever takes time comes after, or when it is needed.
+
+        Hellos beyond the device's share are not answered: it keeps the session it has.
+        """
         device_id = channel.device_id
+        now = self._loop.time()
+        if not self._hellos.take(device_id, now):
+            self._ledger.refuse("hellos", device_id, now)
+            return
         device = self._devices.get(device_id)
         server = self._settings.server
         host = server.public_host or (device.host if device is not None else None) or channel.local_host
@@ -273,7 +290,7 @@ class SessionManager:
         session_id = secrets.token_hex(16)
         asked = hello.audio
         attachment.kind = _kind(device)
-        session = Session(self, attachment, session_id, device, hello, self._loop.time())
+        session = Session(self, attachment, session_id, device, hello, now)
         audio = self._audio_transports[hello.transport].open(
             channel,
             AudioRequest(device_id, session_id, host, asked.sample_rate, asked.frame_duration),

@@ -18,6 +18,7 @@ from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.fleet.agents import Agent
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import bind_log_context
+from mimi_mqtt.providers.runtime.fair_queue import bind_holder
 from mimi_mqtt.session.link import AudioChannel
 from mimi_mqtt.session.output import ControlSide, DeviceOutput
 from mimi_mqtt.session.playout import Playout
@@ -240,6 +241,7 @@ class Session:
         )
         self._context = contextvars.copy_context()
         self._context.run(bind_log_context, device=self.device_id, session=self.session_id)
+        self._context.run(bind_holder, self.device_id)
         self._conversation = self._context.run(
             owner.converse(participants.agent),
             ConversationSetup(

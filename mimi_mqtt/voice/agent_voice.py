@@ -17,6 +17,7 @@ from mimi_mqtt.providers.contract.provider import Provider
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import TextToSpeech
 from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
+from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.hearing.pool import HearingPool
 from mimi_mqtt.voice.language.detector import LanguageDetector
 from mimi_mqtt.voice.ports import Memory, TurnLog
@@ -67,6 +68,7 @@ class Parts:
     log: TurnLog
     events: EventBus
     memory: Memory
+    shares: DeviceShares
     apologies: dict[Hashable, _SharedApologies] = field(default_factory=dict)
     """Spoken apologies in use, by text to speech, voice and speed."""
 
@@ -175,6 +177,7 @@ class AgentVoice:
             timezone=settings.server.timezone,
             memory=parts.memory,
             languages=parts.languages,
+            shares=parts.shares,
             spoken_apologies=self._apologies,
             s2s=self._s2s.provider if self._s2s is not None else None,
         )

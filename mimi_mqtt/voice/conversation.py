@@ -18,6 +18,7 @@ from mimi_mqtt.voice.answer.system_prompt import introduce
 from mimi_mqtt.voice.ports import ConversationSetup, HeardFrame
 from mimi_mqtt.voice.services import Renewal, VoiceServices
 from mimi_mqtt.voice.speech.phrases import greeting
+from mimi_mqtt.voice.turn.admission import admit_turn
 from mimi_mqtt.voice.turn.echo_guard import EchoGuard
 from mimi_mqtt.voice.turn.interruption import BargeIn, InterruptionPolicy
 from mimi_mqtt.voice.turn.record import Kind
@@ -125,13 +126,14 @@ class Conversation:
         if self._mode != "manual":
             self._mode = None
             if not self._someone_speaks:
-                self._fire(TurnEvent.STOP_LISTENING)
-                self._end_turn("stopped")
-                self._go_on()
+                self._stop()
                 return
         self._uplink.flush()
         utterance = turn.utterance
         if utterance.stop():
+            if not admit_turn(self._context):
+                self._stop()
+                return
             turn.start(lambda: self._answer_stopped(turn, utterance))
 
     def wake_word(self, text: str) -> None:
@@ -148,7 +150,7 @@ class Conversation:
         if choice == "listen" or (choice == "greet" and not agent.greeting.strip()):
             if self._state in (TurnState.THINKING, TurnState.SPEAKING):
                 self.abort("wake word")
-        elif self._fire(TurnEvent.WAKE_WORD):
+        elif admit_turn(self._context) and self._fire(TurnEvent.WAKE_WORD):
             self._end_turn("interrupted")
             self._renew()
             turn = self._new_turn("greeting" if choice == "greet" else "wake word")
@@ -188,11 +190,13 @@ class Conversation:
             self._go_on()
 
     def announce(self, text: str) -> None:
-        """Speaks `text` as a turn of its own, after whatever turn is running."""
+        """Speaks `text` as a turn of its own, after whatever turn is running, within the device's share."""
         if self._closed or not text.strip():
             return
         if len(self._announcements) >= _MAX_ANNOUNCEMENTS:
             _log.warning("an announcement was dropped: %d are waiting already", _MAX_ANNOUNCEMENTS)
+            return
+        if not admit_turn(self._context):
             return
         self._announcements.append(text)
         if self._state is TurnState.IDLE or (self._state is TurnState.LISTENING and not self._someone_speaks):
@@ -307,6 +311,12 @@ class Conversation:
         turn, self._turn = self._turn, None
         if turn is not None:
             self._concluded(turn, turn.cancel(outcome))
+
+    def _stop(self) -> None:
+        """Ends the listening turn unanswered."""
+        self._fire(TurnEvent.STOP_LISTENING)
+        self._end_turn("stopped")
+        self._go_on()
 
     def _concluded(self, turn: Turn, overheard: UserUtterance | None) -> None:
         """`turn` was concluded; `overheard` was heard over it and is not an utterance yet."""
@@ -445,6 +455,9 @@ class Conversation:
                 self._engine.speech_went_on()
             case UtteranceEnded():
                 self.last_activity = self._loop.time()
+                if not admit_turn(self._context):
+                    self._stop()
+                    return
                 self._utterance_over(turn, utterance)
                 turn.start(lambda: self._answer(turn, utterance))
 

@@ -21,7 +21,9 @@ from mimi_mqtt.providers.catalog.selection import Selection, different, select_p
 from mimi_mqtt.providers.contract.provider import Role
 from mimi_mqtt.providers.runtime.fallback import LlmChain, SttChain, TtsChain
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
+from mimi_mqtt.shares import Ledger
 from mimi_mqtt.voice.agent_voice import AgentVoice, Parts, Shelves
+from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.hearing.pool import HearingPool
 from mimi_mqtt.voice.language.detector import LanguageDetector
 from mimi_mqtt.voice.ports import Memory, TurnLog
@@ -47,7 +49,8 @@ _CHECKED: Final[tuple[Role, ...]] = ("stt", "llm", "tts", "s2s")
 
 class VoicePool:
     """`await start()` once, then `await aclose()` once. API keys come from `environ`; turns go to `log`,
-    `memory` knows the earlier ones, and `events` is told of providers that fail."""
+    `memory` knows the earlier ones, `events` is told of providers that fail, and `ledger` of what is
+    refused to devices."""
 
     def __init__(
         self,
@@ -56,8 +59,11 @@ class VoicePool:
         log: TurnLog,
         memory: Memory,
         events: EventBus | None = None,
+        *,
+        ledger: Ledger | None = None,
     ) -> None:
         self._events = events if events is not None else EventBus()
+        self._shares = DeviceShares(settings.shares, ledger)
         self._settings = settings
         self._environ = environ
         self._log = log
@@ -81,7 +87,7 @@ class VoicePool:
         closer = Closer()
         stack.push_async_callback(closer.aclose)
         vad = build("vad", settings.providers, self._environ)
-        hearing = HearingPool(vad, settings.voice.audio_threads)
+        hearing = HearingPool(vad, settings.voice.audio_threads, self._shares)
         self._parts = Parts(
             shelves=self._shelves(closer),
             closer=closer,
@@ -93,6 +99,7 @@ class VoicePool:
             log=self._log,
             events=self._events,
             memory=self._memory,
+            shares=self._shares,
         )
         stack.push_async_callback(vad.aclose)
         stack.push_async_callback(hearing.aclose)

@@ -1,7 +1,7 @@
 """Services that all conversations with an agent share: providers, hearing, encoders and settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mimi_mqtt.config.agents import AgentSettings
@@ -11,6 +11,7 @@ from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import TextToSpeech
 from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
+from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.hearing.stream import UplinkStream
 from mimi_mqtt.voice.language.languages import voice_for
 from mimi_mqtt.voice.language.spoken import SpokenLanguage, TellsLanguages
@@ -63,6 +64,7 @@ class VoiceServices:
     spoken_apologies: SpokenApologies | None = None
     memory: Memory | None = None
     languages: TellsLanguages | None = None
+    shares: DeviceShares = field(default_factory=DeviceShares)
     s2s: SpeechToSpeech | None = None
     """Answers instead of the three, as long as it works."""
 

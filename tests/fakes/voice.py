@@ -26,6 +26,7 @@ from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.session.playout import Playout
 from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.hearing.decoder import EchoPathCache
 from mimi_mqtt.voice.hearing.stream import StreamPool, UplinkStream
 from mimi_mqtt.voice.language.spoken import TellsLanguages
@@ -238,6 +239,10 @@ class FakeHearing:
         self._samples = 16 * uplink.frame_ms
         self.ears.append(WatchedStream(self, uplink, jitter_ms, on_frame, device_id))
         return self.ears[-1]
+
+    def take_audio(self, device_id: str, seconds: float, now: float) -> bool:
+        """Takes everything."""
+        return True
 
     def new_detector(self) -> VadStream:
         """A detector's state."""
@@ -474,6 +479,7 @@ def services(
     session: SessionSettings | None = None,
     languages: TellsLanguages | None = None,
     s2s: SpeechToSpeech | None = None,
+    shares: DeviceShares | None = None,
 ) -> VoiceServices:
     """Services of fakes; `hearing` is a FakeHearing and `log` a MemoryLog. Close `encoders` afterwards."""
     agent = agent or AgentSettings()
@@ -490,4 +496,5 @@ def services(
         session=session or SessionSettings(),
         languages=languages,
         s2s=s2s,
+        shares=shares or DeviceShares(),
     )

@@ -39,3 +39,11 @@ def test_a_clock_that_goes_back_earns_and_costs_nothing() -> None:
     assert not bucket.take(5.0)
     assert not bucket.take(10.9)
     assert bucket.take(11.0)
+
+
+def test_a_part_or_several_may_be_taken() -> None:
+    bucket = TokenBucket(rate=1.0, burst=2.0, now=0.0)
+    assert [bucket.take(0.0, 0.8) for _ in range(3)] == [True, True, False]
+    assert bucket.take(0.0, 0.3)
+    assert not bucket.take(1.0, 1.5)
+    assert bucket.take(1.5, 1.5)

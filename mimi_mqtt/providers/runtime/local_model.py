@@ -3,33 +3,71 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from mimi_mqtt.errors import ProviderUnavailable
+from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
 
 M = TypeVar("M")
 T = TypeVar("T")
 
 
 class LoadedModel(Generic[M]):
-    """The model and its threads."""
+    """The model and its threads, as many as `workers`; what waits for one is fair by device."""
 
-    def __init__(self, provider: str, model: M, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, provider: str, model: M, threads: ThreadPoolExecutor, workers: int) -> None:
         self.model = model
         self._provider = provider
         self._threads = threads
+        self._free = workers
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
         self._closed = False
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Runs `work` in one of the threads. Raises ProviderUnavailable once the provider was closed."""
+    async def run(self, work: Callable[[], T], cost: float = 1.0) -> T:
+        """Runs `work` in one of the threads. `cost` is about how long it takes, in any unit, against other
+        work with this model. Raises ProviderUnavailable once the provider was closed."""
+        loop = asyncio.get_running_loop()
+        if not self._closed:
+            await self._thread_free(loop, cost)
         if self._closed:
             raise ProviderUnavailable(self._provider, "was closed")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+        def done(_: object) -> None:
+            with suppress(RuntimeError):  # the loop was closed before the work ended
+                loop.call_soon_threadsafe(self._thread_freed)
+
+        running = self._threads.submit(work)
+        running.add_done_callback(done)
+        return await asyncio.wrap_future(running)
 
     def close(self) -> None:
         """Ends the threads without waiting; work that has begun ends by itself, its result unread."""
         self._closed = True
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for waiting in self._waiting.clear():
+            if not waiting.done():
+                waiting.set_result(None)
+        self._threads.shutdown(wait=False)
+
+    async def _thread_free(self, loop: asyncio.AbstractEventLoop, cost: float) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        waiting = loop.create_future()
+        self._waiting.add(current_holder(), waiting, cost)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if not self._waiting.remove(waiting) and waiting.done() and not waiting.cancelled():
+                self._thread_freed()  # it was given to this one, which does not need it any more
+            raise
+
+    def _thread_freed(self) -> None:
+        while (waiting := self._waiting.pop()) is not None:
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+        self._free += 1
 
 
 class LocalModel(Generic[M]):
@@ -60,7 +98,7 @@ class LocalModel(Generic[M]):
                 except BaseException:
                     threads.shutdown(wait=False)
                     raise
-                self._loaded = LoadedModel(self._provider, model, threads)
+                self._loaded = LoadedModel(self._provider, model, threads, self._workers)
             return self._loaded
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from prometheus_client import Counter, Histogram
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.echo_canceller import available
 from mimi_mqtt.providers.contract.vad import VadStream, VoiceActivityDetector
+from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.hearing.decoder import DecodedFrame, EchoPathCache
 from mimi_mqtt.voice.hearing.stream import Job, UplinkStream
 from mimi_mqtt.voice.ports import AudioFormat, HeardFrame
@@ -56,10 +57,12 @@ class _Results:
 
 
 class HearingPool:
-    """Hearing of all sessions. `vad` must be started; `threads` is `voice.audio_threads`."""
+    """Hearing of all sessions. `vad` must be started; `threads` is `voice.audio_threads`; `shares` bounds
+    what is taken from each device."""
 
-    def __init__(self, vad: VoiceActivityDetector, threads: int) -> None:
+    def __init__(self, vad: VoiceActivityDetector, threads: int, shares: DeviceShares | None = None) -> None:
         self._vad = vad
+        self._shares = shares if shares is not None else DeviceShares()
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hearing")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,7 +91,8 @@ class HearingPool:
         """The uplink stream of one session. `on_frame` is called on the loop; its faults are logged.
 
         `jitter_ms` is how long a missing packet is waited for. The echo path of `device_id` is kept for its
-        next session. Raises StartupError without libopus.
+        next session, and what it may send is bounded, unless it is empty. Raises StartupError without
+        libopus.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -109,6 +113,10 @@ class HearingPool:
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     # ── for the streams, on the loop ─────────────────────────────────────────────────────────────────────
+
+    def take_audio(self, device_id: str, seconds: float, now: float) -> bool:
+        """False when a packet of the device is to be dropped: it sends faster than it can record."""
+        return not device_id or self._shares.take_audio(device_id, seconds, now)
 
     def new_detector(self) -> VadStream:
         """The voice detector's state for a new utterance."""

@@ -5,6 +5,7 @@ them.
 """
 
 import asyncio
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -61,6 +62,9 @@ class StreamPool(Protocol):
     def echo_paths(self) -> EchoPathCache:
         """Echo paths of devices between their sessions."""
 
+    def take_audio(self, device_id: str, seconds: float, now: float) -> bool:
+        """False when a packet of the device is to be dropped: it sends faster than it can record."""
+
     def new_detector(self) -> VadStream:
         """The voice detector's state for a new utterance."""
 
@@ -82,9 +86,9 @@ class UplinkStream:
     """
 
     __slots__ = (
-        "_busy", "_cancelling", "_closed", "_decoder", "_detector", "_device_id", "_early", "_fresh",
-        "_generation", "_jitter", "_on_frame", "_outstanding", "_pending", "_played", "_pool", "_queued",
-        "_waiters", "dropped", "frame_ms", "half_duplex",
+        "_busy", "_cancelling", "_closed", "_context", "_decoder", "_detector", "_device_id", "_early",
+        "_fresh", "_generation", "_jitter", "_on_frame", "_outstanding", "_pending", "_played", "_pool",
+        "_queued", "_waiters", "dropped", "frame_ms", "half_duplex",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +102,8 @@ class UplinkStream:
         self._pool = pool
         self._device_id = device_id
         self._on_frame = on_frame
+        # Frames come back from threads, which know nothing of the device that they belong to.
+        self._context = contextvars.copy_context()
         self._early: deque[tuple[bytes, int, float]] = deque(maxlen=MAX_EARLY_PACKETS)
         self._jitter: JitterBuffer[UplinkPacket] = JitterBuffer(jitter_ms / 1000)
         self._decoder = UplinkDecoder(uplink.frame_ms)
@@ -137,7 +143,14 @@ class UplinkStream:
     # ── packets ──────────────────────────────────────────────────────────────────────────────────────────
 
     def packet(self, opus: bytes, sequence: int, timestamp: int, now: float, *, listening: bool) -> None:
-        """Takes a packet; while nobody is `listening` it is kept for `begin`. See `push`."""
+        """Takes a packet; while nobody is `listening` it is kept for `begin`. See `push`.
+
+        What comes faster than it can be recorded is dropped, as if nothing had been sent.
+        """
+        if not self._pool.take_audio(self._device_id, self.frame_ms / 1000, now):
+            self.flush()
+            self._jitter.reset()  # no gap to conceal, which would be work, too
+            return
         if timestamp and not self.half_duplex and not self._pool.cancels_echo:
             self.half_duplex = True
             _log.warning(
@@ -257,7 +270,7 @@ class UplinkStream:
             if generation != self._generation:  # `on_frame` itself may reset or close the stream
                 break
             try:
-                self._on_frame(frame)
+                self._context.run(self._on_frame, frame)
             except Exception:  # noqa: BLE001 - the border of one stream: the others must go on hearing
                 _log.exception("a listener failed on a heard frame")
         self._count_down(taken)

@@ -1,7 +1,7 @@
 """Transcription of one utterance: its audio at the rate that speech to text wants, and its text."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 
 import numpy as np
 
@@ -23,7 +23,8 @@ class Transcriber:
     """Transcriber of one utterance: `push` heard frames (16 kHz) as they come, then `finish`.
 
     `begin` opens a transcription by a provider with these `capabilities`; if it raises ProviderError, so does
-    `finish`. `listen` transcribes a recording of what was said so far.
+    `finish`. `listen` transcribes a recording of what was said so far. `unheard` counts these seconds
+    of audio as waiting for as long as its context lasts, or raises ProviderError.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class Transcriber:
         begin: Callable[[], Transcription],
         capabilities: SttCapabilities,
         listen: Callable[[Recording], AsyncGenerator[Transcript, None]] | None = None,
+        unheard: Callable[[float], AbstractContextManager[None]] | None = None,
     ) -> None:
         self._listen = listen
+        self._unheard = unheard
         self._streams = capabilities.streaming
         rate = capabilities.sample_rate
         self._resampler = Resampler(HEARING_RATE, rate) if rate != HEARING_RATE else None
@@ -75,7 +78,11 @@ class Transcriber:
 
     async def finish(self) -> Transcript:
         """The final transcript. Raises ProviderError."""
-        return await self.whole().finish()
+        transcription = self.whole()
+        if self._unheard is None or not isinstance(transcription, RecordedTranscription):
+            return await transcription.finish()
+        with self._unheard(transcription.recording.seconds):
+            return await transcription.finish()
 
     def whole(self) -> Transcription:
         """The transcription, with all of the audio. Raises ProviderError when none could be opened."""

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.session.control import LiveDevices
+from mimi_mqtt.shares import Rates
 from mimi_mqtt.tools.builtin.clock import Clock
 from mimi_mqtt.tools.registry import Tool
 from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
@@ -255,7 +256,10 @@ async def test_hellos_that_come_together_are_all_answered_before_the_first_tool_
     assert (first.story(), second.story()) == (["hello", "mcp"], ["hello", "mcp"])
 
 
-async def test_discovery_waits_for_a_pause_between_hellos_but_not_for_ever(house: House) -> None:
+async def test_discovery_waits_for_a_pause_between_hellos_but_not_for_ever(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.manager, "_hellos", Rates(1000, 1000))  # one device stands for many
     first = house.connect(DEVICE)
     house.say(first, WITH_MCP)
     second = house.connect(OTHER_DEVICE)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.errors import MessageError
 from mimi_mqtt.log.formatters import JsonFormatter
+from mimi_mqtt.providers.runtime.fair_queue import current_holder
+from mimi_mqtt.session.manager import HELLO_BURST, HELLOS_PER_S
 from mimi_mqtt.session.presence import MAX_SESSION_ID_CHARS
 from mimi_mqtt.wire import messages
-from tests.fakes.session import OTHER_DEVICE
+from tests.fakes.session import DEVICE, OTHER_DEVICE
 from tests.unit.session.conftest import HELLO, House
 from tests.virtual_time import run
 
@@ -363,3 +365,27 @@ def test_every_message_above_is_good_before_it_is_spoilt(message: dict[str, Any]
     except MessageError as error:
         pytest.fail(str(error))
     assert not isinstance(parsed, messages.UnknownMessage)
+
+
+async def test_a_storm_of_hellos_makes_few_sessions_and_another_device_is_answered(house: House) -> None:
+    storm, other = house.connect(), house.connect(OTHER_DEVICE)
+    for _ in range(200):
+        house.say(storm, HELLO)
+    assert len(storm.of_type("hello")) == HELLO_BURST
+    session_id = storm.of_type("hello")[-1]["session_id"]
+    house.listen(storm, session_id)  # the last session answered is the device's
+    assert house.conversations[0].calls == [("listen", "auto")]
+    assert house.hello(other)
+    await asyncio.sleep(1 / HELLOS_PER_S)
+    house.say(storm, HELLO)
+    assert len(storm.of_type("hello")) == HELLO_BURST + 1
+
+
+async def test_what_a_conversation_asks_of_providers_counts_for_its_device(house: House) -> None:
+    for device_id in (DEVICE, OTHER_DEVICE):
+        channel = house.connect(device_id)
+        house.listen(channel, house.hello(channel))
+        context = house.session(device_id)._context
+        assert context is not None
+        assert context.run(current_holder) == device_id
+    assert current_holder() == ""

@@ -8,8 +8,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from mimi_mqtt.config import AgentSettings, SessionSettings, VoiceSettings
+from mimi_mqtt.config.settings import SharesSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.contract.chat import ToolCall
+from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.turn.state import TurnState
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
 from tests.fakes.scene import scene
@@ -762,3 +764,46 @@ async def test_closing_in_any_state_ends_everything_and_may_be_repeated() -> Non
             s.conversation.stop_listening()
             s.packet(SPEECH)
             assert s.conversation.state is TurnState.IDLE
+
+
+# ── shares ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def few_turns(turns: int) -> DeviceShares:
+    return DeviceShares(SharesSettings(turns_per_minute=turns))
+
+
+async def test_a_storm_of_wake_words_begins_no_more_turns_than_the_share_and_is_told_once() -> None:
+    async with scene(services(shares=few_turns(5))) as s:
+        for _ in range(100):
+            s.conversation.wake_word("hello")
+        await s.device.until("stop")
+        await s.idle()
+        assert len(s.records) <= 6
+        assert s.device.count("alert") == 1
+
+
+async def test_an_utterance_beyond_the_share_is_told_and_the_device_is_listened_to_again() -> None:
+    async with scene(services(shares=few_turns(1))) as s:
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+        s.conversation.listen("auto")
+        await s.say()
+        assert len(s.records) == 1
+        assert s.device.count("alert") == 1
+        assert s.conversation.state is TurnState.LISTENING
+        await asyncio.sleep(60)
+        await s.say()
+        await s.device.until("stop", 2)
+
+
+async def test_speech_that_waits_too_long_for_recognition_is_answered_by_an_apology() -> None:
+    shares = DeviceShares(SharesSettings(unheard_audio_s=5))
+    async with scene(services(shares=shares)) as s:
+        with shares.unheard("aa-bb-cc-00-11-22", 30.0, 0.0):
+            s.conversation.listen("auto")
+            await s.say()
+            await s.device.until("stop")
+        assert s.device.texts("sentence") == ["Sorry, something went wrong. Please try again."]

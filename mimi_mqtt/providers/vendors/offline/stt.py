@@ -34,8 +34,9 @@ class PocketSphinxOptions(ProviderOptions):
 class PocketSphinx(SpeechToText):
     """Understands English whatever the language hint; the transcript names it where a command matched.
 
-    An utterance is decoded in whole, which normalises it best. That begins when the speaker pauses, so that
-    the result is usually there when the end of the utterance is decided.
+    An utterance of at most nine seconds is decoded in whole, which normalises it best; a longer one in
+    pieces. That begins when the speaker pauses, so that the result is usually there when the end of the
+    utterance is decided.
     """
 
     Options = PocketSphinxOptions
@@ -135,6 +136,6 @@ class _Utterance:
         first, last = self._span.bounds()
         pcm = np.concatenate(self._chunks)
         self._chunks = [pcm]
-        self._job = self._pool.submit(pcm[first:last].tobytes(), urgent=urgent)
+        self._job = self._pool.submit(pcm[first:last], urgent=urgent)
         self._decoded_to = end
         return self._job

@@ -174,7 +174,8 @@ class SherpaOnnx(SpeechToText):
         stream = await loaded.run(loaded.model.create_stream)
         if not self.capabilities.streaming:
             async for pcm in audio:
-                text, heard = await loaded.run(partial(_decode_whole, loaded.model, stream, pcm))
+                decode = partial(_decode_whole, loaded.model, stream, pcm)
+                text, heard = await loaded.run(decode, cost=pcm.size)
                 yield Transcript(text, final=True, language=language_named(heard) or spoken)
             return
         shown = Transcript("", final=False)

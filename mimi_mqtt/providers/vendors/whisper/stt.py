@@ -119,7 +119,7 @@ class FasterWhisper(SpeechToText):
         loaded = await self._loaded()
         hint = primary(language) if language else None
         async for pcm in audio:
-            yield await loaded.run(partial(self._decode, loaded.model, pcm, hint))
+            yield await loaded.run(partial(self._decode, loaded.model, pcm, hint), cost=pcm.size)
 
     def _decode(self, model: Any, pcm: Pcm, hint: str | None) -> Transcript:
         options = self._options

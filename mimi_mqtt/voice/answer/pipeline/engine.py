@@ -1,8 +1,9 @@
 """The pipeline as an engine: speech to text, language model, text to speech, each by its own provider."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from functools import partial
 
 from mimi_mqtt.errors import ProviderError
@@ -42,7 +43,12 @@ class PipelineEngine:
             partial(stt.open, language=language, certain=certain, max_s=conversation.max_utterance_s),
             stt.capabilities,
             partial(stt.listen, language=language, certain=certain),
+            self._unheard,
         )
+
+    def _unheard(self, seconds: float) -> AbstractContextManager[None]:
+        now = asyncio.get_running_loop().time()
+        return self._services.shares.unheard(self._conversation.device_id, seconds, now)
 
     def speech_paused(self, turn: TurnContext, utterance: UserUtterance) -> None:
         """Begins a preemptive reply to what was said so far."""

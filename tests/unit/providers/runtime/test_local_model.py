@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderUnavailable
+from mimi_mqtt.providers.runtime.fair_queue import bind_holder
 from mimi_mqtt.providers.runtime.local_model import LocalModel
 
 
@@ -60,3 +61,65 @@ async def test_after_the_end_nothing_runs_and_the_next_use_loads_anew() -> None:
         await loaded.run(threading.get_ident)
     assert (await model.get()).model == 2
     model.close()
+
+
+class Busy:
+    """A model of one thread, which is busy until `free`."""
+
+    def __init__(self) -> None:
+        self.model = LocalModel("local", Loader())
+        self._gate = threading.Event()
+        self.done: list[str] = []
+
+    async def begin(self) -> "asyncio.Task[bool]":
+        self._loaded = await self.model.get()
+        first = asyncio.create_task(self._loaded.run(lambda: self._gate.wait(20)))
+        await asyncio.sleep(0)
+        return first
+
+    def ask(self, device: str, cost: float = 1.0) -> "asyncio.Task[None]":
+        async def run() -> None:
+            bind_holder(device)
+            await self._loaded.run(lambda: self.done.append(device), cost)
+
+        return asyncio.create_task(run())
+
+    def free(self) -> None:
+        self._gate.set()
+
+
+async def test_sentences_of_many_devices_take_turns_and_short_audio_goes_first() -> None:
+    busy = Busy()
+    first = await busy.begin()
+    asked = [busy.ask("flood") for _ in range(4)] + [busy.ask("quiet"), busy.ask("short", 0.5)]
+    await asyncio.sleep(0)
+    busy.free()
+    await asyncio.gather(first, *asked)
+    assert busy.done == ["short", "flood", "quiet", "flood", "flood", "flood"]
+    busy.model.close()
+
+
+async def test_work_whose_asker_went_away_frees_its_place_in_the_queue() -> None:
+    busy = Busy()
+    first = await busy.begin()
+    gone, stays = busy.ask("gone"), busy.ask("stays")
+    await asyncio.sleep(0)
+    gone.cancel()
+    busy.free()
+    await asyncio.gather(first, stays)
+    assert busy.done == ["stays"]
+    await busy.ask("later")
+    assert busy.done == ["stays", "later"]
+    busy.model.close()
+
+
+async def test_work_that_waits_when_the_provider_closes_fails() -> None:
+    busy = Busy()
+    first = await busy.begin()
+    waiting = busy.ask("waiting")
+    await asyncio.sleep(0)
+    busy.model.close()
+    busy.free()
+    with pytest.raises(ProviderUnavailable, match="was closed"):
+        await waiting
+    await first

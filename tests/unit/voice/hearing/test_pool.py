@@ -9,7 +9,9 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.vad import VadStream, VoiceActivityDetector
+from mimi_mqtt.providers.runtime.fair_queue import bind_holder, current_holder
 from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.voice.device_shares import UPLINK_BURST_S
 from mimi_mqtt.voice.hearing.decoder import MAX_CONCEALED_RUN
 from mimi_mqtt.voice.hearing.pool import HearingPool
 from mimi_mqtt.voice.hearing.stream import MAX_PENDING_PACKETS, UplinkStream
@@ -351,3 +353,43 @@ async def test_what_was_learnt_of_a_room_is_there_for_the_next_session(
     third.push(opus[0], 1, 0.0)
     await listener.get(2)
     assert hearing.echo_paths.take("kitchen") is room
+
+
+async def test_a_device_that_sends_too_fast_occupies_no_thread_and_another_is_heard(
+    hearing: HearingPool, vad: CountingVad
+) -> None:
+    flooded, quiet = Listener(), Listener()
+    flood = hearing.open(UPLINK, 120, flooded, "flood")
+    other = hearing.open(UPLINK, 120, quiet, "quiet")
+    packet = packets(1)[0]
+    now = asyncio.get_running_loop().time()
+    most = int(UPLINK_BURST_S / 0.06) + 1
+    for sequence in range(1, 1001):  # a minute of audio at once
+        flood.packet(packet, sequence, 0, now, listening=True)
+    other.packet(packet, 1, 0, now, listening=True)
+    await quiet.get(1)
+    flood.flush()
+    await flood.drained()
+    assert len(flooded.frames) <= most
+    assert not any(frame.lost for frame in flooded.frames)
+    flood.packet(packet, 2000, 0, now + 1.0, listening=True)
+    flood.flush()
+    await flood.drained()
+    assert not flooded.frames[-1].lost  # the gap is none, and costs no work
+    assert len(flooded.frames) <= most + 1
+
+
+async def test_what_a_frame_starts_knows_its_device(hearing: HearingPool) -> None:
+    known: list[str] = []
+    heard = asyncio.Event()
+
+    def on_frame(frame: HeardFrame) -> None:
+        known.append(current_holder())
+        heard.set()
+
+    bind_holder("mine")
+    ear = hearing.open(UPLINK, 120, on_frame)
+    bind_holder("another")
+    push_all(ear, packets(1))
+    await heard.wait()
+    assert known == ["mine"]

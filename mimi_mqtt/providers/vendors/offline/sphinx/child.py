@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from mimi_mqtt.providers.vendors.offline.sphinx.decoder import Decoder
 from mimi_mqtt.providers.vendors.offline.sphinx.messages import (
-    HEADER,
     MAX_AUDIO_BYTES,
+    REQUEST,
     pack_answer,
     pack_ready,
 )
@@ -41,11 +41,11 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> int:
         return 1
     answers.write(pack_ready())
     answers.flush()
-    while len(header := requests.read(HEADER.size)) == HEADER.size:
-        number, length = HEADER.unpack(header)
+    while len(header := requests.read(REQUEST.size)) == REQUEST.size:
+        number, length, commands = REQUEST.unpack(header)
         if length > MAX_AUDIO_BYTES or len(pcm := requests.read(length)) < length:
             break
-        answers.write(pack_answer(number, decoder.decode(pcm)))
+        answers.write(pack_answer(number, decoder.decode(pcm, commands=commands)))
         answers.flush()
     return 0
 

@@ -21,7 +21,6 @@ from mimi_mqtt.providers.vendors.offline.sphinx.grammar import GRAMMAR, NAME
 from mimi_mqtt.providers.vendors.offline.sphinx.messages import Heard
 
 SAMPLE_RATE = 16_000
-_LONGEST_COMMAND_BYTES = 9 * SAMPLE_RATE * 2
 _PHONES = "phones"
 _SURE, _SURE_TO_ACT = 0.5, 1.0
 _ACTING = frozenset(
@@ -142,12 +141,13 @@ class Decoder:
         """True when `word` is in the dictionary."""
         return self._decoder.lookup_word(word) is not None
 
-    def decode(self, pcm: bytes) -> Heard:
-        """Understands a whole utterance of mono 16 kHz s16le; empty text when there is nothing in it."""
+    def decode(self, pcm: bytes, *, commands: bool) -> Heard:
+        """Understands mono 16 kHz s16le; empty text when there is nothing in it. `commands`: it is a whole
+        utterance, which may be one of the assistant's commands."""
         if len(pcm) < SAMPLE_RATE // 10:
             return Heard("", False, None)
         command = Hypothesis("", 0.0, 0)
-        if len(pcm) <= _LONGEST_COMMAND_BYTES:
+        if commands:
             command = self._search(NAME, pcm)
         general = self._search(self._general, pcm, _LATTICE_SCALE)
         if not command.text:

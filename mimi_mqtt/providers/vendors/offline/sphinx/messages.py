@@ -1,8 +1,8 @@
 """Length-prefixed messages over the pipes between the server and a decoding child.
 
-To the child: the number of a request (u32, little-endian), the length in bytes (u32), and that many bytes of
-mono 16 kHz PCM (s16le). From the child: number and length likewise, and a JSON object. Number 0 is said once,
-when the child is ready, or why it can't be.
+To the child: the number of a request (u32, little-endian), the length in bytes (u32), a byte that is 1 when
+the audio may be a command, and that many bytes of mono 16 kHz PCM (s16le). From the child: number and length
+likewise, and a JSON object. Number 0 is said once, when the child is ready, or why it can't be.
 """
 
 import json
@@ -10,6 +10,7 @@ import struct
 from typing import NamedTuple
 
 HEADER = struct.Struct("<II")
+REQUEST = struct.Struct("<II?")
 READY = 0
 MAX_AUDIO_BYTES = 300 * 16_000 * 2
 """Longest utterance: 300 s."""
@@ -24,9 +25,9 @@ class Heard(NamedTuple):
     confidence: float | None
 
 
-def pack_request(number: int, pcm: bytes) -> bytes:
-    """The request to decode `pcm`."""
-    return HEADER.pack(number, len(pcm)) + pcm
+def pack_request(number: int, pcm: bytes, *, commands: bool) -> bytes:
+    """The request to decode `pcm`; `commands`: it may be one of the assistant's."""
+    return REQUEST.pack(number, len(pcm), commands) + pcm
 
 
 def pack_answer(number: int, heard: Heard) -> bytes:

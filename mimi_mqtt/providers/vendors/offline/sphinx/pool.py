@@ -1,10 +1,14 @@
-"""Queue of the decoding children: finished utterances before those at a pause, each kind in order."""
+"""Queue of the decoding children: finished utterances before those at a pause, each kind fair by device."""
 
 import asyncio
 import logging
+from collections import deque
 
+from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderError, ProviderUnavailable
+from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
 from mimi_mqtt.providers.vendors.offline.sphinx.messages import Heard
+from mimi_mqtt.providers.vendors.offline.sphinx.span import pieces
 from mimi_mqtt.providers.vendors.offline.sphinx.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -16,24 +20,48 @@ _COOL_DOWN_S = 10.0
 
 
 class Job:
-    """One utterance to decode; `result` is the pool's to set. `Pool.give_up` drops it."""
+    """One utterance to decode; `result` is the pool's to set. `Pool.give_up` drops it.
 
-    __slots__ = ("pcm", "result")
+    A long one has several pieces, which are decoded one after another, with those of others in between.
+    """
 
-    def __init__(self, pcm: bytes) -> None:
-        self.pcm = pcm
+    __slots__ = ("_pieces", "_texts", "holder", "result", "urgent", "whole")
+
+    def __init__(self, pcm: Pcm, holder: str, *, urgent: bool) -> None:
+        self._pieces = deque(pieces(pcm))
+        self._texts: list[str] = []
+        self.holder = holder
+        """The device that it belongs to."""
+        self.whole = len(self._pieces) == 1
+        """True for one that is short enough to be decoded at once, and to be a command."""
+        self.urgent = urgent
+        """True once the utterance has ended."""
         self.result: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
+
+    @property
+    def piece(self) -> Pcm:
+        """The piece to decode next."""
+        return self._pieces[0]
+
+    def heard(self, heard: Heard) -> bool:
+        """Takes the result of `piece`; True when it was the last."""
+        self._pieces.popleft()
+        self._texts.append(heard.text)
+        if not self._pieces and not self.result.done():
+            text = " ".join(filter(None, self._texts))
+            self.result.set_result(heard if self.whole else Heard(text, False, None))
+        return not self._pieces
 
 
 class _Queue:
-    """The jobs that no child has begun, by the order in which they are begun.
+    """The jobs that no child is at, by the order in which they are worked on.
 
-    A job is in one of the two dictionaries at most, which keep the order and drop any job at once.
+    A job is in one of the two queues at most.
     """
 
     def __init__(self) -> None:
-        self._urgent: dict[Job, None] = {}
-        self._early: dict[Job, None] = {}
+        self._urgent: FairQueue[Job] = FairQueue()
+        self._early: FairQueue[Job] = FairQueue()
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
@@ -43,39 +71,32 @@ class _Queue:
         """False when one more must be refused; early jobs never take the room of finished ones."""
         return (len(self._urgent) if urgent else len(self)) < MAX_WAITING
 
-    def add(self, job: Job, *, urgent: bool) -> None:
-        """Appends `job` to those of its kind; it leaves when its result is cancelled."""
-        (self._urgent if urgent else self._early)[job] = None
-        job.result.add_done_callback(lambda _: self.drop(job))
+    def add(self, job: Job) -> None:
+        """Appends `job` to those of its kind."""
+        (self._urgent if job.urgent else self._early).add(job.holder, job, job.piece.size)
         self._filled.set()
 
     def hurry(self, job: Job) -> None:
-        """Makes a waiting early job urgent; any other job is left alone."""
-        if job in self._early:
-            del self._early[job]
-            self._urgent[job] = None
+        """Makes an early job urgent, now or for the rest of its pieces."""
+        job.urgent = True
+        if self._early.remove(job):
+            self.add(job)
 
     def drop(self, job: Job) -> None:
         """Takes `job` out, if it is still in."""
-        self._urgent.pop(job, None)
-        self._early.pop(job, None)
+        self._urgent.remove(job)
+        self._early.remove(job)
 
     async def get(self) -> Job:
         """Takes out the next job, once there is one."""
-        while not len(self):
+        while (job := self._urgent.pop() or self._early.pop()) is None:
             self._filled.clear()
             await self._filled.wait()
-        jobs = self._urgent or self._early
-        job = next(iter(jobs))
-        del jobs[job]
         return job
 
     def clear(self) -> list[Job]:
         """Takes out all jobs."""
-        jobs = [*self._urgent, *self._early]
-        self._urgent.clear()
-        self._early.clear()
-        return jobs
+        return self._urgent.clear() + self._early.clear()
 
 
 class Pool:
@@ -121,19 +142,21 @@ class Pool:
         self._idle = 0
         await asyncio.gather(*(worker.aclose() for worker in workers))
 
-    def submit(self, pcm: bytes, *, urgent: bool) -> Job:
-        """A new job for `pcm`, mono 16 kHz s16le. `urgent`: its utterance has ended.
+    def submit(self, pcm: Pcm, *, urgent: bool) -> Job:
+        """A new job for `pcm`, mono 16 kHz, of the device that this task works for. `urgent`: its utterance
+        has ended.
 
         Its result fails with ProviderUnavailable or ProviderNotConfigured.
         """
-        job = Job(pcm)
+        job = Job(pcm, current_holder(), urgent=urgent)
         if self._closed:
             self._stopped(job)
             return job
         if not self._waiting.has_room(urgent=urgent):
             job.result.set_exception(ProviderUnavailable(self._provider, "too many utterances are waiting"))
             return job
-        self._waiting.add(job, urgent=urgent)
+        job.result.add_done_callback(lambda _: self._waiting.drop(job))
+        self._waiting.add(job)
         if self._idle < len(self._waiting) and len(self._tasks) < self._most:
             self._grow()
         return job
@@ -143,7 +166,7 @@ class Pool:
         self._waiting.hurry(job)
 
     def give_up(self, job: Job) -> None:
-        """Drops `job`: it leaves the queue at once; one that is being decoded is finished in vain."""
+        """Drops `job`: it leaves the queue at once; a piece that is being decoded is finished in vain."""
         self._waiting.drop(job)
         job.result.cancel()
 
@@ -170,7 +193,7 @@ class Pool:
                 continue  # cancelled in this pass of the loop
             try:
                 await self._ready(worker)
-                heard = await worker.decode(job.pcm)
+                heard = await worker.decode(job.piece.tobytes(), commands=job.whole)
             except ProviderError as error:
                 logger.warning("speech decoder: %s", error)
                 if not job.result.done():
@@ -179,8 +202,8 @@ class Pool:
                 self._stopped(job)
                 raise
             else:
-                if not job.result.done():
-                    job.result.set_result(heard)
+                if not job.heard(heard) and not job.result.done():
+                    self._waiting.add(job)
 
     async def _warm_up(self, worker: Worker) -> None:
         try:

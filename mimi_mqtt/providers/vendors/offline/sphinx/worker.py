@@ -90,14 +90,15 @@ class Worker:
                 self._provider, f"pocketsphinx can't be loaded ({failure}): pip install 'mimi-mqtt[offline]'"
             )
 
-    async def decode(self, pcm: bytes) -> Heard:
-        """The transcript of `pcm`, mono 16 kHz s16le. One call at a time, after `start`.
+    async def decode(self, pcm: bytes, *, commands: bool) -> Heard:
+        """The transcript of `pcm`, mono 16 kHz s16le; `commands`: it may be one of the assistant's. One call
+        at a time, after `start`.
 
         Raises ProviderUnavailable when the child is gone or hangs; it is ended then. Cancelling ends it too.
         """
         number = next(self._numbers)
         async with self._border(_DECODE_S, "does not answer"):
-            self._pipes.write.write(pack_request(number, pcm))
+            self._pipes.write.write(pack_request(number, pcm, commands=commands))
             await self._pipes.write.drain()
             answered, body = await self._read()
             if answered != number:

@@ -73,7 +73,7 @@ def jobs(ears: PocketSphinx, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     jobs: list[Job] = []
     submit = ears._pool.submit
 
-    def noted(pcm: bytes, *, urgent: bool) -> Job:
+    def noted(pcm: Pcm, *, urgent: bool) -> Job:
         jobs.append(submit(pcm, urgent=urgent))
         return jobs[-1]
 

@@ -13,6 +13,7 @@ import pytest
 from mimi_mqtt.providers.vendors.offline.sphinx.messages import (
     HEADER,
     READY,
+    REQUEST,
     Heard,
     pack_request,
     parse_answer,
@@ -54,7 +55,7 @@ async def write(process: Process, data: bytes) -> None:
 
 async def test_requests_are_answered_in_order_and_nothing_is_printed(child: Process) -> None:
     pcm = through_opus(utterance("what time is it")).tobytes()
-    await write(child, pack_request(5, pcm) + pack_request(6, b""))
+    await write(child, pack_request(5, pcm, commands=True) + pack_request(6, b"", commands=True))
     number, body = await read(child)
     assert number == 5
     assert parse_answer(body).text == "what time is it"
@@ -66,12 +67,12 @@ async def test_requests_are_answered_in_order_and_nothing_is_printed(child: Proc
 
 
 async def test_a_request_that_is_too_long_ends_it(child: Process) -> None:
-    await write(child, HEADER.pack(1, 2**31))
+    await write(child, REQUEST.pack(1, 2**31, True))
     assert await child.wait() == 0
 
 
 async def test_a_request_that_is_cut_off_ends_it(child: Process) -> None:
-    await write(child, HEADER.pack(1, 1000) + b"short")
+    await write(child, REQUEST.pack(1, 1000, True) + b"short")
     assert child.stdin is not None
     child.stdin.close()
     assert await child.wait() == 0
@@ -82,7 +83,7 @@ async def test_what_stops_the_whole_group_is_the_parents_business(
     child: Process, number: signal.Signals
 ) -> None:
     child.send_signal(number)
-    await write(child, pack_request(1, b""))
+    await write(child, pack_request(1, b"", commands=True))
     assert (await read(child))[0] == 1
 
 

@@ -17,7 +17,7 @@ def decoder() -> Decoder:
 
 
 def heard(decoder: Decoder, pcm: Pcm) -> Heard:
-    return decoder.decode(pcm.tobytes())
+    return decoder.decode(pcm.tobytes(), commands=True)
 
 
 def test_every_word_of_the_grammar_is_in_the_dictionary(decoder: Decoder) -> None:

@@ -20,7 +20,8 @@ from mimi_mqtt.providers.vendors.offline.sphinx.messages import (
 
 
 def test_a_request_is_number_length_and_samples() -> None:
-    assert pack_request(7, b"\x01\x02\x03\x04") == b"\x07\x00\x00\x00\x04\x00\x00\x00\x01\x02\x03\x04"
+    packed = pack_request(7, b"\x01\x02\x03\x04", commands=True)
+    assert packed == b"\x07\x00\x00\x00\x04\x00\x00\x00\x01\x01\x02\x03\x04"
 
 
 @given(st.builds(Heard, st.text(), st.booleans(), st.none() | st.floats(0, 1)), st.integers(0, 2**32 - 1))

@@ -3,14 +3,33 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 
+from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderUnavailable
+from mimi_mqtt.providers.runtime.fair_queue import bind_holder
 from mimi_mqtt.providers.vendors.offline.sphinx import pool as pool_module
 from mimi_mqtt.providers.vendors.offline.sphinx.messages import Heard
 from mimi_mqtt.providers.vendors.offline.sphinx.pool import Job, Pool
 
 MOST = 3
+RATE = 16_000
+
+
+def pcm(text: str, seconds: float = 0.0) -> Pcm:
+    """Audio by whose first samples the child knows it."""
+    name = np.frombuffer(text.encode("utf-16-le"), np.int16)
+    return np.concatenate([name, np.ones(int(seconds * RATE), np.int16)])
+
+
+def named(audio: bytes) -> str:
+    return audio.decode("utf-16-le").rstrip("\x01") or "rest"
+
+
+def submit(pool: Pool, device: str, seconds: float, *, urgent: bool = True) -> Job:
+    bind_holder(device)
+    return pool.submit(pcm(device, seconds), urgent=urgent)
 
 
 class HeldChild:
@@ -18,19 +37,21 @@ class HeldChild:
 
     pid = 1
 
-    def __init__(self, decoded: list[bytes], go: asyncio.Semaphore) -> None:
+    def __init__(self, decoded: list[str], go: asyncio.Semaphore) -> None:
         self._decoded = decoded
         self._go = go
         self.begun = asyncio.Event()
+        """Set whenever it begins one."""
 
     async def start(self) -> None:
         pass
 
-    async def decode(self, pcm: bytes) -> Heard:
-        self._decoded.append(pcm)
+    async def decode(self, pcm: bytes, *, commands: bool) -> Heard:
+        text = named(pcm)
+        self._decoded.append(text)
         self.begun.set()
         await self._go.acquire()
-        return Heard(pcm.decode(), False, None)
+        return Heard(text, commands, None)
 
     async def aclose(self) -> None:
         pass
@@ -39,11 +60,18 @@ class HeldChild:
 class Bench:
     """A pool of one held child that is busy with `busy`."""
 
-    def __init__(self, pool: Pool, decoded: list[bytes], go: asyncio.Semaphore) -> None:
+    def __init__(self, pool: Pool, decoded: list[str], child: HeldChild, go: asyncio.Semaphore) -> None:
         self.pool = pool
+        self._begun = child.begun
         self.decoded = decoded
         self._go = go
-        self.busy = pool.submit(b"busy", urgent=True)
+        self.busy = pool.submit(pcm("busy"), urgent=True)
+
+    async def step(self) -> None:
+        """Lets the child finish what it is at, and begin the next."""
+        self._begun.clear()
+        self._go.release()
+        await self._begun.wait()
 
     async def finish_all(self) -> None:
         for _ in range(100):
@@ -56,13 +84,13 @@ class Bench:
 
 @pytest.fixture
 async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    decoded: list[bytes] = []
+    decoded: list[str] = []
     go = asyncio.Semaphore(0)
     child = HeldChild(decoded, go)
     monkeypatch.setattr(pool_module, "Worker", lambda _: child)
     monkeypatch.setattr(pool_module, "MAX_WAITING", MOST)
     pool = Pool("offline", 1)
-    bench = Bench(pool, decoded, go)
+    bench = Bench(pool, decoded, child, go)
     await child.begun.wait()
     yield bench
     await pool.aclose()
@@ -70,43 +98,91 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
 
 async def test_work_given_up_makes_room_at_once(bench: Bench) -> None:
     for number in range(10 * MOST):
-        job = bench.pool.submit(b"guess %d" % number, urgent=False)
+        job = bench.pool.submit(pcm(f"guess {number}"), urgent=False)
         assert not bench.refused(job)
         bench.pool.give_up(job)
-    live = bench.pool.submit(b"live", urgent=True)
+    live = bench.pool.submit(pcm("live"), urgent=True)
     await bench.finish_all()
     assert (await live.result).text == "live"
-    assert bench.decoded == [b"busy", b"live"]
+    assert bench.decoded == ["busy", "live"]
 
 
 async def test_a_job_whose_waiting_task_was_cancelled_leaves_no_trace(bench: Bench) -> None:
     for number in range(10 * MOST):
-        job = bench.pool.submit(b"%d" % number, urgent=True)
+        job = bench.pool.submit(pcm(f"{number}"), urgent=True)
         job.result.cancel()
         await asyncio.sleep(0)
-    assert not bench.refused(bench.pool.submit(b"live", urgent=True))
+    assert not bench.refused(bench.pool.submit(pcm("live"), urgent=True))
 
 
 async def test_a_finished_utterance_is_not_refused_for_guesses(bench: Bench) -> None:
-    guesses = [bench.pool.submit(b"guess", urgent=False) for _ in range(MOST + 1)]
+    guesses = [bench.pool.submit(pcm("guess"), urgent=False) for _ in range(MOST + 1)]
     assert [bench.refused(guess) for guess in guesses] == [False] * MOST + [True]
-    live = [bench.pool.submit(b"live %d" % number, urgent=True) for number in range(MOST + 1)]
+    live = [bench.pool.submit(pcm(f"live {number}"), urgent=True) for number in range(MOST + 1)]
     assert [bench.refused(job) for job in live] == [False] * MOST + [True]
 
 
 async def test_finished_utterances_go_before_guesses_and_a_hurried_guess_with_them(bench: Bench) -> None:
-    guess = bench.pool.submit(b"guess 1", urgent=False)
-    hurried = bench.pool.submit(b"guess 2", urgent=False)
-    bench.pool.submit(b"live", urgent=True)
+    guess = bench.pool.submit(pcm("guess 1"), urgent=False)
+    hurried = bench.pool.submit(pcm("guess 2"), urgent=False)
+    bench.pool.submit(pcm("live"), urgent=True)
     bench.pool.hurry(hurried)
     await bench.finish_all()
     await guess.result
-    assert bench.decoded == [b"busy", b"live", b"guess 2", b"guess 1"]
+    assert bench.decoded == ["busy", "live", "guess 2", "guess 1"]
 
 
 async def test_closing_fails_what_waits_and_what_is_being_decoded(bench: Bench) -> None:
-    waiting = bench.pool.submit(b"waiting", urgent=False)
+    waiting = bench.pool.submit(pcm("waiting"), urgent=False)
     await bench.pool.aclose()
     assert bench.refused(bench.busy)
     assert bench.refused(waiting)
-    assert bench.refused(bench.pool.submit(b"late", urgent=True))
+    assert bench.refused(bench.pool.submit(pcm("late"), urgent=True))
+
+
+async def test_a_short_question_waits_for_one_piece_of_the_long_ones_of_others(bench: Bench) -> None:
+    long = submit(bench.pool, "long", 28)
+    await bench.step()  # a piece of it is being decoded
+    submit(bench.pool, "other", 28)
+    submit(bench.pool, "short", 2)
+    await bench.finish_all()
+    await long.result
+    assert bench.decoded[:3] == ["busy", "long", "short"]
+
+
+async def test_a_device_with_many_utterances_does_not_delay_another(bench: Bench) -> None:
+    for _ in range(MOST - 1):
+        flood = submit(bench.pool, "flood", 2)
+    submit(bench.pool, "quiet", 2)
+    await bench.finish_all()
+    await flood.result
+    assert bench.decoded[:3] == ["busy", "flood", "quiet"]
+
+
+async def test_a_long_utterance_is_heard_whole_in_order_and_is_no_command(bench: Bench) -> None:
+    long = submit(bench.pool, "long", 28)
+    await bench.finish_all()
+    heard = await long.result
+    assert heard.text.split() == ["long"] + ["rest"] * (len(bench.decoded) - 2)
+    assert len(bench.decoded) > 4
+    assert not heard.command
+
+
+async def test_a_finished_utterance_goes_before_the_rest_of_a_long_guess(bench: Bench) -> None:
+    guess = submit(bench.pool, "guess", 28, urgent=False)
+    await bench.step()
+    submit(bench.pool, "live", 20)
+    await bench.finish_all()
+    await guess.result
+    assert [text for text in bench.decoded if text != "rest"] == ["busy", "guess", "live"]
+    assert bench.decoded.index("live") == 2
+
+
+async def test_a_long_guess_given_up_is_decoded_no_further(bench: Bench) -> None:
+    guess = submit(bench.pool, "guess", 28, urgent=False)
+    await bench.step()
+    bench.pool.give_up(guess)
+    live = submit(bench.pool, "live", 2)
+    await bench.finish_all()
+    await live.result
+    assert bench.decoded == ["busy", "guess", "live"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.providers.vendors.offline.sphinx.span import FRAME, SpeechSpan
+from mimi_mqtt.providers.vendors.offline.sphinx.span import FRAME, LONGEST_WHOLE_S, SpeechSpan, pieces
 from tests.unit.providers.vendors.offline.spoken import RATE, noise, said, silence, utterance, with_noise
 
 
@@ -92,3 +92,24 @@ def test_bounds_are_inside_the_audio() -> None:
     for size in (1, FRAME - 1, FRAME, 10 * FRAME + 1):
         first, last = span_of(noise(1000, 5000)[:size]).bounds()
         assert 0 <= first <= last <= size
+
+
+@given(st.integers(0, 300 * RATE))
+def test_pieces_are_the_whole_audio_and_short_enough_to_let_others_in(samples: int) -> None:
+    pcm = np.zeros(samples, np.int16)
+    parts = pieces(pcm)
+    assert sum(part.size for part in parts) == samples
+    if samples <= LONGEST_WHOLE_S * RATE:
+        assert len(parts) == 1
+    else:
+        assert all(2.5 * RATE <= part.size <= 7 * RATE + FRAME for part in parts)
+
+
+def test_a_long_utterance_is_cut_in_its_pauses() -> None:
+    words = np.full(int(5.5 * RATE), 5000, np.int16)
+    pcm = np.concatenate([words, silence(400)] * 3)
+    ends = np.cumsum([part.size for part in pieces(pcm)])[:-1]
+    assert len(ends) == 2
+    for number, end in enumerate(ends, 1):
+        pause_ends = number * (words.size + silence(400).size)
+        assert pause_ends - silence(400).size < end < pause_ends
