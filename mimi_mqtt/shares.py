@@ -160,6 +160,48 @@ class Places(Generic[T]):
         return None
 
 
+class Amounts:
+    """Amounts of holders, such as bytes: at most `each` of one holder, and `total` of all.
+
+    Once the total is used up only holders with less than an equal part of it may add, so that a newcomer
+    finds room whatever the others hold; all together then hold at most twice the total.
+    """
+
+    __slots__ = ("_held", "each", "total", "used")
+
+    def __init__(self, total: int, each: int) -> None:
+        self.total = total
+        self.each = each
+        self.used = 0
+        self._held: dict[str, int] = {}
+
+    def held_by(self, holder: str) -> int:
+        """What one holder has."""
+        return self._held.get(holder, 0)
+
+    def add(self, holder: str, amount: int) -> bool:
+        """Adds to what the holder has; False, and nothing is added, when that is more than its share."""
+        held = self._held.get(holder, 0) + amount
+        if held > self.each:
+            return False
+        if self.used + amount > self.total:
+            holders = len(self._held) + (holder not in self._held)
+            if held > self.total // holders:
+                return False
+        self._held[holder] = held
+        self.used += amount
+        return True
+
+    def remove(self, holder: str, amount: int) -> None:
+        """Takes back what was added."""
+        left = self._held[holder] - amount
+        if left:
+            self._held[holder] = left
+        else:
+            del self._held[holder]
+        self.used -= amount
+
+
 # ── rates ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -220,13 +220,15 @@ class SharesSettings(Section):
 
     messages_per_s: float = Field(500.0, gt=0)
     """Sustained message rate of one account that is not a device; a burst of four times as many is allowed.
-    Further messages wait: the server reads that account's connections more slowly."""
+    Ten deliveries, 8 KiB, or one topic filter subscribed to count as a message, too. Further messages wait:
+    the server reads that account's connections more slowly."""
 
     subscriptions_per_account: int = Field(2_000, ge=1)
-    """MQTT topic filters of all connections and kept sessions of one account."""
+    """MQTT topic filters of all connections and kept sessions of one account; a filter counts once for every
+    four levels begun."""
 
     retained_messages_per_account: int = Field(2_000, ge=1)
-    """Retained MQTT messages outside mimi/# that one account may have on the server."""
+    """Retained MQTT messages that one account may have on the server; those of the server count to nobody."""
 
     offline_sessions_per_account: int = Field(50, ge=1)
     """Persistent MQTT sessions of one account that are kept while their clients are away; the oldest goes."""

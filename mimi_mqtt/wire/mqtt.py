@@ -29,6 +29,9 @@ SUBSCRIBE_FAILURE = 0x80
 
 MAX_REMAINING_BYTES = 268_435_455
 
+MAX_PACKET_FILTERS = 1_000
+"""Topic filters that one SUBSCRIBE or UNSUBSCRIBE may have: a packet is parsed and answered in one go."""
+
 
 # ── packets a server reads ───────────────────────────────────────────────────────────────────────────────
 
@@ -193,6 +196,8 @@ def parse_subscribe(packet: RawPacket) -> Subscribe:
             raise MqttError(f"SUBSCRIBE asks for QoS byte 0x{body[at]:02x}")
         filters.append((topic_filter, body[at]))
         at += 1
+        if len(filters) > MAX_PACKET_FILTERS:
+            raise MqttError(f"SUBSCRIBE has more than {MAX_PACKET_FILTERS} topic filters")
     if not filters:
         raise MqttError("SUBSCRIBE without a topic filter")
     return Subscribe(packet_id, tuple(filters))
@@ -206,6 +211,8 @@ def parse_unsubscribe(packet: RawPacket) -> Unsubscribe:
     while at < len(body):
         topic_filter, at = _filter(body, at)
         filters.append(topic_filter)
+        if len(filters) > MAX_PACKET_FILTERS:
+            raise MqttError(f"UNSUBSCRIBE has more than {MAX_PACKET_FILTERS} topic filters")
     if not filters:
         raise MqttError("UNSUBSCRIBE without a topic filter")
     return Unsubscribe(packet_id, tuple(filters))

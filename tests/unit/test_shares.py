@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimi_mqtt.shares import TOLD_EVERY_S, KnownAddresses, Ledger, Places, Rates, address_holder, shown
+from mimi_mqtt.shares import (
+    TOLD_EVERY_S,
+    Amounts,
+    KnownAddresses,
+    Ledger,
+    Places,
+    Rates,
+    address_holder,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -183,3 +192,33 @@ class TestLedger:
 )
 def test_names_from_outside_can_not_forge_log_lines(text: str, in_the_log: str) -> None:
     assert shown(text) == in_the_log
+
+
+class TestAmounts:
+    def test_one_holder_has_its_share(self) -> None:
+        amounts = Amounts(total=100, each=10)
+        assert amounts.add("a", 10)
+        assert not amounts.add("a", 1)
+        amounts.remove("a", 4)
+        assert amounts.add("a", 4)
+        assert (amounts.held_by("a"), amounts.used) == (10, 10)
+
+    def test_who_has_less_than_an_equal_part_still_finds_room(self) -> None:
+        amounts = Amounts(total=30, each=20)
+        assert amounts.add("a", 20)
+        assert amounts.add("b", 10)
+        assert not amounts.add("a", 1)
+        assert amounts.add("c", 10)
+        assert not amounts.add("c", 1)
+
+    @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(-9, 9)), max_size=60))
+    def test_all_together_hold_at_most_twice_the_total(self, changes: list[tuple[str, int]]) -> None:
+        amounts = Amounts(total=20, each=10)
+        for holder, amount in changes:
+            if amount > 0:
+                amounts.add(holder, amount)
+            elif amount < 0:
+                held = amounts.held_by(holder)
+                if held:
+                    amounts.remove(holder, min(held, -amount))
+        assert amounts.used == sum(map(amounts.held_by, "abcdefgh")) <= 40

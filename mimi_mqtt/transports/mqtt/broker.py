@@ -1,7 +1,7 @@
 """The amqtt broker behind the guard, with those of its methods replaced that lose, leak or grow.
 
-amqtt 0.12.1 serves the general clients: their sessions and resumption, packet reading, subscriptions,
-retained messages. What is replaced here, and why (section numbers are MQTT 3.1.1's):
+amqtt 0.12.1 serves the general clients: their sessions and resumption, and packet reading. What is replaced
+here, and why (section numbers are MQTT 3.1.1's):
 
 - Fan-out ran in a task that iterated the live subscription table across awaits (`RuntimeError: dictionary
   changed size` under churn, messages lost), sent with the subscriber's QoS instead of the lower one (3.8.4),
@@ -10,18 +10,21 @@ retained messages. What is replaced here, and why (section numbers are MQTT 3.1.
   was acknowledged could be lost. The handler's methods here finish before the next packet is read.
 - QoS 1 and 2 gave up 5 s after sending and redelivered nothing (4.4): `OutgoingFlow` waits and redelivers.
 - A connection that ended around CONNACK waited for ever; a client that connected was sent the retained
-  messages of all other clients' filters; unsubscribed filters stayed in the table; the session monitor could
-  take away the session of a client that had just come back.
+  messages of all other clients' filters; the session monitor could take away the session of a client that had
+  just come back.
+- Every message and every client that left walked all subscriptions, every subscription all retained messages:
+  `Subscriptions`, `RetainedMessages` and `OfflineSessions` have an index each, and a share of each account.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
+from typing import Final
 
 from amqtt.adapters import ReaderAdapter, WriterAdapter
-from amqtt.broker import Broker, RetainedApplicationMessage
+from amqtt.broker import Broker
 from amqtt.contexts import Action, ListenerConfig
 from amqtt.mqtt.disconnect import DisconnectPacket
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
@@ -34,21 +37,29 @@ from amqtt.mqtt.subscribe import SubscribePacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
 from amqtt.session import Session
 
-from mimi_mqtt.fleet.identity import Identity
+from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.shares import Amounts, Ledger
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_receive, may_subscribe, subject
+from mimi_mqtt.transports.mqtt.background import Background
 from mimi_mqtt.transports.mqtt.borders import run_each
+from mimi_mqtt.transports.mqtt.client import Client
 from mimi_mqtt.transports.mqtt.counters import Counters
-from mimi_mqtt.transports.mqtt.filters import FilterIndex, TopicIndex
 from mimi_mqtt.transports.mqtt.flow import OutgoingFlow
+from mimi_mqtt.transports.mqtt.offline import OfflineSessions
+from mimi_mqtt.transports.mqtt.pacing import Work
+from mimi_mqtt.transports.mqtt.retained import Owner, RetainedMessages
+from mimi_mqtt.transports.mqtt.subscriptions import Subscriptions
 from mimi_mqtt.wire.mqtt import (
     SUBSCRIBE_FAILURE,
     PacketType,
     encode_ack,
+    encode_publish,
     encode_suback,
     encode_unsuback,
 )
-from mimi_mqtt.wire.topics import ROOT
+from mimi_mqtt.wire.topics import filter_matches
 
 LISTENER = "default"
 
@@ -57,68 +68,82 @@ logging.getLogger("amqtt").setLevel(logging.CRITICAL)
 logging.getLogger("transitions").setLevel(logging.CRITICAL)
 
 
-@dataclass(slots=True, eq=False)
-class Client:
-    """One general client of the broker. With a persistent session it outlives its connections.
-
-    `key` is its client id inside amqtt: made of user and client id, so that no user resumes the session of
-    another. `write` sends bytes on the current connection.
-    """
-
-    key: str
-    identity: Identity
-    persistent: bool
-    flow: OutgoingFlow
-    write: Callable[[bytes], None] | None = None
-    cut_off: Callable[[str], None] | None = None
-    publish: Callable[[str, bytes, int, bool], None] | None = None
-    filters: set[str] = field(default_factory=set)
-    unreleased: set[int] = field(default_factory=set)
-    left_at: float = 0.0
+_LOOKED_AT_IN_A_STEP: Final = 25
+"""Retained topics that are compared with a filter, and perhaps sent, in one step of background work."""
+_STEPS_AT_ONCE: Final = 8
+"""Steps that are done when the client subscribes; the rest is left to the background."""
 
 
 class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
     """The broker behind the guard: `admit` a client, then let amqtt's `external_connected` serve it."""
 
-    def __init__(self, counters: Counters, max_queued_bytes: int) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        max_queued_bytes: int,
+        shares: SharesSettings,
+        ledger: Ledger,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__({"listeners": {LISTENER: {"type": "external", "bind": "guard"}}, "plugins": {}})
         self.counters = counters
+        self._clock = clock
+        self._ledger = ledger
         self._max_queued_bytes = max_queued_bytes
+        self._queued = Amounts(limits.MAX_QUEUED_BYTES, limits.MAX_QUEUED_BYTES // 4)
         self._clients: dict[str, Client] = {}
-        self._filters = FilterIndex()
-        self._retained_topics = TopicIndex()
-        self._retained = self._retained_bytes = 0
+        self._table = Subscriptions(shares.subscriptions_per_account)
+        self._retained = RetainedMessages(shares.retained_messages_per_account, ledger)
+        self._offline = OfflineSessions(shares.offline_sessions_per_account, ledger)
+        self._background = Background(counters)
+
+    async def shutdown(self) -> None:
+        """Stops amqtt and the background work."""
+        self._background.close()
+        await super().shutdown()
 
     # ── for the guard and the server ────────────────────────────────────────────────────────────────────
 
-    def admit(self, key: str, identity: Identity, persistent: bool) -> Client:
+    @property
+    def subscribed(self) -> int:
+        """The number of different filters in subscriptions."""
+        return len(self._table)
+
+    def admit(self, key: str, identity: Identity, persistent: bool, account: str) -> Client:
         """Returns the client of a new connection under `key`: of its persistent session, or a new one."""
         client = self._clients.get(key)
         if client is None:
-            client = Client(key, identity, persistent, OutgoingFlow(self._max_queued_bytes))
+            flow = OutgoingFlow(self._max_queued_bytes, queued=self._queued, account=account)
+            client = Client(key, identity, account, persistent, flow)
             client.flow.suspend()
             self._clients[key] = client
+        self._offline.leave(client)
+        self._table.move(client, account)
         client.identity = identity
         return client
 
     def leave(self, client: Client, now: float) -> None:
         """Detaches `client` from its ended connection, and forgets it without a persistent session."""
-        client.write = client.cut_off = client.publish = None
-        client.flow.suspend()
-        client.left_at = now
-        if client.persistent:
-            session, _ = self._sessions.get(client.key, (None, None))
-            if session is not None:
-                session.transitions.disconnect()
-                return
-        self.forget(client.key)
+        client.detach(now)
+        session, _ = self._sessions.get(client.key, (None, None))
+        if not client.persistent or session is None:
+            self.forget(client.key)
+            return
+        session.transitions.disconnect()
+        leaving = self._offline.enter(client, now)
+        if leaving is not None:
+            self.counters.limit("offline_sessions", "too many persistent sessions: the oldest was ended")
+            self.forget(leaving.key)
 
     def forget(self, key: str) -> None:
-        """Ends the session `key` and its subscriptions."""
-        session, _ = self._sessions.pop(key, (None, None))
-        if session is not None:
-            self._drop_subscriptions(session)
-        self._clients.pop(key, None)
+        """Ends the session `key`; its subscriptions are removed in the background, and count no more."""
+        self._sessions.pop(key, None)
+        client = self._clients.pop(key, None)
+        if client is not None:
+            client.gone = True
+            client.flow.clear()
+            self._offline.leave(client)
+            self._background.add(client.account, self._table.end(client))
 
     def forget_where(self, condition: Callable[[Identity], bool]) -> None:
         """Ends the sessions of absent clients whose identity meets `condition`."""
@@ -127,42 +152,36 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
                 self.forget(client.key)
 
     def sweep(self, now: float) -> None:
-        """Ends persistent sessions whose client is away for too long, and the oldest of too many."""
-        away = sorted(
-            (
-                client
-                for client in self._clients.values()
-                if client.write is None and client.key in self._sessions
-            ),
-            key=lambda client: client.left_at,
-        )
-        surplus = len(away) - limits.MAX_OFFLINE_SESSIONS
-        ended: list[str] = []
-        for index, client in enumerate(away):
-            if index < surplus:
-                self.counters.limit("offline_sessions", "too many persistent sessions: the oldest was ended")
-            elif now - client.left_at < limits.OFFLINE_SESSION_S:
-                break
-            ended.append(client.key)
-        run_each("offline sessions", (partial(self.forget, key) for key in ended))
+        """Ends persistent sessions whose client is away for too long."""
+        expired = list(self._offline.expired(now))
+        run_each("offline sessions", (partial(self.forget, client.key) for client in expired))
 
-    def recipients(self, topic: str) -> dict[str, tuple[Client, int]]:
-        """Clients that subscribed to `topic` and may receive it, with the highest QoS granted, by key."""
-        found: dict[str, tuple[Client, int]] = {}
-        for topic_filter in self._filters.matching(topic):
-            for session, qos in self._subscriptions.get(topic_filter, ()):
-                client = self._clients.get(session.client_id)
-                if client is None or not may_receive(client.identity, topic):
-                    continue
-                known = found.get(client.key)
-                if known is None or known[1] < qos:
-                    found[client.key] = (client, qos)
-        return found
+    def recipients(self, topic: str) -> tuple[dict[Client, int], Work]:
+        """Clients that subscribed to `topic` and may receive it, with the QoS granted, and the work."""
+        clients, visited = self._table.receivers(topic)
+        return clients, Work(len(clients), visited)
 
-    def distribute(self, topic: str, payload: bytes, qos: int) -> None:
+    def distribute(self, topic: str, payload: bytes, qos: int) -> Work:
         """Sends a message to all subscribers; it is in their buffers when this returns."""
-        for client, granted in self.recipients(topic).values():
-            self.deliver(client, topic, payload, min(qos, granted))
+        clients, work = self.recipients(topic)
+        packet = b""
+        for client, granted in clients.items():
+            if qos and granted:
+                self.deliver(client, topic, payload, min(qos, granted))
+            else:
+                packet = packet or encode_publish(topic, payload)
+                self.send(client, packet)
+        return work
+
+    def send(self, client: Client, packet: bytes) -> None:
+        """Sends a PUBLISH with QoS 0 to one client, unless it is away; a fault is this client's alone."""
+        if client.write is None or not client.flow.connected:
+            return
+        try:
+            self.counters.messages_out += 1
+            client.write(packet)
+        except Exception:  # noqa: BLE001 - the border of one client
+            self.counters.fault("deliver", f"sending a message to {subject(client.identity)} failed")
 
     def deliver(self, client: Client, topic: str, payload: bytes, qos: int, retain: bool = False) -> None:
         """Sends one message to one client, or keeps it when its session is persistent and it is away.
@@ -181,64 +200,80 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
                 client.cut_off("too slow: unacknowledged messages")
             else:
                 self.counters.limit("offline_queue", "a persistent session's queue is full: message dropped")
+                self._ledger.refuse("queued MQTT messages", client.account, self._clock())
         elif data and client.write is not None:
             self.counters.messages_out += 1
             client.write(data)
 
-    def retain(self, topic: str, payload: bytes, qos: int) -> None:
-        """Keeps the message for later subscribers; an empty payload clears it (section 3.3.1.3).
-
-        Topics under `mimi` do not count: they are the server's, a few for each device, and clients that fill
-        the rest must not keep devices' states out.
-        """
-        bounded = topic != ROOT and not topic.startswith(f"{ROOT}/")
-        old = self._retained_messages.pop(topic, None)
-        if old is not None and bounded:
-            self._retained -= 1
-            self._retained_bytes -= len(topic) + len(old.data)
-        self._retained_topics.discard(topic)
-        if not payload:
-            return
-        size = len(topic) + len(payload) if bounded else 0
-        if bounded and (
-            self._retained >= limits.MAX_RETAINED or self._retained_bytes + size > limits.MAX_RETAINED_BYTES
-        ):
+    def retain(self, topic: str, payload: bytes, qos: int, owner: Owner | None = None) -> None:
+        """Keeps the message for later subscribers; an empty payload clears it (section 3.3.1.3)."""
+        if not self._retained.put(topic, payload, qos, owner, self._clock()):
             self.counters.limit("retained", "too many retained messages: the newest was not kept")
-            return
-        self._retained_topics.add(topic)
-        self._retained += bounded
-        self._retained_bytes += size
-        self._retained_messages[topic] = RetainedApplicationMessage(None, topic, payload, qos)
 
-    def subscribe(self, client: Client, session: Session, topic_filter: str, qos: int) -> int:
+    def subscribe(self, client: Client, topic_filter: str, qos: int) -> int:
         """Grants or refuses a filter; returns the QoS, or SUBSCRIBE_FAILURE. Retained messages come later."""
+        name = subject(client.identity)
         if not may_subscribe(client.identity, topic_filter):
-            self.counters.limit(
-                "forbidden_subscribe", f"{subject(client.identity)} may not read {topic_filter!r}"
-            )
-            return SUBSCRIBE_FAILURE
-        if topic_filter not in client.filters and len(client.filters) >= limits.MAX_FILTERS:
-            self.counters.limit(
-                "filters", f"{subject(client.identity)} has {limits.MAX_FILTERS} subscriptions"
-            )
-            return SUBSCRIBE_FAILURE
-        self._del_subscription(topic_filter, session)  # a new subscription replaces the old one (3.8.4)
-        self._subscriptions.setdefault(topic_filter, []).append((session, qos))
-        self._filters.add(topic_filter)
-        client.filters.add(topic_filter)
-        return qos
+            self.counters.limit("forbidden_subscribe", f"{name} may not read {topic_filter[:80]!r}")
+        elif (
+            len(topic_filter) > limits.MAX_FILTER_CHARS or topic_filter.count("/") >= limits.MAX_FILTER_LEVELS
+        ):
+            self.counters.limit("filter_size", f"{name} subscribes to {len(topic_filter)} characters")
+        elif topic_filter not in client.filters and len(client.filters) >= limits.MAX_FILTERS:
+            self.counters.limit("filters", f"{name} has {limits.MAX_FILTERS} subscriptions")
+        elif not self._table.add(client, topic_filter, qos):
+            self.counters.limit("filters", f"{client.account} has its share of subscriptions")
+            self._ledger.refuse(
+                "MQTT subscriptions", client.account, self._clock(),
+                setting="shares.subscriptions_per_account",
+            )  # fmt: skip
+        else:
+            return qos
+        return SUBSCRIBE_FAILURE
 
-    def unsubscribe(self, client: Client, session: Session, topic_filter: str) -> None:
+    def unsubscribe(self, client: Client, topic_filter: str) -> None:
         """Ends one subscription."""
-        client.filters.discard(topic_filter)
-        self._del_subscription(topic_filter, session)
+        self._table.remove(client, topic_filter)
+        client.due.pop(topic_filter, None)
 
-    def send_retained(self, client: Client, topic_filter: str, qos: int) -> None:
-        """Sends the retained messages that a new subscription is due."""
-        for topic in self._retained_topics.matching(topic_filter):
-            message = self._retained_messages[topic]
-            if may_receive(client.identity, topic):
-                self.deliver(client, topic, bytes(message.data), min(qos, message.qos or 0), retain=True)
+    def send_retained(self, client: Client, granted: dict[str, int]) -> None:
+        """Sends the retained messages that new subscriptions are due: the first at once, many in slices."""
+        client.due.update(granted)
+        if client.sending:
+            return
+        client.sending = True
+        steps = self._retained_steps(client)
+        if len(list(islice(steps, _STEPS_AT_ONCE))) == _STEPS_AT_ONCE:
+            self._background.add(client.account, steps)
+
+    def _retained_steps(self, client: Client) -> Iterator[None]:
+        fleet = client.identity.role is not Role.ANONYMOUS
+        looked_at = sent = 0
+        try:
+            while client.due:
+                topic_filter = next(iter(client.due))
+                qos = client.due.pop(topic_filter)
+                looked_at += 1
+                for topic in self._retained.candidates(topic_filter, fleet=fleet):
+                    looked_at += 1
+                    if filter_matches(topic_filter, topic):
+                        sent += self._send_retained(client, topic, qos)
+                    if looked_at >= _LOOKED_AT_IN_A_STEP:
+                        client.spend(Work(sent, looked_at).cost())
+                        looked_at = sent = 0
+                        yield
+                        if client.write is None or topic_filter not in client.filters:
+                            break
+            client.spend(Work(sent, looked_at).cost())
+        finally:
+            client.sending = False
+
+    def _send_retained(self, client: Client, topic: str, qos: int) -> bool:
+        message = self._retained.get(topic)
+        if message is None or not may_receive(client.identity, topic):
+            return False
+        self.deliver(client, topic, message.payload, min(qos, message.qos), retain=True)
+        return True
 
     # ── amqtt's own methods, replaced ───────────────────────────────────────────────────────────────────
 
@@ -271,20 +306,8 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
     async def _session_monitor(self) -> None:
         """Does nothing: `leave` and `sweep` end sessions."""
 
-    def _del_subscription(self, a_filter: str, session: Session) -> int:
-        deleted: int = super()._del_subscription(a_filter, session)
-        if a_filter in self._subscriptions and not self._subscriptions[a_filter]:
-            del self._subscriptions[a_filter]
-            self._filters.discard(a_filter)
-        return deleted
-
     async def _del_all_subscriptions(self, session: Session) -> None:
-        self._drop_subscriptions(session)
-
-    def _drop_subscriptions(self, session: Session) -> None:
-        client = self._clients.get(session.client_id)
-        for topic_filter in list(client.filters) if client is not None else ():
-            self._del_subscription(topic_filter, session)
+        """Does nothing: `forget` ends the subscriptions."""
 
 
 class _Handler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is untyped here
@@ -308,22 +331,28 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is untyped
     async def handle_subscribe(self, subscribe: SubscribePacket) -> None:
         """Grants and refuses filter by filter, then sends the retained messages."""
         client, topics = self._client, subscribe.payload.topics
-        codes = [self._broker.subscribe(client, self.session, name, qos) for name, qos in topics]
+        codes = [self._broker.subscribe(client, name, qos) for name, qos in topics]
         self._write(encode_suback(subscribe.variable_header.packet_id, tuple(codes)))
-        for (topic_filter, _), code in zip(topics, codes, strict=True):
-            if code != SUBSCRIBE_FAILURE:
-                self._broker.send_retained(client, topic_filter, code)
+        client.spend(len(topics))
+        granted = {
+            topic_filter: code
+            for (topic_filter, _), code in zip(topics, codes, strict=True)
+            if code != SUBSCRIBE_FAILURE
+        }
+        self._broker.send_retained(client, granted)
 
     async def handle_unsubscribe(self, unsubscribe: UnsubscribePacket) -> None:
         """Ends subscriptions."""
         for topic_filter in unsubscribe.payload.topics:
-            self._broker.unsubscribe(self._client, self.session, topic_filter)
+            self._broker.unsubscribe(self._client, topic_filter)
         self._write(encode_unsuback(unsubscribe.variable_header.packet_id))
+        self._client.spend(len(unsubscribe.payload.topics))
 
     async def handle_publish(self, publish_packet: PublishPacket) -> None:
         """Distributes, then acknowledges; QoS 2 by its packet id (section 4.3.3, method B)."""
         client, qos, packet_id = self._client, publish_packet.qos, publish_packet.packet_id
         if qos == 2 and packet_id in client.unreleased:
+            client.spend(1)
             self._write(encode_ack(PacketType.PUBREC, packet_id))
             return
         if qos == 2 and len(client.unreleased) >= limits.MAX_UNRELEASED:
@@ -340,7 +369,10 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is untyped
 
     async def handle_pubrel(self, pubrel: PubrelPacket) -> None:
         """Answers always: a client may repeat PUBREL after it came back."""
-        self._client.unreleased.discard(pubrel.packet_id)
+        if pubrel.packet_id in self._client.unreleased:
+            self._client.unreleased.discard(pubrel.packet_id)
+        else:
+            self._client.spend(1)
         self._write(encode_ack(PacketType.PUBCOMP, pubrel.packet_id))
 
     async def handle_puback(self, puback: PubackPacket) -> None:
@@ -359,6 +391,8 @@ class _Handler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is untyped
         self._write(self._client.flow.resume())
 
     def _acknowledged(self, kind: PacketType, packet_id: int) -> None:
+        if not self._client.flow.expects(kind, packet_id):
+            self._client.spend(1)  # the one that is due was paid for with the message
         self._write(self._client.flow.acknowledged(kind, packet_id))
 
     def _write(self, data: bytes) -> None:

@@ -1,56 +1,107 @@
-"""Indexes of topic filters and of topics, so that few of them are compared with each other; pure.
+"""Topic filters as a tree of levels, and topics by their first levels; pure.
 
-Anybody who may subscribe can have hundreds of filters, every message of every device looks for its receivers,
-and every new subscription for retained messages, of which each device has one. A filter without wildcards is
-found by its topic, one that begins with the levels of a device's topics (`mimi/devices/<id>/#`) by these;
-only the others are compared with every topic.
+Every message looks for its receivers: `FilterTree` follows the topic's levels through the filters' common
+beginnings, so a message visits few nodes, whatever the number of filters, and a subscription is added and
+removed in as many steps as its filter has levels. Every new subscription looks for retained messages:
+`TopicIndex` names the topics that have to be compared with its filter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Sequence
+from typing import Final, Generic, TypeVar
 
-from mimi_mqtt.wire.topics import filter_matches
+from mimi_mqtt.transports.mqtt.limits import MAX_FILTER_LEVELS
 
-_LEVELS = 3
-"""Levels of a topic that filters are sorted by."""
+H = TypeVar("H", bound=Hashable)
+
+_FIRST_LEVELS: Final = 3
+"""Levels of a topic that topics are sorted by: those of `mimi/devices/<id>`."""
 
 
-class FilterIndex:
-    """A set of topic filters that are valid (MQTT 3.1.1 section 4.7.1)."""
-
-    __slots__ = ("_exact", "_with_wildcards")
+class _Node(Generic[H]):
+    __slots__ = ("children", "holders")
 
     def __init__(self) -> None:
-        self._exact: set[str] = set()
-        self._with_wildcards: dict[str, set[str]] = {}  # by their first levels; "": those have wildcards
+        self.children: dict[str, _Node[H]] = {}
+        self.holders: dict[H, int] = {}
 
-    def add(self, topic_filter: str) -> None:
-        """Adds a filter; nothing happens when it is there."""
-        if _has_wildcards(topic_filter):
-            self._with_wildcards.setdefault(_first_levels(topic_filter), set()).add(topic_filter)
-        else:
-            self._exact.add(topic_filter)
 
-    def discard(self, topic_filter: str) -> None:
-        """Removes a filter, if it is there."""
-        self._exact.discard(topic_filter)
-        key = _first_levels(topic_filter)
-        if key in self._with_wildcards:
-            self._with_wildcards[key].discard(topic_filter)
-            if not self._with_wildcards[key]:
-                del self._with_wildcards[key]
+class FilterTree(Generic[H]):
+    """Subscriptions: filters that are valid (MQTT 3.1.1 section 4.7.1) and have at most MAX_FILTER_LEVELS,
+    each with its holders and the QoS granted to them."""
 
-    def matching(self, topic: str) -> Iterator[str]:
-        """The filters that match `topic`, by MQTT 3.1.1 section 4.7."""
-        if topic in self._exact:
-            yield topic
-        key = _first_levels(topic)
-        for candidates in (
-            self._with_wildcards.get(key, ()),
-            self._with_wildcards.get("", ()) if key else (),
-        ):
-            for topic_filter in candidates:
-                if filter_matches(topic_filter, topic):
-                    yield topic_filter
+    __slots__ = ("_root", "size")
+
+    def __init__(self) -> None:
+        self._root: _Node[H] = _Node()
+        self.size = 0
+        """Different filters."""
+
+    def add(self, topic_filter: str, holder: H, qos: int) -> None:
+        """Adds a subscription, or changes its QoS."""
+        node = self._root
+        for level in topic_filter.split("/"):
+            child = node.children.get(level)
+            if child is None:
+                child = node.children[level] = _Node()
+            node = child
+        self.size += not node.holders
+        node.holders[holder] = qos
+
+    def remove(self, topic_filter: str, holder: H) -> None:
+        """Removes a subscription, if it is there, with the nodes that only it needed."""
+        levels = topic_filter.split("/")
+        path = [self._root]
+        for level in levels:
+            child = path[-1].children.get(level)
+            if child is None:
+                return
+            path.append(child)
+        if path[-1].holders.pop(holder, None) is None or path[-1].holders:
+            return
+        self.size -= 1
+        for parent, level, node in zip(reversed(path[:-1]), reversed(levels), reversed(path), strict=False):
+            if node.holders or node.children:
+                return
+            del parent.children[level]
+
+    def matching(self, topic: str) -> tuple[dict[H, int], int]:
+        """The holders of filters that match `topic` (section 4.7), each with its highest QoS, and the number
+        of nodes that were visited."""
+        found: dict[H, int] = {}
+        nodes = [self._root]
+        visited = 1
+        wildcards = topic[:1] != "$"  # section 4.7.2: none at the first level matches `$SYS`
+        for level in topic.split("/", MAX_FILTER_LEVELS):
+            following: list[_Node[H]] = []
+            for node in nodes:
+                children = node.children
+                if wildcards:
+                    if "#" in children:
+                        _merge(found, children["#"].holders)
+                    if "+" in children:
+                        following.append(children["+"])
+                if level in children:
+                    following.append(children[level])
+            if not following:
+                return found, visited
+            visited += len(following)
+            nodes = following
+            wildcards = True
+        for node in nodes:
+            if node.holders:
+                _merge(found, node.holders)
+            if "#" in node.children:  # `sport/#` matches `sport` (section 4.7.1.2)
+                _merge(found, node.children["#"].holders)
+        return found, visited
+
+
+def _merge(found: dict[H, int], holders: dict[H, int]) -> None:
+    if not found:
+        found.update(holders)
+        return
+    for holder, qos in holders.items():
+        if found.get(holder, -1) < qos:
+            found[holder] = qos
 
 
 class TopicIndex:
@@ -73,21 +124,19 @@ class TopicIndex:
             if not self._topics[key]:
                 del self._topics[key]
 
-    def matching(self, topic_filter: str) -> list[str]:
-        """The topics that `topic_filter` matches, by MQTT 3.1.1 section 4.7."""
+    def candidates(self, topic_filter: str) -> Sequence[str]:
+        """The topics that `topic_filter` may match; no other one does."""
         key = _first_levels(topic_filter)
-        if not _has_wildcards(topic_filter):
-            return [topic_filter] if topic_filter in self._topics.get(key, ()) else []
-        parts = [self._topics.get(key, {})] if key else list(self._topics.values())
-        return [topic for part in parts for topic in part if filter_matches(topic_filter, topic)]
-
-
-def _has_wildcards(topic_filter: str) -> bool:
-    return "+" in topic_filter or "#" in topic_filter
+        if "+" not in topic_filter and "#" not in topic_filter:
+            return (topic_filter,) if topic_filter in self._topics.get(key, ()) else ()
+        if key:
+            return tuple(self._topics.get(key, ()))
+        return [topic for part in self._topics.values() for topic in part]
 
 
 def _first_levels(topic: str) -> str:
     """The first levels of a topic or filter; empty where it has fewer, or wildcards among them."""
-    levels = topic.split("/", _LEVELS)[:_LEVELS]
+    levels = topic.split("/", _FIRST_LEVELS)[:_FIRST_LEVELS]
     first = "/".join(levels)
-    return first if len(levels) == _LEVELS and not _has_wildcards(first) else ""
+    wild = "+" in first or "#" in first
+    return first if len(levels) == _FIRST_LEVELS and not wild else ""

@@ -2,11 +2,13 @@
 
 MQTT 3.1.1 section 4.3 and 4.4. A client that acknowledges slowly has at most `window` messages in flight; the
 rest waits here, bounded in bytes, and so does everything for a persistent session while its client is away.
+All clients of one account, and all clients, have bounds too (`Amounts`).
 """
 
 from collections import deque
 from dataclasses import dataclass
 
+from mimi_mqtt.shares import Amounts
 from mimi_mqtt.transports.mqtt.limits import MAX_IN_FLIGHT
 from mimi_mqtt.wire.mqtt import PacketType, encode_ack, encode_publish
 
@@ -29,14 +31,22 @@ class _Message:
 class OutgoingFlow:
     """Messages to one client; methods return the bytes to write now, `b""` for nothing.
 
-    While `connected` is false QoS 0 is dropped, and QoS 1 and 2 wait for `resume`.
+    While `connected` is false QoS 0 is dropped, and QoS 1 and 2 wait for `resume`. `queued`, when given,
+    bounds the bytes of all flows of `account`.
     """
 
-    __slots__ = ("_in_flight", "_last_id", "_max_bytes", "_size", "_waiting", "_window", "connected")
+    __slots__ = (
+        "_account", "_in_flight", "_last_id", "_max_bytes", "_queued", "_size", "_waiting", "_window",
+        "connected",
+    )  # fmt: skip
 
-    def __init__(self, max_bytes: int, window: int = MAX_IN_FLIGHT) -> None:
+    def __init__(
+        self, max_bytes: int, window: int = MAX_IN_FLIGHT, queued: Amounts | None = None, account: str = ""
+    ) -> None:
         self.connected = True
         self._max_bytes = max_bytes
+        self._queued = queued
+        self._account = account
         self._window = window
         self._in_flight: dict[int, _Message] = {}
         self._waiting: deque[_Message] = deque()
@@ -55,6 +65,8 @@ class OutgoingFlow:
         message = _Message(topic, payload, qos, retain)
         if self._size + message.size > self._max_bytes and self.pending:
             return None
+        if self._queued is not None and not self._queued.add(self._account, message.size):
+            return None
         self._size += message.size
         if self.connected and len(self._in_flight) < self._window:
             return self._send(message)
@@ -72,7 +84,27 @@ class OutgoingFlow:
             return b""
         del self._in_flight[packet_id]
         self._size -= message.size
+        if self._queued is not None:
+            self._queued.remove(self._account, message.size)
         return self._send(self._waiting.popleft()) if self._waiting else b""
+
+    def expects(self, kind: PacketType, packet_id: int) -> bool:
+        """True when this acknowledgement, PUBACK, PUBREC or PUBCOMP, is due for a message in flight."""
+        message = self._in_flight.get(packet_id)
+        if message is None:
+            return False
+        if kind is PacketType.PUBACK:
+            return message.qos == 1
+        return message.qos == 2 and message.received == (kind is PacketType.PUBCOMP)
+
+    def clear(self) -> None:
+        """Forgets all messages: the session has ended."""
+        if self._queued is not None and self._size:
+            self._queued.remove(self._account, self._size)
+        self._in_flight.clear()
+        self._waiting.clear()
+        self._size = 0
+        self.connected = False
 
     def suspend(self) -> None:
         """Keeps messages from now on: the client is gone."""

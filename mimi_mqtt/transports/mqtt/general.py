@@ -8,7 +8,7 @@ a misconfigured tool in the house should keep the rest of its work). A forbidden
 import asyncio
 import logging
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.fleet.identity import Identity, Role
@@ -17,9 +17,11 @@ from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import account, subject
 from mimi_mqtt.transports.mqtt.addresses import local_host
 from mimi_mqtt.transports.mqtt.borders import run_each
-from mimi_mqtt.transports.mqtt.broker import LISTENER, Client, EmbeddedBroker
+from mimi_mqtt.transports.mqtt.broker import LISTENER, EmbeddedBroker
+from mimi_mqtt.transports.mqtt.client import Client
 from mimi_mqtt.transports.mqtt.gate import Admission, Gate
 from mimi_mqtt.transports.mqtt.intake import Intake
+from mimi_mqtt.transports.mqtt.pacing import Pacer, Work, estimated_cost, message_cost
 from mimi_mqtt.transports.mqtt.streams import PacketSink, PacketSource
 from mimi_mqtt.wire.mqtt import (
     PINGRESP,
@@ -36,23 +38,35 @@ from mimi_mqtt.wire.mqtt import (
 
 _log = logging.getLogger(__name__)
 
-_ACKNOWLEDGEMENTS = (PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBREL, PacketType.PUBCOMP)
+_FROM_CLIENTS = frozenset({
+    PacketType.PUBLISH, PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBREL, PacketType.PUBCOMP,
+    PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE, PacketType.PINGREQ,
+})  # fmt: skip
+"""Packets that a connected client may send, besides DISCONNECT."""
+
+
+class Sender(NamedTuple):
+    """A general client that publishes: `account` is the one whose shares it uses, `host` the server's address
+    that it reached."""
+
+    identity: Identity
+    account: str
+    host: str | None
 
 
 class PublishRouter(Protocol):
     """Receiver of general clients' messages: the server, which knows devices and testers."""
 
-    def route(
-        self, identity: Identity, host: str | None, topic: str, payload: bytes, qos: int, retain: bool
-    ) -> None:
-        """Delivers what `identity` may publish, drops the rest; `host` is the server address it reached."""
+    def route(self, sender: Sender, topic: str, payload: bytes, qos: int, retain: bool) -> Work:
+        """Delivers what `sender` may publish, drops the rest; returns the work that it was."""
 
 
 class GeneralClients:
     """The general clients' connections."""
 
-    def __init__(self, gate: Gate, broker: EmbeddedBroker, router: PublishRouter) -> None:
+    def __init__(self, gate: Gate, broker: EmbeddedBroker, router: PublishRouter, pacer: Pacer) -> None:
         self.gate = gate
+        self.pacer = pacer
         self.broker = broker
         self.router = router
         self._connections: dict[tuple[Role, str, str], GeneralConnection] = {}
@@ -119,7 +133,7 @@ class GeneralClients:
         run_each(
             "general clients",
             (
-                *(partial(connection.check_keepalive, now) for connection in connections),
+                *(partial(connection.check_time, now) for connection in connections),
                 partial(self.broker.sweep, now),
             ),
         )
@@ -136,6 +150,7 @@ class GeneralClients:
         """Ends all connections, without their wills, and amqtt."""
         for connection in list(self._connections.values()):
             connection.end("server stops")
+        self.pacer.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=limits.LINGER_S)
         for task in list(self._tasks):
@@ -170,7 +185,7 @@ class GeneralConnection(asyncio.Protocol):
         self._reader = admission.reader
         self._reader.max_packet_bytes = self._gate.settings.max_packet_bytes
         self._intake = Intake(transport, self._consume)
-        self._source = PacketSource(self._intake.hold)
+        self._source = PacketSource(self._intake.hold, self._turn, self._check)
         self._open = True
         self._abnormal = False
         self._host = local_host(transport)
@@ -239,6 +254,7 @@ class GeneralConnection(asyncio.Protocol):
         if not self._open:
             return
         self._open = False
+        self._last_heard = self._gate.clock()
         self._abnormal = abnormal
         self._intake.drop()
         self._source.finish()
@@ -251,9 +267,17 @@ class GeneralConnection(asyncio.Protocol):
         self._transport.abort()
         self.end(reason, abnormal=True)
 
-    def check_keepalive(self, now: float) -> None:
-        """Ends the connection when nothing came for one and a half keepalives (section 3.1.2.10)."""
-        if self._open and self._keepalive_limit and now - self._last_heard > self._keepalive_limit:
+    def check_time(self, now: float) -> None:
+        """Ends the connection when nothing came for one and a half keepalives (section 3.1.2.10), and gives
+        up packets that an ended one sent and that can't be handled in time."""
+        if not self._open:
+            if self._source.waiting and now - self._last_heard > limits.DRAIN_S:
+                self._gate.counters.limit("drain", f"{self._name}: what it sent last is dropped")
+                self._source.drop()
+            return
+        if self._source.waiting:
+            self._last_heard = now  # what it sent meanwhile, a PINGREQ perhaps, was not read
+        elif self._keepalive_limit and now - self._last_heard > self._keepalive_limit:
             self._gate.counters.limits["keepalive"] += 1
             self._transport.abort()
             self.end("keepalive expired", abnormal=True)
@@ -261,32 +285,49 @@ class GeneralConnection(asyncio.Protocol):
     # ── from the client to amqtt ────────────────────────────────────────────────────────────────────────
 
     def _packet(self, packet: RawPacket) -> None:
-        counters = self._gate.counters
-        counters.bytes_in += len(packet.raw)
-        if packet.type is PacketType.PUBLISH:
-            counters.messages_in += 1
-            parse_publish(packet)
-        elif packet.type in _ACKNOWLEDGEMENTS:
-            parse_packet_id(packet)
-        elif packet.type is PacketType.SUBSCRIBE:
-            parse_subscribe(packet)
-        elif packet.type is PacketType.UNSUBSCRIBE:
-            parse_unsubscribe(packet)
-        elif packet.type is PacketType.PINGREQ:
-            self.write(PINGRESP)
-            return
-        elif packet.type is PacketType.DISCONNECT:
+        self._gate.counters.bytes_in += len(packet.raw)
+        if packet.type is PacketType.DISCONNECT:
             # amqtt reads the packets before it, then sees the end of the stream.
             self._will = None
             self._source.finish()
             self._reader = PacketReader(0)
-            return
+        elif packet.type in _FROM_CLIENTS:
+            self._source.feed(packet)
         else:
             raise MqttError(f"{packet.type.name} from a client that is connected")
-        self._source.feed(packet.raw)
+
+    def _turn(self, packet: RawPacket) -> asyncio.Future[None]:
+        return self._clients.pacer.turn(self.account, estimated_cost(packet))
+
+    def _check(self, packet: RawPacket) -> bool:
+        """Checks a packet whose turn it is; True when amqtt is to read it."""
+        try:
+            if packet.type is PacketType.PUBLISH:
+                self._gate.counters.messages_in += 1
+                parse_publish(packet)
+            elif packet.type is PacketType.SUBSCRIBE:
+                parse_subscribe(packet)
+            elif packet.type is PacketType.UNSUBSCRIBE:
+                parse_unsubscribe(packet)
+            elif packet.type is PacketType.PINGREQ:
+                self.write(PINGRESP)
+                self._spend(1)
+                return False
+            else:
+                parse_packet_id(packet)
+        except MqttError as error:
+            self._fail(error)
+            self._source.drop()
+            return False
+        return True
+
+    def _spend(self, amount: float) -> None:
+        self._clients.pacer.spend(self.account, amount)
 
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        self._clients.router.route(self.identity, self._host, topic, payload, qos, retain)
+        sender = Sender(self.identity, self.account, self._host)
+        work = self._clients.router.route(sender, topic, payload, qos, retain)
+        self._spend(message_cost(len(payload)) + work.cost(len(payload)))
 
     # ── from amqtt to the client ────────────────────────────────────────────────────────────────────────
 
@@ -312,14 +353,20 @@ class GeneralConnection(asyncio.Protocol):
                 # unique, so nothing of it can meet another session.
                 broker.forget(self._key)
                 self._key += f"\x1f{self._serial}"
-            client = broker.admit(self._key, self.identity, self._persistent)
+            client = broker.admit(self._key, self.identity, self._persistent, self.account)
             client.write, client.cut_off, client.publish = self.write, self.cut_off, self._publish
+            client.spend = self._spend
             _log.info("%s %s connected from %s:%d", self.identity.role.value, self._name, *self.peer)
             self._source.put_first(
                 encode_connect(self._key, keepalive_s=0, clean_session=not self._persistent)
             )
             sink = PacketSink(self.peer, self.write, lambda: self.end("disconnected", abnormal=True))
             await broker.external_connected(self._source, sink, LISTENER)
+            self.end("disconnected", abnormal=True)
+            if self._will is not None and self._abnormal:
+                await self._clients.pacer.turn(
+                    self.account, 1
+                )  # of many connections that end at once each has a will
         except Exception:  # noqa: BLE001  # amqtt documents no exceptions; this ends one client only
             _log.exception("%s: the connection is ended", self._name)
         finally:

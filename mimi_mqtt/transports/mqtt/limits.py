@@ -35,20 +35,40 @@ BAD_CONNECTIONS_AT_ONCE = 300.0
 MAX_PUSH_BYTES = 8_000
 """Payload an administrator may push to a device, in bytes: more JSON breaks a device's connection."""
 
+MAX_FILTER_LEVELS = 32
+"""Levels of a topic filter."""
+
+MAX_FILTER_CHARS = 1_024
+"""Length of a topic filter."""
+
+MAX_SUBSCRIPTIONS = 100_000
+"""Topic filters of all general clients; each counts once for every four levels begun."""
+
 MAX_RETAINED = 10_000
-"""Retained messages on topics outside `mimi/#`."""
+"""Retained messages of clients."""
 
 MAX_RETAINED_BYTES = 64 * 1024 * 1024
-"""Topics and payloads of the retained messages outside `mimi/#`, in bytes."""
+"""Topics and payloads of the retained messages of clients, in bytes; of one account a quarter."""
+
+MAX_QUEUED_BYTES = 32 * 1024 * 1024
+"""Messages with QoS 1 and 2 that wait for clients, absent ones too, in bytes; of one account a quarter."""
 
 MAX_OFFLINE_SESSIONS = 1_000
-"""Persistent sessions whose client is away; the oldest goes first."""
+"""Persistent sessions whose client is away; half of them only for clients with a user name."""
 
 OFFLINE_SESSION_S = 24 * 3600.0
 """Seconds that a persistent session is kept while its client is away."""
 
 MAX_INPUT_BYTES = 65_536
-"""Bytes of a general client that wait for the broker before its socket is no longer read."""
+"""Bytes of a general client that wait for the broker before its socket is no longer read; a packet counts 160
+more than it has."""
+
+TURN_COST = 16
+"""Messages of all general clients that are handled in one turn of the loop, or deliveries that cost as much:
+about 3 ms."""
+
+BACKGROUND_SLICE_S = 0.002
+"""Seconds of a loop turn for retained messages of new subscriptions and for filters of clients that left."""
 
 TESTER_CHANNEL_S = 120.0
 """Seconds that a device played by testers is kept after the last one left: mosquitto_pub leaves at once, and
@@ -65,6 +85,10 @@ CHECKED_FROM = 8
 
 SLICE_BYTES = 4_096
 """Bytes of one connection that are handled before other connections have their turn."""
+
+DRAIN_S = 10.0
+"""Seconds in which the packets that a general client sent before its end are still handled, when its account
+has used up its message rate."""
 
 LINGER_S = 5.0
 """Seconds that a closing connection may take to accept its last bytes."""

@@ -19,7 +19,7 @@ from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.session.link import ControlSink
-from mimi_mqtt.shares import KnownAddresses, Ledger
+from mimi_mqtt.shares import KnownAddresses, Ledger, Rates
 from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_publish, subject
@@ -30,12 +30,14 @@ from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.crowd import Crowd
 from mimi_mqtt.transports.mqtt.device import DeviceConnection
 from mimi_mqtt.transports.mqtt.gate import Admission, Gate, GateConnection, Handover
-from mimi_mqtt.transports.mqtt.general import GeneralClients
+from mimi_mqtt.transports.mqtt.general import GeneralClients, Sender
+from mimi_mqtt.transports.mqtt.pacing import Pacer, Work
+from mimi_mqtt.transports.mqtt.retained import Owner
 from mimi_mqtt.transports.mqtt.testers import Testers
 from mimi_mqtt.transports.mqtt.tls import tls_factory
 from mimi_mqtt.transports.mqtt.websocket import MqttWebSocket
 from mimi_mqtt.wire.messages import redact
-from mimi_mqtt.wire.mqtt import Will
+from mimi_mqtt.wire.mqtt import Will, encode_publish
 from mimi_mqtt.wire.topics import STATUS, Leaf, device_topic, split_device_topic
 
 _log = logging.getLogger(__name__)
@@ -71,8 +73,9 @@ class MqttServer:
         handover = Handover(self._take_device, self._take_general, self._holds, self._connected)
         crowd: Crowd[GateConnection] = Crowd(settings, shares, ledger, known)
         self._gate = Gate(settings, authenticator, self.counters, clock, handover, crowd)
-        self._broker = EmbeddedBroker(self.counters, settings.max_write_buffer_bytes)
-        self._general = GeneralClients(self._gate, self._broker, self)
+        self._broker = EmbeddedBroker(self.counters, settings.max_write_buffer_bytes, shares, ledger, clock)
+        rates = Rates(shares.messages_per_s, max(1.0, shares.messages_per_s * limits.BURST_FACTOR))
+        self._general = GeneralClients(self._gate, self._broker, self, Pacer(rates, ledger, clock))
         self._devices: dict[str, DeviceConnection] = {}
         self._testers = Testers(
             self._sink, self._general.testers, self._answer_testers, settings.device_messages_per_s
@@ -194,7 +197,7 @@ class MqttServer:
     @property
     def subscriptions(self) -> int:
         """The number of different topic filters in subscriptions."""
-        return len(self._broker.subscriptions)
+        return self._broker.subscribed
 
     # ── handover ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -259,77 +262,80 @@ class MqttServer:
 
     # ── PublishRouter ───────────────────────────────────────────────────────────────────────────────────
 
-    def route(
-        self, identity: Identity, host: str | None, topic: str, payload: bytes, qos: int, retain: bool
-    ) -> None:
+    def route(self, sender: Sender, topic: str, payload: bytes, qos: int, retain: bool) -> Work:
         """Routes a general client's message: to a device, as a device's, or to the topic's subscribers."""
+        identity = sender.identity
         if not may_publish(identity, topic):
             detail = f"{subject(identity)} may not publish on {topic[:80]!r}: dropped"
             self.counters.limit("forbidden_publish", detail)
-            return
+            return Work()
         device = split_device_topic(topic)
         if device is not None:
             device_id, leaf = device
             if leaf == "up" and identity.role is Role.TESTER:
-                self._as_device(device_id, host, payload)
-                return
+                return self._as_device(device_id, sender.host, payload)
             if leaf == "down":
-                self._push(device_id, payload)
-                return
+                return self._push(device_id, payload)
             # A message, unlike a state, must not reach a subscriber who comes an hour later.
             retain = retain and leaf not in _MESSAGE_LEAVES
         if retain:
-            self._broker.retain(topic, payload, qos)
-        self._broker.distribute(topic, payload, qos)
+            known = identity.role is not Role.ANONYMOUS
+            self._broker.retain(topic, payload, qos, Owner(sender.account, known))
+        work = self._broker.distribute(topic, payload, qos)
         if device is not None and device[1] == "command" and self._commands is not None:
             self._commands.received(identity, device[0], payload)  # after it was shown: before its reply
+        return work
 
-    def _as_device(self, device_id: str, host: str | None, payload: bytes) -> None:
+    def _as_device(self, device_id: str, host: str | None, payload: bytes) -> Work:
         if len(payload) > self.settings.max_device_packet_bytes:
             detail = f"{len(payload)} bytes as a message of {device_id}: dropped"
             self.counters.limit("tester_message_size", detail)
-            return
+            return Work()
         now = self.clock()
         if not self._testers.allowed(device_id, now):
             self.counters.limit("message_rate", f"testers of {device_id} send too many messages: dropped")
-            return
-        self._mirror(device_id, "up", payload)
+            return Work()
+        work = self._mirror(device_id, "up", payload)
         if (device := self._devices.get(device_id)) is not None:
             self._sink.control_message(device, payload)
         else:
             self._testers.message(device_id, host, payload, now)
+        return work
 
-    def _push(self, device_id: str, payload: bytes) -> None:
+    def _push(self, device_id: str, payload: bytes) -> Work:
         if len(payload) > limits.MAX_PUSH_BYTES:
             detail = f"{len(payload)} bytes for {device_id}, {limits.MAX_PUSH_BYTES} allowed: dropped"
             self.counters.limit("push_size", detail)
         elif (device := self._devices.get(device_id)) is not None:
             device.send(payload)
         else:
-            self._mirror(device_id, "down", payload)
+            return self._mirror(device_id, "down", payload)
+        return Work()
 
     # ── mirrors ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _mirror(self, device_id: str, leaf: Leaf, payload: bytes, *, clear_for_testers: bool = False) -> None:
+    def _mirror(self, device_id: str, leaf: Leaf, payload: bytes, *, clear_for_testers: bool = False) -> Work:
         """Shows a device's message to the clients that watch its topic, keys hidden.
 
         A border: a fault here must not reach the device.
         """
         try:
-            self._show(device_id, leaf, payload, clear_for_testers)
+            return self._show(device_id, leaf, payload, clear_for_testers)
         except Exception:  # noqa: BLE001 - the border between a device and its watchers
             self.counters.fault("mirror", f"mirroring a message of {device_id} failed")
+            return Work()
 
-    def _show(self, device_id: str, leaf: Leaf, payload: bytes, clear_for_testers: bool) -> None:
+    def _show(self, device_id: str, leaf: Leaf, payload: bytes, clear_for_testers: bool) -> Work:
         topic = device_topic(device_id, leaf)
-        watchers = self._broker.recipients(topic)
-        hidden: bytes | None = None
-        for client, _ in watchers.values():
-            shown = payload
-            if not (clear_for_testers and client.identity.role is Role.TESTER):
-                hidden = redact(payload) if hidden is None else hidden
-                shown = hidden
-            self._broker.deliver(client, topic, shown, 0)
+        watchers, work = self._broker.recipients(topic)
+        hidden = clear = b""
+        for client in watchers:
+            if clear_for_testers and client.identity.role is Role.TESTER:
+                packet = clear = clear or encode_publish(topic, payload)
+            else:
+                packet = hidden = hidden or encode_publish(topic, redact(payload))
+            self._broker.send(client, packet)
+        return work
 
     def _reply(self, device_id: str, payload: bytes) -> None:
         self._broker.distribute(device_topic(device_id, "reply"), payload, 1)

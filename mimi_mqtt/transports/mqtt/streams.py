@@ -4,22 +4,38 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 
 from mimi_mqtt.transports.mqtt.limits import MAX_INPUT_BYTES
+from mimi_mqtt.wire.mqtt import RawPacket
+
+_OVERHEAD_BYTES: Final = 160
+"""Memory of a waiting packet besides its bytes, about: a packet can have two bytes."""
 
 
 class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped here
-    """The stream that amqtt reads: whole packets only.
+    """The stream that amqtt reads: whole packets only, each after `turn`.
 
-    Lets the loop run between two packets, so that each takes effect before the next one, or the end, is seen.
-    `hold` is called with True when too many bytes wait, and with False when no longer.
+    `turn` lets the loop run between two packets, so that each takes effect before the next one, or the end,
+    is seen; it is told the size of the one that waits. `check` is called with a packet whose turn it is, and
+    tells whether amqtt gets it. `hold` is called with True when too many bytes wait, and with False when no
+    longer.
     """
 
-    def __init__(self, hold: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        hold: Callable[[bool], None],
+        turn: Callable[[RawPacket], asyncio.Future[None]],
+        check: Callable[[RawPacket], bool],
+    ) -> None:
         self._hold = hold
-        self._packets: deque[bytes] = deque()
+        self._turn = turn
+        self._check = check
+        self._first = b""
+        self._its_turn: asyncio.Future[None] | None = None
+        self._packets: deque[RawPacket] = deque()
         self._packet = b""
         self._at = 0
         self._size = 0
@@ -27,16 +43,20 @@ class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped her
         self._ended = False
         self._news = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """Packets that wait to be read."""
+        return len(self._packets)
+
     def put_first(self, packet: bytes) -> None:
-        """Puts `packet` before all that wait."""
-        self._packets.appendleft(packet)
-        self._size += len(packet)
+        """Puts `packet`, which is not checked, before all that wait."""
+        self._first = packet
         self._news.set()
 
-    def feed(self, packet: bytes) -> None:
+    def feed(self, packet: RawPacket) -> None:
         """Appends a packet."""
         self._packets.append(packet)
-        self._size += len(packet)
+        self._size += len(packet.raw) + _OVERHEAD_BYTES
         self._news.set()
         if self._size > MAX_INPUT_BYTES and not self._held:
             self._held = True
@@ -50,21 +70,42 @@ class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped her
     async def read(self, n: int = -1) -> bytes:
         """Waits for a packet; returns up to `n` bytes of it, `b""` at the end."""
         if self._at == len(self._packet):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # whatever `turn` does: the packet before has taken effect
+            self._packet, self._at = await self._next(), 0
+        end = len(self._packet) if n < 0 else self._at + n
+        data = self._packet[self._at : end]
+        self._at += len(data)
+        return data
+
+    async def _next(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        while True:
             while not self._packets:
                 if self._ended:
                     return b""
                 self._news.clear()
                 await self._news.wait()
-            self._packet, self._at = self._packets.popleft(), 0
-            self._size -= len(self._packet)
+            self._its_turn = self._turn(self._packets[0])
+            await self._its_turn
+            if not self._packets:  # dropped meanwhile
+                continue
+            packet = self._packets.popleft()
+            self._size -= len(packet.raw) + _OVERHEAD_BYTES
             if self._held and self._size < MAX_INPUT_BYTES // 2:
                 self._held = False
                 self._hold(False)
-        end = len(self._packet) if n < 0 else self._at + n
-        data = self._packet[self._at : end]
-        self._at += len(data)
-        return data
+            if self._check(packet):
+                return packet.raw
+
+    def drop(self) -> None:
+        """Forgets the packets that wait, and ends the stream."""
+        self._packets.clear()
+        self._size = 0
+        self.finish()
+        if self._its_turn is not None and not self._its_turn.done():
+            self._its_turn.set_result(None)
 
     def feed_eof(self) -> None:
         """Ends the stream: amqtt's name for `finish`."""

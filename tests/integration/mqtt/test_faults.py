@@ -220,9 +220,7 @@ async def test_one_item_that_fails_keeps_no_other_from_its_time_limit(
     monkeypatch.setattr(
         DeviceConnection, "check_keepalive", fail_for({DEVICE}, DeviceConnection.check_keepalive)
     )
-    monkeypatch.setattr(
-        GeneralConnection, "check_keepalive", fail_for({"broken"}, GeneralConnection.check_keepalive)
-    )
+    monkeypatch.setattr(GeneralConnection, "check_time", fail_for({"broken"}, GeneralConnection.check_time))
     monkeypatch.setattr(
         "mimi_mqtt.transports.mqtt.testers.Testers.sweep", lambda testers, now: swept.append(now)
     )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mimi_mqtt.shares import Amounts
 from mimi_mqtt.transports.mqtt.flow import OutgoingFlow
 from mimi_mqtt.wire.mqtt import PacketReader, PacketType, RawPacket, encode_ack, encode_publish, parse_publish
 from mimi_mqtt.wire.mqtt import parse_packet_id as packet_id_of
@@ -131,3 +132,31 @@ def test_acknowledging_twice_changes_nothing(kind: PacketType) -> None:
     assert flow.acknowledged(kind, 1)
     assert flow.acknowledged(kind, 1) == b""
     assert flow.pending == 1
+
+
+def test_queues_of_one_account_are_bounded_together_and_given_back() -> None:
+    queued = Amounts(total=10_000, each=1_000)
+    flows = [OutgoingFlow(100_000, queued=queued, account="one") for _ in range(2)]
+    assert flows[0].publish("t", b"x" * 500, 1)
+    assert flows[1].publish("t", b"x" * 500, 1) is None
+    assert OutgoingFlow(100_000, queued=queued, account="other").publish("t", b"x" * 500, 1)
+    flows[0].acknowledged(PacketType.PUBACK, 1)
+    assert flows[1].publish("t", b"x" * 500, 1)
+    flows[1].clear()
+    assert queued.held_by("one") == 0
+    assert flows[1].pending == 0
+
+
+def test_an_acknowledgement_is_expected_once() -> None:
+    flow = OutgoingFlow(100_000)
+    flow.publish("t", b"x", 1)
+    flow.publish("t", b"x", 2)
+    assert flow.expects(PacketType.PUBACK, 1)
+    assert not flow.expects(PacketType.PUBACK, 2)
+    assert not flow.expects(PacketType.PUBCOMP, 2)
+    flow.acknowledged(PacketType.PUBACK, 1)
+    assert not flow.expects(PacketType.PUBACK, 1)
+    assert flow.expects(PacketType.PUBREC, 2)
+    flow.acknowledged(PacketType.PUBREC, 2)
+    assert not flow.expects(PacketType.PUBREC, 2)
+    assert flow.expects(PacketType.PUBCOMP, 2)
