@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import httpx
 from pydantic import SecretStr
@@ -11,18 +10,8 @@ from pydantic import SecretStr
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.http.client import HttpClient
 from mimi_mqtt.providers.http.errors import http_errors, readable, status_error
+from mimi_mqtt.providers.http.server_sent_events import EventReader, ServerSentEvent
 from mimi_mqtt.providers.runtime.resilience import Limits
-
-MAX_EVENT_CHARS = 1_000_000
-"""Longest server-sent event; more is a broken answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
-    """One event of `text/event-stream`; `kind` is `message` where the server names none."""
-
-    kind: str
-    data: str
 
 
 class HttpService(HttpClient):
@@ -65,30 +54,18 @@ class HttpService(HttpClient):
         return json_object(self._name, await response.aread())
 
     async def events(self, response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
-        """The server-sent events of the answer (WHATWG HTML, section 9.2). Raises ProviderBadAnswer."""
-        kind, data, chars = "", list[str](), 0
-        async for line in response.aiter_lines():
-            if not line:
-                if data:
-                    yield ServerSentEvent(kind or "message", "\n".join(data))
-                kind, data, chars = "", [], 0
-                continue
-            field, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "event":
-                kind = value
-            elif field == "data":
-                data.append(value)
-                chars += len(value)
-                if chars > MAX_EVENT_CHARS:
-                    raise ProviderBadAnswer(self._name, "an event does not end")
+        """The server-sent events of the answer as they come. Raises ProviderBadAnswer."""
+        reader = EventReader(self._name)
+        async for piece in response.aiter_bytes():
+            for event in reader.feed(piece):
+                yield event
 
 
 def json_object(name: str, text: str | bytes) -> Mapping[str, object]:
     """`text` as a JSON object. Raises ProviderBadAnswer."""
     try:
         value: object = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProviderBadAnswer(name, "the answer is not JSON") from error
     if not isinstance(value, dict):
         raise ProviderBadAnswer(name, "the answer is not a JSON object")
