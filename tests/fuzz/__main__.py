@@ -127,7 +127,7 @@ def fuzz(target: Target, seconds: int, folder: Path) -> Outcome:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=seconds + _START_S, check=False
         )
-        said, code = done.stdout + done.stderr, done.returncode
+        said, code = done.stderr + done.stdout, done.returncode  # atheris prints the traceback to stdout
     except subprocess.TimeoutExpired:
         said, code = f"did not end {_START_S} s after its time", 1
     ran = _RAN.search(said)

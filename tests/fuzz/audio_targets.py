@@ -75,7 +75,7 @@ def check_uplink(data: bytes) -> bool:
         kind = source.number(1)
         now += kind % 8 * 0.03
         jump = source.number(1)
-        sequence = source.number(4) if jump == 255 else max(0, sequence + jump % 16 - 2)
+        sequence = source.number(4) if jump == 255 else max(0, sequence + jump % 16 - 2) & 0xFFFFFFFF
         payload = source.take(kind & 63) if kind & 64 else _BAD if kind & 128 else _GOOD
         if not payload:
             continue
