@@ -1,4 +1,4 @@
-"""Checks of the administrator's password and of access without one; pure."""
+"""Checks of the administrator's password and of access without one."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Checks of who can reach the server, and what a stranger finds there; pure."""
+"""Checks of who can reach the server, and what a stranger finds there."""
 
 from ipaddress import ip_network
 from typing import Final
@@ -98,11 +98,18 @@ def _metrics(settings: Settings, machine: Machine) -> Finding:
 
 def _hosts(settings: Settings) -> Finding:
     allowed: object = getattr(settings.http, "allowed_hosts", ())
-    if isinstance(allowed, tuple | list) and any("*" in str(host) for host in allowed):
+    if isinstance(allowed, tuple | list) and any(map(_is_any, allowed)):
         cure = "name the hosts in http.allowed_hosts"
         seen = "every Host is served: a web page whose name is rebound to this machine can read it"
         return Finding("warning", "http.allowed_hosts", seen, cure)
     return Finding("ok", "http.allowed_hosts", "only this machine's own addresses and named hosts are served")
+
+
+def _is_any(pattern: object) -> bool:
+    """True for a pattern that other people's names fit: `*`, or `*.` and a public top-level domain alone."""
+    name = str(pattern)
+    above = name.removeprefix("*.")
+    return name == "*" or (above != name and "." not in above and of_name(f"x.{above}") is Reach.INTERNET)
 
 
 def _proxies(settings: Settings) -> Finding:

@@ -1,4 +1,4 @@
-"""Checks of the bounds that the operating system sets, and of the age of this version; pure."""
+"""Checks of the bounds that the operating system sets, and of the age of this version."""
 
 from datetime import timedelta
 from typing import Final
@@ -7,11 +7,10 @@ from mimi_mqtt import __version__
 from mimi_mqtt.cli.security.finding import Finding
 from mimi_mqtt.cli.security.machine import Machine
 from mimi_mqtt.config import Settings
+from mimi_mqtt.descriptors import needed
 
 OLD: Final = timedelta(days=180)
 """A version that was installed longer ago is worth a look for a newer one."""
-OWN_DESCRIPTORS: Final = 256
-"""Descriptors for everything but clients: database, log, providers' connections, child processes."""
 _MIB: Final = 1024 * 1024
 
 
@@ -26,16 +25,15 @@ def examine(settings: Settings, machine: Machine) -> list[Finding]:
 
 
 def _descriptors(settings: Settings, machine: Machine) -> Finding:
-    wanted = settings.mqtt.max_connections + settings.http.max_connections + OWN_DESCRIPTORS
-    hard = machine.open_files[1]
+    wanted, hard = needed(settings), machine.open_files[1]  # the server raises the soft limit itself
     shown = "unlimited" if hard < 0 else f"{hard:,}"
-    seen = f"at most {shown} open files; the settings allow connections for {wanted:,}"
+    seen = f"at most {shown}; the settings need {wanted:,}"
     if 0 <= hard < wanted:
         cure = (
             f"LimitNOFILE={wanted} in the systemd unit, `ulimits: nofile` in compose.yaml, or `ulimit -n`; "
             "or lower mqtt.max_connections and http.max_connections"
         )
-        return Finding("warning", "open files", seen, cure)
+        return Finding("warning", "open files", f"{seen}: fewer connections are served", cure)
     return Finding("ok", "open files", seen)
 
 

@@ -1,4 +1,4 @@
-"""From where an address can be reached: this machine, the local network, or the internet; pure."""
+"""From where an address can be reached: this machine, the local network, or the internet."""
 
 from enum import IntEnum
 from ipaddress import ip_address

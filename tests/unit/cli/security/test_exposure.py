@@ -67,10 +67,18 @@ def test_open_metrics() -> None:
     assert level(examine(with_http(metrics="open"), machine(PUBLIC)), "/metrics") == "warning"
 
 
-def test_any_host_is_a_warning() -> None:
-    what = "http.allowed_hosts"
-    assert level(examine(with_http(allowed_hosts=("voice.example.org",)), machine(HOME)), what) == "ok"
-    assert level(examine(with_http(allowed_hosts=("a.example", "*")), machine(HOME)), what) == "warning"
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        ((), "ok"),
+        (("voice.example.org", "*.example.net", "*.lan"), "ok"),
+        (("a.example", "*"), "warning"),
+        (("*.com",), "warning"),
+    ],
+)
+def test_hosts_must_be_ones_own(allowed: tuple[str, ...], expected: str) -> None:
+    findings = examine(with_http(allowed_hosts=allowed), machine(HOME))
+    assert level(findings, "http.allowed_hosts") == expected
 
 
 @pytest.mark.parametrize(

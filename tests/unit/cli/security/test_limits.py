@@ -10,7 +10,7 @@ def test_descriptors_must_do_for_all_connections_that_the_settings_allow() -> No
     finding = one(examine(settings(), machine(HOME, open_files=(1_024, 4_096))), "open files")
     assert finding.level == "warning"
     assert "LimitNOFILE=" in finding.cure
-    few = settings(mqtt={"max_connections": 100}, http={"max_connections": 50})
+    few = settings(mqtt={"max_connections": 100, "max_pending_connects": 50}, http={"max_connections": 50})
     assert level(examine(few, machine(HOME, open_files=(1_024, 4_096))), "open files") == "ok"
 
 
