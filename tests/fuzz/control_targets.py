@@ -4,8 +4,9 @@ import json
 import re
 
 from mimi_mqtt.commands import request as commands
-from mimi_mqtt.errors import MessageError
+from mimi_mqtt.errors import MessageError, ToolError
 from mimi_mqtt.session import hello
+from mimi_mqtt.tools import schema
 from mimi_mqtt.wire import fitting, mcp, messages, strict_json
 from tests.fuzz.target import Target, told_briefly
 
@@ -138,6 +139,32 @@ def check_command(data: bytes) -> bool:
     return True
 
 
+def check_arguments(data: bytes) -> bool:
+    """A tool's schema and a model's arguments for it, a line each: only ToolError, or bounded JSON."""
+    described, _, given = data.partition(b"\n")
+    try:
+        tool, arguments = strict_json.loads(described), json.loads(given)  # models may write NaN
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(tool, dict) or not isinstance(arguments, dict):
+        return False
+    accepted = 0
+    for nested in (False, True):
+        try:
+            checked = schema.check_arguments("tool", tool, arguments, nested=nested)
+        except ToolError as error:
+            told_briefly(error, 400 + 4 * len(data))  # it names what is allowed, for the model
+            continue
+        accepted += 1
+        json.dumps(checked, allow_nan=False)
+        if not nested:
+            assert all(isinstance(value, bool | int | float | str) for value in checked.values())
+            numbers = [value for value in checked.values() if not isinstance(value, str)]
+            assert all(abs(value) <= 2**53 for value in numbers), "the device can't keep it exact"
+            assert all(len(value) <= 2_000 for value in checked.values() if isinstance(value, str))
+    return accepted > 0
+
+
 def check_fitting(data: bytes) -> bool:
     """A text for a device's small buffer: cut to fit, on a character's border, and its beginning."""
     limit, text = 64 + (data[0] if data else 0), data[1:].decode(errors="surrogateescape")
@@ -223,6 +250,17 @@ TARGETS = (
             b'{"command":"alert","status":"s","message":"m"}',
         ),
         (*_JSON, b'"command":', b'"device_id":', b'"end"'),
+    ),
+    Target(
+        "control-arguments",
+        check_arguments,
+        (
+            b'{"properties":{"volume":{"type":"integer","minimum":0,"maximum":100}},"required":["volume"]}\n'
+            b'{"volume":40.0}',
+            b'{"properties":{"a":{"type":"array","items":{"type":"object"}},"b":{"enum":["x"]}}}\n{"a":[{}],"b":"x"}',
+            b'{"properties":{"c":{"type":"string","default":"d"}},"additionalProperties":false}\n{}',
+        ),
+        (*_JSON, b'"type":', b'"minimum":', b'"enum":', b'"items":', b'"required":', b'"number"', b"\n"),
     ),
     Target(
         "control-fitting",

@@ -1,6 +1,7 @@
 """Fuzz targets of MQTT: the stream of packets, each packet that a server reads, topics and filters."""
 
 from mimi_mqtt.errors import MqttError, ProtocolError
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_PASSWORD_S, Credentials
 from mimi_mqtt.transports.mqtt.filters import FilterIndex, TopicIndex
 from mimi_mqtt.wire import mqtt, topics
 from mimi_mqtt.wire.mqtt import PacketReader, PacketType, RawPacket
@@ -217,6 +218,25 @@ def check_device_ids(data: bytes) -> bool:
     return True
 
 
+_CREDENTIALS = Credentials(b"s" * 64)
+_DEVICE = "aa-bb-cc-00-11-22"
+_NOW = 1_700_000_000.0
+
+
+def check_passwords(data: bytes) -> bool:
+    """A password of a CONNECT: taken when it is the right one to the byte, and else never."""
+    device = _CREDENTIALS.check_password(data, _DEVICE, 7)
+    assert device == (data == _CREDENTIALS.mqtt_password(_DEVICE, 7).encode())
+    assert not _CREDENTIALS.check_password(data, None, 7)
+    assert not _CREDENTIALS.check_password(data, _DEVICE, 8) or not device
+    command_line = _CREDENTIALS.check_command_line_password(data, _NOW)
+    if command_line:
+        made_at = int(data.partition(b".")[0])
+        assert abs(made_at - _NOW) <= COMMAND_LINE_PASSWORD_S
+        assert data == _CREDENTIALS.command_line_password(made_at).encode()
+    return device or command_line
+
+
 def check_changing_limit(data: bytes) -> bool:
     """A reader whose limit changes between packets: the limit of the moment holds."""
     source = Source(data)
@@ -291,6 +311,16 @@ TARGETS = (
         check_properties,
         (b"\0", b"\x05\x11\0\0\0\x0a", b"\x0e\x26\0\x01k\0\x01v\x15\0\x04SCRM", b"\x02\x01\x00"),
         (b"\x26\0\x01k\0\x01v", b"\x80\x01"),
+    ),
+    Target(
+        "mqtt-passwords",
+        check_passwords,
+        (
+            _CREDENTIALS.mqtt_password(_DEVICE, 7).encode(),
+            _CREDENTIALS.command_line_password(_NOW - 1).encode(),
+        ),
+        (b".", b"1700000000.", b"0", b"="),
+        256,
     ),
     Target(
         "mqtt-topics",

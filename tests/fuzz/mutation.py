@@ -13,7 +13,7 @@ def inputs(target: Target, count: int) -> Iterator[bytes]:
     rng = random.Random(target.name)
     for _ in range(count):
         data = bytearray(rng.choice(target.seeds))
-        for _ in range(rng.choice((1, 1, 2, 3, 8))):
+        for _ in range(rng.choice((0, 1, 1, 2, 3, 8))):
             _change(data, rng, target)
         yield bytes(data[: target.max_bytes])
 

@@ -8,15 +8,15 @@ from tests.fuzz.target import Target
 
 NAMES: Final = (
     "mqtt-stream", "mqtt-limits", "mqtt-connect", "mqtt-publish", "mqtt-subscribe", "mqtt-ack",
-    "mqtt-properties", "mqtt-topics", "mqtt-device-ids",
+    "mqtt-properties", "mqtt-passwords", "mqtt-topics", "mqtt-device-ids",
     "control-json", "control-message", "control-redact", "control-mcp", "control-mcp-salvage",
-    "control-command", "control-fitting",
+    "control-command", "control-arguments", "control-fitting",
     "ota-request", "ota-activation", "ota-language", "ota-mask",
     "audio-header", "audio-packet", "audio-uplink",
     "web-host",
     "config-file", "config-variable",
     "vendor-events", "vendor-json", "vendor-samples", "vendor-dify", "vendor-coze", "vendor-home-assistant",
-    "vendor-deepgram", "vendor-funasr", "vendor-tool-calls", "vendor-thinking",
+    "vendor-azure", "vendor-deepgram", "vendor-funasr", "vendor-tool-calls", "vendor-thinking",
 )  # fmt: skip
 """Names of all targets; known without importing what they test, which a fuzzer has to import itself."""
 

@@ -18,6 +18,7 @@ from mimi_mqtt.providers.http.hosted_agent import HostedAgent
 from mimi_mqtt.providers.http.server_sent_events import EventReader, ServerSentEvent
 from mimi_mqtt.providers.http.service import json_object
 from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.providers.vendors.azure.stt import AzureSpeechToText, AzureSttOptions
 from mimi_mqtt.providers.vendors.coze.llm import CozeBot, CozeOptions
 from mimi_mqtt.providers.vendors.deepgram import stt as deepgram
 from mimi_mqtt.providers.vendors.dify.llm import DifyApp, DifyOptions
@@ -168,6 +169,21 @@ def _lines(data: bytes) -> list[bytes]:
     return data.split(b"\n")[:16]
 
 
+_azure = AzureSpeechToText("azure", AzureSttOptions(speech_key=_SECRET, speech_region="westeurope"), Limits())
+
+
+def check_azure(data: bytes) -> bool:
+    """An answer of Azure's transcription: only ProviderError, and a text no longer than what was sent."""
+    try:
+        transcript = _azure._transcript(data, "en-US")
+    except ProviderError as error:
+        told_briefly(error)
+        return False
+    assert transcript.final
+    assert len(transcript.text) <= 2 * len(data)
+    return True
+
+
 def check_deepgram(data: bytes) -> bool:
     """Deepgram's messages, one a line: only ProviderError, and a text no longer than what was sent."""
     heard = deepgram.TranscriptBuilder("deepgram", "en")
@@ -289,6 +305,16 @@ TARGETS = (
         ),
         (*_JSON, b'"speech":', b'"failed":', b'"data":'),
         1_024,
+    ),
+    Target(
+        "vendor-azure",
+        check_azure,
+        (
+            b'{"RecognitionStatus":"Success","NBest":[{"Display":"Hi.","Confidence":0.9}]}',
+            b'{"RecognitionStatus":"Success","DisplayText":"Hi."}',
+            b'{"RecognitionStatus":"NoMatch"}',
+        ),
+        (*_JSON, b'"NBest":', b'"DisplayText":', b'"Error"'),
     ),
     Target(
         "vendor-deepgram",
