@@ -7,16 +7,16 @@ from typing import Final
 from tests.fuzz.target import Target
 
 NAMES: Final = (
-    "mqtt-stream", "mqtt-limits", "mqtt-connect", "mqtt-publish", "mqtt-subscribe", "mqtt-ack",
-    "mqtt-properties", "mqtt-passwords", "mqtt-topics", "mqtt-device-ids",
+    "audio-header", "audio-packet", "audio-uplink",
+    "config-file", "config-variable",
     "control-json", "control-message", "control-redact", "control-mcp", "control-mcp-salvage",
     "control-command", "control-arguments", "control-fitting",
+    "mqtt-stream", "mqtt-limits", "mqtt-connect", "mqtt-publish", "mqtt-subscribe", "mqtt-ack",
+    "mqtt-properties", "mqtt-passwords", "mqtt-topics", "mqtt-device-ids",
     "ota-request", "ota-activation", "ota-language", "ota-mask",
-    "audio-header", "audio-packet", "audio-uplink",
-    "web-host",
-    "config-file", "config-variable",
     "vendor-events", "vendor-json", "vendor-samples", "vendor-dify", "vendor-coze", "vendor-home-assistant",
     "vendor-azure", "vendor-deepgram", "vendor-funasr", "vendor-tool-calls", "vendor-thinking",
+    "web-host",
 )  # fmt: skip
 """Names of all targets; known without importing what they test, which a fuzzer has to import itself."""
 

@@ -1,6 +1,5 @@
 """Checks of the administrator's password and of access without one."""
 
-import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -22,7 +21,7 @@ _COMMON: Final = (
 _HASH_CURE: Final = "run `mimi-mqtt hash-password`, and set accounts.admin_password to what it prints"
 
 
-def examine(settings: Settings, machine: Machine, environ: Mapping[str, str] = os.environ) -> list[Finding]:
+def examine(settings: Settings, machine: Machine, environ: Mapping[str, str]) -> list[Finding]:
     """Findings about accounts."""
     return [_password(settings, environ), _anonymous(settings, machine)]
 
