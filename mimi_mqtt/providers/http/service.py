@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Final
 
 import httpx
 from pydantic import SecretStr
@@ -12,6 +13,11 @@ from mimi_mqtt.providers.http.client import HttpClient
 from mimi_mqtt.providers.http.errors import http_errors, readable, status_error
 from mimi_mqtt.providers.http.server_sent_events import EventReader, ServerSentEvent
 from mimi_mqtt.providers.runtime.resilience import Limits
+
+MAX_ANSWER_BYTES: Final = 1_000_000
+"""Longest answer that is no stream; more is a broken one."""
+MAX_COMPLAINT_BYTES: Final = 16_384
+"""Bytes that are read of the reason for a refusal."""
 
 
 class HttpService(HttpClient):
@@ -44,14 +50,18 @@ class HttpService(HttpClient):
             )
             async with request as response:
                 if not response.is_success:
-                    message = readable(await response.aread(), (self._token,))
+                    complaint = await _beginning(response, MAX_COMPLAINT_BYTES)
+                    message = readable(complaint, (self._token,))
                     status = response.status_code
                     raise status_error(self._name, status, message, response.headers, self._cures)
                 yield response
 
     async def json(self, response: httpx.Response) -> Mapping[str, object]:
         """The JSON object that is the whole answer. Raises ProviderBadAnswer."""
-        return json_object(self._name, await response.aread())
+        answer = await _beginning(response, MAX_ANSWER_BYTES + 1)
+        if len(answer) > MAX_ANSWER_BYTES:
+            raise ProviderBadAnswer(self._name, "the answer does not end")
+        return json_object(self._name, answer)
 
     async def events(self, response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
         """The server-sent events of the answer as they come. Raises ProviderBadAnswer."""
@@ -59,6 +69,16 @@ class HttpService(HttpClient):
         async for piece in response.aiter_bytes():
             for event in reader.feed(piece):
                 yield event
+
+
+async def _beginning(response: httpx.Response, most: int) -> bytes:
+    """The first `most` bytes of the answer; the rest is not read."""
+    read = bytearray()
+    async for piece in response.aiter_bytes():
+        read += piece
+        if len(read) >= most:
+            break
+    return bytes(read[:most])
 
 
 def json_object(name: str, text: str | bytes) -> Mapping[str, object]:

@@ -8,10 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.errors import ProviderBadAnswer, ProviderRefused
 from mimi_mqtt.providers.http.errors import readable
 from mimi_mqtt.providers.http.server_sent_events import MAX_EVENT_CHARS, ServerSentEvent
-from mimi_mqtt.providers.http.service import HttpService, child, count_at, json_object, text_at
+from mimi_mqtt.providers.http.service import (
+    MAX_ANSWER_BYTES,
+    MAX_COMPLAINT_BYTES,
+    HttpService,
+    child,
+    count_at,
+    json_object,
+    text_at,
+)
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 JSON = st.recursive(
@@ -96,6 +104,40 @@ def test_nothing_is_found_where_there_is_nothing(value: object) -> None:
     assert isinstance(text_at(value, "a", "b"), str)
     assert isinstance(count_at(value, "a", "b"), int)
     assert child({"a": {"b": value}}, "a", "b") is value
+
+
+async def test_an_answer_without_end_is_a_bad_answer() -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(4 * MAX_ANSWER_BYTES // 65_536):
+            taken += 1
+            yield b" " * 65_536
+
+    service = HttpService("fake", Limits(), "http://localhost", None)
+    with pytest.raises(ProviderBadAnswer, match="does not end"):
+        await service.json(httpx.Response(200, content=endless()))
+    assert taken <= MAX_ANSWER_BYTES // 65_536 + 2
+
+
+async def test_of_an_endless_refusal_only_the_beginning_is_read() -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(1_000):
+            taken += 1
+            yield b"no " * 1_000
+
+    service = HttpService("fake", Limits(), "http://localhost", None)
+    refuse = httpx.MockTransport(lambda _: httpx.Response(403, content=endless()))
+    async with httpx.AsyncClient(transport=refuse) as client:
+        service._made = client
+        with pytest.raises(ProviderRefused, match="no no"):
+            async with service.post("/", {}):
+                pass
+    assert taken <= MAX_COMPLAINT_BYTES // 3_000 + 1
 
 
 DEEP = "[" * 200_000
