@@ -1,23 +1,25 @@
 """Checks this machine, the network and the providers; each line says what is wrong and how to mend it.
 
-Works with the server running (then it really talks to it, as a device would) or stopped.
+Works with the server running (then it really talks to it, as a device would) or stopped. With --security it
+looks at how this installation is protected instead: open to whom, passwords, TLS, files, limits.
 """
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import socket
 import stat
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import httpx
 
-from mimi_mqtt.config import BindAddress, Settings, load_settings
+from mimi_mqtt.config import BindAddress, Settings, load_settings, settings_file
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.errors import MimiError, ProviderError, ProviderTimeout, StartupError
 from mimi_mqtt.log import setup_logging
@@ -48,15 +50,34 @@ class Finding:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declares --config."""
+    """Declares the options."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings (default as for serve)")
+    parser.add_argument("--security", action="store_true", help="check how this installation is protected")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the findings; 1 when one of them is a failure."""
+    """Prints the findings; 1 when one of them is a failure, or a warning about security."""
     settings = load_settings(args.config, os.environ)
     setup_logging("error", "text")
-    return asyncio.run(_report(settings))
+    if args.security:
+        return _report_security(settings, settings_file(args.config, os.environ), as_json=args.json)
+    return asyncio.run(_report_json(settings) if args.json else _report(settings))
+
+
+def _report_security(settings: Settings, file: Path | None, *, as_json: bool) -> int:
+    from mimi_mqtt.cli.security import report
+    from mimi_mqtt.cli.security.machine import look
+
+    findings = report.examine(settings, look(settings.server.data_dir), file, os.environ)
+    print(report.as_json(findings) if as_json else report.as_text(findings))
+    return 1 if report.count(findings, "warning") else 0
+
+
+async def _report_json(settings: Settings) -> int:
+    findings = [finding async for finding in examine(settings)]
+    print(json.dumps({"findings": list(map(asdict, findings))}, ensure_ascii=False, indent=2))
+    return 1 if any(finding.grade == "fail" for finding in findings) else 0
 
 
 async def _report(settings: Settings) -> int:

@@ -140,6 +140,15 @@ def ask_to_reload(data_dir: Path, within_s: float) -> ReloadResult:
     raise MimiError(f"the server (pid {pid}) has not answered within {within_s:g} s: its log tells more")
 
 
+def running_pid(data_dir: Path) -> int | None:
+    """The process id of the server of `data_dir`; None when none runs. Raises MimiError when it can't be
+    known."""
+    try:
+        return _running(data_dir)
+    except NoServer:
+        return None
+
+
 def _running(data_dir: Path) -> int:
     """The process id of the server of `data_dir`. Raises NoServer and MimiError."""
     no_server = NoServer(

@@ -8,7 +8,7 @@ never reads the environment itself.
 
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.bind import BindAddress
-from mimi_mqtt.config.loading import load_settings
+from mimi_mqtt.config.loading import load_settings, settings_file
 from mimi_mqtt.config.rendering import render_default_yaml
 from mimi_mqtt.config.settings import (
     AccountSettings,
@@ -44,4 +44,5 @@ __all__ = [
     "VoiceSettings",
     "load_settings",
     "render_default_yaml",
+    "settings_file",
 ]

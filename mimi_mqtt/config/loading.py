@@ -25,6 +25,10 @@ DEFAULT_FILE = Path("broker.yaml")
 # Variables with the prefix that are not settings: read by the scripts, not by the server.
 _NOT_SETTINGS = frozenset({"MIMI_CONFIG", "MIMI_VENV"})
 
+_MAX_DEPTH = 32
+_MAX_NODES = 100_000  # values and keys of one document, counted again wherever an alias repeats them
+_MAX_SHOWN = 80  # characters of a wrong value
+
 _LONG_QUOTATION = re.compile(r"'[^']{4,}'")
 
 _Path = tuple[str, ...]
@@ -39,10 +43,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     `path` None means `MIMI_CONFIG` from `environ`, else broker.yaml in the current folder if there is one.
     Raises ConfigError with one line per mistake: the key, where it was set, and what is allowed.
     """
-    if path is None and environ.get("MIMI_CONFIG"):
-        path = Path(environ["MIMI_CONFIG"])
-    if path is None and DEFAULT_FILE.is_file():
-        path = DEFAULT_FILE
+    path = settings_file(path, environ)
     tree: dict[str, Any] = {}
     sources: dict[_Path, str] = {}
     if path is not None:
@@ -57,6 +58,15 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
 
 
+def settings_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that `load_settings` reads; None when there are variables and defaults only."""
+    if path is None and environ.get("MIMI_CONFIG"):
+        return Path(environ["MIMI_CONFIG"])
+    if path is None and DEFAULT_FILE.is_file():
+        return DEFAULT_FILE
+    return path
+
+
 def _read_file(path: Path, sources: dict[_Path, str]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -64,11 +74,7 @@ def _read_file(path: Path, sources: dict[_Path, str]) -> dict[str, Any]:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
+    node, value = _parse_yaml(text, f"{path} is")
     if value is None:
         return {}
     if not isinstance(value, dict) or not isinstance(node, yaml.MappingNode):
@@ -120,10 +126,39 @@ def _fill_empty_sections(branch: dict[str, Any], where: _Path) -> None:
 
 
 def _read_value(name: str, text: str) -> object:
+    return _parse_yaml(text, f"variable {name}: its value is")[1]
+
+
+def _parse_yaml(text: str, subject: str) -> tuple[yaml.Node | None, object]:
+    """The document and its value. Raises ConfigError, whose message begins with `subject`."""
     try:
-        return yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None and _too_large(node):
+            raise ConfigError(f"{subject} nested too deeply, or repeats too much by aliases")
+        return node, yaml.safe_load(text)
+    except RecursionError:
+        raise ConfigError(f"{subject} nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"variable {name}: its value is not valid YAML: {_yaml_problem(error)}") from None
+        raise ConfigError(f"{subject} not valid YAML: {_yaml_problem(error)}") from None
+
+
+def _too_large(document: yaml.Node) -> bool:
+    """True when walking over the value takes too long: aliases may repeat a part, and what is within it."""
+    level, seen = [document], 0
+    for _ in range(_MAX_DEPTH):
+        below: list[yaml.Node] = []
+        for node in level:
+            if isinstance(node, yaml.MappingNode):
+                below += [part for pair in node.value for part in pair]
+            elif isinstance(node, yaml.SequenceNode):
+                below += node.value
+            if seen + len(below) > _MAX_NODES:
+                return True
+        if not below:
+            return False
+        seen += len(below)
+        level = below
+    return True
 
 
 def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
@@ -189,10 +224,19 @@ def _explain(problem: ErrorDetails, sources: Mapping[_Path, str]) -> str:
         return f"{key}{place}: there is no such key; {hint}"
     message = wording(problem)
     given = problem["input"]
-    shown = f", not {given!r}" if isinstance(given, str | int | float) and not _is_secret(where) else ""
+    shown = f", not {_shown(given)}" if isinstance(given, str | int | float) and not _is_secret(where) else ""
     if shown and shown.removeprefix(", ") in message:
         shown = ""
     return f"{key}{place}: {message}{shown}"
+
+
+def _shown(given: str | int | float) -> str:
+    """A wrong value as a message quotes it."""
+    try:
+        text = repr(given)
+    except ValueError:  # Python does not print whole numbers of thousands of digits
+        return "a number that large"
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
 def _is_secret(where: _Path) -> bool:

@@ -95,6 +95,10 @@ def _flat(where: str, schema: Mapping[str, Any], value: object) -> Any:
         case _:
             if not isinstance(value, bool | int | float | str):
                 raise ToolError(f"{where} must be a single value")
+            if isinstance(value, str):
+                _check_length(where, schema, value, MAX_STRING_CHARS)
+            elif not abs(value) <= _SAFE_INTEGER:  # NaN too
+                raise ToolError(f"{where} must be a smaller number")
     _check_enum(where, schema, value)
     return value
 

@@ -1,5 +1,6 @@
 """Starting, stopping and being asked how it is."""
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -39,6 +40,14 @@ async def test_doctor_proves_a_running_server(server: Server) -> None:
     done = await server.run("doctor", timeout=120)
     assert "MQTT and UDP work" in done.out, done.out + done.err + server.log
     assert done.code == 0, done.out
+
+
+async def test_doctor_looks_at_the_security_of_a_running_server(server: Server) -> None:
+    done = await server.run("doctor", "--security", "--json", timeout=60)
+    findings = {finding["what"]: finding for finding in json.loads(done.out)["findings"]}
+    assert done.code == any(finding["level"] == "warning" for finding in findings.values())
+    assert findings["server's secret"]["level"] == findings["data folder"]["level"] == "ok"
+    assert "the server (pid" in findings["user"]["seen"]
 
 
 async def test_secret_is_private(server: Server) -> None:

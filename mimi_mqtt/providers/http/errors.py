@@ -71,7 +71,7 @@ def readable(body: bytes | str, secrets: Sequence[SecretStr | None] = ()) -> str
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     try:
         text = _message(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         if text.lstrip().startswith("<"):  # a proxy's page says no more than the status
             return ""
     for secret in secrets:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import Final
 
 import httpx
 from pydantic import SecretStr
@@ -11,18 +11,13 @@ from pydantic import SecretStr
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.http.client import HttpClient
 from mimi_mqtt.providers.http.errors import http_errors, readable, status_error
+from mimi_mqtt.providers.http.server_sent_events import EventReader, ServerSentEvent
 from mimi_mqtt.providers.runtime.resilience import Limits
 
-MAX_EVENT_CHARS = 1_000_000
-"""Longest server-sent event; more is a broken answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSentEvent:
-    """One event of `text/event-stream`; `kind` is `message` where the server names none."""
-
-    kind: str
-    data: str
+MAX_ANSWER_BYTES: Final = 1_000_000
+"""Longest answer that is no stream; more is a broken one."""
+MAX_COMPLAINT_BYTES: Final = 16_384
+"""Bytes that are read of the reason for a refusal."""
 
 
 class HttpService(HttpClient):
@@ -55,40 +50,42 @@ class HttpService(HttpClient):
             )
             async with request as response:
                 if not response.is_success:
-                    message = readable(await response.aread(), (self._token,))
+                    complaint = await _beginning(response, MAX_COMPLAINT_BYTES)
+                    message = readable(complaint, (self._token,))
                     status = response.status_code
                     raise status_error(self._name, status, message, response.headers, self._cures)
                 yield response
 
     async def json(self, response: httpx.Response) -> Mapping[str, object]:
         """The JSON object that is the whole answer. Raises ProviderBadAnswer."""
-        return json_object(self._name, await response.aread())
+        answer = await _beginning(response, MAX_ANSWER_BYTES + 1)
+        if len(answer) > MAX_ANSWER_BYTES:
+            raise ProviderBadAnswer(self._name, "the answer does not end")
+        return json_object(self._name, answer)
 
     async def events(self, response: httpx.Response) -> AsyncGenerator[ServerSentEvent, None]:
-        """The server-sent events of the answer (WHATWG HTML, section 9.2). Raises ProviderBadAnswer."""
-        kind, data, chars = "", list[str](), 0
-        async for line in response.aiter_lines():
-            if not line:
-                if data:
-                    yield ServerSentEvent(kind or "message", "\n".join(data))
-                kind, data, chars = "", [], 0
-                continue
-            field, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "event":
-                kind = value
-            elif field == "data":
-                data.append(value)
-                chars += len(value)
-                if chars > MAX_EVENT_CHARS:
-                    raise ProviderBadAnswer(self._name, "an event does not end")
+        """The server-sent events of the answer as they come. Raises ProviderBadAnswer."""
+        reader = EventReader(self._name)
+        async for piece in response.aiter_bytes():
+            for event in reader.feed(piece):
+                yield event
+
+
+async def _beginning(response: httpx.Response, most: int) -> bytes:
+    """The first `most` bytes of the answer; the rest is not read."""
+    read = bytearray()
+    async for piece in response.aiter_bytes():
+        read += piece
+        if len(read) >= most:
+            break
+    return bytes(read[:most])
 
 
 def json_object(name: str, text: str | bytes) -> Mapping[str, object]:
     """`text` as a JSON object. Raises ProviderBadAnswer."""
     try:
         value: object = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProviderBadAnswer(name, "the answer is not JSON") from error
     if not isinstance(value, dict):
         raise ProviderBadAnswer(name, "the answer is not a JSON object")

@@ -1,11 +1,12 @@
 """`mimi-mqtt doctor`: how a provider that fails is graded, by who takes its place."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from mimi_mqtt.cli import doctor
+from mimi_mqtt.cli import doctor, main
 from mimi_mqtt.cli.doctor import Finding, examine_providers
 from mimi_mqtt.config import Settings
 from mimi_mqtt.providers.catalog.presets import PRESETS
@@ -38,6 +39,23 @@ async def test_no_conversation_is_tried_with_a_server_that_is_down(
     assert findings["server"].grade == "fail"
     assert findings["conversation"].grade == "warn"
     assert "mend that first" in findings["conversation"].cure
+
+
+@pytest.mark.parametrize("grade", ["ok", "warn", "fail"])
+def test_the_findings_as_json_and_as_lines_have_the_same_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], grade: doctor.Grade
+) -> None:
+    async def examine(_: Settings) -> AsyncIterator[Finding]:
+        yield Finding(grade, "libopus", "as it is", "")
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    file = tmp_path / "broker.yaml"
+    file.write_text("")
+    code = main(["doctor", "--config", str(file)])
+    assert "libopus: as it is" in capsys.readouterr().out
+    assert main(["doctor", "--config", str(file), "--json"]) == code == (grade == "fail")
+    (told,) = json.loads(capsys.readouterr().out)["findings"]
+    assert told == {"grade": grade, "what": "libopus", "detail": "as it is", "cure": ""}
 
 
 async def test_each_provider_of_each_role_is_tried() -> None:

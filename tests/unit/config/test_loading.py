@@ -1,5 +1,6 @@
 """broker.yaml and MIMI_ variables: what is read, what wins, and what a mistake is told."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,37 @@ def test_variable_below_a_value_is_refused(tmp_path: Path) -> None:
 
 def test_variable_that_is_no_yaml() -> None:
     assert "MIMI_VOICE__AUDIO_THREADS" in complaint(None, {"MIMI_VOICE__AUDIO_THREADS": "[1"})
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 10)}]\n" for before, name in pairwise("abcdefg")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 2_000,
+        "a: " + "[" * 40 + "]" * 40,
+        "providers:\n  options: &x\n    openai: *x\n",
+        "server: &x [*x]\n",
+        BOMB,
+    ],
+)
+def test_yaml_that_is_nested_or_repeated_without_end_is_a_mistake_that_is_told(
+    tmp_path: Path, text: str
+) -> None:
+    assert "nested too deeply" in complaint(write(tmp_path, text))
+
+
+def test_a_variable_that_holds_itself_is_a_mistake_that_is_told() -> None:
+    told = complaint(None, {"MIMI_PROVIDERS__OPTIONS": "&x {openai: *x}"})
+    assert told.startswith("variable MIMI_PROVIDERS__OPTIONS: its value is nested too deeply")
+
+
+def test_a_number_of_thousands_of_digits_is_not_repeated(tmp_path: Path) -> None:
+    told = complaint(write(tmp_path, "log:\n  level: 0x" + "f" * 5_000))
+    assert "log.level" in told
+    assert len(told) < 300
+    told = complaint(write(tmp_path, "log:\n  level: " + "f" * 5_000))
+    assert len(told) < 300

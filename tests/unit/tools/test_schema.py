@@ -177,6 +177,12 @@ WORDS = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize("value", ["x" * (MAX_STRING_CHARS + 1), float("inf"), float("nan"), 2**60])
+def test_an_argument_without_a_type_is_bounded_all_the_same(value: object) -> None:
+    with pytest.raises(ToolError):
+        check_arguments("tool", {"properties": {"a": {}}}, {"a": value})
+
+
 @given(
     st.dictionaries(WORDS, JSON | st.dictionaries(WORDS, JSON, max_size=4), max_size=5),
     st.booleans(),
