@@ -16,7 +16,7 @@ NAMES: Final = (
     "ota-request", "ota-activation", "ota-language", "ota-mask",
     "vendor-events", "vendor-json", "vendor-samples", "vendor-dify", "vendor-coze", "vendor-home-assistant",
     "vendor-azure", "vendor-deepgram", "vendor-funasr", "vendor-tool-calls", "vendor-thinking",
-    "web-host",
+    "web-requests", "web-host", "web-hosts", "web-forwarded",
 )  # fmt: skip
 """Names of all targets; known without importing what they test, which a fuzzer has to import itself."""
 

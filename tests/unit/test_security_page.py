@@ -40,6 +40,15 @@ def test_a_constant_has_the_value_that_the_page_tells(module: str, name: str, va
     assert str(getattr(import_module(f"mimi_mqtt.{module}"), name)) == value
 
 
+def test_every_setting_that_is_named_exists() -> None:
+    sections = "|".join(Settings.model_fields)
+    named = re.findall(rf"`((?:{sections})\.[a-z_]+)(?=[`: ])", PAGE)
+    assert len(named) > 60
+    for key in set(named) - {"server.secret"}:  # a file
+        section, _, name = key.partition(".")
+        assert name in type(getattr(Settings(), section)).model_fields, f"there is no setting {key}"
+
+
 def test_the_tables_are_there() -> None:
     assert len(BOUNDS) > 40
     assert len(CONSTANT.findall(PAGE)) >= 8

@@ -1,6 +1,6 @@
 """Checks of who can reach the server, and what a stranger finds there."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from mimi_mqtt.cli.security.finding import Finding, Level
@@ -84,9 +84,8 @@ def _new_devices(settings: Settings, machine: Machine) -> Finding:
 
 
 def _metrics(settings: Settings, machine: Machine) -> Finding:
-    shown: object = getattr(settings.http, "metrics", None)
-    if shown != "open":
-        return Finding("ok", "/metrics", f"http.metrics: {shown}" if shown else "shows counters alone")
+    if settings.http.metrics != "open":
+        return Finding("ok", "/metrics", f"http.metrics: {settings.http.metrics}")
     reach = of_bind(settings.http.bind.host, machine)[0]
     if reach is Reach.MACHINE:
         return Finding("ok", "/metrics", "is open to this machine only")
@@ -97,39 +96,31 @@ def _metrics(settings: Settings, machine: Machine) -> Finding:
 
 
 def _hosts(settings: Settings) -> Finding:
-    allowed: object = getattr(settings.http, "allowed_hosts", ())
-    if isinstance(allowed, tuple | list) and any(map(_is_any, allowed)):
+    if any(map(_is_any, settings.http.allowed_hosts)):
         cure = "name the hosts in http.allowed_hosts"
         seen = "every Host is served: a web page whose name is rebound to this machine can read it"
         return Finding("warning", "http.allowed_hosts", seen, cure)
     return Finding("ok", "http.allowed_hosts", "only this machine's own addresses and named hosts are served")
 
 
-def _is_any(pattern: object) -> bool:
-    """True for a pattern that other people's names fit: `*`, or `*.` and a public top-level domain alone."""
-    name = str(pattern)
-    above = name.removeprefix("*.")
-    return name == "*" or (above != name and "." not in above and of_name(f"x.{above}") is Reach.INTERNET)
+def _is_any(pattern: str) -> bool:
+    """True for a pattern that other people's names fit: `*.` and a public top-level domain alone."""
+    above = pattern.removeprefix("*.")
+    return above != pattern and "." not in above and of_name(f"x.{above}") is Reach.INTERNET
 
 
 def _proxies(settings: Settings) -> Finding:
     what = "http.trusted_proxies"
-    trusted: object = getattr(settings.http, "trusted_proxies", ())
-    entries = [str(entry) for entry in trusted] if isinstance(trusted, tuple | list) else []
-    wide = [entry for entry in entries if _too_wide(entry)]
+    trusted = settings.http.trusted_proxies
+    wide = [network for network in trusted if _too_wide(network)]
     if wide:
-        seen = f"whoever connects from {', '.join(wide)} may claim any address, and escape the shares by it"
+        named = ", ".join(map(str, wide))
+        seen = f"whoever connects from {named} may claim any address, and escape the shares by it"
         return Finding("warning", what, seen, "name the proxies' own addresses, such as 127.0.0.1")
-    return Finding("ok", what, f"trusts {', '.join(entries)}" if entries else "trusts none")
+    return Finding("ok", what, f"trusts {', '.join(map(str, trusted))}" if trusted else "trusts none")
 
 
-def _too_wide(entry: str) -> bool:
-    if entry.strip() == "*":
-        return True
-    try:
-        network = ip_network(entry, strict=False)
-    except ValueError:
-        return False  # a name or a path: not a network
+def _too_wide(network: IPv4Network | IPv6Network) -> bool:
     return not network.is_loopback and network.prefixlen < _WIDEST_PROXY_NETWORK[network.version]
 
 

@@ -1,5 +1,3 @@
-from typing import Any
-
 import pytest
 
 from mimi_mqtt.cli.security.exposure import examine
@@ -13,11 +11,8 @@ LOCAL = {
 }
 
 
-def with_http(**values: Any) -> Settings:
-    """Settings whose `http` section has `values`, whatever it declares."""
-    whole = settings()
-    http = whole.http.model_copy(update=values)
-    return whole.model_copy(update={"http": http})
+def with_http(**values: object) -> Settings:
+    return settings(http=values)
 
 
 @pytest.mark.parametrize("what", ["HTTP", "MQTT without TLS"])
@@ -62,7 +57,10 @@ def test_new_devices_without_a_person_are_advice_at_home_and_a_warning_on_the_in
 
 def test_open_metrics() -> None:
     assert level(examine(with_http(metrics="local"), machine(PUBLIC)), "/metrics") == "ok"
-    assert level(examine(with_http(metrics="token"), machine(PUBLIC)), "/metrics") == "ok"
+    assert (
+        level(examine(with_http(metrics="token", metrics_token="t" * 20), machine(PUBLIC)), "/metrics")
+        == "ok"
+    )
     assert level(examine(with_http(metrics="open"), machine(HOME)), "/metrics") == "advice"
     assert level(examine(with_http(metrics="open"), machine(PUBLIC)), "/metrics") == "warning"
 
@@ -72,8 +70,7 @@ def test_open_metrics() -> None:
     [
         ((), "ok"),
         (("voice.example.org", "*.example.net", "*.lan"), "ok"),
-        (("a.example", "*"), "warning"),
-        (("*.com",), "warning"),
+        (("a.example", "*.com"), "warning"),
     ],
 )
 def test_hosts_must_be_ones_own(allowed: tuple[str, ...], expected: str) -> None:
@@ -91,7 +88,6 @@ def test_hosts_must_be_ones_own(allowed: tuple[str, ...], expected: str) -> None
         (("0.0.0.0/0",), "warning"),
         (("127.0.0.1", "::/0"), "warning"),
         (("10.0.0.0/8",), "warning"),
-        (("*",), "warning"),
     ],
 )
 def test_trusted_proxies_must_be_ones_own(trusted: tuple[str, ...], expected: str) -> None:
