@@ -11,6 +11,7 @@ NAMES: Final = (
     "config-file", "config-variable",
     "control-json", "control-message", "control-redact", "control-mcp", "control-mcp-salvage",
     "control-command", "control-arguments", "control-fitting",
+    "log-line",
     "mqtt-stream", "mqtt-limits", "mqtt-connect", "mqtt-publish", "mqtt-subscribe", "mqtt-ack",
     "mqtt-properties", "mqtt-passwords", "mqtt-topics", "mqtt-device-ids",
     "ota-request", "ota-activation", "ota-language", "ota-mask",
