@@ -2,7 +2,8 @@
 
 from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder, PacketCheck, packet_duration_samples
 from mimi_mqtt.errors import AudioError, AudioPacketError
-from mimi_mqtt.transports.udp_channel import Address, Uplink, UplinkLimits
+from mimi_mqtt.transports.udp_channel import Uplink, UplinkLimits
+from mimi_mqtt.transports.udp_rows import Address
 from mimi_mqtt.wire.audio_packet import (
     AudioCipher,
     nonce_template,

@@ -2,7 +2,8 @@
 
 from mimi_mqtt.errors import MqttError, ProtocolError
 from mimi_mqtt.fleet.credentials import COMMAND_LINE_PASSWORD_S, Credentials
-from mimi_mqtt.transports.mqtt.filters import FilterIndex, TopicIndex
+from mimi_mqtt.transports.mqtt.filters import FilterTree, TopicIndex
+from mimi_mqtt.transports.mqtt.limits import MAX_FILTER_LEVELS
 from mimi_mqtt.wire import mqtt, topics
 from mimi_mqtt.wire.mqtt import PacketReader, PacketType, RawPacket
 from mimi_mqtt.wire.mqtt_properties import skip_properties
@@ -173,11 +174,11 @@ def _matches(topic_filter: list[str], topic: list[str]) -> bool:
 def check_topics(data: bytes) -> bool:
     """Filters and topics, a line each: every index finds what comparing each pair finds."""
     lines = data.decode(errors="replace").split("\n")[:16]
-    filters = [line for line in lines if topics.is_topic_filter(line)]
+    filters = [line for line in lines if topics.is_topic_filter(line) and line.count("/") < MAX_FILTER_LEVELS]
     names = [line for line in lines if topics.is_topic_name(line)]
-    by_filter, by_topic = FilterIndex(), TopicIndex()
+    by_filter, by_topic = FilterTree[str](), TopicIndex()
     for topic_filter in filters:
-        by_filter.add(topic_filter)
+        by_filter.add(topic_filter, topic_filter, 1)
     for name in names:
         by_topic.add(name)
     expected = {
@@ -190,8 +191,14 @@ def check_topics(data: bytes) -> bool:
     assert {
         (each, name) for each in filters for name in names if topics.filter_matches(each, name)
     } == expected
-    assert {(each, name) for name in names for each in by_filter.matching(name)} == expected
-    assert {(each, name) for each in filters for name in by_topic.matching(each)} == expected
+    assert {(each, name) for name in names for each in by_filter.matching(name)[0]} == expected
+    named = {(each, name) for each in filters for name in by_topic.candidates(each)}
+    assert {(each, name) for each, name in named if topics.filter_matches(each, name)} == expected
+    assert by_filter.size == len(set(filters))
+    for topic_filter in filters:
+        by_filter.remove(topic_filter, topic_filter)
+    assert by_filter.size == 0
+    assert not any(by_filter.matching(name)[0] for name in names), "what was removed is found"
     for topic_filter, name in expected:
         prefix = "/".join(name.split("/")[:2])
         if topics.filter_within(topic_filter, prefix):
