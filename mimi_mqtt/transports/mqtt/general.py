@@ -19,6 +19,7 @@ from mimi_mqtt.transports.mqtt.addresses import local_host
 from mimi_mqtt.transports.mqtt.borders import run_each
 from mimi_mqtt.transports.mqtt.broker import LISTENER, EmbeddedBroker
 from mimi_mqtt.transports.mqtt.client import Client
+from mimi_mqtt.transports.mqtt.departures import Departures
 from mimi_mqtt.transports.mqtt.gate import Admission, Gate
 from mimi_mqtt.transports.mqtt.intake import Intake
 from mimi_mqtt.transports.mqtt.pacing import Pacer, Work, estimated_cost, message_cost
@@ -69,6 +70,7 @@ class GeneralClients:
         self.pacer = pacer
         self.broker = broker
         self.router = router
+        self.departures = Departures()
         self._connections: dict[tuple[Role, str, str], GeneralConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._serial = 0
@@ -150,6 +152,7 @@ class GeneralClients:
         """Ends all connections, without their wills, and amqtt."""
         for connection in list(self._connections.values()):
             connection.end("server stops")
+        self.departures.finish()
         self.pacer.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=limits.LINGER_S)
@@ -257,7 +260,7 @@ class GeneralConnection(asyncio.Protocol):
         self._last_heard = self._gate.clock()
         self._abnormal = abnormal
         self._intake.drop()
-        self._source.finish()
+        self._clients.departures.add(self._source.finish)
         self._gate.finish(self._transport)
         _log.info("%s %s left: %s", self.identity.role.value, self._name, reason)
 

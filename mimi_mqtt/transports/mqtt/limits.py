@@ -15,6 +15,9 @@ MAX_IN_FLIGHT = 100
 MAX_FILTERS = 500
 """Subscriptions of one general client."""
 
+DEPARTURES_A_TURN = 8
+"""Connections of general clients that end in one turn of the loop; each takes half a millisecond."""
+
 MAX_CLIENT_ID_CHARS = 256
 """Length of a client id."""
 
