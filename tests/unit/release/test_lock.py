@@ -12,9 +12,13 @@ from tests.unit.release.lock_file import ENVIRONMENTS, Pin, in_file, problems, r
 ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "requirements").glob("*.txt"))
 NEVER_LOCKED = {"mic"}
-"""Extras that scripts/setup does not install: sounddevice needs PortAudio."""
+"""Extras that nothing installs but a person: sounddevice needs PortAudio."""
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+APART = {"fuzz"}
+"""Extras with a lock file of their own, which scripts/setup does not install."""
 
 
 def pins(name: str) -> list[Pin]:
@@ -30,12 +34,18 @@ def ranges(*without: str) -> list[Requirement]:
 
 
 def test_tests_are_locked_as_pyproject_says() -> None:
-    assert problems(pins("test"), ranges(*NEVER_LOCKED)) == [], "run: scripts/lock"
+    assert problems(pins("test"), ranges(*NEVER_LOCKED, *APART)) == [], "run: scripts/lock"
 
 
 def test_the_server_is_locked_as_pyproject_says() -> None:
-    beside = {"dev", "piper", "faster-whisper", "sherpa-onnx", *NEVER_LOCKED}
+    beside = {"dev", "piper", "faster-whisper", "sherpa-onnx", *NEVER_LOCKED, *APART}
     assert problems([*pins("server"), *pins("aec")], ranges(*beside)) == [], "run: scripts/lock"
+
+
+def test_the_fuzzer_is_locked_as_pyproject_says() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [Requirement(line) for line in project["optional-dependencies"]["fuzz"]]
+    assert problems(pins("fuzz"), wanted) == [], "run: scripts/lock"
 
 
 def test_what_builds_is_locked_as_its_ranges_say() -> None:
@@ -48,13 +58,13 @@ def test_what_builds_is_locked_as_its_ranges_say() -> None:
     assert problems(pins("lock"), in_file(ROOT / "requirements" / "lock.in")) == [], "run: scripts/lock"
 
 
-@pytest.mark.parametrize("name", ["server", "aec", "build"])
+@pytest.mark.parametrize("name", ["server", "aec", "build", "fuzz"])
 def test_tests_run_with_the_versions_that_are_served(name: str) -> None:
     """Both are installed into one environment: none may change the other's packages."""
     for environment in ENVIRONMENTS:
         tested = {pin.name: pin.version for pin in pins("test") if pin.applies(environment)}
         for pin in pins(name):
-            if pin.applies(environment) and (name != "build" or pin.name in tested):
+            if pin.applies(environment) and (name in ("server", "aec") or pin.name in tested):
                 assert tested[pin.name] == pin.version, pin.name
 
 

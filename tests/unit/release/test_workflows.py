@@ -81,3 +81,10 @@ def test_nothing_is_published_untested_and_only_by_a_tag() -> None:
             assert "test" in job["needs"]
             assert job["environment"] == ("pypi" if name == "pypi" else "ghcr")
     assert "secrets." not in str(workflow)
+
+
+def test_the_fuzzer_runs_every_night_as_it_says() -> None:
+    (job,) = read(ROOT / ".github" / "workflows" / "nightly.yml")["jobs"].values()
+    usage = (ROOT / "scripts" / "fuzz").read_text(encoding="utf-8")
+    command = job["steps"][-1]["run"].removeprefix("./")
+    assert f"Every night: {command}\n" in usage
