@@ -1,16 +1,34 @@
 # syntax=docker/dockerfile:1
-FROM python:3.13-slim AS build
+# The release workflow builds with BASE by digest: BASE=python:3.13-slim-bookworm@sha256:…, which it records as the
+# label org.opencontainers.image.base.digest.
+ARG BASE=python:3.13-slim-bookworm
+
+FROM ${BASE} AS build
+# g++ builds aec-audio-processing, which has no wheel for Linux.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-RUN python -m venv /opt/mimi
+ENV PATH=/opt/build/bin:$PATH \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+COPY requirements ./requirements
+RUN python -m venv /opt/build \
+    && pip install --require-hashes -r requirements/build.txt \
+    && pip wheel --wheel-dir /wheels --no-build-isolation --require-hashes \
+        -r requirements/server.txt -r requirements/aec.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY mimi_mqtt ./mimi_mqtt
-RUN /opt/mimi/bin/pip install --no-cache-dir ".[offline,openai,gemini,anthropic,wyoming,edge,aec,postgres]"
+RUN pip wheel --wheel-dir /wheels --no-build-isolation --no-deps . \
+    && python -m venv --without-pip /opt/mimi \
+    && pip --python /opt/mimi/bin/python install --no-index --no-deps /wheels/*.whl
 
-FROM python:3.13-slim
+FROM ${BASE}
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libopus0 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin mimi \
+    && groupadd --system --gid 10001 mimi \
+    && useradd --system --uid 10001 --gid mimi --home-dir /data --shell /usr/sbin/nologin mimi \
     && install -d -o mimi -g mimi -m 0700 /data
 COPY --from=build /opt/mimi /opt/mimi
 ENV PATH=/opt/mimi/bin:$PATH \
@@ -22,7 +40,7 @@ ENV PATH=/opt/mimi/bin:$PATH \
     MIMI_HTTP__BIND=0.0.0.0:8003
 WORKDIR /data
 VOLUME /data
-USER mimi
+USER 10001:10001
 EXPOSE 1883 8883 8003 8884/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \

@@ -1,8 +1,4 @@
 """A self-hosted voice server for ESP32 devices: MQTT control, encrypted UDP audio, speech in and out."""
 
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    __version__ = version("mimi-mqtt")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0.0.0"
+__version__ = "0.1.0"
+"""The version of this source tree; the packages take theirs from this line, which `scripts/release` sets."""

@@ -33,8 +33,11 @@ _LONG_QUOTATION = re.compile(r"'[^']{4,}'")
 
 _Path = tuple[str, ...]
 
-_MOVED: Mapping[_Path, str] = {("session", "wake_word"): "assistant.wake_word"}
-"""Keys that were moved, with the key that takes their place."""
+_MOVED: Mapping[_Path, str] = {
+    ("session", "wake_word"): "assistant.wake_word",
+    ("voice", "eager_silence_ms"): "voice.preemptive_silence_ms",
+}
+"""Keys that were moved or renamed, with the key that takes their place."""
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
