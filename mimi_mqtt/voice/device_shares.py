@@ -1,4 +1,4 @@
-"""Shares of one device in what conversations have in common: audio threads, speech to text, turns. Pure."""
+"""Shares of one device in what conversations have in common: audio threads, speech to text, turns."""
 
 from collections import Counter
 from collections.abc import Iterator

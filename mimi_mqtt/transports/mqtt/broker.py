@@ -128,6 +128,9 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         session, _ = self._sessions.get(client.key, (None, None))
         if not client.persistent or session is None:
             self.forget(client.key)
+            if session is not None:
+                # A state machine of 80 lists that refers to itself: 20 kB that would wait for the collector.
+                vars(session.transitions).clear()
             return
         session.transitions.disconnect()
         leaving = self._offline.enter(client, now)

@@ -389,6 +389,8 @@ class GeneralConnection(asyncio.Protocol):
 
     def _gone(self) -> None:
         self._clients.gone(self)
+        self._intake.release()
+        self._source.release()
 
     @property
     def _name(self) -> str:

@@ -46,6 +46,11 @@ class Intake:
         """Forgets the bytes that were not consumed."""
         self._waiting.clear()
 
+    def release(self) -> None:
+        """Forgets `consume`, as nothing more is to be consumed: its owner needs no garbage collector then."""
+        self._consume = _ignore
+        self._waiting.clear()
+
     def _work(self) -> None:
         self._scheduled = False
         if self._waiting and not self._held:
@@ -65,3 +70,7 @@ class Intake:
         if self._then is not None and not self._waiting:
             then, self._then = self._then, None
             then()
+
+
+def _ignore(data: bytes) -> None:
+    del data

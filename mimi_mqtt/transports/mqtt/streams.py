@@ -62,6 +62,10 @@ class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped her
             self._held = True
             self._hold(True)
 
+    def release(self) -> None:
+        """Forgets its callbacks, as amqtt reads no more: their owner needs no garbage collector then."""
+        self._hold, self._turn, self._check = _no_hold, _no_turn, _no_check
+
     def finish(self) -> None:
         """Ends the stream after the packets that wait."""
         self._ended = True
@@ -110,6 +114,20 @@ class PacketSource(ReaderAdapter):  # type: ignore[misc]  # amqtt is untyped her
     def feed_eof(self) -> None:
         """Ends the stream: amqtt's name for `finish`."""
         self.finish()
+
+
+def _no_hold(held: bool) -> None:
+    del held
+
+
+def _no_turn(packet: RawPacket) -> asyncio.Future[None]:
+    del packet
+    raise RuntimeError("the stream was released")
+
+
+def _no_check(packet: RawPacket) -> bool:
+    del packet
+    return False
 
 
 class PacketSink(WriterAdapter):  # type: ignore[misc]  # amqtt is untyped here

@@ -1,12 +1,16 @@
 """Shares of what the broker keeps and does for general clients: one account harms no other."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+from amqtt.session import Session
+from transitions import Machine
 
 from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.general import GeneralConnection
 from mimi_mqtt.wire.mqtt import (
     DISCONNECT,
     MAX_PACKET_FILTERS,
@@ -216,3 +220,28 @@ async def test_fan_out_is_charged_to_the_account_that_publishes(start_server: St
     assert mqtt.server.counters.messages_out <= 40 * 20 // 3 + limits.TURN_COST * 20
     assert len(mqtt.sink.messages) == 20
     assert mqtt.sink.messages[0][0] == DEVICE
+
+
+async def test_clients_that_left_need_no_garbage_collector(start_server: StartServer) -> None:
+    """28 kB of each stayed until the next full collection, so a thousand that come and go took 28 MB."""
+    mqtt = await start_server()
+
+    async def come_and_go(number: int) -> None:
+        client = await mqtt.connect(f"x{number}")
+        await client.subscribe(("a/+", 0))
+        await client.close()
+        mqtt.clients.clear()
+
+    await come_and_go(0)
+    await mqtt.until(lambda: mqtt.server.connections["sockets"] == 0)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(20):
+            await come_and_go(number)
+        await mqtt.until(lambda: mqtt.server.connections["sockets"] == 0)
+        await mqtt.until(lambda: mqtt.server.subscriptions == 0)
+        alive = [thing for thing in gc.get_objects() if type(thing) in (GeneralConnection, Session, Machine)]
+        assert len(alive) <= 2, "one is perhaps on its way"
+    finally:
+        gc.enable()
