@@ -59,15 +59,17 @@ async def boot(
     language: str,
     profile: Profile = PROFILES[DEFAULT],
     show_code: Callable[[str], None] = lambda _: None,
+    source: str | None = None,
 ) -> MqttAccess:
     """The access that OTA gives this device, which may take until a person has allowed it.
 
-    `show_code` is given the activation code when there is one. Raises DeviceFailure with what is to be done
-    about it.
+    `show_code` is given the activation code when there is one. `source` is the address that it asks from,
+    None for the system's choice. Raises DeviceFailure with what is to be done about it.
     """
     headers = _headers(mac, language, profile)
     accepted = False
-    async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as http:
+    transport = httpx.AsyncHTTPTransport(local_address=source, trust_env=False)
+    async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False, transport=transport) as http:
         while True:
             response = await _post(http, ota_url, headers, report(mac, language, profile))
             if response.status_code != httpx.codes.OK:

@@ -77,8 +77,9 @@ class _Run:
         audio = AudioParams(options.sample_rate, 1, options.frame_ms)
         impairment = Impairment(options.loss_percent, options.jitter_ms, options.seed)
         self.device = Device(
-            audio, self._profile, impairment, options.reconnect_after_s, self._on_action, self._on_failure
-        )
+            audio, self._profile, impairment, options.reconnect_after_s, self._on_action, self._on_failure,
+            options.source,
+        )  # fmt: skip
         if options.mic:
             self.device.use_loudspeaker(Loudspeaker())
         self._talking = Talking(options, self.device, lambda text: self._tell(Note(text)))
@@ -95,8 +96,9 @@ class _Run:
             async with asyncio.timeout_at(deadline):
                 turns = await self._prepare()
                 access = await boot(
-                    self._options.ota, self._mac, self._options.language, self._profile, self._show_code
-                )
+                    self._options.ota, self._mac, self._options.language, self._profile, self._show_code,
+                    self._options.source,
+                )  # fmt: skip
         except TimeoutError as error:
             raise DeviceFailure(self._why_not_booted()) from error
         if self._profile.needs_port_8883 and not access.tls:

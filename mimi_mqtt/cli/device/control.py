@@ -25,7 +25,8 @@ class ControlConnection:
     """Keeps one control connection alive while `run` runs.
 
     `received` is given every message, whatever its topic; `lost` is called when the connection broke.
-    `reconnect_s` is the time in seconds until it is made again.
+    `reconnect_s` is the time in seconds until it is made again. `source` is the address it comes from, None
+    for the system's choice.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class ControlConnection:
         reconnect_s: float,
         received: Callable[[bytes], None],
         lost: Callable[[], None],
+        source: str | None = None,
     ) -> None:
         self._access = access
         self._profile = profile
         self._reconnect_s = reconnect_s
         self._received = received
         self._lost = lost
+        self._source = source
         self._client: aiomqtt.Client | None = None
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
         self.up = asyncio.Event()
@@ -50,7 +53,7 @@ class ControlConnection:
         """Connects again and again, until cancelled. Raises DeviceFailure when the first attempt fails."""
         while True:
             try:
-                async with _connect(self._access, self._profile) as client:
+                async with _connect(self._access, self._profile, self._source) as client:
                     self._client = client
                     await self._serve(client)
             except DeviceFailure:
@@ -130,7 +133,7 @@ def _translated(what: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _connect(access: MqttAccess, profile: Profile) -> AsyncIterator[aiomqtt.Client]:
+async def _connect(access: MqttAccess, profile: Profile, source: str | None) -> AsyncIterator[aiomqtt.Client]:
     """A connection as the firmware makes it: MQTT 3.1.1, clean session, TLS on port 8883 alone."""
     obeyed = access.keepalive_s if profile.obeys_keepalive else None
     client = aiomqtt.Client(
@@ -142,6 +145,7 @@ async def _connect(access: MqttAccess, profile: Profile) -> AsyncIterator[aiomqt
         clean_session=True,
         keepalive=obeyed or profile.keepalive_s,
         timeout=CONNECT_TIMEOUT_S,
+        bind_address=source or "",
         # Nagle's algorithm would hold a second message back for the 40 ms of a delayed ACK.
         socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
         tls_context=ssl.create_default_context() if access.tls else None,

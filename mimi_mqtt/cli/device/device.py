@@ -30,7 +30,8 @@ FLUSH_S: Final = 2.0
 
 class Device:
     """One device with its network. `observe` is given every action after it was carried out, `failed` what
-    ended its audio. `reconnect_s` None: the profile's own time.
+    ended its audio. `reconnect_s` None: the profile's own time. `source` is the address it connects from,
+    None for the system's choice.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Device:
         reconnect_s: float | None,
         observe: Callable[[Action], None],
         failed: Callable[[DeviceFailure], None],
+        source: str | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._profile = profile
         self._reconnect_s = profile.reconnect_s if reconnect_s is None else reconnect_s
         self._observe = observe
         self._failed = failed
+        self._source = source
         self.firmware = Firmware(audio, profile=profile)
         self._encoder = OpusEncoder(audio.sample_rate, application="voip", dtx=profile.dtx)
         self._frame_s = audio.frame_duration / 1000
@@ -69,7 +72,7 @@ class Device:
     def provision(self, access: MqttAccess) -> None:
         """Stores what OTA gave; comes before `run`."""
         self._control = ControlConnection(
-            access, self._profile, self._reconnect_s, self._on_message, self._on_control_lost
+            access, self._profile, self._reconnect_s, self._on_message, self._on_control_lost, self._source
         )
 
     async def run(self) -> None:
@@ -111,7 +114,7 @@ class Device:
         self.do(self.firmware.open_channel(self._loop.time()))
         opened = await self._opening
         self._socket = AudioSocket(self._network, self._on_datagram, self._on_socket_failure)
-        await self._socket.open(opened.server, opened.port)
+        await self._socket.open(opened.server, opened.port, self._source)
 
     async def goodbye(self) -> None:
         """Closes the channel, if there is one, and lets the last message leave."""

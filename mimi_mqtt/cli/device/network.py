@@ -50,13 +50,17 @@ class AudioSocket(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self._server = ("", 0)
 
-    async def open(self, server: str, port: int) -> None:
-        """Resolves `server`, IPv4 only as the firmware does. Raises DeviceFailure."""
+    async def open(self, server: str, port: int, source: str | None = None) -> None:
+        """Resolves `server`, IPv4 only as the firmware does; `source` is the address to send from, None for
+        the system's choice. Raises DeviceFailure."""
         self._server = (server, port)
         loop = asyncio.get_running_loop()
         try:
             self._transport, _ = await loop.create_datagram_endpoint(
-                lambda: self, remote_addr=(server, port), family=socket.AF_INET
+                lambda: self,
+                local_addr=None if source is None else (source, 0),
+                remote_addr=(server, port),
+                family=socket.AF_INET,
             )
         except OSError as error:
             raise DeviceFailure(f"the audio server {server}:{port} can't be reached: {error}") from error

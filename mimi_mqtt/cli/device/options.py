@@ -20,7 +20,8 @@ class DeviceOptions:
     simulated device. `like` names a profile. `abort_after_ms` counts from the first audio of each reply.
     `drop_control` is the state of the first turn in which the control connection breaks; `reconnect_after_s`
     None is the profile's own time. `expect` has texts that must be in what was heard or answered, turn by
-    turn. `timeout_s` is for the start and the first turn together, and for each further turn.
+    turn. `timeout_s` is for the start and the first turn together, and for each further turn. `source` is the
+    address of this machine that all connections come from; None leaves it to the system.
     """
 
     ota: str
@@ -46,6 +47,7 @@ class DeviceOptions:
     drop_control: DropAt | None = None
     reconnect_after_s: float | None = None
     expect: tuple[str, ...] = ()
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
