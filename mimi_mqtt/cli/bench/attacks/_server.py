@@ -3,10 +3,12 @@
 import asyncio
 import os
 import re
+import resource
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +31,14 @@ class Server:
     http: int
     mqtt: int
     udp: int
+    child: asyncio.subprocess.Process
+
+    async def stop(self) -> int:
+        """Sends SIGTERM and returns the exit code. Raises TimeoutError when that takes longer than 30 s."""
+        if self.child.returncode is None:
+            self.child.terminate()
+        async with asyncio.timeout(_STOP_S):
+            return await self.child.wait()
 
     @property
     def ota(self) -> str:
@@ -63,33 +73,39 @@ class Server:
 
 
 @asynccontextmanager
-async def server_in(folder: Path, **settings: str) -> AsyncIterator[Server]:
-    """Starts a server on free ports of 127.0.0.1 in `folder`, with `settings` as MIMI_ variables, and stops
-    it at the end. Raises StartupError when it does not become ready."""
+async def server_in(
+    folder: Path, settings: Mapping[str, str], descriptors: int | None = None
+) -> AsyncIterator[Server]:
+    """Starts a server on free ports of 127.0.0.1 in `folder`, with `settings` such as HTTP__BIND, and stops
+    it at the end; the system lets it open `descriptors` files at most. Raises StartupError when it does not
+    become ready."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MIMI_")}
-    environ |= {f"MIMI_{part}__BIND": "127.0.0.1:0" for part in ("MQTT", "UDP", "HTTP")}
-    environ |= {"MIMI_SERVER__DATA_DIR": str(folder / "data")} | settings
+    given = {f"{part}__BIND": "127.0.0.1:0" for part in ("MQTT", "UDP", "HTTP")}
+    given |= {"SERVER__DATA_DIR": str(folder / "data"), **settings}
+    environ |= {f"MIMI_{name}": value for name, value in given.items()}
+    limit = None
+    if descriptors is not None:
+        limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (descriptors, descriptors))
     log = folder / "server.log"
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "mimi_mqtt", "serve",
             cwd=folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=file,
+            preexec_fn=limit,
         )  # fmt: skip
     try:
         welcome = await _welcome(process)
         patterns = (r":(\d+)/xiaozhi", r"MQTT\s+(\d+)", r"UDP\s+(\d+)")
         ports = [re.search(pattern, welcome) for pattern in patterns]
         http, mqtt, udp = (int(found[1]) if found else 0 for found in ports)
-        yield Server(psutil.Process(process.pid), log, http, mqtt, udp)
+        server = Server(psutil.Process(process.pid), log, http, mqtt, udp, process)
+        yield server
+        with suppress(TimeoutError):
+            await server.stop()
     finally:
         if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(_STOP_S):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+            process.kill()
+            await process.wait()
 
 
 async def _welcome(process: asyncio.subprocess.Process) -> str:

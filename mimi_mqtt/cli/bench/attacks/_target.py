@@ -4,8 +4,9 @@ import asyncio
 import json
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mimi_mqtt.wire.mqtt import encode_connect
 
@@ -27,24 +28,47 @@ class Order:
     sessions: str
 
 
+@dataclass(slots=True)
+class Did:
+    """What an attack did, and what came of it."""
+
+    opened: int = 0
+    """Sockets opened."""
+    refused: int = 0
+    """Sockets, logins or requests that the server closed or did not take."""
+    sent: int = 0
+    """Messages, requests or datagrams sent."""
+    sent_bytes: int = 0
+    """Bytes of the datagrams sent, where they are of interest."""
+    caught: int = 0
+    """Datagrams received that were for somebody else."""
+    caught_bytes: int = 0
+    """Their bytes."""
+
+    def add(self, other: "Did") -> None:
+        """Adds the numbers of another run."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+
 class Target:
     """The server as attackers see it; sockets come from the attack's own loopback addresses."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self.until = time.monotonic() + order.seconds
-        self.opened = 0
-        """Sockets opened."""
-        self.refused = 0
-        """Sockets that the server closed or did not take."""
-        self.sent = 0
-        """Messages, requests or datagrams sent."""
-        self.caught = 0
-        """Datagrams received that were for a victim."""
+        self.did = Did()
+        self._due = time.monotonic()
 
     def on(self) -> bool:
         """True until the time is over."""
         return time.monotonic() < self.until
+
+    async def pace(self, per_s: float) -> None:
+        """Keeps the caller's loop, the only one of this target that calls it, to `per_s` rounds a second."""
+        now = time.monotonic()
+        self._due = max(self._due + 1 / per_s, now - 0.1)  # a little is caught up, no more
+        await asyncio.sleep(max(0.0, self._due - now))
 
     def address(self, number: int = 0) -> str:
         """The attack's address of that number; 250 of them."""
@@ -64,9 +88,9 @@ class Target:
                 await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
         except (OSError, TimeoutError):
             sock.close()
-            self.refused += 1
+            self.did.refused += 1
             return None
-        self.opened += 1
+        self.did.opened += 1
         return sock
 
     async def send(self, sock: socket.socket, data: bytes) -> bool:
@@ -76,7 +100,7 @@ class Target:
                 await asyncio.get_running_loop().sock_sendall(sock, data)
         except (OSError, TimeoutError):
             return False
-        self.sent += 1
+        self.did.sent += 1
         return True
 
     async def login(
@@ -104,14 +128,16 @@ class Target:
         if len(answer) == 4 and answer[3] == 0:
             return sock
         sock.close()
-        self.refused += 1
+        self.did.refused += 1
         return None
 
 
-def register(order: Order, mac: str, source: str) -> tuple[str, str] | None:
-    """User name and password of a device that registers from `source`; None when it is refused."""
+def register(http: int, mac: str, source: str) -> tuple[str, str] | None:
+    """User name and password of a device that registers from `source` at that port; None when it is refused.
+
+    Raises OSError."""
     body = json.dumps({"application": {"version": "1.0.0"}, "board": {"type": "attacker"}}).encode()
-    with socket.create_connection(("127.0.0.1", order.http), 5.0, (source, 0)) as sock:
+    with socket.create_connection(("127.0.0.1", http), 5.0, (source, 0)) as sock:
         sock.settimeout(5.0)
         sock.sendall(ota_request(mac, body))
         answer = b""
@@ -123,6 +149,35 @@ def register(order: Order, mac: str, source: str) -> tuple[str, str] | None:
         return None
     section = json.loads(content).get("mqtt") or {}
     return (section["username"], section["password"]) if section else None
+
+
+async def account(target: Target, number: int = 0) -> tuple[str, str] | None:
+    """Credentials of a device that the attacker registered; None when it is refused to the end."""
+    mac = f"02:cc:00:00:{number:02x}:{target.order.network:02x}"
+    loop = asyncio.get_running_loop()
+    while target.on():
+        with suppress(OSError):
+            found = await loop.run_in_executor(None, register, target.order.http, mac, target.address())
+            if found is not None:
+                return found
+        target.did.refused += 1
+        await asyncio.sleep(0.2)
+    return None
+
+
+def drain(sock: socket.socket) -> bytes:
+    """Reads what has arrived, at most some 64 KB at a time, and returns the last of it."""
+    chunk = b""
+    with suppress(OSError):
+        while len(chunk := sock.recv(65_536)) == 65_536:
+            pass
+    return chunk
+
+
+def close_all(held: Sequence[socket.socket]) -> None:
+    """Closes sockets."""
+    for sock in held:
+        sock.close()
 
 
 def ota_request(mac: str, body: bytes, path: str = "/xiaozhi/ota/") -> bytes:

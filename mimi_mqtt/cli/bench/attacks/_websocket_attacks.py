@@ -1,0 +1,105 @@
+"""Attacks over WebSocket: control frames and fragments without an end, and guesses of a password."""
+
+import asyncio
+import base64
+import os
+import socket
+from contextlib import suppress
+from typing import Final
+
+from mimi_mqtt.cli.bench.attacks._target import Target, account
+from mimi_mqtt.wire.mqtt import encode_connect
+
+_MASK: Final = b"\0" * 4  # leaves the payload as it is
+_PING: Final = b"\x89\xfd" + _MASK + b"x" * 125
+_EMPTY_FRAGMENT: Final = b"\x00\x80" + _MASK
+_FIRST_FRAGMENT: Final = b"\x02\x80" + _MASK
+_AT_ONCE: Final = 4
+_GUESSERS: Final = 20
+
+
+async def websocket_pings(target: Target) -> None:
+    """Four WebSockets without a login send pings and read no pong."""
+    await _flood(target, _PING * 100)
+
+
+async def websocket_pings_of_a_device(target: Target) -> None:
+    """Four WebSockets of a device that is logged in send pings and read no pong."""
+    found = await account(target)
+    if found is not None:
+        await _flood(target, _PING * 100, login=found)
+
+
+async def websocket_fragments(target: Target) -> None:
+    """Four WebSockets without a login send empty fragments of one message that never ends."""
+    await _flood(target, _EMPTY_FRAGMENT * 2_000, _FIRST_FRAGMENT)
+
+
+async def guesses_over_websocket(target: Target) -> None:
+    """Guesses of the administrator's password over WebSocket, on 20 connections at once."""
+
+    async def one(number: int) -> None:
+        guess = 0
+        while target.on():
+            guess += 1
+            sock = await _upgraded(target, receive_buffer=None)
+            if sock is not None and not await _logged_in(target, sock, "admin", f"guess {number} {guess}"):
+                target.did.refused += 1
+            if sock is not None:
+                sock.close()
+            await asyncio.sleep(0.01)
+
+    await asyncio.gather(*(one(number) for number in range(_GUESSERS)))
+
+
+async def _flood(
+    target: Target, frames: bytes, first: bytes = b"", login: tuple[str, str] | None = None
+) -> None:
+    async def one() -> None:
+        while target.on():
+            sock = await _upgraded(target, receive_buffer=4_096)
+            if sock is None:
+                await asyncio.sleep(0.1)
+                continue
+            if login is None or await _logged_in(target, sock, *login):
+                if first:
+                    await target.send(sock, first)
+                while target.on():
+                    if not await target.send(sock, frames):
+                        break
+                    await asyncio.sleep(0)
+            sock.close()
+
+    await asyncio.gather(*(one() for _ in range(_AT_ONCE)))
+
+
+async def _upgraded(target: Target, receive_buffer: int | None) -> socket.socket | None:
+    """A WebSocket at /mqtt; None when it is refused."""
+    sock = await target.connect(target.order.http, 0, receive_buffer)
+    if sock is None:
+        return None
+    key = base64.b64encode(os.urandom(16)).decode()
+    request = (
+        "GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+    )
+    if (await _answer(target, sock, request.encode())).startswith(b"HTTP/1.1 101"):
+        return sock
+    sock.close()
+    target.did.refused += 1
+    return None
+
+
+async def _logged_in(target: Target, sock: socket.socket, username: str, password: str) -> bool:
+    """Sends CONNECT in a frame of its own; True when it is accepted."""
+    connect = encode_connect(f"{username} x", username=username, password=password.encode(), keepalive_s=0)
+    frame = b"\x82" + bytes((0x80 | len(connect),)) + _MASK + connect  # of less than 126 bytes
+    return (await _answer(target, sock, frame)).endswith(b"\x20\x02\x00\x00")
+
+
+async def _answer(target: Target, sock: socket.socket, said: bytes) -> bytes:
+    with suppress(OSError, TimeoutError):
+        if await target.send(sock, said):
+            async with asyncio.timeout(2.0):
+                return await asyncio.get_running_loop().sock_recv(sock, 4_096)
+    return b""
