@@ -1,0 +1,43 @@
+"""Attacks on the HTTP port, while devices talk."""
+
+import pytest
+
+from tests.e2e.attacks.scene import Scene
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.mark.parametrize(
+    "names", [("websocket_pings", "websocket_fragments"), ("websocket_pings_of_a_device",)], ids="+".join
+)
+async def test_frames_that_are_not_read_or_never_end_harm_nobody(
+    scene: Scene, names: tuple[str, ...]
+) -> None:
+    done = await scene.withstands(*names)
+    assert all(did.sent >= 4 for did in done.did.values()), done.did
+
+
+@pytest.mark.parametrize("name", ["pipelined_metrics", "pipelined_pages", "pipelined_ota"])
+async def test_requests_whose_answers_are_not_read_harm_nobody(scene: Scene, name: str) -> None:
+    done = await scene.withstands(name)
+    assert done.did[name].sent >= 20
+
+
+@pytest.mark.parametrize("names", [("ota_flood", "two_lengths"), ("large_heads", "slow_heads")], ids="+".join)
+async def test_floods_of_odd_requests_harm_nobody(scene: Scene, names: tuple[str, ...]) -> None:
+    done = await scene.withstands(*names)
+    assert all(did.opened + did.refused >= 100 for did in done.did.values()), done.did
+
+
+@pytest.mark.parametrize("name", ["silent_http", "half_requests"])
+async def test_connections_that_say_nothing_keep_no_new_device_out(scene: Scene, name: str) -> None:
+    async def let_in() -> None:
+        assert await scene.newcomers(16) == 16
+
+    done = await scene.withstands(name, meanwhile=let_in)
+    assert done.did[name].opened + done.did[name].refused >= 1_100
+
+
+async def test_silent_connections_from_everywhere_keep_no_known_device_out(scene: Scene) -> None:
+    done = await scene.withstands("silent_http_everywhere")
+    assert done.did["silent_http_everywhere"].opened >= 1_100
