@@ -21,8 +21,10 @@ NICENESS = 5
 """Of the children that decode everything: the server and the child for short utterances go before them."""
 SPARE_AFTER_S = 2.5
 """The child for short utterances is started when all others are at this much audio, in seconds, or more."""
-SPARE_KEPT_S = 180.0
-"""How long that child is kept when the others need no help, in seconds; it takes about 150 MB."""
+SPARE_KEPT_S = 20.0
+"""How long that child, of about 150 MB, is kept while no short utterance waits for long ones, in seconds."""
+SPARE_COOL_DOWN_S = 60.0
+"""How long after that child failed it is not started again, in seconds."""
 
 
 class Job:
@@ -93,10 +95,9 @@ class _Queue:
         self._urgent.remove(job)
         self._early.remove(job)
 
-    @property
-    def short_waits(self) -> bool:
-        """True when a finished utterance that is decoded at once may go before everything else."""
-        return self._urgent.peek(_is_short) is not None
+    def short_waits(self, *, urgent: bool) -> bool:
+        """True when the next utterance of some device, a finished (`urgent`) or an early one, is short."""
+        return (self._urgent if urgent else self._early).peek(_is_short) is not None
 
     def pop_short(self) -> Job | None:
         """Takes out the next finished utterance that is decoded at once."""
@@ -243,15 +244,21 @@ class Pool:
                 del self._busy[worker]
 
     def _relieve(self) -> None:
-        """Has the spare take the short finished utterance that waits while all other children are busy."""
-        if self._closed or self._idle or len(self._busy) < self._most or not self._waiting.short_waits:
+        """Has the spare take the short finished utterance that waits while all other children are busy.
+
+        The spare is started for a short early one already: it ends in half a second, likely.
+        """
+        if self._closed or self._idle or len(self._busy) < self._most:
             return
-        self._spare_needed.set()
+        if self._waiting.short_waits(urgent=True):
+            self._spare_needed.set()
+        elif not self._waiting.short_waits(urgent=False):
+            return
         if self._spare is not None or min(self._busy.values()) < SPARE_AFTER_S * 50 * FRAME:
             return
         loop = asyncio.get_running_loop()
         if loop.time() >= self._spare_not_before:
-            logger.info("one more speech decoder is started: a short utterance waits for long ones")
+            logger.debug("one more speech decoder is started: a short utterance waits for long ones")
             self._spare = Worker(self._provider)
             self._spare_task = loop.create_task(self._work_short(self._spare), name="sphinx-spare")
 
@@ -266,10 +273,10 @@ class Pool:
                 while not self._idle and (job := self._waiting.pop_short()) is not None:
                     await self._decode_short(worker, job)
         except TimeoutError:
-            logger.info("the additional speech decoder is ended: it wasn't needed for a while")
+            logger.debug("the additional speech decoder is ended: it wasn't needed for a while")
         except ProviderError as error:
             logger.warning("additional speech decoder: %s", error)
-            self._spare_not_before = asyncio.get_running_loop().time() + _COOL_DOWN_S
+            self._spare_not_before = asyncio.get_running_loop().time() + SPARE_COOL_DOWN_S
         finally:
             await worker.aclose()
             self._spare = self._spare_task = None

@@ -15,23 +15,19 @@ class House:
     """A pool of one child that decodes everything, and the spares that it starts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.child: HeldChild
         self.spares: list[HeldChild] = []
         self.spares_fail = False
         self._new = asyncio.Event()
         monkeypatch.setattr(pool_module, "Worker", self._worker)
         self.pool = Pool("offline", 1)
         self.pool.start()
-        (self.child,) = self.children
         self.decoded = self.child.decoded
-
-    @property
-    def children(self) -> list[HeldChild]:
-        return self._children
 
     def _worker(self, _: str, niceness: int = 0) -> HeldChild:
         if niceness:
-            self._children = [HeldChild([], asyncio.Semaphore(0))]
-            return self._children[0]
+            self.child = HeldChild([], asyncio.Semaphore(0))
+            return self.child
         spare = HeldChild([], asyncio.Semaphore(0), fails=self.spares_fail)
         self.spares.append(spare)
         self._new.set()
@@ -88,12 +84,12 @@ async def test_the_spare_decodes_one_question_after_another_and_is_one(house: Ho
 
 async def test_long_utterances_and_guesses_never_use_the_spare(house: House) -> None:
     await house.at_long()
-    guess = submit(house.pool, "guess", 2, urgent=False)
     submit(house.pool, "other", 20)
     await asyncio.sleep(0)
     assert not house.spares
+    guess = submit(house.pool, "guess", 2, urgent=False)
+    spare = await house.spare()  # before the guess becomes a question
     short = submit(house.pool, "short", 2)
-    spare = await house.spare()
     for _ in range(3):
         spare.go.release()
     await short.result
@@ -167,9 +163,7 @@ async def test_a_spare_that_is_not_needed_is_ended_and_comes_again(
         assert house.pool.pids == (house.child.pid,)
 
 
-async def test_without_a_spare_the_question_is_next_after_the_piece(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_without_a_spare_the_question_is_next_after_the_piece(house: House) -> None:
     house.spares_fail = True
     await house.at_long()
     short = submit(house.pool, "short", 2)
@@ -181,6 +175,22 @@ async def test_without_a_spare_the_question_is_next_after_the_piece(
         house.child.go.release()
     await asyncio.gather(short.result, *(other.result for other in others))
     assert len(house.spares) == 1  # it is not tried again and again
+
+
+async def test_a_spare_that_could_not_be_had_is_tried_again_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "SPARE_COOL_DOWN_S", 0.0)
+    house.spares_fail = True
+    await house.at_long()
+    first = submit(house.pool, "first", 2)
+    house.pool.give_up(first)
+    await (await house.spare()).ended.wait()
+    house.spares_fail = False
+    second = submit(house.pool, "second", 2)
+    spare = await house.spare()
+    spare.go.release()
+    assert (await second.result).text == "second"
 
 
 async def test_a_spare_that_dies_loses_no_question(house: House) -> None:
