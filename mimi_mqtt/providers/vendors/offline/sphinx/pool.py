@@ -21,6 +21,8 @@ NICENESS = 5
 """Of the children that decode everything: the server and the child for short utterances go before them."""
 SPARE_AFTER_S = 2.5
 """The child for short utterances is started when all others are at this much audio, in seconds, or more."""
+SPARE_GUESS_S = 3.0
+"""Longest utterance at a pause, in seconds, that the child decodes: finished ones may have to wait for it."""
 SPARE_KEPT_S = 20.0
 """How long that child, of about 150 MB, is kept while no short utterance waits for long ones, in seconds."""
 SPARE_COOL_DOWN_S = 60.0
@@ -95,13 +97,14 @@ class _Queue:
         self._urgent.remove(job)
         self._early.remove(job)
 
-    def short_waits(self, *, urgent: bool) -> bool:
-        """True when the next utterance of some device, a finished (`urgent`) or an early one, is short."""
-        return (self._urgent if urgent else self._early).peek(_is_short) is not None
+    @property
+    def short_waits(self) -> bool:
+        """True when `pop_short` has one."""
+        return self._urgent.peek(_is_short) is not None or self._early.peek(_is_brief) is not None
 
     def pop_short(self) -> Job | None:
-        """Takes out the next finished utterance that is decoded at once."""
-        return self._urgent.pop(_is_short)
+        """Takes out the next finished utterance that is decoded at once, or else the next brief early one."""
+        return self._urgent.pop(_is_short) or self._early.pop(_is_brief)
 
     async def get(self) -> Job:
         """Takes out the next job, once there is one."""
@@ -119,12 +122,17 @@ def _is_short(job: Job) -> bool:
     return job.whole
 
 
+def _is_brief(job: Job) -> bool:
+    return job.whole and job.piece.size <= SPARE_GUESS_S * 50 * FRAME
+
+
 class Pool:
     """Up to `workers` children, each started when it is needed; the first by `start`.
 
-    Decoding can't be interrupted, so one more, the spare, is started when a short finished utterance would
-    wait for a long one. It decodes nothing but such utterances, and those only while all others are busy;
-    when it wasn't needed for SPARE_KEPT_S it is ended. While it can't be had, all is left to the others.
+    Decoding can't be interrupted, so one more, the spare, is started when a short utterance would wait for a
+    long one. It decodes short finished utterances, and after those brief ones at a pause, which end soon and
+    are answered sooner for it; and it does so only while all others are busy. When none waited for a long
+    one for SPARE_KEPT_S it is ended. While it can't be had, all is left to the others.
 
     A child that can't be started three times in a row is not tried again for ten seconds, in which every
     request fails at once with the reason.
@@ -141,6 +149,7 @@ class Pool:
         self._spare: Worker | None = None
         self._spare_task: asyncio.Task[None] | None = None
         self._spare_needed = asyncio.Event()
+        self._spare_until = 0.0
         self._spare_not_before = 0.0
         self._failed_starts = 0
         self._not_before = 0.0
@@ -244,20 +253,15 @@ class Pool:
                 del self._busy[worker]
 
     def _relieve(self) -> None:
-        """Has the spare take the short finished utterance that waits while all other children are busy.
-
-        The spare is started for a short early one already: it ends in half a second, likely.
-        """
-        if self._closed or self._idle or len(self._busy) < self._most:
+        """Has the spare take the short utterance that waits while all other children are busy."""
+        if self._closed or self._idle or len(self._busy) < self._most or not self._waiting.short_waits:
             return
-        if self._waiting.short_waits(urgent=True):
-            self._spare_needed.set()
-        elif not self._waiting.short_waits(urgent=False):
-            return
-        if self._spare is not None or min(self._busy.values()) < SPARE_AFTER_S * 50 * FRAME:
+        self._spare_needed.set()
+        if min(self._busy.values()) < SPARE_AFTER_S * 50 * FRAME:
             return
         loop = asyncio.get_running_loop()
-        if loop.time() >= self._spare_not_before:
+        self._spare_until = loop.time() + SPARE_KEPT_S
+        if self._spare is None and loop.time() >= self._spare_not_before:
             logger.debug("one more speech decoder is started: a short utterance waits for long ones")
             self._spare = Worker(self._provider)
             self._spare_task = loop.create_task(self._work_short(self._spare), name="sphinx-spare")
@@ -267,7 +271,7 @@ class Pool:
         try:
             await worker.start()
             while True:
-                async with asyncio.timeout(SPARE_KEPT_S):
+                async with asyncio.timeout_at(self._spare_until):
                     await self._spare_needed.wait()
                 self._spare_needed.clear()
                 while not self._idle and (job := self._waiting.pop_short()) is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -82,14 +83,14 @@ async def test_the_spare_decodes_one_question_after_another_and_is_one(house: Ho
     assert house.decoded == ["long"]
 
 
-async def test_long_utterances_and_guesses_never_use_the_spare(house: House) -> None:
+async def test_long_utterances_and_long_guesses_never_use_the_spare(house: House) -> None:
     await house.at_long()
     submit(house.pool, "other", 20)
+    guess = submit(house.pool, "guess", 5, urgent=False)
     await asyncio.sleep(0)
     assert not house.spares
-    guess = submit(house.pool, "guess", 2, urgent=False)
-    spare = await house.spare()  # before the guess becomes a question
     short = submit(house.pool, "short", 2)
+    spare = await house.spare()
     for _ in range(3):
         spare.go.release()
     await short.result
@@ -99,9 +100,20 @@ async def test_long_utterances_and_guesses_never_use_the_spare(house: House) -> 
     assert spare.decoded == ["short"]
 
 
-async def test_a_guess_whose_utterance_ends_goes_to_the_spare(house: House) -> None:
+async def test_a_brief_guess_is_decoded_by_the_spare_after_finished_ones(house: House) -> None:
     await house.at_long()
     guess = submit(house.pool, "guess", 2, urgent=False)
+    short = submit(house.pool, "short", 4)
+    spare = await house.spare()
+    for _ in range(2):
+        spare.go.release()
+    await asyncio.gather(guess.result, short.result)
+    assert spare.decoded == ["short", "guess"]
+
+
+async def test_a_longer_guess_goes_to_the_spare_once_its_utterance_has_ended(house: House) -> None:
+    await house.at_long()
+    guess = submit(house.pool, "guess", 5, urgent=False)
     house.pool.hurry(guess)
     spare = await house.spare()
     spare.go.release()
@@ -161,6 +173,30 @@ async def test_a_spare_that_is_not_needed_is_ended_and_comes_again(
         assert len(house.spares) == number + 1
         await asyncio.sleep(0)
         assert house.pool.pids == (house.child.pid,)
+
+
+async def test_a_wait_for_short_ones_only_does_not_keep_the_spare(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "SPARE_KEPT_S", 0.05)
+    await house.at_long()
+    short = submit(house.pool, "short", 2)
+    spare = await house.spare()
+    spare.go.release()
+    for _ in range(20):
+        house.child.go.release()
+    await asyncio.gather(house.long.result, short.result)
+    house.child.go = asyncio.Semaphore(0)
+    ended = asyncio.create_task(spare.ended.wait())
+    async with asyncio.timeout(10):
+        while not ended.done():
+            submit(house.pool, "one", 1)
+            either: list[asyncio.Future[Any]] = [submit(house.pool, "two", 1).result, ended]
+            spare.go.release()
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            house.child.go.release()
+            await asyncio.sleep(0)
+    assert len(spare.decoded) > 1
 
 
 async def test_without_a_spare_the_question_is_next_after_the_piece(house: House) -> None:
