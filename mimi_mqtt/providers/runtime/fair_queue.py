@@ -5,6 +5,7 @@ The device that they work for travels in a context variable, as its id does on l
 has to pass it on.
 """
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, Generic, TypeVar
 
@@ -63,14 +64,17 @@ class FairQueue(Generic[T]):
             del self._items[holder]
         return True
 
-    def pop(self) -> T | None:
-        """Takes out the next item; None when there is none."""
-        if not self._items:
+    def peek(self, fits: Callable[[T], bool] | None = None) -> T | None:
+        """The next item, which stays in; None when there is none. With `fits`, the next of those that fit and
+        are the first of their holder."""
+        found = self._next(fits)
+        return None if found is None else next(iter(self._items[found[0]]))
+
+    def pop(self, fits: Callable[[T], bool] | None = None) -> T | None:
+        """Takes out what `peek` gives."""
+        if (found := self._next(fits)) is None:
             return None
-        holder, ends = "", float("inf")
-        for other, items in self._items.items():
-            if (end := self._served[other] + next(iter(items.values()))) < ends:
-                holder, ends = other, end
+        holder, ends = found
         self._clock += (ends - self._served[holder]) / len(self._items)
         self._served[holder] = ends
         item = next(iter(self._items[holder]))
@@ -81,6 +85,16 @@ class FairQueue(Generic[T]):
             if served > self._clock or other in self._items
         }
         return item
+
+    def _next(self, fits: Callable[[T], bool] | None) -> tuple[str, float] | None:
+        """The holder whose first item is next, and the virtual time at which that would be done."""
+        found: tuple[str, float] | None = None
+        for holder, items in self._items.items():
+            item, cost = next(iter(items.items()))
+            ends = self._served[holder] + cost
+            if (found is None or ends < found[1]) and (fits is None or fits(item)):
+                found = holder, ends
+        return found
 
     def clear(self) -> list[T]:
         """Takes out all items."""

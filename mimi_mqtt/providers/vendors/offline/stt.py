@@ -28,7 +28,8 @@ class PocketSphinxOptions(ProviderOptions):
     """Options of `providers.options.offline` for hearing."""
 
     stt_workers: int = Field(1, ge=1, le=16)
-    """Decoding processes at most, each of about 150 MB; a further one is started when all are busy."""
+    """Decoding processes at most, each of about 150 MB; a further one is started when all are busy. While
+    short utterances would wait for long ones, there is one more for them, until some seconds after."""
 
 
 class PocketSphinx(SpeechToText):

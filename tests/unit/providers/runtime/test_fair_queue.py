@@ -80,3 +80,33 @@ def test_nothing_is_lost_or_done_twice_and_each_holder_keeps_its_order(
     for holder in "abcd":
         own = [number for other, number in done if other == holder]
         assert own == sorted(own)
+
+
+def test_what_is_picked_by_a_condition_is_the_next_that_fits() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for holder, item, cost in (("a", "long", 9.0), ("b", "short", 5.0), ("c", "shorter", 2.0)):
+        queue.add(holder, item, cost)
+    queue.add("a", "short behind a long", 1.0)
+
+    def short(item: str) -> bool:
+        return item.startswith("short")
+
+    assert queue.peek(short) == "shorter"
+    assert [queue.pop(short), queue.pop(short), queue.pop(short)] == ["shorter", "short", None]
+    assert len(queue) == 2
+    assert queue.peek() == "long"
+    assert all_of(queue) == ["long", "short behind a long"]
+
+
+def test_long_work_is_done_although_short_work_is_picked_first_again_and_again() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.add("long", "long", 10.0)
+    for number in range(100):
+        queue.add(f"new {number}", f"new {number}", 1.0)
+        queue.add(f"newer {number}", f"newer {number}", 1.0)
+        assert queue.pop(lambda item: item.startswith("new")) is not None
+        if queue.pop() == "long":
+            break
+    else:
+        raise AssertionError("the long work never came")
+    assert number <= 25

@@ -1,4 +1,7 @@
-"""The child process: decodes what comes in on standard input until it ends. `python -m …sphinx.child`."""
+"""The child process: decodes what comes in on standard input until it ends.
+
+`python -m …sphinx.child [NICENESS]`
+"""
 
 import ctypes
 import os
@@ -23,6 +26,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with_parent()
+    if len(sys.argv) > 1:
+        os.nice(int(sys.argv[1]))
     # Whatever a library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -8,7 +8,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderError, ProviderUnavailable
 from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
 from mimi_mqtt.providers.vendors.offline.sphinx.messages import Heard
-from mimi_mqtt.providers.vendors.offline.sphinx.span import pieces
+from mimi_mqtt.providers.vendors.offline.sphinx.span import FRAME, pieces
 from mimi_mqtt.providers.vendors.offline.sphinx.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -17,6 +17,16 @@ MAX_WAITING = 200
 """Finished utterances that may wait for a child; beyond it of both kinds together early ones are refused."""
 _MOST_STARTS = 3
 _COOL_DOWN_S = 10.0
+NICENESS = 5
+"""Of the children that decode everything: the server and the child for short utterances go before them."""
+SPARE_AFTER_S = 2.5
+"""The child for short utterances is started when all others are at this much audio, in seconds, or more."""
+SPARE_GUESS_S = 3.0
+"""Longest utterance at a pause, in seconds, that the child decodes: finished ones may have to wait for it."""
+SPARE_KEPT_S = 20.0
+"""How long that child, of about 150 MB, is kept while no short utterance waits for long ones, in seconds."""
+SPARE_COOL_DOWN_S = 60.0
+"""How long after that child failed it is not started again, in seconds."""
 
 
 class Job:
@@ -87,6 +97,15 @@ class _Queue:
         self._urgent.remove(job)
         self._early.remove(job)
 
+    @property
+    def short_waits(self) -> bool:
+        """True when `pop_short` has one."""
+        return self._urgent.peek(_is_short) is not None or self._early.peek(_is_brief) is not None
+
+    def pop_short(self) -> Job | None:
+        """Takes out the next finished utterance that is decoded at once, or else the next brief early one."""
+        return self._urgent.pop(_is_short) or self._early.pop(_is_brief)
+
     async def get(self) -> Job:
         """Takes out the next job, once there is one."""
         while (job := self._urgent.pop() or self._early.pop()) is None:
@@ -99,8 +118,21 @@ class _Queue:
         return self._urgent.clear() + self._early.clear()
 
 
+def _is_short(job: Job) -> bool:
+    return job.whole
+
+
+def _is_brief(job: Job) -> bool:
+    return job.whole and job.piece.size <= SPARE_GUESS_S * 50 * FRAME
+
+
 class Pool:
     """Up to `workers` children, each started when it is needed; the first by `start`.
+
+    Decoding can't be interrupted, so one more, the spare, is started when a short utterance would wait for a
+    long one. It decodes short finished utterances, and after those brief ones at a pause, which end soon and
+    are answered sooner for it; and it does so only while all others are busy. When none waited for a long
+    one for SPARE_KEPT_S it is ended. While it can't be had, all is left to the others.
 
     A child that can't be started three times in a row is not tried again for ten seconds, in which every
     request fails at once with the reason.
@@ -113,6 +145,12 @@ class Pool:
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._idle = 0
+        self._busy: dict[Worker, int] = {}  # samples that are being decoded, by child
+        self._spare: Worker | None = None
+        self._spare_task: asyncio.Task[None] | None = None
+        self._spare_needed = asyncio.Event()
+        self._spare_until = 0.0
+        self._spare_not_before = 0.0
         self._failed_starts = 0
         self._not_before = 0.0
         self._failure = ""
@@ -121,7 +159,8 @@ class Pool:
     @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the children that are there."""
-        return tuple(worker.pid for worker in self._workers if worker.pid is not None)
+        workers = [*self._workers, self._spare] if self._spare else self._workers
+        return tuple(worker.pid for worker in workers if worker.pid is not None)
 
     def start(self) -> None:
         """Begins to start the first child, in the background; nothing when there is one."""
@@ -133,6 +172,8 @@ class Pool:
         """Ends all children; waiting jobs fail. Safe to call twice."""
         self._closed = True
         tasks, self._tasks = self._tasks, []
+        if self._spare_task is not None:
+            tasks.append(self._spare_task)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -159,11 +200,13 @@ class Pool:
         self._waiting.add(job)
         if self._idle < len(self._waiting) and len(self._tasks) < self._most:
             self._grow()
+        self._relieve()
         return job
 
     def hurry(self, job: Job) -> None:
         """Puts `job` before all early ones: its utterance has ended."""
         self._waiting.hurry(job)
+        self._relieve()
 
     def give_up(self, job: Job) -> None:
         """Drops `job`: it leaves the queue at once; a piece that is being decoded is finished in vain."""
@@ -175,7 +218,7 @@ class Pool:
             job.result.set_exception(ProviderUnavailable(self._provider, "it was stopped"))
 
     def _grow(self) -> None:
-        worker = Worker(self._provider)
+        worker = Worker(self._provider, NICENESS)
         self._workers.append(worker)
         self._tasks.append(
             asyncio.get_running_loop().create_task(self._work(worker), name=f"sphinx-{len(self._workers)}")
@@ -191,6 +234,8 @@ class Pool:
                 self._idle -= 1
             if job.result.done():
                 continue  # cancelled in this pass of the loop
+            self._busy[worker] = job.piece.size
+            self._relieve()
             try:
                 await self._ready(worker)
                 heard = await worker.decode(job.piece.tobytes(), commands=job.whole)
@@ -204,6 +249,53 @@ class Pool:
             else:
                 if not job.heard(heard) and not job.result.done():
                     self._waiting.add(job)
+            finally:
+                del self._busy[worker]
+
+    def _relieve(self) -> None:
+        """Has the spare take the short utterance that waits while all other children are busy."""
+        if self._closed or self._idle or len(self._busy) < self._most or not self._waiting.short_waits:
+            return
+        self._spare_needed.set()
+        if min(self._busy.values()) < SPARE_AFTER_S * 50 * FRAME:
+            return
+        loop = asyncio.get_running_loop()
+        self._spare_until = loop.time() + SPARE_KEPT_S
+        if self._spare is None and loop.time() >= self._spare_not_before:
+            logger.debug("one more speech decoder is started: a short utterance waits for long ones")
+            self._spare = Worker(self._provider)
+            self._spare_task = loop.create_task(self._work_short(self._spare), name="sphinx-spare")
+
+    async def _work_short(self, worker: Worker) -> None:
+        """Runs the spare until it is needed no more or fails; the job that it fails is left to the others."""
+        try:
+            await worker.start()
+            while True:
+                async with asyncio.timeout_at(self._spare_until):
+                    await self._spare_needed.wait()
+                self._spare_needed.clear()
+                while not self._idle and (job := self._waiting.pop_short()) is not None:
+                    await self._decode_short(worker, job)
+        except TimeoutError:
+            logger.debug("the additional speech decoder is ended: it wasn't needed for a while")
+        except ProviderError as error:
+            logger.warning("additional speech decoder: %s", error)
+            self._spare_not_before = asyncio.get_running_loop().time() + SPARE_COOL_DOWN_S
+        finally:
+            await worker.aclose()
+            self._spare = self._spare_task = None
+        self._relieve()
+
+    async def _decode_short(self, worker: Worker, job: Job) -> None:
+        try:
+            job.heard(await worker.decode(job.piece.tobytes(), commands=True))
+        except ProviderError:
+            if not job.result.done():
+                self._waiting.add(job)
+            raise
+        except asyncio.CancelledError:
+            self._stopped(job)
+            raise
 
     async def _warm_up(self, worker: Worker) -> None:
         try:

@@ -51,8 +51,10 @@ class Worker:
     in the child, so that it never holds one of our sockets.
     """
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, niceness: int = 0) -> None:
+        """`niceness` is added to that of this process: with a positive one the child gives way to others."""
         self._provider = provider
+        self._niceness = niceness
         self._process: asyncio.subprocess.Process | None = None
         self._numbers = count(READY + 1)
 
@@ -75,6 +77,7 @@ class Worker:
                 "-P",
                 "-m",
                 _MODULE,
+                str(self._niceness),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=_environment(),

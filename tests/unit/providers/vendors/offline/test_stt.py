@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mimi_mqtt.audio import Pcm
@@ -200,6 +201,27 @@ async def test_closing_leaves_no_process_and_fails_who_waits(monkeypatch: pytest
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)  # it was waited for
     await sphinx.aclose()
+
+
+async def test_a_question_during_a_long_speech_has_a_child_of_its_own_at_a_better_priority() -> None:
+    sphinx = provider()
+    await sphinx.start()
+    everything = await child_of(sphinx)
+    speech = through_opus(utterance("the quick brown fox jumps over the lazy dog"))
+    long = sphinx._pool.submit(np.tile(speech, 12), urgent=True)
+    await asyncio.sleep(0)
+    question = through_opus(utterance("what time is it", tail_ms=0))
+    assert (await heard(sphinx, question)).text == "what time is it"
+    assert not long.result.done()
+    pids = sphinx.pids
+    assert len(pids) == 2
+    assert pids[0] == everything
+    nicer, own = (os.getpriority(os.PRIO_PROCESS, pid) for pid in pids)
+    assert own < nicer
+    await sphinx.aclose()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)  # it was waited for
 
 
 async def test_a_missing_package_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:

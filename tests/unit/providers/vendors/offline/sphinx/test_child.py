@@ -87,6 +87,14 @@ async def test_what_stops_the_whole_group_is_the_parents_business(
     assert (await read(child))[0] == 1
 
 
+async def test_it_runs_at_the_niceness_that_it_is_told() -> None:
+    process = await started("-m", MODULE, "5")
+    assert (await read(process))[0] == READY
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)
+    await process.communicate(b"")
+    assert process.returncode == 0
+
+
 async def test_it_dies_with_its_parent() -> None:
     parent_program = f"""
         import subprocess, sys

@@ -3,58 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import numpy as np
 import pytest
 
-from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderUnavailable
-from mimi_mqtt.providers.runtime.fair_queue import bind_holder
 from mimi_mqtt.providers.vendors.offline.sphinx import pool as pool_module
-from mimi_mqtt.providers.vendors.offline.sphinx.messages import Heard
 from mimi_mqtt.providers.vendors.offline.sphinx.pool import Job, Pool
+from tests.unit.providers.vendors.offline.sphinx.held import HeldChild, pcm, submit
 
 MOST = 3
-RATE = 16_000
-
-
-def pcm(text: str, seconds: float = 0.0) -> Pcm:
-    """Audio by whose first samples the child knows it."""
-    name = np.frombuffer(text.encode("utf-16-le"), np.int16)
-    return np.concatenate([name, np.ones(int(seconds * RATE), np.int16)])
-
-
-def named(audio: bytes) -> str:
-    return audio.decode("utf-16-le").rstrip("\x01") or "rest"
-
-
-def submit(pool: Pool, device: str, seconds: float, *, urgent: bool = True) -> Job:
-    bind_holder(device)
-    return pool.submit(pcm(device, seconds), urgent=urgent)
-
-
-class HeldChild:
-    """A child that decodes one utterance after another, each when `go` is released once."""
-
-    pid = 1
-
-    def __init__(self, decoded: list[str], go: asyncio.Semaphore) -> None:
-        self._decoded = decoded
-        self._go = go
-        self.begun = asyncio.Event()
-        """Set whenever it begins one."""
-
-    async def start(self) -> None:
-        pass
-
-    async def decode(self, pcm: bytes, *, commands: bool) -> Heard:
-        text = named(pcm)
-        self._decoded.append(text)
-        self.begun.set()
-        await self._go.acquire()
-        return Heard(text, commands, None)
-
-    async def aclose(self) -> None:
-        pass
 
 
 class Bench:
@@ -87,7 +43,11 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     decoded: list[str] = []
     go = asyncio.Semaphore(0)
     child = HeldChild(decoded, go)
-    monkeypatch.setattr(pool_module, "Worker", lambda _: child)
+
+    def worker(_: str, niceness: int = 0) -> HeldChild:
+        return child if niceness else HeldChild([], go, fails=True)  # no spare can be had
+
+    monkeypatch.setattr(pool_module, "Worker", worker)
     monkeypatch.setattr(pool_module, "MAX_WAITING", MOST)
     pool = Pool("offline", 1)
     bench = Bench(pool, decoded, child, go)
