@@ -113,6 +113,18 @@ async def test_account_that_connects_too_often_is_told_to_come_later(start_serve
     assert await in_as_device(mqtt)
 
 
+async def test_device_that_takes_over_its_own_connection_too_often_is_told_to_come_later(
+    start_server: StartServer,
+) -> None:
+    """Before, only connections to which there was no older one were counted."""
+    mqtt = await start_server(shares={"connects_per_minute": 5})
+    for _ in range(5):
+        assert await in_as_device(mqtt)
+    assert await (await mqtt.open()).connack(DEVICE, DEVICE, "right") == SERVER_UNAVAILABLE
+    assert mqtt.server.connections["device"] == 1, "the connection it has goes on"
+    assert await in_as_device(mqtt, OTHER)
+
+
 async def test_address_whose_connections_fail_is_closed_at_once(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
