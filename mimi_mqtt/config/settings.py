@@ -172,7 +172,7 @@ class HttpSettings(Section):
     max_connections: int = Field(2_000, ge=1)
     """HTTP connections at once; at most half of them are WebSockets."""
 
-    requests_per_minute: int = Field(120, ge=1)
+    requests_per_minute: int = Field(600, ge=1)
     """OTA requests per minute from one address."""
 
     allowed_hosts: HostPatterns = ()
@@ -240,7 +240,7 @@ class SharesSettings(Section):
     lockout_s: float = Field(900.0, ge=1)
     """Length of that refusal, in seconds."""
 
-    http_connections_per_address: int = Field(250, ge=1)
+    http_connections_per_address: int = Field(400, ge=1)
     """HTTP connections of one address; beyond, its oldest one is closed."""
 
     websockets_per_address: int = Field(50, ge=1)

@@ -28,7 +28,16 @@ MAX_REMEMBERED: Final = 4_096
 class _Attempts:
     since: float
     failed: int = 0
-    locked_until: float = 0.0
+    locked_until: float | None = None
+
+    def is_locked(self, now: float) -> bool:
+        return self.locked_until is not None and now < self.locked_until
+
+    def is_over(self, now: float) -> bool:
+        """True when they count no longer: after a lock-out, whatever its length, they begin anew."""
+        if self.locked_until is not None:
+            return now >= self.locked_until
+        return now - self.since > WINDOW_S
 
 
 class Logins:
@@ -44,10 +53,10 @@ class Logins:
     def begin(self, account: str, address: str, now: float) -> bool:
         """Counts an attempt as failed until `succeeded` says otherwise; False when it must be refused."""
         own = _attempts(self._by_address, (account, address), now)
-        if own.locked_until > now:
+        if own.is_locked(now):
             return False
         everyone = _attempts(self._by_account, (account, ""), now)
-        if everyone.locked_until > now and not self.is_proven(account, address):
+        if everyone.is_locked(now) and not self.is_proven(account, address):
             return False
         own.failed += 1
         if own.failed > self._most:
@@ -86,7 +95,7 @@ class Logins:
 
 def _attempts(table: OrderedDict[tuple[str, str], _Attempts], key: tuple[str, str], now: float) -> _Attempts:
     known = table.get(key)
-    if known is None or (now - known.since > WINDOW_S and known.locked_until <= now):
+    if known is None or known.is_over(now):
         known = _Attempts(now)
     _remember(table, key, known)
     return known

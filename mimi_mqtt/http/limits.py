@@ -1,14 +1,10 @@
-"""Bounds on HTTP clients: the rate per address, and the size and time of a request's body."""
+"""Bounds on the size and time of a request's body."""
 
 import asyncio
-from collections import OrderedDict
 
 from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-
-from mimi_mqtt.limits import TokenBucket
-from mimi_mqtt.shares import address_holder
 
 REFUSED = Counter("mimi_http_refused_total", "HTTP requests refused by a limit", ["limit"])
 
@@ -18,33 +14,6 @@ BODY_TIMEOUT_S = 10.0
 # A client reads the reply only after it has written its request: a body up to so many times the bound is read
 # off the wire and discarded.
 _DISCARDED_TIMES = 16
-
-MAX_ADDRESSES = 4_096
-"""Addresses whose rate is remembered; beyond them the least recent ones are forgotten."""
-
-
-class RateLimiter:
-    """At most `requests` within `period_s` from one address (one /64 of IPv6), with a burst of as many."""
-
-    def __init__(self, requests: int, *, period_s: float = 60.0, max_addresses: int = MAX_ADDRESSES) -> None:
-        self._burst = float(requests)
-        self._rate = requests / period_s
-        self._max_addresses = max_addresses
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._buckets)
-
-    def wait_s(self, address: str, now: float) -> float:
-        """Counts one request. Returns 0 when it is allowed, else the seconds until the next one will be."""
-        key = address_holder(address)
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            while len(self._buckets) >= self._max_addresses:
-                self._buckets.popitem(last=False)
-            bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, now)
-        self._buckets.move_to_end(key)
-        return 0.0 if bucket.take(now) else bucket.wait_s(now)
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:

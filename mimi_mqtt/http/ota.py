@@ -15,10 +15,10 @@ from mimi_mqtt.fleet.activation import ActivationState, Asker, TooManyAskers
 from mimi_mqtt.fleet.provisioning import Provisioner
 from mimi_mqtt.http.addressing import advertised_host
 from mimi_mqtt.http.clients import client_address
-from mimi_mqtt.http.limits import REFUSED, RateLimiter, read_body
+from mimi_mqtt.http.limits import REFUSED, read_body
 from mimi_mqtt.http.pages import Pages, wants_page
 from mimi_mqtt.http.replies import error_reply, json_reply
-from mimi_mqtt.shares import Ledger, address_holder
+from mimi_mqtt.shares import Ledger, Rates, address_holder
 from mimi_mqtt.wire.ota import ActivationRequest, OtaRequest
 
 OTA_PATHS = ("/xiaozhi/ota", "/api/ota", "/ota")
@@ -43,8 +43,8 @@ class OtaEndpoint:
     ) -> None:
         self._provisioner = provisioner
         self._max_body = settings.max_body_bytes
-        self._limiter = RateLimiter(settings.requests_per_minute)
-        self._newcomers = RateLimiter(provisioner.new_devices_per_hour, period_s=3600)
+        self._requests = Rates(settings.requests_per_minute / 60, settings.requests_per_minute)
+        self._newcomers = Rates(provisioner.new_devices_per_hour / 3600, provisioner.new_devices_per_hour)
         self._pages = pages
         self._ledger = ledger
 
@@ -107,19 +107,21 @@ class OtaEndpoint:
         return json_reply({word: _POLL_TEXTS[state]}, _POLL_STATUS[state])
 
     def _may_be_new(self, request: Request) -> bool:
-        return self._newcomers.wait_s(client_address(request.scope), asyncio.get_running_loop().time()) == 0
+        return self._newcomers.take(_holder(request), asyncio.get_running_loop().time())
 
     def _count(self, request: Request) -> None:
-        address, now = client_address(request.scope), asyncio.get_running_loop().time()
-        wait = self._limiter.wait_s(address, now)
-        if wait > 0:
-            holder = address_holder(address)
+        holder, now = _holder(request), asyncio.get_running_loop().time()
+        if not self._requests.take(holder, now):
             self._ledger.refuse("OTA requests", holder, now, setting="http.requests_per_minute")
             raise HTTPException(
                 429,
                 "too many requests from this address (http.requests_per_minute)",
-                {"Retry-After": str(math.ceil(wait))},
+                {"Retry-After": str(math.ceil(self._requests.wait_s(holder, now)))},
             )
+
+
+def _holder(request: Request) -> str:
+    return address_holder(client_address(request.scope))
 
 
 def _host(request: Request) -> str | None:

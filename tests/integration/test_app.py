@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,16 @@ from mimi_mqtt.store import devices, pruning
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[App]:
+async def running(folder: Path, http: Mapping[str, Any] | None = None) -> AsyncIterator[App]:
     """A server on free ports of the loopback, with the offline voice."""
     anywhere = {"bind": "127.0.0.1:0"}
     settings = Settings.model_validate(
-        {"server": {"data_dir": folder}, "http": anywhere, "mqtt": anywhere, "udp": anywhere}
+        {
+            "server": {"data_dir": folder},
+            "http": anywhere | dict(http or {}),
+            "mqtt": anywhere,
+            "udp": anywhere,
+        }
     )
     app = App(settings, {})
     await app.start()
@@ -152,3 +157,23 @@ async def test_a_device_that_restarts_is_not_put_into_the_conversation_of_before
         async with device(await boot(client, 1)) as connection:
             assert app.health()["sessions"].detail == "0 live"
             assert await told(connection) == {"type": "goodbye", "session_id": session_id}
+
+
+async def test_an_address_from_which_a_device_connected_has_the_reserve_of_http(tmp_path: Path) -> None:
+    """The broker learns such addresses, HTTP keeps half of its connections for them: here 2 of 4."""
+    async with (
+        running(tmp_path, {"max_connections": 4}) as app,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client,
+    ):
+        access = await boot(client, 1)
+        await client.aclose()
+        async with device(access), AsyncExitStack() as opened:
+            streams = []
+            for _ in range(4):
+                reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
+                opened.callback(writer.close)
+                streams.append((reader, writer))
+            for reader, writer in streams:
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                async with asyncio.timeout(10):
+                    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"

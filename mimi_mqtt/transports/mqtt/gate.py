@@ -234,16 +234,16 @@ class Gate:
         self.finish(transport)
 
     def _full(self, identity: Identity, client_id: str, address: str) -> "Refusal | None":
-        if self.handover.holds(identity, client_id):
-            return None  # takes over, so there is no connection more
         now, name = self.clock(), account(identity, address)
-        entered = self._open - len(self._pending) - len(self._lingering)
-        if entered > self.settings.max_connections or self._crowd.is_full(identity.role, self.counters):
-            return unavailable("full", "max_connections is reached")
-        if identity.role is not Role.DEVICE and self._crowd.has_its_share(
-            name, self.handover.connected(name), now
-        ):
-            return unavailable("share", f"{name} has shares.connections_per_account connections")
+        # One that takes over is no connection more, but a connect all the same.
+        if not self.handover.holds(identity, client_id):
+            entered = self._open - len(self._pending) - len(self._lingering)
+            if entered > self.settings.max_connections or self._crowd.is_full(identity.role, self.counters):
+                return unavailable("full", "max_connections is reached")
+            if identity.role is not Role.DEVICE and self._crowd.has_its_share(
+                name, self.handover.connected(name), now
+            ):
+                return unavailable("share", f"{name} has shares.connections_per_account connections")
         if not self._crowd.may_connect(name, now):
             return unavailable("connect_rate", f"{name} connects too often")
         return None

@@ -65,7 +65,10 @@ class MqttServer:
         ledger: Ledger | None = None,
         known: KnownAddresses | None = None,
     ) -> None:
-        shares, ledger, known = shares or SharesSettings(), ledger or Ledger(), known or KnownAddresses()
+        shares, ledger = shares or SharesSettings(), ledger or Ledger()
+        known = (
+            KnownAddresses() if known is None else known
+        )  # the process's one is empty, and false, at first
         self.settings = settings
         self.clock = clock
         self.counters = Counters(clock)

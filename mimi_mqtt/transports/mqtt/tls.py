@@ -17,7 +17,7 @@ _READ_BYTES = 65_536
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """TLS connection: a protocol to the socket below, a transport to the protocol above."""
 
-    __slots__ = ("_incoming", "_outgoing", "_protocol", "_ready", "_socket", "_tls")
+    __slots__ = ("_incoming", "_outgoing", "_paused", "_protocol", "_ready", "_socket", "_tls")
 
     def __init__(self, context: ssl.SSLContext, protocol: asyncio.Protocol) -> None:
         super().__init__()
@@ -25,6 +25,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._protocol = protocol
         self._ready = False
+        self._paused = False
         self._socket: asyncio.Transport | None = None
 
     # ── to the socket ───────────────────────────────────────────────────────────────────────────────────
@@ -37,11 +38,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Takes bytes of the handshake, or of encrypted packets."""
         self._incoming.write(data)
+        self._decrypt()
+
+    def _decrypt(self) -> None:
+        """Passes on what has arrived, until the protocol above pauses."""
         try:
             if not self._ready:
                 self._tls.do_handshake()
                 self._ready = True
-            while not self.is_closing():
+            while not self._paused and not self.is_closing():
                 plain = self._tls.read(_READ_BYTES)
                 if not plain:
                     self.close()
@@ -113,12 +118,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._protocol
 
     def pause_reading(self) -> None:
-        """Reads no more from the socket for now."""
+        """Reads no more from the socket for now, nor passes on what was read already."""
+        self._paused = True
         self._below.pause_reading()
 
     def resume_reading(self) -> None:
-        """Reads again."""
+        """Reads again, after what was read already."""
+        self._paused = False
         self._below.resume_reading()
+        asyncio.get_running_loop().call_soon(self._decrypt)
 
     def _flush(self) -> None:
         if self._outgoing.pending:

@@ -213,21 +213,26 @@ async def test_a_stop_amid_half_sent_requests_logs_no_traceback(
 
 
 async def test_a_fleet_behind_one_address_boots_at_once(start: Start) -> None:
+    """300 devices after a power cut, by default settings: all have connected before the first one asks."""
     server = await start(ota=OtaSettings(new_devices_per_hour=1_000))
 
-    async def boot(number: int) -> bytes:
-        client = await RawHttp.open(server.port)
+    async def connected(number: int, source: str) -> tuple[int, RawHttp]:
+        return number, await RawHttp.open(server.port, source)
+
+    async def boot(number: int, client: RawHttp) -> bytes:
         client.writer.write(
             b"POST /xiaozhi/ota/ HTTP/1.1\r\nHost: 192.168.1.5:8003\r\nConnection: close\r\n"
-            b"Device-Id: aa:bb:cc:00:11:%02x\r\nClient-Id: %d\r\nContent-Length: 2\r\n\r\n{}"
-            % (number, number)
+            b"Device-Id: aa:bb:cc:00:%02x:%02x\r\nClient-Id: %d\r\nContent-Length: 2\r\n\r\n{}"
+            % (number // 256, number % 256, number)
         )
         answer = await client.rest()
         await client.close()
         return answer
 
-    answers = await asyncio.gather(*(boot(number) for number in range(100)))
-    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+    for sources in (["127.0.0.2", "127.0.0.3", "127.0.0.4"], ["127.0.0.5"] * 3):  # new ones, then a fleet
+        clients = [await connected(number, sources[number // 100]) for number in range(300)]
+        answers = await asyncio.gather(*(boot(*client) for client in clients))
+        assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
     assert server.ledger.summary() == ""
 
 

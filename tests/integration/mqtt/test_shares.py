@@ -1,7 +1,9 @@
 """Shares of the broker's connections: one address or account can't keep the others out."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -11,8 +13,9 @@ from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.identity import Identity
 from mimi_mqtt.fleet.passwords import hash_password
 from mimi_mqtt.transports.mqtt import limits
-from mimi_mqtt.wire.mqtt import encode_connect
+from mimi_mqtt.wire.mqtt import PINGREQ, PINGRESP, encode_connack, encode_connect
 from tests.integration.mqtt.conftest import DEVICE, OTHER, FakeAccounts, Running, StartServer
+from tests.integration.mqtt.raw import PATIENCE_S, trusting_context
 
 STRANGER = "127.0.0.9"
 ELSEWHERE = "127.0.0.10"
@@ -113,6 +116,18 @@ async def test_account_that_connects_too_often_is_told_to_come_later(start_serve
     assert await in_as_device(mqtt)
 
 
+async def test_device_that_takes_over_its_own_connection_too_often_is_told_to_come_later(
+    start_server: StartServer,
+) -> None:
+    """Before, only connections to which there was no older one were counted."""
+    mqtt = await start_server(shares={"connects_per_minute": 5})
+    for _ in range(5):
+        assert await in_as_device(mqtt)
+    assert await (await mqtt.open()).connack(DEVICE, DEVICE, "right") == SERVER_UNAVAILABLE
+    assert mqtt.server.connections["device"] == 1, "the connection it has goes on"
+    assert await in_as_device(mqtt, OTHER)
+
+
 async def test_address_whose_connections_fail_is_closed_at_once(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +202,47 @@ async def test_packets_behind_connect_wait_for_the_password_check(start_server: 
     assert codes == [0] * 6
     assert await client.connack("x", "admin", "correct horse") == 0
     assert await client.round_trip() == []
+    accounts.accounts.close()
+
+
+async def test_records_of_tls_behind_connect_wait_for_the_password_check(
+    start_server: StartServer, certificates: Path
+) -> None:
+    """Before, those that were read together with CONNECT, in a record of their own, were lost."""
+    accounts = WithAccounts(hash_password("correct horse"), lambda: 1000.0)
+    mqtt = await start_server(
+        authenticator=accounts,
+        tls_certificate=certificates / "server.crt",
+        tls_key=certificates / "server.key",
+    )
+    context = trusting_context()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing)
+    reader, writer = await asyncio.open_connection("127.0.0.1", mqtt.tls_port)
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await reader.read(65_536))
+            else:
+                break
+        for packet in (
+            encode_connect("x", username="admin", password=b"correct horse"),
+            PINGREQ,
+            PINGREQ,
+        ):
+            tls.write(packet)  # a record each, sent together
+        writer.write(outgoing.read())
+        answers = b""
+        while len(answers) < 8:
+            try:
+                answers += tls.read(100)
+            except ssl.SSLWantReadError:
+                incoming.write(await reader.read(65_536))
+    assert answers == encode_connack(0) + 2 * PINGRESP
+    writer.close()
     accounts.accounts.close()
 
 

@@ -12,6 +12,14 @@ def test_address_is_refused_after_its_attempts_and_let_in_later() -> None:
     assert logins.begin("admin", "a", WINDOW_S + 1)
 
 
+def test_a_lockout_shorter_than_the_window_ends_in_its_time() -> None:
+    logins = Logins(3, 60.0)
+    for _ in range(4):
+        logins.begin("admin", "a", 0.0)
+    assert not logins.begin("admin", "a", 59.0)
+    assert [logins.begin("admin", "a", 60.0) for _ in range(4)] == [True] * 3 + [False]
+
+
 def test_success_forgets_the_failures_before_it() -> None:
     logins = Logins(3, 600.0)
     for _ in range(10):
