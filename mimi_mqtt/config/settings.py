@@ -259,7 +259,7 @@ class SharesSettings(Section):
     """Turns of one device in a minute, on average; a burst of as many is allowed."""
 
     unheard_audio_s: float = Field(60.0, ge=5)
-    """Audio of one device, in seconds, that may wait for decoding or for speech to text."""
+    """Audio of one device, in seconds, that may wait for speech to text; one utterance always may."""
 
 
 class OtaSettings(Section):

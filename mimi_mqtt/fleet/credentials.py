@@ -11,6 +11,7 @@ import hmac
 import secrets
 import time
 from base64 import urlsafe_b64encode
+from dataclasses import replace
 from pathlib import Path
 
 from mimi_mqtt.errors import StartupError
@@ -64,8 +65,13 @@ class Credentials:
         return secret_files.load(self._folder, time.time())
 
     def take(self, found: Secrets) -> bool:
-        """Puts what was read in force. Returns whether there is another secret."""
+        """Puts what was read in force. Returns whether there is another secret.
+
+        An old one that is not there any more is over, which `drop_old` tells.
+        """
         before = self.secret_id
+        if found.old is None and found.current == self._secret:
+            found = replace(found, old=self._old)
         self._put(found)
         return self.secret_id != before
 

@@ -323,13 +323,14 @@ class DeviceDirectory:
 
     async def _save_seen(self) -> None:
         seen, self._seen = self._seen, {}
-        proven = self._overlap.take_unsaved()
+        # Read at once: while the database is waited for, another secret may come into force.
+        proven, secret_id = self._overlap.take_unsaved(), self._credentials.secret_id
         if not seen and not proven:
             return
         try:
             async with self._store.write() as session:
                 await devices.touch(session, seen)
-                await devices.know_secret(session, proven, self._credentials.secret_id)
+                await devices.know_secret(session, proven, secret_id)
         except BaseException:
             self._seen = seen | self._seen
             self._overlap.put_back(proven)

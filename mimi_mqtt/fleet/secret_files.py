@@ -73,9 +73,10 @@ def rotate(data_dir: Path, now: float, keep_s: float) -> None:
         if keep_s:
             # The old one first: whenever this is interrupted, no secret is lost that devices know.
             _replace(old_path, b"%s\n%d\n" % (content, int(now + keep_s)), owner)
-        _replace(path, secrets.token_hex(SECRET_BYTES).encode("ascii") + b"\n", owner)
-        if not keep_s:
+        else:
+            # First, too: interrupted after it, this leaves no secret from before the last one good.
             delete_old(data_dir)
+        _replace(path, secrets.token_hex(SECRET_BYTES).encode("ascii") + b"\n", owner)
 
 
 def delete_old(data_dir: Path) -> None:

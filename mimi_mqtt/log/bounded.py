@@ -28,8 +28,8 @@ PERIOD_S: Final = 60.0
 REPEATS: Final = 20
 """Lines of one kind that are written within that time; further ones are counted."""
 TRACEBACKS: Final = 3
-"""Tracebacks from one place in the code that are written within that time, whatever devices they are about;
-further lines end with the exception alone."""
+"""Tracebacks from one place in the code, by the place that logs them, that are written within that time,
+whatever devices they are about; further lines end with the exception alone."""
 MAX_KINDS: Final = 2_048
 """Kinds of lines that are remembered; beyond them the least recent is forgotten, its count told together with
 others."""
@@ -39,7 +39,7 @@ ORDINARY_PART: Final = 0.6
 """Part of the bound in bytes for all lines."""
 RESERVE_PART: Final = 0.9
 """Part of the bound up to which the first `FIRST_LINES` a minute of each device, or about no device of each
-template, are still written. The rest is for the lines that tell of those left out."""
+template, are still written, and as many errors. The rest is for the lines that tell of those left out."""
 FIRST_LINES: Final = 2
 MAX_SOURCES: Final = 4_096
 """Devices and templates whose first lines are counted; further ones have no part in the reserve."""
@@ -97,7 +97,7 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         self._max = max_bytes_per_minute
         self._clock = clock
         self._kinds: OrderedDict[_Key, _Kind] = OrderedDict()
-        self._traces: Counter[tuple[str, str, int]] = Counter()
+        self._traces: Counter[tuple[str, str, int, str, int]] = Counter()
         self._sources: Counter[str] = Counter()
         self._minute = _LastMinute()
         self._swept_at = clock()
@@ -123,7 +123,10 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
                 _left_out.labels("repeated").inc()
                 return
             kind.written += 1
-            self._write(self._without_known_trace(record), device or f"{key[0]} {key[2]}", now)
+            source = device or f"{key[0]} {key[2]}"
+            if record.levelno >= logging.ERROR:  # ordinary lines before it don't take its place
+                source += " error"
+            self._write(self._without_known_trace(record), source, now)
         except RecursionError:
             raise
         except Exception:  # noqa: BLE001 - logging's own border: a line that can't be made must not harm
@@ -172,8 +175,10 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         place = _place(record)
         if place is None:
             return record
-        self._traces[place] += 1
-        if self._traces[place] <= TRACEBACKS or record.exc_info is None:
+        # Not by the message: it may be of any text.
+        key = (*place, record.pathname, record.lineno)
+        self._traces[key] += 1
+        if self._traces[key] <= TRACEBACKS or record.exc_info is None:
             return record
         short = copy.copy(record)
         error = record.exc_info[1]

@@ -28,6 +28,10 @@ MAX_WAITING_MESSAGES: Final = 256
 MAX_WAITING_BYTES: Final = 65_536
 """Bytes of the messages that wait for a device's next connection."""
 
+_ONCE: Final = ("mcp", "hello")
+"""Types of messages that are not sent twice: a call of a tool would be made again, and a device begins to
+count its audio anew at each `hello`, with the key that it has, so that what it says next is taken for old."""
+
 _undiscovered = Counter(
     "mimi_session_undiscovered_total", "Devices that were asked for their tools and did not tell them."
 )
@@ -93,10 +97,10 @@ class Attachment:
 
     def _send_again(self, lost: Sequence[bytes]) -> None:
         """Keeps messages whose arrival is unknown for the next connection: without its `tts stop` a device
-        speaks for ever. They may come twice, which devices don't mind, except for a call of a tool."""
+        speaks for ever. They may come twice, which devices don't mind, except for those of `_ONCE`."""
         if sum(map(len, lost)) <= MAX_WAITING_BYTES // 2:
             for payload in lost:
-                if _type_of(payload) != "mcp":
+                if _type_of(payload) not in _ONCE:
                     self.send(payload)
 
     def attach(self, channel: ControlChannel) -> None:

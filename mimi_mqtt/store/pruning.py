@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from prometheus_client import Counter
-from sqlalchemy import delete, func, literal, text
+from sqlalchemy import delete, func, literal, tablesample, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
+from sqlmodel import SQLModel, col, select
 
 from mimi_mqtt.store.engine import Store
-from mimi_mqtt.store.tables import Conversation, Turn
+from mimi_mqtt.store.tables import Conversation
 from mimi_mqtt.store.write_behind import CLOSE_TIMEOUT_S
 from mimi_mqtt.supervision import LoopFinished, SupervisedLoop
 
@@ -23,6 +23,8 @@ SIZE_EVERY_S: Final = 60.0
 """Seconds between two looks at the size of an SQLite database, which cost nothing."""
 POSTGRES_SIZE_EVERY_S: Final = 3600.0
 """The same for PostgreSQL, where a table that was full once must be read to know its content's size."""
+POSTGRES_SAMPLE_BYTES: Final = 64_000_000
+"""About as much of a large table as is read for it; all of it could take longer than a query may."""
 DOWN_TO: Final = 0.9
 """Part of the bound that is left when conversations had to go."""
 AT_ONCE: Final = 20
@@ -78,12 +80,19 @@ class Pruner:
             except TimeoutError:
                 pass
         if loop.time() >= self._age_at:
-            async with self._store.write() as session:
-                await forget_before(session, datetime.now(UTC) - self._keep)
+            await self._forget_old()
             self._age_at = loop.time() + AGE_EVERY_S
         if self._max_bytes and loop.time() >= self._size_at:
             await self._bound_size()
             self._size_at = loop.time() + (SIZE_EVERY_S if self._store.is_sqlite else POSTGRES_SIZE_EVERY_S)
+
+    async def _forget_old(self) -> None:
+        before = datetime.now(UTC) - self._keep
+        while True:
+            async with self._store.write() as session:
+                gone = await forget_oldest(session, AT_ONCE, before)
+            if gone < AT_ONCE or self._closing.is_set():
+                return
 
     async def _bound_size(self) -> None:
         async with self._store.read() as session:
@@ -127,14 +136,12 @@ class Pruner:
             )  # fmt: skip
 
 
-async def forget_before(session: AsyncSession, moment: datetime) -> None:
-    """Deletes conversations whose last turn is older, with their turns."""
-    await session.execute(delete(Conversation).where(col(Conversation.last_turn_at) < moment))
-
-
-async def forget_oldest(session: AsyncSession, number: int) -> int:
-    """Deletes the conversations that ended first, with their turns. Returns how many those are."""
+async def forget_oldest(session: AsyncSession, number: int, before: datetime | None = None) -> int:
+    """Deletes the conversations that ended first, with their turns: `number` of them at most, and those alone
+    whose last turn was `before` that moment. Returns how many those are."""
     query = select(Conversation.id).order_by(col(Conversation.last_turn_at), col(Conversation.id))
+    if before is not None:
+        query = query.where(col(Conversation.last_turn_at) < before)
     ids = (await session.scalars(query.limit(number))).all()
     await session.execute(delete(Conversation).where(col(Conversation.id).in_(ids)))
     return len(ids)
@@ -160,10 +167,14 @@ async def _used_bytes(session: AsyncSession, bound: int) -> int:
 
 
 async def _turn_bytes(session: AsyncSession) -> int:
-    """The bytes of all turns in PostgreSQL."""
-    columns = (col(Turn.heard), col(Turn.reply), col(Turn.timings_ms), col(Turn.tools_called))
+    """The bytes of all turns in PostgreSQL; of a large table an estimate, by a random part of its pages."""
+    pages = (await session.execute(text("SELECT pg_relation_size('turns')"))).scalar_one()
+    part = min(1.0, POSTGRES_SAMPLE_BYTES / max(1, pages))
+    table = SQLModel.metadata.tables["turns"]
+    turns = tablesample(table, func.system(100 * part)) if part < 1.0 else table
+    columns = (turns.c.heard, turns.c.reply, turns.c.timings_ms, turns.c.tools_called)
     size = sum((func.pg_column_size(column) for column in columns), start=literal(_ROW_BYTES))
-    return int((await session.execute(select(func.coalesce(func.sum(size), 0)))).scalar_one())
+    return int((await session.execute(select(func.coalesce(func.sum(size), 0)))).scalar_one() / part)
 
 
 async def _bytes_each(session: AsyncSession) -> float:

@@ -136,7 +136,7 @@ async def test_old_conversations_that_can_not_be_deleted_are_seen_until_they_can
 ) -> None:
     async with AsyncExitStack() as stack:
         with monkeypatch.context() as broken:
-            broken.setattr(pruning, "forget_before", fail)
+            broken.setattr(pruning, "forget_oldest", fail)
             app = await stack.enter_async_context(running(tmp_path))
             await until(lambda: not app.health()["store"].ok)
         await until(lambda: app.health()["store"].ok)

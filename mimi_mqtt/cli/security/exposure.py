@@ -128,6 +128,6 @@ def _user(machine: Machine) -> Finding:
     running = machine.pid is not None
     whose = f"the server (pid {machine.pid})" if running else "no server runs here; this command"
     if machine.uid == 0:
-        cure = "run it as a user of its own, who owns server.data_dir: see examples/ and compose.yaml"
+        cure = "run the server as a user of its own, who owns server.data_dir: see examples/ and compose.yaml"
         return Finding("warning" if running else "advice", "user", f"{whose} runs as root", cure)
     return Finding("ok", "user", f"{whose} runs as user id {machine.uid}")

@@ -27,7 +27,7 @@ def examine(settings: Settings, machine: Machine, settings_file: Path | None) ->
     findings = [_folder(settings.server.data_dir, machine)]
     findings += _private_files(settings.server.data_dir)
     if settings_file is not None:
-        findings.append(_settings_file(settings_file))
+        findings.append(_settings_file(settings_file, machine))
     return findings
 
 
@@ -77,7 +77,7 @@ def _private_files(folder: Path) -> list[Finding]:
     return findings
 
 
-def _settings_file(path: Path) -> Finding:
+def _settings_file(path: Path, machine: Machine) -> Finding:
     mode = mode_of(path)
     if mode is None:
         return Finding("ok", "settings' file", f"{path} can't be seen")
@@ -88,7 +88,10 @@ def _settings_file(path: Path) -> Finding:
     if keys and mode & _OTHERS_READ:
         shown = ", ".join(keys[:_SHOWN_KEYS]) + (", …" if len(keys) > _SHOWN_KEYS else "")
         seen = f"{path} holds {shown} and can be read by others (mode {mode:04o})"
-        return Finding("warning", "settings' file", seen, f"chmod 600 {path}")
+        cure = f"chmod 600 {path}"
+        if machine.pid is not None and machine.uid not in (0, path.stat().st_uid):
+            cure = f"chown {machine.uid} {path}, which the server has to read, then {cure}"
+        return Finding("warning", "settings' file", seen, cure)
     return Finding(
         "ok", "settings' file", f"{path}, mode {mode:04o}" + ("" if keys else ", no secrets in it")
     )

@@ -34,7 +34,8 @@ def as_text(findings: Sequence[Finding]) -> str:
             lines.append(f"        -> {finding.cure}")
     warnings = count(findings, "warning")
     advice = count(findings, "advice")
-    lines.append(f"{warnings} warnings, {advice} pieces of advice. What is promised: docs/security.md")
+    told = f"{warnings} warning{'' if warnings == 1 else 's'}, {advice} piece{'' if advice == 1 else 's'}"
+    lines.append(f"{told} of advice. What is promised: docs/security.md")
     return "\n".join(lines)
 
 

@@ -43,11 +43,14 @@ def examine(settings: Settings, machine: Machine) -> list[Finding]:
 
 
 def _off(reach: Reach) -> Finding:
-    cure = "set mqtt.tls_certificate and mqtt.tls_key (scripts/make-certs makes a pair to try)"
     if reach is Reach.MACHINE:
         return Finding("ok", "TLS", "off; only this machine can connect")
     seen = f"off: passwords and messages of MQTT cross {WORDS[reach]} in clear"
-    return Finding("warning" if reach is Reach.INTERNET else "advice", "TLS", seen, cure)
+    # Stock devices refuse all others (device contract, section 1): one made at home would not be used.
+    cure = "set mqtt.tls_certificate and mqtt.tls_key to a certificate of a public authority and its key"
+    if reach is Reach.INTERNET:
+        return Finding("warning", "TLS", seen, cure)
+    return Finding("advice", "TLS", seen, f"leave it so if you trust everyone on it; else {cure}")
 
 
 def _time(path: Path, own: x509.Certificate, machine: Machine) -> Finding:

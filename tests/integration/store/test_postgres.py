@@ -3,6 +3,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -114,7 +115,7 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
             ("heard", {"stop": 1.0}, NOW)
         ] * 3
     async with nodes[1].write() as session:
-        await pruning.forget_before(session, NOW - timedelta(days=90))
+        await pruning.forget_oldest(session, 100, NOW - timedelta(days=90))
     async with nodes[0].read() as session:
         assert [found.id for found in await conversations.latest(session, DEVICE)] == ["s1"]
     assert log.dropped == 0
@@ -173,7 +174,7 @@ async def test_a_database_of_an_older_version_is_migrated_on_postgresql(postgres
     assert kept == [False, True]
 
 
-async def test_postgresql_is_bounded_in_size_too(postgres_url: str) -> None:
+async def test_postgresql_is_bounded_in_size_too(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(postgres_url)
     await store.open()
     words = "".join(f"{number:x}" for number in range(1_000))  # what hardly compresses
@@ -193,7 +194,13 @@ async def test_postgresql_is_bounded_in_size_too(postgres_url: str) -> None:
     async with store.read() as session:
         size = (await session.execute(text("SELECT pg_database_size(current_database())"))).scalar_one()
         turns = await pruning._turn_bytes(session)
+        pages = (await session.execute(text("SELECT pg_relation_size('turns')"))).scalar_one()
+        with monkeypatch.context() as small:
+            small.setattr(pruning, "POSTGRES_SAMPLE_BYTES", pages // 4)
+            estimate = await pruning._turn_bytes(session)
     assert 2_000_000 < turns < size
+    assert estimate != turns
+    assert 0.5 < estimate / turns < 1.5
     pruner = Pruner(store, keep_days=36_500, max_bytes=size - turns // 2)
     await pruner._prune_when_due()
     async with store.read() as session:

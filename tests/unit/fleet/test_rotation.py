@@ -1,10 +1,12 @@
 """After a rotation old and new credentials are good, for each device until it used its new ones."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.fleet import administration, secret_files
 from mimi_mqtt.fleet import credentials as credentials_module
@@ -12,6 +14,7 @@ from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.identity import Role
 from mimi_mqtt.fleet.secret_files import OLD_SECRET_FILE
+from mimi_mqtt.store import devices
 from tests.unit.fleet.conftest import DEVICE, MAC, Fleet, asking, password_of
 
 DAY_S = 86_400.0
@@ -146,6 +149,37 @@ async def test_when_the_time_is_over_the_old_secret_is_gone_for_good(
     assert fleet.revoked == [DEVICE]
     assert _role(fleet, old) is None
     assert not (tmp_path / OLD_SECRET_FILE).exists()
+
+
+async def test_an_old_secret_that_a_reload_finds_gone_ends_its_connections(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    old = await _password(fleet)
+    _rotate(fleet, tmp_path)
+    assert _role(fleet, old) is Role.DEVICE
+    secret_files.delete_old(tmp_path)
+    assert not fleet.credentials.take(fleet.credentials.read())
+    fleet.directory._refresh_s = 0.001
+    await fleet.directory._keep_up()
+    assert fleet.revoked == [DEVICE]
+    assert _role(fleet, old) is None
+
+
+async def test_a_rotation_while_it_is_stored_who_knows_the_secret_before_does_not_put_devices_out(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _password(fleet)
+    _rotate(fleet, tmp_path)
+    second = await _password(fleet)
+    assert _role(fleet, second) is Role.DEVICE
+
+    async def touch(session: AsyncSession, seen: Mapping[str, datetime]) -> None:
+        _rotate(fleet, tmp_path)
+
+    monkeypatch.setattr(devices, "touch", touch)
+    await fleet.directory._save_seen()
+    await fleet.directory.refresh()
+    assert _role(fleet, second) is Role.DEVICE
 
 
 async def test_revoking_ends_the_credentials_of_both_secrets(fleet: Fleet, tmp_path: Path) -> None:

@@ -72,6 +72,23 @@ def test_a_rotation_that_was_cut_off_loses_no_secret(tmp_path: Path, monkeypatch
     assert {path.name for path in tmp_path.iterdir()} == {SECRET_FILE, OLD_SECRET_FILE}
 
 
+def test_a_rotation_at_once_that_was_cut_off_leaves_no_older_secret_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret_files.load(tmp_path, NOW)
+    secret_files.rotate(tmp_path, NOW, DAY_S)
+    replace = Path.replace
+
+    def ends_after(draft: Path, target: Path) -> Path:
+        replace(draft, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", ends_after)
+    with pytest.raises(KeyboardInterrupt):
+        secret_files.rotate(tmp_path, NOW, 0)
+    assert secret_files.load(tmp_path, NOW).old is None
+
+
 def test_the_files_stay_those_of_the_servers_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret_files.load(tmp_path, NOW)
     given: list[int] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mimi_mqtt.log import log_context
-from mimi_mqtt.log.bounded import MAX_KINDS, REPEATS, TRACEBACKS, BoundedHandler
+from mimi_mqtt.log.bounded import FIRST_LINES, MAX_KINDS, REPEATS, TRACEBACKS, BoundedHandler
 from mimi_mqtt.log.formatters import TextFormatter
 
 KB = 1_000
@@ -52,9 +52,13 @@ def _as_root(log: Log) -> Iterator[Log]:
     yield log
 
 
+def _raise(number: int) -> None:
+    raise ValueError(f"number {number}")
+
+
 def _failed(number: int) -> None:
     try:
-        raise ValueError(f"number {number}")
+        _raise(number)
     except ValueError:
         _log.exception("failed", extra={"device": f"d{number}"})
 
@@ -117,6 +121,28 @@ def test_tracebacks_from_one_place_are_written_a_few_times(log: Log) -> None:
     except KeyError:
         _log.exception("failed", extra={"device": "d1"})
     assert "another" in log.taken()[-1]
+
+
+def test_tracebacks_that_end_in_one_place_are_told_apart_by_who_logs_them(log: Log) -> None:
+    for number in range(TRACEBACKS + 1):
+        _failed(number)
+    log.taken()
+    try:
+        _raise(7)
+    except ValueError:
+        _log.exception("another part failed")
+    assert any("Traceback" in line for line in log.taken())
+
+
+def test_an_error_is_written_after_the_first_lines_of_its_device_at_the_bound(log: Log) -> None:
+    for number in range(5_000):
+        _log.warning("strange %s", f"{number} " + "x" * 150)
+    with log_context(device="victim"):
+        for number in range(FIRST_LINES + 1):
+            _log.info("ordinary %s", "x" * number)
+        log.taken()
+        _log.error("failed")
+    assert log.taken()[0].endswith("failed  device=victim")
 
 
 def test_debug_lines_are_neither_folded_nor_bounded(log: Log) -> None:

@@ -89,6 +89,16 @@ async def test_tool_call_that_was_lost_with_a_dead_connection_is_not_made_again(
     assert back.messages == []
 
 
+async def test_hello_that_was_lost_with_a_dead_connection_is_not_said_again(house: House) -> None:
+    channel = house.connect()
+    house.hello(channel)
+    assert channel.story() == ["hello"]
+    channel.lost = 1
+    back = house.connect()
+    await asyncio.sleep(0)
+    assert back.messages == []
+
+
 async def test_messages_wait_and_are_sent_first_and_in_order(house: House) -> None:
     channel = house.connect()
     conversation = house.listen(channel, house.hello(channel))

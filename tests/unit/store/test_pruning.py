@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.store import conversations, devices, pruning
 from mimi_mqtt.store.conversations import ConversationLog
@@ -72,6 +73,24 @@ async def test_the_file_stays_within_its_bound_however_much_is_said(store: Store
         sizes.append((tmp_path / "mimi.db").stat().st_size)
     assert max(sizes) < 2.6 * MB  # what came since the last look is above the bound
     assert (await _kept(store))[-1] == "s0399"
+
+
+async def test_old_conversations_go_in_small_transactions(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _talk(store, range(3 * pruning.AT_ONCE + 1))
+    sizes: list[int] = []
+    forget_oldest = pruning.forget_oldest
+
+    async def counted(session: AsyncSession, number: int, before: datetime | None = None) -> int:
+        sizes.append(await forget_oldest(session, number, before))
+        return sizes[-1]
+
+    monkeypatch.setattr(pruning, "forget_oldest", counted)
+    pruner = Pruner(store, keep_days=0, max_bytes=0)
+    await pruner._prune_when_due()
+    assert sizes == [pruning.AT_ONCE] * 3 + [1]
+    assert await _kept(store) == []
 
 
 async def test_without_a_bound_and_below_it_nothing_goes(store: Store) -> None:

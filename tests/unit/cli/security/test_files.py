@@ -74,6 +74,15 @@ def test_settings_with_secrets_are_for_their_owner_alone(folder: Path, tmp_path:
     assert "correct-horse" not in finding.seen
 
 
+def test_the_server_can_still_read_its_settings_after_the_cure(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "broker.yaml"
+    file.write_text(SECRET)
+    file.chmod(0o644)
+    servers = machine(HOME, pid=812, uid=54_321)
+    found = examine(settings(server={"data_dir": folder}), servers, file)
+    assert one(found, "settings' file").cure.startswith(f"chown 54321 {file}")
+
+
 def test_settings_without_secrets_may_be_read(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "broker.yaml"
     file.write_text("mqtt:\n  tls_key: certs/server.key\n")

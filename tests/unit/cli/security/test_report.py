@@ -44,6 +44,7 @@ def test_a_warning_ends_with_1_and_has_its_cure(file: Path, capsys: pytest.Captu
     file.chmod(0o666)
     assert main(["doctor", "--security", "--config", str(file)]) == 1
     lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("1 warning, ")
     (at,) = [number for number, line in enumerate(lines) if line.startswith("warning ")]
     assert lines[at + 1] == f"        -> chmod go-w {file}"
 
