@@ -201,9 +201,11 @@ class HttpSettings(Section):
 
 
 class SharesSettings(Section):
-    """Shares: how much of what all use one address, account or device may have, so that one can't stop the
-    others. Behind a proxy of http.trusted_proxies the address is that of its client, and an IPv6 address
-    counts with its whole /64."""
+    """Shares of one address, account or device in what all use, so that none can stop the others.
+
+    Behind a proxy of http.trusted_proxies the address is that of its client, and an IPv6 address counts with
+    its whole /64.
+    """
 
     device_reserve_percent: int = Field(50, ge=0, le=90)
     """Part of all connections that is kept for devices and for addresses from which devices connected."""
