@@ -196,7 +196,7 @@ class Scene:
             if meanwhile is not None:
                 for event in began:
                     await event.wait()
-                await asyncio.sleep(seconds / 3)  # by then it has all that it can get
+                await asyncio.sleep(0.6 * seconds)  # by then it has all that it can get
                 await meanwhile()
         return [task.result() for task in tasks]
 
