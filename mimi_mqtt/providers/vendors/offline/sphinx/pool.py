@@ -275,7 +275,8 @@ class Pool:
                     await self._spare_needed.wait()
                 self._spare_needed.clear()
                 while not self._idle and (job := self._waiting.pop_short()) is not None:
-                    await self._decode_short(worker, job)
+                    if not job.result.done():  # else cancelled in this pass of the loop
+                        await self._decode_short(worker, job)
         except TimeoutError:
             logger.debug("the additional speech decoder is ended: it wasn't needed for a while")
         except ProviderError as error:

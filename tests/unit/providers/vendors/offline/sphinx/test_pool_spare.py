@@ -262,8 +262,11 @@ async def test_a_question_given_up_needs_no_spare_and_stops_none(house: House) -
     await spare.begun.wait()
     house.pool.give_up(first)
     house.pool.give_up(submit(house.pool, "dropped", 2))
+    cancelled = submit(house.pool, "cancelled", 2)
     last = submit(house.pool, "last", 2)
     spare.go.release()
+    await asyncio.sleep(0)
+    cancelled.result.cancel()
     spare.go.release()
     assert (await last.result).text == "last"
     assert spare.decoded == ["first", "last"]
