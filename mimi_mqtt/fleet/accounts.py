@@ -1,7 +1,6 @@
 """Accounts of people, as the configuration has them: checks their passwords and bounds guessing."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -11,9 +10,7 @@ from mimi_mqtt.errors import LoginRefused
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.fleet.logins import Logins
 from mimi_mqtt.fleet.passwords import Password
-from mimi_mqtt.shares import Ledger, shown
-
-_log = logging.getLogger(__name__)
+from mimi_mqtt.shares import Ledger
 
 MAX_WAITING_CHECKS: Final = 64
 """Passwords that wait to be checked; one more from an address that never logged in is refused."""
@@ -58,6 +55,7 @@ class Accounts:
         if self._password.is_recognised(password):
             return self._succeeded(address)
         if not self._password.is_hashed and not self._logins.delay_s(self.admin, address):
+            self._was_wrong(address)
             return None
         if len(self._checks) >= MAX_WAITING_CHECKS and not self._logins.is_proven(self.admin, address):
             self._refuse(address, now)
@@ -83,13 +81,17 @@ class Accounts:
     async def _check(self, password: Password, given: bytes, address: str) -> Identity | None:
         if password.is_hashed and await password.check(given):
             return self._succeeded(address)
-        _log.debug("wrong password for %r from %s", self.admin, shown(address))
+        self._was_wrong(address)
         await asyncio.sleep(self._logins.delay_s(self.admin, address))
         return None
 
     def _succeeded(self, address: str) -> Identity:
         self._logins.succeeded(self.admin, address)
         return Identity(Role.ADMIN, self.admin)
+
+    def _was_wrong(self, address: str) -> None:
+        # The ledger names all who try; the gate's log line only the first one of a minute.
+        self._ledger.refuse("wrong passwords", f"{self.admin} from {address}", self._clock())
 
     def _refuse(self, address: str, now: float) -> None:
         self._ledger.refuse(

@@ -9,6 +9,7 @@ import asyncio
 from typing import Any, Final
 
 from uvicorn.config import Config
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.frames import Frame
@@ -226,6 +227,13 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def send(self, message: Any) -> None:
+        """Sends for the application. Raises ClientDisconnected when the handshake can no longer be completed:
+        uvicorn's own says nothing, and calls it a mistake of the application afterwards."""
+        if self.transport.is_closing() and not self.handshake_complete:
+            raise ClientDisconnected
+        await super().send(message)
 
     def pause_writing(self) -> None:
         """Starts the clock of a client that does not read."""

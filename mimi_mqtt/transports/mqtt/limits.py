@@ -71,7 +71,8 @@ TURN_COST = 16
 about 3 ms."""
 
 BACKGROUND_SLICE_S = 0.002
-"""Seconds of a loop turn for retained messages of new subscriptions and for filters of clients that left."""
+"""Seconds of a loop turn for retained messages of new subscriptions and for filters of clients that left,
+and as many for handshakes of TLS."""
 
 TESTER_CHANNEL_S = 120.0
 """Seconds that a device played by testers is kept after the last one left: mosquitto_pub leaves at once, and

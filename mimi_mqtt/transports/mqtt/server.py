@@ -23,6 +23,7 @@ from mimi_mqtt.shares import KnownAddresses, Ledger, Rates
 from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_publish, subject
+from mimi_mqtt.transports.mqtt.background import Background
 from mimi_mqtt.transports.mqtt.borders import GuardedSink, run_each
 from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
 from mimi_mqtt.transports.mqtt.command_topic import CommandTopic
@@ -88,6 +89,7 @@ class MqttServer:
             CommandTopic(commands, self._reply, self.counters, rate, clock) if commands is not None else None
         )
         self.websocket_app = MqttWebSocket(self._gate.connection)
+        self._handshakes = Background(self.counters)
         self._servers: list[asyncio.Server] = []
         self._sweeper = SupervisedLoop("mqtt sweeper", self._sweep, every_s=limits.SWEEP_S)
         self._open = False
@@ -98,7 +100,8 @@ class MqttServer:
         """Serves on bound sockets. Raises StartupError when the certificate can't be used."""
         factories: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = [(tcp, self._gate.connection)]
         if tls is not None:
-            factories.append((tls, tls_factory(_tls_context(self.settings), self._gate.connection)))
+            context = _tls_context(self.settings)
+            factories.append((tls, tls_factory(context, self._gate.connection, self._handshakes)))
         await self._broker.start()
         loop = asyncio.get_running_loop()
         for sock, factory in factories:
@@ -136,6 +139,7 @@ class MqttServer:
             device.close("server stops")
         await self._general.aclose()
         await self._broker.shutdown()
+        self._handshakes.close()
         self._gate.abort_all()
         await self.websocket_app.aclose()
 

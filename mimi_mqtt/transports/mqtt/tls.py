@@ -2,25 +2,34 @@
 
 asyncio's own TLS reports a connection only after its handshake, outside of the gate's bounds, and holds a
 256 KiB buffer for each: a thousand silent sockets, or a thousand devices, would cost a quarter of a gigabyte.
-Here a connection costs what OpenSSL needs.
+Here a connection costs what OpenSSL needs. A handshake takes the server a millisecond: addresses take turns,
+two milliseconds in each turn of the loop, so that a crowd of them delays nobody else.
 """
 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
+
+from mimi_mqtt.shares import address_holder
+from mimi_mqtt.transports.mqtt.addresses import peer_host
+from mimi_mqtt.transports.mqtt.background import Background
 
 _READ_BYTES = 65_536
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """TLS connection: a protocol to the socket below, a transport to the protocol above."""
+    """TLS connection: a protocol to the socket below, a transport to the protocol above.
 
-    __slots__ = ("_incoming", "_outgoing", "_paused", "_protocol", "_ready", "_socket", "_tls")
+    `handshakes` does the work of handshakes, by the holder of the client's address.
+    """
 
-    def __init__(self, context: ssl.SSLContext, protocol: asyncio.Protocol) -> None:
+    __slots__ = ("_handshakes", "_incoming", "_outgoing", "_paused", "_protocol", "_ready", "_socket", "_tls")
+
+    def __init__(self, context: ssl.SSLContext, protocol: asyncio.Protocol, handshakes: Background) -> None:
         super().__init__()
+        self._handshakes = handshakes
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._protocol = protocol
@@ -38,7 +47,22 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Takes bytes of the handshake, or of encrypted packets."""
         self._incoming.write(data)
-        self._decrypt()
+        if self._ready:
+            self._decrypt()
+        else:
+            self._below.pause_reading()
+            self._handshakes.add(address_holder(peer_host(self._below) or ""), self._handshake())
+
+    def _handshake(self) -> Iterator[None]:
+        """Goes on with the handshake, in one step."""
+        if not self.is_closing():
+            self._below.resume_reading()
+            try:
+                self._decrypt()
+            except BaseException:
+                self.abort()
+                raise
+        yield
 
     def _decrypt(self) -> None:
         """Passes on what has arrived, until the protocol above pauses."""
@@ -140,7 +164,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
 
 def tls_factory(
-    context: ssl.SSLContext, connection: Callable[[], asyncio.Protocol]
+    context: ssl.SSLContext, connection: Callable[[], asyncio.Protocol], handshakes: Background
 ) -> Callable[[], TlsTransport]:
     """The protocol factory of a TLS listener."""
-    return lambda: TlsTransport(context, connection())
+    return lambda: TlsTransport(context, connection(), handshakes)

@@ -1,6 +1,7 @@
 """What one WebSocket client may cost: control frames, fragments, unread bytes, connections."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mimi_mqtt.config import HttpSettings, SharesSettings
+from mimi_mqtt.http.accounting import CONNECTION
 from mimi_mqtt.http.websocket import MAX_EMPTY_FRAGMENTS, MAX_FRAGMENTS, BoundedWebSocketProtocol
 from mimi_mqtt.shares import KnownAddresses
 from tests.integration.http.conftest import Server, Start
@@ -192,3 +194,27 @@ async def test_when_all_places_are_taken_the_address_with_the_most_makes_room(st
         assert await other.reader.readexactly(3) == b"\x82\x01!"
     for client in [*greedy, other, *devices]:
         await client.close()
+
+
+async def test_a_connection_that_ends_before_its_handshake_is_no_mistake_of_the_application(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before, each made an error line: `ASGI callable returned without completing handshake`."""
+    ended = asyncio.Event()
+
+    async def accept_too_late(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        scope["state"][CONNECTION].evict()
+        try:
+            await send({"type": "websocket.accept", "subprotocol": "mqtt"})
+        finally:
+            ended.set()
+
+    server = await start(mqtt_websocket=accept_too_late)
+    client = await RawHttp.websocket(server.port)
+    assert await client.rest() == b""
+    async with asyncio.timeout(PATIENCE_S):
+        await ended.wait()
+    await server.http.aclose()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    await client.close()

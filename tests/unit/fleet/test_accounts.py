@@ -12,7 +12,7 @@ from mimi_mqtt.fleet import accounts as module
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.fleet.passwords import hash_password
-from mimi_mqtt.shares import Ledger
+from mimi_mqtt.shares import TOLD_EVERY_S, Ledger
 
 ADMIN = Identity(Role.ADMIN, "admin")
 RIGHT = "correct horse"
@@ -50,6 +50,20 @@ async def test_answers_to_wrong_passwords_are_delayed_more_and_more() -> None:
         assert await outcome(accounts, f"wrong {number}") is None
         took.append(round(loop.time() - began, 3))
     assert took == [0, 0, 0.5, 1, 2, 4]
+
+
+@pytest.mark.virtual_time
+async def test_all_who_guess_are_named_not_only_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    ledger = Ledger()
+    settings = AccountSettings(admin_password=SecretStr(RIGHT))
+    accounts = Accounts(settings, SharesSettings(), ledger, clock=lambda: 0.0)
+    for number in range(6):
+        assert await outcome(accounts, f"wrong {number}", f"192.0.2.{1 + number % 2}") is None
+    caplog.clear()
+    ledger.sweep(TOLD_EVERY_S)
+    assert "5 refused, by admin from 192.0.2.2 (3), admin from 192.0.2.1 (2)" in caplog.text
+    assert await outcome(accounts, RIGHT) == ADMIN
+    assert "6 refused" not in ledger.summary(), "the right password is not one of them"
 
 
 async def test_refusals_name_account_and_address(caplog: pytest.LogCaptureFixture) -> None:

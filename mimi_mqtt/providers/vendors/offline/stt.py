@@ -29,7 +29,7 @@ class PocketSphinxOptions(ProviderOptions):
 
     stt_workers: int = Field(1, ge=1, le=16)
     """Decoding processes at most, each of about 150 MB; a further one is started when all are busy. While
-    short utterances would wait for long ones, there is one more for them, until some seconds after."""
+    utterances have to wait for long ones, and some seconds after, there is one more for the short ones."""
 
 
 class PocketSphinx(SpeechToText):

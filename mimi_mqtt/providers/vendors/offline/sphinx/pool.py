@@ -23,8 +23,8 @@ SPARE_AFTER_S = 2.5
 """The child for short utterances is started when all others are at this much audio, in seconds, or more."""
 SPARE_GUESS_S = 3.0
 """Longest utterance at a pause, in seconds, that the child decodes: finished ones may have to wait for it."""
-SPARE_KEPT_S = 20.0
-"""How long that child, of about 150 MB, is kept while no short utterance waits for long ones, in seconds."""
+SPARE_KEPT_S = 10.0
+"""How long that child, of about 150 MB, is kept while nothing waits for long ones, in seconds."""
 SPARE_COOL_DOWN_S = 60.0
 """How long after that child failed it is not started again, in seconds."""
 
@@ -102,6 +102,11 @@ class _Queue:
         """True when `pop_short` has one."""
         return self._urgent.peek(_is_short) is not None or self._early.peek(_is_brief) is not None
 
+    @property
+    def finished_waits(self) -> bool:
+        """True when a finished utterance waits, or the rest of one."""
+        return len(self._urgent) > 0
+
     def pop_short(self) -> Job | None:
         """Takes out the next finished utterance that is decoded at once, or else the next brief early one."""
         return self._urgent.pop(_is_short) or self._early.pop(_is_brief)
@@ -129,10 +134,10 @@ def _is_brief(job: Job) -> bool:
 class Pool:
     """Up to `workers` children, each started when it is needed; the first by `start`.
 
-    Decoding can't be interrupted, so one more, the spare, is started when a short utterance would wait for a
-    long one. It decodes short finished utterances, and after those brief ones at a pause, which end soon and
-    are answered sooner for it; and it does so only while all others are busy. When none waited for a long
-    one for SPARE_KEPT_S it is ended. While it can't be had, all is left to the others.
+    Decoding can't be interrupted, so one more, the spare, is started when an utterance has to wait for a long
+    one. It decodes short finished utterances, and after those brief ones at a pause, which end soon and
+    are answered sooner for it; and it does so only while all others are busy. When nothing waited for a
+    long one for SPARE_KEPT_S it is ended. While it can't be had, all is left to the others.
 
     A child that can't be started three times in a row is not tried again for ten seconds, in which every
     request fails at once with the reason.
@@ -253,16 +258,23 @@ class Pool:
                 del self._busy[worker]
 
     def _relieve(self) -> None:
-        """Has the spare take the short utterance that waits while all other children are busy."""
-        if self._closed or self._idle or len(self._busy) < self._most or not self._waiting.short_waits:
+        """Has the spare take the short utterance that waits while all other children are busy.
+
+        The spare is started already when a long one waits for a long one: the next question would wait, too,
+        and loading the models takes a second.
+        """
+        if self._closed or self._idle or len(self._busy) < self._most:
             return
-        self._spare_needed.set()
+        if self._waiting.short_waits:
+            self._spare_needed.set()
+        elif not self._waiting.finished_waits:
+            return
         if min(self._busy.values()) < SPARE_AFTER_S * 50 * FRAME:
             return
         loop = asyncio.get_running_loop()
         self._spare_until = loop.time() + SPARE_KEPT_S
         if self._spare is None and loop.time() >= self._spare_not_before:
-            logger.debug("one more speech decoder is started: a short utterance waits for long ones")
+            logger.debug("one more speech decoder is started, for short utterances: long ones are waited for")
             self._spare = Worker(self._provider)
             self._spare_task = loop.create_task(self._work_short(self._spare), name="sphinx-spare")
 
@@ -275,7 +287,8 @@ class Pool:
                     await self._spare_needed.wait()
                 self._spare_needed.clear()
                 while not self._idle and (job := self._waiting.pop_short()) is not None:
-                    await self._decode_short(worker, job)
+                    if not job.result.done():  # else cancelled in this pass of the loop
+                        await self._decode_short(worker, job)
         except TimeoutError:
             logger.debug("the additional speech decoder is ended: it wasn't needed for a while")
         except ProviderError as error:

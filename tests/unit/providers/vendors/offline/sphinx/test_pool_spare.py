@@ -85,12 +85,12 @@ async def test_the_spare_decodes_one_question_after_another_and_is_one(house: Ho
 
 async def test_long_utterances_and_long_guesses_never_use_the_spare(house: House) -> None:
     await house.at_long()
-    submit(house.pool, "other", 20)
     guess = submit(house.pool, "guess", 5, urgent=False)
     await asyncio.sleep(0)
     assert not house.spares
+    submit(house.pool, "other", 20)
+    spare = await house.spare()  # in time for the next question
     short = submit(house.pool, "short", 2)
-    spare = await house.spare()
     for _ in range(3):
         spare.go.release()
     await short.result
@@ -98,6 +98,14 @@ async def test_long_utterances_and_long_guesses_never_use_the_spare(house: House
         house.child.go.release()
     await guess.result
     assert spare.decoded == ["short"]
+
+
+async def test_a_long_utterance_alone_needs_no_spare(house: House) -> None:
+    await house.at_long()
+    for _ in range(20):
+        house.child.go.release()
+    await house.long.result
+    assert not house.spares
 
 
 async def test_a_brief_guess_is_decoded_by_the_spare_after_finished_ones(house: House) -> None:
@@ -262,8 +270,11 @@ async def test_a_question_given_up_needs_no_spare_and_stops_none(house: House) -
     await spare.begun.wait()
     house.pool.give_up(first)
     house.pool.give_up(submit(house.pool, "dropped", 2))
+    cancelled = submit(house.pool, "cancelled", 2)
     last = submit(house.pool, "last", 2)
     spare.go.release()
+    await asyncio.sleep(0)
+    cancelled.result.cancel()
     spare.go.release()
     assert (await last.result).text == "last"
     assert spare.decoded == ["first", "last"]
