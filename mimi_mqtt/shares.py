@@ -221,7 +221,11 @@ class Rates:
 
     def take(self, holder: str, now: float, amount: float = 1.0) -> bool:
         """Takes one, or `amount`; False when the holder has less left."""
-        return self._bucket(holder, now).take(now, amount)
+        bucket = self._buckets.get(holder)
+        if bucket is None:
+            return self._bucket(holder, now).take(now, amount)
+        self._buckets.move_to_end(holder)
+        return bucket.take(now, amount)
 
     def spend(self, holder: str, amount: float, now: float) -> None:
         """Takes `amount` that is used already, whatever is left: what is owed is earned back first."""
@@ -266,8 +270,10 @@ class KnownAddresses:
     def add(self, holder: str) -> None:
         """Remembers an address (`address_holder`); the least recent one is forgotten when there are too
         many."""
+        if holder in self._seen:
+            self._seen.move_to_end(holder)
+            return
         self._seen[holder] = None
-        self._seen.move_to_end(holder)
         if len(self._seen) > self._max:
             self._seen.popitem(last=False)
 

@@ -55,7 +55,8 @@ class Crowd(Generic[P]):
 
     def came_in(self, role: Role, address: str) -> None:
         """Takes back the count of a connection that was let in, and remembers the address of a device."""
-        self._failures.give_back(address)
+        if address not in self.known:
+            self._failures.give_back(address)
         if role is Role.DEVICE:
             self.known.add(address)
 

@@ -234,13 +234,14 @@ class Gate:
         self.finish(transport)
 
     def _full(self, identity: Identity, client_id: str, address: str) -> "Refusal | None":
-        now, name = self.clock(), account(identity, address)
+        now, role = self.clock(), identity.role
+        name = identity.username if role is Role.DEVICE else account(identity, address)
         # One that takes over is no connection more, but a connect all the same.
         if not self.handover.holds(identity, client_id):
             entered = self._open - len(self._pending) - len(self._lingering)
-            if entered > self.settings.max_connections or self._crowd.is_full(identity.role, self.counters):
+            if entered > self.settings.max_connections or self._crowd.is_full(role, self.counters):
                 return unavailable("full", "max_connections is reached")
-            if identity.role is not Role.DEVICE and self._crowd.has_its_share(
+            if role is not Role.DEVICE and self._crowd.has_its_share(
                 name, self.handover.connected(name), now
             ):
                 return unavailable("share", f"{name} has shares.connections_per_account connections")
