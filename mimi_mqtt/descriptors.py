@@ -90,12 +90,16 @@ def _raise_limit(wanted: int) -> int | None:
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return None if soft == resource.RLIM_INFINITY else soft
     reachable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
-    except (OSError, ValueError) as error:
-        _log.warning("the limit of %d open files can't be raised: %s", soft, error)
-        return soft
-    return reachable
+    while True:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+        except (OSError, ValueError) as error:
+            if reachable // 2 <= soft:
+                _log.warning("the limit of %d open files can't be raised: %s", soft, error)
+                return soft
+            reachable //= 2  # macOS has a bound below its hard limit
+        else:
+            return reachable
 
 
 class AcceptFailures:

@@ -88,6 +88,24 @@ def test_limit_that_can_not_be_raised_is_used_as_it_is(
     assert "can't be raised" in caplog.text
 
 
+def test_system_that_takes_less_than_the_hard_limit_is_asked_for_less(
+    limit: Limit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS: no hard limit, and EINVAL beyond kern.maxfilesperproc."""
+    limit.now = (256, resource.RLIM_INFINITY)
+    set_limit = resource.setrlimit
+
+    def refuse_many(which: int, now: tuple[int, int]) -> None:
+        if now[0] > 10_240:
+            raise ValueError("current limit exceeds maximum limit")
+        set_limit(which, now)
+
+    monkeypatch.setattr(resource, "setrlimit", refuse_many)
+    mqtt, _ = provide(Settings())
+    assert 5_000 < limit.now[0] <= 10_240
+    assert mqtt.max_connections > 3_000
+
+
 async def test_sockets_that_can_not_be_accepted_make_one_line_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
