@@ -150,8 +150,9 @@ async def forget_oldest(session: AsyncSession, number: int, before: datetime | N
 async def _used_bytes(session: AsyncSession, bound: int) -> int:
     """The size of the database's content, without the room that it keeps for later.
 
-    PostgreSQL gives no such number: its size on disk counts as long as that is within `bound`, else the
-    content of the turns is added up in place of their table's size on disk.
+    PostgreSQL gives no such number: the size of the tables on disk counts as long as that is within `bound`,
+    else the content of the turns is added up in place of their table's size. Tables of others in the same
+    database don't count.
     """
     if (await session.connection()).dialect.name == "sqlite":
         pages, free, size = [
@@ -159,11 +160,17 @@ async def _used_bytes(session: AsyncSession, bound: int) -> int:
             for name in ("page_count", "freelist_count", "page_size")
         ]
         return int((pages - free) * size)
-    on_disk = (await session.execute(text("SELECT pg_database_size(current_database())"))).scalar_one()
+    on_disk = await _disk_bytes(session)
     if on_disk <= bound:
         return int(on_disk)
     table = (await session.execute(text("SELECT pg_total_relation_size('turns')"))).scalar_one()
     return int(on_disk - table) + await _turn_bytes(session)
+
+
+async def _disk_bytes(session: AsyncSession) -> int:
+    """The size of this program's tables in PostgreSQL, with their indexes."""
+    sizes = " + ".join(f"pg_total_relation_size('{name}')" for name in SQLModel.metadata.tables)
+    return int((await session.execute(text(f"SELECT {sizes}"))).scalar_one())
 
 
 async def _turn_bytes(session: AsyncSession) -> int:

@@ -174,6 +174,24 @@ async def test_a_database_of_an_older_version_is_migrated_on_postgresql(postgres
     assert kept == [False, True]
 
 
+async def test_tables_of_others_in_the_same_database_cost_no_conversations(postgres_url: str) -> None:
+    store = Store(postgres_url)
+    await store.open()
+    async with store.write() as session:
+        await session.execute(text("CREATE TABLE others AS SELECT generate_series(1, 400000) AS number"))
+        await conversations.save_turns(
+            session, [TurnRecord("s1", DEVICE, 1, NOW, "auto", "heard", "reply", "spoken", {})]
+        )
+    pruner = Pruner(store, keep_days=36_500, max_bytes=10_000_000)
+    await pruner._prune_when_due()
+    async with store.read() as session:
+        kept = [found.id for found in await conversations.latest(session, DEVICE)]
+        size = (await session.execute(text("SELECT pg_database_size(current_database())"))).scalar_one()
+    await store.aclose()
+    assert kept == ["s1"]
+    assert size > 20_000_000
+
+
 async def test_postgresql_is_bounded_in_size_too(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(postgres_url)
     await store.open()
@@ -192,7 +210,7 @@ async def test_postgresql_is_bounded_in_size_too(postgres_url: str, monkeypatch:
                 ],
             )  # fmt: skip
     async with store.read() as session:
-        size = (await session.execute(text("SELECT pg_database_size(current_database())"))).scalar_one()
+        size = await pruning._disk_bytes(session)
         turns = await pruning._turn_bytes(session)
         pages = (await session.execute(text("SELECT pg_relation_size('turns')"))).scalar_one()
         with monkeypatch.context() as small:
