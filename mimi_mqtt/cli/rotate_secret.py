@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         )
     now = time.time()
     keep_s = 0.0 if args.now else args.keep_days * _DAY_S
+    overlapping = not args.now and secret_files.load(folder, now).old is not None
     secret_files.rotate(folder, now, keep_s)
     print(f"there is a new secret in {folder / SECRET_FILE}")
     try:
@@ -74,6 +75,11 @@ def run(args: argparse.Namespace) -> int:
             "devices get new credentials when they boot; those they have stay good until then, "
             f"at the longest until {until:%Y-%m-%d %H:%M}"
         )
+        if overlapping:
+            print(
+                "the rotation before was not over: a device that has not booted since then can't connect "
+                "until it boots"
+            )
     return 0
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from mimi_mqtt.config import AccountSettings, SharesSettings
@@ -64,7 +65,7 @@ class Accounts:
             self._check(self._password, password, address), name="password check"
         )
         self._checks[key] = check
-        check.add_done_callback(lambda _: self._checks.pop(key))
+        check.add_done_callback(partial(self._checked, key))
         return check
 
     def unlock(self) -> None:
@@ -77,6 +78,11 @@ class Accounts:
             check.cancel()
         if self._password is not None:
             self._password.close()
+
+    def _checked(self, key: tuple[str, bytes], check: "asyncio.Task[Identity | None]") -> None:
+        del self._checks[key]
+        if not check.cancelled():
+            check.exception()  # seen, also when the client is gone that would have been told
 
     async def _check(self, password: Password, given: bytes, address: str) -> Identity | None:
         if password.is_hashed and await password.check(given):

@@ -34,6 +34,15 @@ def test_the_secret_is_rotated_without_a_server(
     assert "the next one that starts" in capsys.readouterr().out
 
 
+def test_a_second_rotation_within_the_first_says_whom_it_shuts_out(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rotate-secret"]) == 0
+    assert "can't connect until it boots" not in capsys.readouterr().out
+    assert main(["rotate-secret"]) == 0
+    assert "can't connect until it boots" in capsys.readouterr().out
+
+
 def test_a_running_server_takes_it_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with server(folder):
         assert main(["rotate-secret"]) == 0
