@@ -7,6 +7,7 @@ before the first.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,8 +24,12 @@ from mimi_mqtt.cli.device.speech import synthesise
 from tests.integration.mqtt.raw import RawClient
 
 PASSWORD = "kept from strangers"
-HELLO_MS = 100.0
-LATER_MS = 400.0
+_SHARED = "PYTEST_XDIST_WORKER" in os.environ
+"""True when other tests run on the same machine: what they take of it is added to the bounds on time, which
+still tell a server that is kept busy, as before it was seconds. `scripts/test -n 0 tests/e2e/attacks` holds it
+to the bounds proper."""
+HELLO_MS = 300.0 if _SHARED else 100.0
+LATER_MS = 1_500.0 if _SHARED else 400.0
 """How much later than alone the first sound of an answer may come."""
 MEMORY_MIB = 20.0
 """What the server may keep of its memory, `RECOVERY_S` after an attack."""
@@ -99,17 +104,18 @@ class Scene:
         *names: str,
         seconds: float = 5.0,
         meanwhile: Callable[[], Awaitable[None]] | None = None,
-        later_ms: float = LATER_MS,
+        later_ms: float = 0.0,
         kept_mib: float = MEMORY_MIB,
     ) -> Round:
         """Attacks in up to `_ROUNDS` rounds and returns the first that kept within all bounds. Fails when
-        none did. `meanwhile` is called in each when the attack goes on."""
+        none did. `meanwhile` is called in each when the attack goes on. The first sound may come `later_ms` later
+        than otherwise, in ms."""
         alone_ms = self.alone.worst_first_sound_ms
         history: list[str] = []
         memory = self.server.memory_mib
         for _ in range(_ROUNDS):
             done = await self.attacked(*names, seconds=seconds, meanwhile=meanwhile, memory_mib=memory)
-            complaints = done.complaints(alone_ms + later_ms, kept_mib)
+            complaints = done.complaints(alone_ms + LATER_MS + later_ms, kept_mib)
             print(done.line(names), *complaints, sep="\n  ")
             if not complaints:
                 return done

@@ -35,10 +35,9 @@ async def test_a_small_datagram_brings_no_larger_answer_to_its_address(scene: Sc
     assert did.caught_bytes <= did.sent_bytes
 
 
-async def test_long_speech_of_six_devices_lets_another_wait_for_one_piece_of_it_at_most(scene: Scene) -> None:
-    # What is being decoded is not interrupted, so a question waits for a piece of another's speech; and the
-    # recognisers' processes keep the memory of their longest utterance.
-    done = await scene.withstands("speeches", seconds=36.0, later_ms=2_000.0, kept_mib=40.0)
+async def test_long_speech_of_six_devices_keeps_another_waiting_for_a_moment_only(scene: Scene) -> None:
+    # The second recogniser has to start first.
+    done = await scene.withstands("speeches", seconds=36.0, later_ms=600.0)
     assert done.did["speeches"].sent >= 6
 
 

@@ -47,12 +47,8 @@ class Server:
 
     @property
     def memory_mib(self) -> float:
-        """Resident memory of the process and its children."""
-        found = 0
-        for process in (self.process, *self.process.children(recursive=True)):
-            with suppress(psutil.Error):
-                found += process.memory_info().rss
-        return found / _MIB
+        """Resident memory of the process, without its recognisers, which come and go."""
+        return float(self.process.memory_info().rss) / _MIB
 
     @property
     def descriptors(self) -> int:
