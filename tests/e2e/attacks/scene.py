@@ -25,9 +25,8 @@ from tests.integration.mqtt.raw import RawClient
 
 PASSWORD = "kept from strangers"
 _SHARED = "PYTEST_XDIST_WORKER" in os.environ
-"""True when other tests run on the same machine: what they take of it is added to the bounds on time, which
-still tell a server that is kept busy, as before it was seconds. `scripts/test -n 0 tests/e2e/attacks` holds it
-to the bounds proper."""
+"""True when other tests run beside these: the bounds on time are wider then, and still tell a server that is
+kept busy, whose answers took seconds before. `scripts/test -n 0 tests/e2e/attacks` has the bounds proper."""
 HELLO_MS = 300.0 if _SHARED else 100.0
 LATER_MS = 1_500.0 if _SHARED else 400.0
 """How much later than alone the first sound of an answer may come."""
@@ -108,8 +107,8 @@ class Scene:
         kept_mib: float = MEMORY_MIB,
     ) -> Round:
         """Attacks in up to `_ROUNDS` rounds and returns the first that kept within all bounds. Fails when
-        none did. `meanwhile` is called in each when the attack goes on. The first sound may come `later_ms` later
-        than otherwise, in ms."""
+        none did. `meanwhile` is called in each when the attack goes on. `later_ms` is added to the bound on
+        the first sound."""
         alone_ms = self.alone.worst_first_sound_ms
         history: list[str] = []
         memory = self.server.memory_mib
