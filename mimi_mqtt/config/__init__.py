@@ -8,23 +8,18 @@ never reads the environment itself.
 
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.bind import BindAddress
+from mimi_mqtt.config.connections import HttpSettings, MqttSettings, OtaSettings, SharesSettings, UdpSettings
 from mimi_mqtt.config.loading import load_settings, settings_file
 from mimi_mqtt.config.rendering import render_default_yaml
 from mimi_mqtt.config.settings import (
     AccountSettings,
-    HttpSettings,
     LogSettings,
-    MqttSettings,
-    OtaSettings,
-    ProviderSettings,
     ServerSettings,
     SessionSettings,
     Settings,
-    SharesSettings,
     StoreSettings,
-    UdpSettings,
-    VoiceSettings,
 )
+from mimi_mqtt.config.voice import ProviderSettings, VoiceSettings
 
 __all__ = [
     "AccountSettings",

@@ -10,7 +10,8 @@ from typing import Final
 
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.section import Section
-from mimi_mqtt.config.settings import ProviderSettings, Settings
+from mimi_mqtt.config.settings import Settings
+from mimi_mqtt.config.voice import ProviderSettings
 
 _FIXED: Final[Mapping[str, frozenset[str]]] = {
     "log": frozenset(),

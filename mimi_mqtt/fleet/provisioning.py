@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.config import OtaSettings
-from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.errors import OtaError
 from mimi_mqtt.fleet.activation import (
     TOO_MANY_NEW,

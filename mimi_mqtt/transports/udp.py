@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import REGISTRY, Collector
 
 from mimi_mqtt.audio.opus import PacketCheck
-from mimi_mqtt.config.settings import UdpSettings
+from mimi_mqtt.config.connections import UdpSettings
 from mimi_mqtt.errors import AudioError, AudioPacketError
 from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats, ControlChannel
 from mimi_mqtt.transports.udp_channel import Downlink, Uplink, UplinkLimits

@@ -49,7 +49,7 @@ _LAST_SEQUENCE: Final = 0xFFFFFFFF - (
 
 @dataclass(slots=True)
 class UplinkLimits:
-    """Bounds of one session's uplink; see `config.settings.UdpSettings`."""
+    """Bounds of one session's uplink; see `config.connections.UdpSettings`."""
 
     max_sequence_jump: int
     max_datagrams_per_s: float

@@ -7,7 +7,7 @@ from typing import Final
 
 import prometheus_client
 
-from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.shares import Ledger, Rates
 

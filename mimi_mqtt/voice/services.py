@@ -6,7 +6,8 @@ from typing import Protocol
 
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import PromptTemplate
-from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
+from mimi_mqtt.config.settings import SessionSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import TextToSpeech

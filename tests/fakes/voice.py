@@ -13,7 +13,8 @@ import numpy as np
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import PromptTemplate
-from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
+from mimi_mqtt.config.settings import SessionSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
 from mimi_mqtt.providers.contract.llm import LanguageModel

@@ -11,7 +11,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from mimi_mqtt.config import HttpSettings
-from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.http.addressing import advertised_host
 from mimi_mqtt.http.admission import Admission
 from mimi_mqtt.http.clients import TrustedProxies, client_address, is_local

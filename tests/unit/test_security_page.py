@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.config import Settings
-from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.config.connections import SharesSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")

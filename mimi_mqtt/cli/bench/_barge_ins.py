@@ -13,7 +13,8 @@ from mimi_mqtt.audio.echo_canceller import Cleaned, EchoCanceller
 from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, RATE
 from mimi_mqtt.cli.bench._duplex import Duplex, Over
 from mimi_mqtt.cli.bench._endpoints import median, percentile, share
-from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
+from mimi_mqtt.config.settings import SessionSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.voice.hearing.pool import SPOKEN, UNSURE
 from mimi_mqtt.voice.utterance.endpointing import Endpointer, EndpointSettings, SpeechBegan, endpointing
 from mimi_mqtt.voice.utterance.utterance import BARGE_IN_THRESHOLD

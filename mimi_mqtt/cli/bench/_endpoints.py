@@ -11,7 +11,7 @@ import numpy as np
 
 from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, Speaker, Utterance
 from mimi_mqtt.cli.bench._recognisers import Asked, Deaf, Recogniser, Streaming
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.voice.utterance.endpointing import (
     End,
     Endpointer,

@@ -11,7 +11,8 @@ import numpy as np
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.cli.bench._devices import directory_of
 from mimi_mqtt.config.prompt import PromptTemplate
-from mimi_mqtt.config.settings import SessionSettings, Settings, VoiceSettings
+from mimi_mqtt.config.settings import SessionSettings, Settings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec

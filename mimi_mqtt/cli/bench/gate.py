@@ -26,7 +26,8 @@ from mimi_mqtt.cli.bench._devices import directory_of
 from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limit
 from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.serve import spare_collections
-from mimi_mqtt.config.settings import MqttSettings, SessionSettings, Settings, UdpSettings
+from mimi_mqtt.config.connections import MqttSettings, UdpSettings
+from mimi_mqtt.config.settings import SessionSettings, Settings
 from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents

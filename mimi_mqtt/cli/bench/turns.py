@@ -24,7 +24,8 @@ from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, RATE, Corpus, Speaker, 
 from mimi_mqtt.cli.bench._duplex import duplexes
 from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.bench._sentences import HELD_OUT, TUNED, Material
-from mimi_mqtt.config.settings import ProviderSettings, SessionSettings, VoiceSettings
+from mimi_mqtt.config.settings import SessionSettings
+from mimi_mqtt.config.voice import ProviderSettings, VoiceSettings
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.tts import TextToSpeech
 from mimi_mqtt.providers.contract.vad import VoiceActivityDetector

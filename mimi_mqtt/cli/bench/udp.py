@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from mimi_mqtt.audio.jitter_buffer import JitterBuffer
 from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._udp_load import Load, Sent, speechlike
-from mimi_mqtt.config.settings import ProviderSettings, UdpSettings, VoiceSettings
+from mimi_mqtt.config.connections import UdpSettings
+from mimi_mqtt.config.voice import ProviderSettings, VoiceSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.session.link import AudioRequest, AudioSink

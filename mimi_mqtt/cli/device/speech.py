@@ -14,7 +14,7 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.tts import VoiceOptions

@@ -13,7 +13,7 @@ from typing import Literal, overload
 from pydantic import ValidationError
 
 from mimi_mqtt.config.problems import wording
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.providers.catalog.presets import PRESETS
 from mimi_mqtt.providers.catalog.requirements import environment, missing, preset_of, required

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mimi_mqtt.config.settings import PriceSettings
+from mimi_mqtt.config.voice import PriceSettings
 from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.languages import primary

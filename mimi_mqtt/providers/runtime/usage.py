@@ -6,7 +6,7 @@ sound of their speech. A request that was given up before is not counted, though
 
 from prometheus_client import Counter
 
-from mimi_mqtt.config.settings import PriceSettings
+from mimi_mqtt.config.voice import PriceSettings
 
 _tokens = Counter(
     "mimi_provider_tokens",

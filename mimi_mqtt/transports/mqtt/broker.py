@@ -37,7 +37,7 @@ from amqtt.mqtt.subscribe import SubscribePacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
 from amqtt.session import Session
 
-from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.shares import Amounts, Ledger
 from mimi_mqtt.transports.mqtt import limits

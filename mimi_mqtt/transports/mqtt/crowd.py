@@ -6,7 +6,7 @@ One instance belongs to the gate. Refusals go to the ledger, which tells who and
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from mimi_mqtt.config.settings import MqttSettings, SharesSettings
+from mimi_mqtt.config.connections import MqttSettings, SharesSettings
 from mimi_mqtt.fleet.identity import Role
 from mimi_mqtt.shares import KnownAddresses, Ledger, Places, Rates
 from mimi_mqtt.transports.mqtt.counters import Counters

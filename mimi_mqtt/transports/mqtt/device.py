@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from mimi_mqtt.config.settings import MqttSettings
+from mimi_mqtt.config.connections import MqttSettings
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.transports.mqtt import limits

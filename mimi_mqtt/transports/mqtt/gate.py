@@ -14,7 +14,7 @@ from functools import partial
 from itertools import takewhile
 from typing import NamedTuple, cast
 
-from mimi_mqtt.config.settings import MqttSettings
+from mimi_mqtt.config.connections import MqttSettings
 from mimi_mqtt.errors import LoginRefused, MqttError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.shares import address_holder

@@ -14,7 +14,7 @@ from functools import partial
 
 from mimi_mqtt import __version__
 from mimi_mqtt.commands.runner import Commands
-from mimi_mqtt.config.settings import MqttSettings, SharesSettings
+from mimi_mqtt.config.connections import MqttSettings, SharesSettings
 from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from prometheus_client import Counter
 
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.voice.hearing.stream import UplinkStream
 from mimi_mqtt.voice.language.words import resembles, tokens

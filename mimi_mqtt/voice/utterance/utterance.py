@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.voice.language.words import join
 from mimi_mqtt.voice.ports import HeardFrame, Spawn

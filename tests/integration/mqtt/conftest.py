@@ -11,7 +11,7 @@ import pytest
 
 from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config import BindAddress
-from mimi_mqtt.config.settings import MqttSettings, SharesSettings
+from mimi_mqtt.config.connections import MqttSettings, SharesSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.session.link import ControlChannel

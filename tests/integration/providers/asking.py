@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
 from mimi_mqtt.providers.contract.llm import LanguageModel

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import (
     ConfigError,
     ProviderBadAnswer,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.provider import Role
 from tests.integration.providers.test_contract import request

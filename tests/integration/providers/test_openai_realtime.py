@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import (
     ProviderBadAnswer,
     ProviderError,

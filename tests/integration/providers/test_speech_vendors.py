@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import (
     ProviderBadAnswer,
     ProviderNotConfigured,

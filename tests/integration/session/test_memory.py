@@ -13,7 +13,7 @@ import pytest
 
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config import Settings
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.providers.catalog.registry import build

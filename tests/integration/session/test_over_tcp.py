@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mimi_mqtt.config import Settings
-from mimi_mqtt.config.settings import MqttSettings
+from mimi_mqtt.config.connections import MqttSettings
 from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager

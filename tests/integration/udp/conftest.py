@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.audio.opus import OpusEncoder
-from mimi_mqtt.config.settings import UdpSettings
+from mimi_mqtt.config.connections import UdpSettings
 from mimi_mqtt.session.link import AudioRequest
 from mimi_mqtt.transports.udp import UdpChannel, UdpServer
 from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink

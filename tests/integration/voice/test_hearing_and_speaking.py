@@ -13,7 +13,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.hearing.pool import HearingPool

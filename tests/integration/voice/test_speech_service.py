@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.voice.turn.state import TurnState
 from tests.fakes.scene import Scene, scene

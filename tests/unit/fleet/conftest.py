@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from mimi_mqtt.config import AccountSettings, OtaSettings
-from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory

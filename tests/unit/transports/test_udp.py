@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from mimi_mqtt.audio.opus import OpusEncoder
-from mimi_mqtt.config.settings import UdpSettings
+from mimi_mqtt.config.connections import UdpSettings
 from mimi_mqtt.errors import AudioError
 from mimi_mqtt.session.link import AudioRequest, AudioStats
 from mimi_mqtt.transports.udp import ReadPace, UdpChannel, UdpServer

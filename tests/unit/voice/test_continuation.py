@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.turn.state import TurnState

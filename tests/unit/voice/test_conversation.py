@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from mimi_mqtt.config import AgentSettings, SessionSettings, VoiceSettings
-from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.device_shares import DeviceShares

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.config import AgentSettings
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
-from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
+from mimi_mqtt.config.settings import SessionSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.store.conversations import TurnRecord

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from mimi_mqtt.config.settings import SharesSettings
+from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.shares import Ledger
 from mimi_mqtt.voice.device_shares import MAX_UNHEARD_S, UPLINK_BURST_S, DeviceShares

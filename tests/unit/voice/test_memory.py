@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.voice.services import VoiceServices
 from tests.fakes.duplex import FakeS2s

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 
-from mimi_mqtt.config.settings import PriceSettings
+from mimi_mqtt.config.voice import PriceSettings
 from mimi_mqtt.errors import (
     ProviderBadAnswer,
     ProviderError,

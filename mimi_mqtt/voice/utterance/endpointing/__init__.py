@@ -8,7 +8,7 @@ import it.
 
 from collections.abc import Callable
 
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.voice.utterance.endpointing.adaptive import AdaptiveSilence, Pauses
 from mimi_mqtt.voice.utterance.endpointing.endpointer import End as End
 from mimi_mqtt.voice.utterance.endpointing.endpointer import Endpointer as Endpointer

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.recording import Recording, Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import (
     ProviderBadAnswer,
     ProviderError,

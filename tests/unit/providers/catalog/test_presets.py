@@ -2,7 +2,7 @@
 
 import pytest
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.catalog.presets import PRESETS, preset

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError, ProviderNotConfigured
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.provider import Provider, Role, load_package
@@ -194,7 +194,7 @@ def test_a_missing_package_names_the_extra_to_install() -> None:
 def test_no_vendor_package_is_imported_before_it_is_used() -> None:
     script = """
 import sys
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.providers.catalog import registry
 environ = {"OPENAI_API_KEY": "sk-test"}
 for role in ("vad", "stt", "llm", "tts"):

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions

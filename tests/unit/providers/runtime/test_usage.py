@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimi_mqtt.config.settings import PriceSettings, ProviderSettings
+from mimi_mqtt.config.voice import PriceSettings, ProviderSettings
 from mimi_mqtt.errors import ConfigError, ProviderError, ProviderUnavailable
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, Usage

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.voice.turn.state import TurnState

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mimi_mqtt.config.settings import ProviderSettings
+from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, VoiceOptions

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.config.settings import VoiceSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.providers.contract.recording import RecordedTranscription, Transcript

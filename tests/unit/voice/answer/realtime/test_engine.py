@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from mimi_mqtt.config.agents import AgentSettings
-from mimi_mqtt.config.settings import SessionSettings, VoiceSettings
+from mimi_mqtt.config.settings import SessionSettings
+from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ProviderError, ProviderRefused, ProviderUnavailable, ToolError
 from mimi_mqtt.providers.contract.chat import ToolCall
 from mimi_mqtt.providers.runtime.breaker import Breaker, Health
