@@ -5,6 +5,7 @@ SIGHUP, which `mimi-mqtt reload` sends, has it read its settings again.
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -143,13 +144,14 @@ def spare_collections() -> None:
 
 
 class FullCollections:
-    """A full garbage collection every minute, or more rarely where it takes long.
+    """A full garbage collection every 20 s, or more rarely where it takes long; then free memory is returned.
 
     Measured on one core: 2 ms with 500 idle sessions, 12 ms with 500 that listen, 96 ms with 2,000 that
     listen. Frames are sent 180 ms ahead, so none is late; and no more than a thousandth of the time is spent.
+    Without the return, the memory of a flood of requests of 120 KB each stays with the process for good.
     """
 
-    EVERY_S: Final = 60.0
+    EVERY_S: Final = 20.0
     SHARE: Final = 0.001
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -175,7 +177,15 @@ class FullCollections:
         await asyncio.sleep(self.pause_s)
         began = self._clock()
         gc.collect()
+        _return_free_memory()
         self.pause_s = max(self.EVERY_S, (self._clock() - began) / self.SHARE)
+
+
+def _return_free_memory() -> None:
+    """Has the C library return pages that hold nothing to the system; glibc alone keeps them, and can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
