@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 import httpx
+import psutil
 import pytest
 
 from mimi_mqtt.config import Settings
@@ -90,6 +91,18 @@ async def test_silent_sockets_at_a_low_hard_limit_neither_fill_the_log_nor_keep_
         assert len(server.log) < 100_000
 
 
+async def idle(pid: int) -> None:
+    """Returns when a process has computed next to nothing for a second."""
+    process = psutil.Process(pid)
+    async with asyncio.timeout(60):
+        while True:
+            before = process.cpu_times()
+            await asyncio.sleep(1.0)
+            after = process.cpu_times()
+            if after.user + after.system - before.user - before.system < 0.05:
+                return
+
+
 async def test_without_any_descriptor_left_the_log_has_one_line_a_minute(
     make_server: MakeServer, many_descriptors: None
 ) -> None:
@@ -98,7 +111,7 @@ async def test_without_any_descriptor_left_the_log_has_one_line_a_minute(
     assert server.process is not None
     found = re.search(r"MQTT\s+(?:\S+:)?(\d+)", server.welcome)
     assert found
-    before = len(server.log)
+    await idle(server.process.pid)  # what is prepared behind the start needs files too
     # Lower than what is open: from here on no connection can be accepted.
     hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)[1]
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (8, hard))
@@ -111,7 +124,7 @@ async def test_without_any_descriptor_left_the_log_has_one_line_a_minute(
                 await asyncio.sleep(0.05)
         await asyncio.sleep(1.5)  # asyncio tries again after a second
         assert server.log.count("no connection can be accepted") == 1
-        assert len(server.log) - before < 2_000
+        assert "socket.accept" not in server.log, "asyncio's report of each try"
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (1_024, hard))
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(found[1]))
