@@ -176,7 +176,7 @@ class Amounts:
         self._held: dict[str, int] = {}
 
     def held_by(self, holder: str) -> int:
-        """What one holder has."""
+        """The amount of one holder."""
         return self._held.get(holder, 0)
 
     def add(self, holder: str, amount: int) -> bool:
@@ -326,7 +326,7 @@ class Ledger:
             page.since, page.told_at = Counter(), now
 
     def summary(self) -> str:
-        """What is being refused, for health: shares with their number and the holder with the most; empty
+        """Present refusals, for health: shares with their number and the holder with the most; empty
         when nothing was within the last minute."""
         parts = []
         for share, page in self._pages.items():

@@ -114,7 +114,7 @@ class HttpSettings(Section):
     address in X-Forwarded-For that is not a proxy's. A proxy must set these headers itself."""
 
     metrics: Literal["local", "token", "open"] = "local"
-    """Who may read /metrics, and the details of /healthz: local, this machine; token, also who sends
+    """Readers of /metrics and of the details of /healthz: local, this machine; token, also who sends
     metrics_token; open, everyone. Whether the server works, /healthz tells everyone."""
 
     metrics_token: SecretStr | None = None

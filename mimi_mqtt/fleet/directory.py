@@ -182,7 +182,7 @@ class DeviceDirectory:
     def _check_in_overlap(
         self, given: bytes, username: str, entry: Entry | None, is_current: bool, itself: bool
     ) -> bool:
-        """Whether `given` is a device's password of either secret; `itself`: it connects as the device."""
+        """True when `given` is a device's password of either secret; `itself`: it connects as the device."""
         if entry is None or entry.info is None:
             return self._credentials.check_old_password(given, None, 0)
         is_old = self._credentials.check_old_password(given, username, entry.epoch)

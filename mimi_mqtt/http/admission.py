@@ -53,7 +53,7 @@ class Excess:
 
     @property
     def message(self) -> str:
-        """What the client is told."""
+        """The text for the client."""
         return f"too much from this address ({self.setting}): try again in {self.retry_after_s} s"
 
 

@@ -31,7 +31,7 @@ class HostRules:
         self._own = {name.lower().removesuffix(".") for name in (public_host, machine) if name}
 
     def allows(self, header: str) -> bool:
-        """Whether a request with this Host header is for this server."""
+        """True when a request with this Host header is for this server."""
         split = _split(header)
         if split is None:
             return False
@@ -44,7 +44,7 @@ class HostRules:
         return "." not in host or host.endswith(_NOT_PUBLIC) or host in self._own or self._is_listed(host)
 
     def allows_origin(self, origin: str, header: str) -> bool:
-        """Whether a page of `origin` may use the server that it reached by this Host header: a page of the
+        """True when a page of `origin` may use the server that it reached by this Host header: a page of the
         server itself, or of a host in http.allowed_hosts. `null`, a page without an origin, may not."""
         try:
             parts = urlsplit(origin)

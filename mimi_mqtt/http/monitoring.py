@@ -20,7 +20,7 @@ METRICS_CACHE_S: Final = 1.0
 
 
 class Readers:
-    """Who may read metrics and details of health, as http.metrics says."""
+    """Readers of metrics and of details of health, as http.metrics says."""
 
     def __init__(self, settings: HttpSettings) -> None:
         self._mode = settings.metrics
@@ -33,7 +33,7 @@ class Readers:
         return self._mode == "token"
 
     def allow(self, request: Request) -> bool:
-        """Whether the client of a request is one of them."""
+        """True when the client of a request is one of them."""
         if self._mode == "open" or is_local(request.scope):
             return True
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -64,7 +64,7 @@ class Monitoring:
         return [Route("/healthz", self.healthz), Route("/metrics", self.metrics)]
 
     async def healthz(self, request: Request) -> Response:
-        """Whether the server works; which part does not is told to readers only."""
+        """State of the server; the part that does not work is told to readers only."""
         parts = self._health()
         down = [name for name, part in parts.items() if not part.ok]
         answer: dict[str, object] = {"status": "down" if down else "ok"}

@@ -213,7 +213,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         return self._within("WebSocket control frames", self._control.take(self.loop.time()))
 
     def _within(self, share: str, allowed: bool) -> bool:
-        """Whether a frame is taken; when it is not, the connection has ended."""
+        """True when a frame is taken; otherwise the connection has ended."""
         if self.transport.is_closing():
             return False
         if not allowed:

@@ -9,7 +9,7 @@ Level = Literal["ok", "advice", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, what is seen, and the cure: a command or a setting, empty when all is well."""
+    """Subject of a check, its result, and the cure: a command or a setting, empty when all is well."""
 
     level: Level
     what: str

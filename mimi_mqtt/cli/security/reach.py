@@ -12,7 +12,7 @@ _LOCAL_NAMES: Final = (
 
 
 class Reach(IntEnum):
-    """Who can connect, the fewest first."""
+    """Reach of a listening address, the narrowest first."""
 
     MACHINE = 0
     NETWORK = 1

@@ -90,7 +90,7 @@ def _strength(path: Path, own: x509.Certificate) -> list[Finding]:
 
 
 def _name(own: x509.Certificate, host: str | None) -> list[Finding]:
-    """Whether the certificate names the host that devices are told."""
+    """Finds a certificate that does not name the host that devices are told."""
     if host is None:
         return []
     try:
@@ -122,7 +122,7 @@ def _key_file(key: Path) -> list[Finding]:
 
 
 def _pair(certificate: Path, own: x509.Certificate, key: Path) -> list[Finding]:
-    """Whether the key is the certificate's. One that this user can't read, or with a passphrase, is left."""
+    """Finds a key that is not the certificate's. One that can't be read, or has a passphrase, is left."""
     try:
         private = load_pem_private_key(key.read_bytes(), None)
     except (OSError, ValueError, TypeError):

@@ -158,7 +158,7 @@ class Gate:
         run_each(
             "gate",
             (
-                *(partial(connection.expire) for connection, _ in late),
+                *(connection.expire for connection, _ in late),
                 *(partial(self._drop_lingering, transport, now) for transport in list(self._lingering)),
             ),
         )

@@ -30,7 +30,7 @@ SETTING: Final = "shares.messages_per_s"
 
 
 class Work(NamedTuple):
-    """What was done for a message: messages sent to clients, and nodes or topics looked at."""
+    """Work for a message: messages sent to clients, and nodes or topics looked at."""
 
     deliveries: int = 0
     looked_at: int = 0
@@ -47,7 +47,7 @@ def message_cost(payload_bytes: int) -> float:
 
 
 def estimated_cost(packet: RawPacket) -> float:
-    """What a packet costs at least, in messages, as far as its size tells."""
+    """Least cost of a packet, in messages, as far as its size tells."""
     if packet.type in (PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE):
         return 1 + len(packet.raw) / _FILTER_BYTES
     return message_cost(len(packet.raw))

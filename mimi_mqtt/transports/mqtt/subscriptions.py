@@ -33,7 +33,7 @@ class Subscriptions:
         return self._fleet.size + self._house.size
 
     def held_by(self, account: str) -> int:
-        """What the account's filters count: once for every four levels begun."""
+        """Count of the account's filters: once for every four levels begun."""
         return self._amounts.held_by(account)
 
     def add(self, client: Client, topic_filter: str, qos: int) -> bool:

@@ -30,7 +30,7 @@ class Order:
 
 @dataclass(slots=True)
 class Did:
-    """What an attack did, and what came of it."""
+    """The work of an attack, and its outcome."""
 
     opened: int = 0
     """Sockets opened."""

@@ -133,7 +133,7 @@ class Victims:
             self.samples.append(Sample(**json.loads(line)))
 
     def between(self, began: float, ended: float) -> "Figures":
-        """What began from `began` to `ended` (monotonic seconds)."""
+        """Hellos and turns that began from `began` to `ended` (monotonic seconds)."""
         samples = [sample for sample in self.samples if began <= sample.at < ended]
         turns = [heard for each in self.each for heard in each.turns if began <= heard.began < ended]
         return Figures(
