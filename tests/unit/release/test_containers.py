@@ -54,7 +54,7 @@ def test_the_container_is_closed(service: dict[str, Any]) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service.keys().isdisjoint({"privileged", "network_mode", "pid", "cap_add", "devices", "user"})
     assert all(re.match(r"/tmp:.*\bsize=\d+m\b", mount) for mount in service["tmpfs"])
-    assert service["volumes"] == ["data:/data"]
+    assert service["volumes"] == ["data:/data", "models:/models"]
 
 
 def test_ports_of_the_image_are_published(service: dict[str, Any], dockerfile: str) -> None:
@@ -67,7 +67,7 @@ def test_ports_of_the_image_are_published(service: dict[str, Any], dockerfile: s
 
 def test_the_image_holds_locked_versions_only(dockerfile: str) -> None:
     installs = re.findall(r"pip (?:--\S+ \S+ )?(?:install|wheel) [^&\n]*", dockerfile.replace("\\\n", " "))
-    assert len(installs) == 4
+    assert len(installs) == 6
     for command in installs:
         assert "--require-hashes" in command or "--no-deps" in command, command
         assert (
@@ -86,12 +86,29 @@ def test_what_the_image_is_built_from_reaches_the_builder(dockerfile: str) -> No
         assert (ROOT / name).exists()
 
 
+def test_the_image_has_local_speech_unless_slim_is_asked_for(
+    dockerfile: str, service: dict[str, Any]
+) -> None:
+    stages = {
+        name: text for name, text in re.findall(r"^FROM \S+ AS (\S+)$(.*?)(?=^FROM|\Z)", dockerfile, re.M | re.S)
+    }
+    assert list(stages)[-1] == service["build"]["target"] == "voice"
+    assert "COPY --from=build-voice /opt/mimi " in stages["voice"]
+    assert "/models" in re.findall(r"^COPY .*$", stages["voice"], re.MULTILINE)[-1]
+    assert "-r requirements/server.txt" in stages["build-voice"]
+    assert "models install" in stages["build-voice"]
+    assert re.findall(r"^COPY .*$", stages["slim"], re.MULTILINE) == ["COPY --from=build /opt/mimi /opt/mimi"]
+    assert "server.txt" not in stages["build"]
+
+
 def test_the_image_does_not_run_as_root(dockerfile: str) -> None:
     assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE) == ["10001:10001"]
 
 
 def test_the_base_can_be_given_by_digest(dockerfile: str) -> None:
-    assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    stages = dict(re.findall(r"^FROM (\S+) AS (\S+)$", dockerfile, re.MULTILINE)[::-1])
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == set(stages)
+    assert set(stages) == {"${BASE}", "build", "runtime"}
     (base,) = re.findall(r"^ARG BASE=(\S+)$", dockerfile, re.MULTILINE)
     workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
     assert f"BASE: {base}\n" in workflow

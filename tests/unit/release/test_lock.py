@@ -17,6 +17,9 @@ NEVER_LOCKED = {"mic"}
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
+ENGINES = {"faster-whisper", "hibari", "sherpa-onnx"}
+"""Extras that run local models, left out by `scripts/serve --minimal`."""
+
 APART = {"fuzz"}
 """Extras with a lock file of their own, which scripts/setup does not install."""
 
@@ -38,8 +41,14 @@ def test_tests_are_locked_as_pyproject_says() -> None:
 
 
 def test_the_server_is_locked_as_pyproject_says() -> None:
-    beside = {"dev", "piper", "faster-whisper", "sherpa-onnx", *NEVER_LOCKED, *APART}
+    beside = {"dev", "piper", *NEVER_LOCKED, *APART}
     assert problems([*pins("server"), *pins("aec")], ranges(*beside)) == [], "run: scripts/lock"
+
+
+def test_the_server_without_local_models_is_locked_as_pyproject_says() -> None:
+    beside = {"dev", "piper", *ENGINES, *NEVER_LOCKED, *APART}
+    assert problems([*pins("minimal"), *pins("aec")], ranges(*beside)) == [], "run: scripts/lock"
+    assert {pin.name for pin in pins("minimal")} < {pin.name for pin in pins("server")}
 
 
 def test_the_fuzzer_is_locked_as_pyproject_says() -> None:
@@ -58,13 +67,13 @@ def test_what_builds_is_locked_as_its_ranges_say() -> None:
     assert problems(pins("lock"), in_file(ROOT / "requirements" / "lock.in")) == [], "run: scripts/lock"
 
 
-@pytest.mark.parametrize("name", ["server", "aec", "build", "fuzz"])
+@pytest.mark.parametrize("name", ["server", "minimal", "aec", "build", "fuzz"])
 def test_tests_run_with_the_versions_that_are_served(name: str) -> None:
     """Both are installed into one environment: none may change the other's packages."""
     for environment in ENVIRONMENTS:
         tested = {pin.name: pin.version for pin in pins("test") if pin.applies(environment)}
         for pin in pins(name):
-            if pin.applies(environment) and (name in ("server", "aec") or pin.name in tested):
+            if pin.applies(environment) and (name in ("server", "minimal", "aec") or pin.name in tested):
                 assert tested[pin.name] == pin.version, pin.name
 
 
