@@ -89,9 +89,7 @@ def test_what_the_image_is_built_from_reaches_the_builder(dockerfile: str) -> No
 def test_the_image_has_local_speech_unless_slim_is_asked_for(
     dockerfile: str, service: dict[str, Any]
 ) -> None:
-    stages = {
-        name: text for name, text in re.findall(r"^FROM \S+ AS (\S+)$(.*?)(?=^FROM|\Z)", dockerfile, re.M | re.S)
-    }
+    stages = dict(re.findall(r"^FROM \S+ AS (\S+)$(.*?)(?=^FROM|\Z)", dockerfile, re.M | re.S))
     assert list(stages)[-1] == service["build"]["target"] == "voice"
     assert "COPY --from=build-voice /opt/mimi " in stages["voice"]
     assert "/models" in re.findall(r"^COPY .*$", stages["voice"], re.MULTILINE)[-1]

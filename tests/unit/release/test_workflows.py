@@ -83,6 +83,17 @@ def test_nothing_is_published_untested_and_only_by_a_tag() -> None:
     assert "secrets." not in str(workflow)
 
 
+def test_both_variants_of_the_image_are_built_and_named() -> None:
+    jobs = read(ROOT / ".github" / "workflows" / "release.yml")["jobs"]
+    built = jobs["image"]["strategy"]["matrix"]["variant"]
+    named = {row["variant"]: row["tags"] for row in jobs["ghcr"]["strategy"]["matrix"]["include"]}
+    assert set(built) == set(named) == {"voice", "slim"}
+    assert all(variant in tags.split() for variant, tags in named.items())
+    assert [variant for variant, tags in named.items() if "latest" in tags.split()] == ["voice"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert all(f" AS {variant}\n" in dockerfile for variant in built)
+
+
 def test_the_fuzzer_runs_every_night_as_it_says() -> None:
     job = read(ROOT / ".github" / "workflows" / "nightly.yml")["jobs"]["fuzz"]
     usage = (ROOT / "scripts" / "fuzz").read_text(encoding="utf-8")
