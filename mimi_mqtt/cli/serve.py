@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,10 +33,15 @@ LOG_COUNTS_EVERY_S: Final = 15.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declares --config."""
+    """Declares --config and --say."""
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="settings (default: $MIMI_CONFIG, else ./broker.yaml)"
     )
+    parser.add_argument(
+        "--say", action="append", default=[], metavar="TEXT",
+        help="once it runs, have a simulated device say this to it; given again: the next turn. "
+        "The server goes on afterwards",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         try:
             async with attended(app, reloading):
                 print(_welcome(app, time.monotonic() - began), flush=True)
+                if args.say:
+                    await _talk(_local_ota(app), args.say, stop)
                 await stop.wait()
         finally:
             await app.stop()
@@ -96,11 +103,31 @@ async def tell_log_counts() -> None:
     tell_left_out()
 
 
+async def _talk(ota: str, texts: Sequence[str], stop: asyncio.Event) -> None:
+    """Has a simulated device say `texts` to the server at `ota`, in another process; ends it at `stop`."""
+    said = [word for text in texts for word in ("--say", text)]
+    device = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mimi_mqtt", "device", "--ota", ota, *said, stdin=asyncio.subprocess.DEVNULL
+    )
+    ended, stopped = asyncio.ensure_future(device.wait()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        if not ended.done():
+            device.kill()
+        await ended
+
+
+def _local_ota(app: "App") -> str:
+    """The OTA address for this machine."""
+    return f"http://{app.local_host}:{app.http_port}/xiaozhi/ota/"
+
+
 def _welcome(app: "App", seconds: float) -> str:
     """The text of a completed start: addresses, ports, providers, and the command that talks to it."""
     command = Path(sys.argv[0])
     shown = os.path.relpath(command) if command.name == "mimi-mqtt" and command.exists() else "mimi-mqtt"
-    local = f"http://{app.local_host}:{app.http_port}/xiaozhi/ota/"
     tls = f", TLS {app.mqtt_tls_port}" if app.mqtt_tls_port else ", TLS off"
     return "\n".join(
         (
@@ -110,7 +137,7 @@ def _welcome(app: "App", seconds: float) -> str:
             f"  MQTT             {app.mqtt_port}{tls}; version 3.1.1 (mosquitto: -V mqttv311, MQTTX: 3.1.1)",
             f"  UDP              {app.udp_port}",
             *_voices(app.providers),
-            f'  Talk to it       {shown} device --ota {local} --say "what time is it"',
+            f'  Talk to it       {shown} device --ota {_local_ota(app)} --say "what time is it"',
         )
     )
 

@@ -1,5 +1,6 @@
 """Settings of hearing, turn-taking and of the providers of speech and language."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -157,6 +158,10 @@ class ProviderSettings(Section):
     cache_mb: int = Field(64, ge=0, le=100_000)
     """Disk space for short phrases that are said often, in MB, under data_dir/cache: they cost no request and
     no wait. 0: none are kept."""
+
+    models_dir: Path | None = None
+    """Folder of local models that `mimi-mqtt models` installs; several servers may share it. Empty:
+    mimi-mqtt/models under $XDG_DATA_HOME, which is ~/.local/share."""
 
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of each provider under its name, such as

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from mimi_mqtt.config.problems import wording
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
+from mimi_mqtt.providers.catalog.local_models import models_folder, with_model
 from mimi_mqtt.providers.catalog.presets import PRESETS
 from mimi_mqtt.providers.catalog.requirements import environment, missing, preset_of, required
 from mimi_mqtt.providers.contract.llm import LanguageModel
@@ -247,7 +248,7 @@ def lacking(role: Role, name: str, settings: ProviderSettings, environ: Mapping[
     Raises ConfigError.
     """
     model = load(role, name).Options
-    return missing(name, _options(role, model, name, settings.options.get(name, {}), environ))
+    return missing(name, _options(role, model, name, settings, environ))
 
 
 def _cached(provider: Provider, cache: SpeechCache) -> Provider:
@@ -256,7 +257,7 @@ def _cached(provider: Provider, cache: SpeechCache) -> Provider:
 
 def _build_one(role: Role, name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> Provider:
     provider = load(role, name)
-    options = _options(role, provider.Options, name, settings.options.get(name, {}), environ)
+    options = _options(role, provider.Options, name, settings, environ)
     built = provider(name, options, Limits(timeout_s=settings.timeout_s, retries=settings.retries))
     built.price = settings.prices.get(name, settings.prices.get(name.partition(":")[0]))
     return built
@@ -266,9 +267,10 @@ def _options(
     role: Role,
     model: type[ProviderOptions],
     name: str,
-    given: Mapping[str, object],
+    settings: ProviderSettings,
     environ: Mapping[str, str],
 ) -> ProviderOptions:
+    given = settings.options.get(name, {})
     known_keys = _option_keys(name)
     for key in given:
         if key not in known_keys:
@@ -282,6 +284,7 @@ def _options(
             values[key] = value
     if (preset := preset_of(name, model)) is not None:
         values = {**preset.defaults(role), **values}
+    values = dict(with_model(name, model, values, models_folder(settings)))
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mimi_mqtt.errors import ProviderNotConfigured
+from mimi_mqtt.providers.catalog.local_models import not_installed
 from mimi_mqtt.providers.catalog.presets import PRESETS, Preset
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 
@@ -51,7 +52,8 @@ def missing(name: str, options: ProviderOptions) -> list[str]:
     address: object = getattr(options, "base_url", None)
     if found is not None and found.client == "openai" and address not in (None, found.base_url):
         lacking = [option for option in lacking if option != "api_key"]
-    return [_cure(name, type(options), option) for option in lacking]
+    cures = [_cure(name, type(options), option) for option in lacking]
+    return [*cures, cure] if (cure := not_installed(options)) else cures
 
 
 def demand(name: str, options: ProviderOptions) -> None:

@@ -38,6 +38,10 @@ class ProviderOptions(BaseModel):
     instead: ClassVar[Mapping[str, str]] = {}
     """For a required option, another one that makes it needless, as an address does a region."""
 
+    model_option: ClassVar[str] = ""
+    """The option that holds the place of a local model, such as `stt_model`; it begins with the role. It also
+    takes a name of the catalogue of models, which the registry replaces by the place."""
+
     by_preset: ClassVar[bool] = False
     """True when `presets` declares the above for each name, as many services share these options."""
 

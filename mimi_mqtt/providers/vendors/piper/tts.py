@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
+from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
 from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from piper import PiperVoice
 
 _CURE = (
-    "download a voice with `python -m piper.download_voices en_US-lessac-medium` and set "
-    "providers.options.{name}.tts_model to its .onnx file"
+    "install a voice with `mimi-mqtt models install` and set providers.options.{name}.tts_model to its name, "
+    "or to a voice's .onnx file"
 )
 
 
@@ -25,9 +26,10 @@ class PiperOptions(ProviderOptions):
     """Options of `providers.options.piper`."""
 
     required: ClassVar[tuple[str, ...]] = ("tts_model",)
+    model_option: ClassVar[str] = "tts_model"
 
     tts_model: Path | None = None
-    """The voice's .onnx file; its .onnx.json lies next to it."""
+    """The voice: a name that `mimi-mqtt models` lists, or an .onnx file with its .onnx.json next to it."""
 
     tts_speaker: str | None = None
     """Speaker, for models that have several, where assistant.voice is empty."""
@@ -64,10 +66,9 @@ class Piper(TextToSpeech):
         return loaded
 
     def _load(self) -> "PiperVoice":
-        model = self._options.tts_model
+        demand(self.name, self._options)
+        model = self._options.tts_model or Path()
         cure = _CURE.format(name=self.name)
-        if model is None:
-            raise ProviderNotConfigured(self.name, f"no model: {cure}")
         for file in (model, Path(f"{model}.json")):
             if not file.is_file():
                 raise ProviderNotConfigured(self.name, f"there is no file {file}: {cure}")

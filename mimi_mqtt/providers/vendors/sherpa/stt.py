@@ -35,9 +35,11 @@ class SherpaOnnxOptions(ProviderOptions):
     """Options of `providers.options.sherpa_onnx` for hearing."""
 
     required: ClassVar[tuple[str, ...]] = ("stt_model",)
+    model_option: ClassVar[str] = "stt_model"
 
     stt_model: Path | None = None
-    """Folder of the unpacked model, such as /models/sherpa-onnx-streaming-zipformer-en-2023-06-26."""
+    """The model: a name that `mimi-mqtt models` lists, or the folder of an unpacked one, such as
+    /models/sherpa-onnx-streaming-zipformer-en-2023-06-26."""
 
     stt_kind: Literal[
         "",

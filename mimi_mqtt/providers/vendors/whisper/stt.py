@@ -34,9 +34,11 @@ class FasterWhisperOptions(ProviderOptions):
     """Options of `providers.options.faster_whisper` for hearing."""
 
     required: ClassVar[tuple[str, ...]] = ("stt_model",)
+    model_option: ClassVar[str] = "stt_model"
 
     stt_model: Path | None = None
-    """Folder of the model, with model.bin, config.json and tokenizer.json in it."""
+    """The model: a name such as whisper-base that `mimi-mqtt models` lists, or
+    a folder with model.bin, config.json and tokenizer.json in it."""
 
     stt_device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of the computation."""

@@ -103,7 +103,7 @@ async def test_after_closing_it_loads_again(load: Open, tmp_path: Path) -> None:
 
 
 async def test_without_a_model_the_cure_is_named(load: Open) -> None:
-    with pytest.raises(ProviderNotConfigured, match=r"piper\.download_voices"):
+    with pytest.raises(ProviderNotConfigured, match=r"set providers\.options\.\S*tts_model"):
         await load(None)
 
 

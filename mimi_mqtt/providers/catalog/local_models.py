@@ -1,0 +1,71 @@
+"""Models of the catalogue as options of the providers that run them.
+
+The option that names a provider's model (`ProviderOptions.model_option`) takes a path, or a name of the
+catalogue; a provider's label that is such a name (`faster_whisper:whisper-base`) stands for that option.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mimi_mqtt.config.voice import ProviderSettings
+from mimi_mqtt.errors import ConfigError
+from mimi_mqtt.models.catalog import Model, catalog
+from mimi_mqtt.models.folder import ModelsFolder, default_models_dir
+from mimi_mqtt.providers.contract.provider import ProviderOptions
+
+
+def models_folder(settings: ProviderSettings) -> ModelsFolder:
+    """The folder of models that `settings` name, or this user's."""
+    return ModelsFolder(settings.models_dir or default_models_dir())
+
+
+def asked_model(name: str, options: type[ProviderOptions], values: Mapping[str, object]) -> Model | None:
+    """The catalogue's model that the provider `name` with the options `values` asks for, if it is one.
+
+    Raises ConfigError for a model that another provider runs.
+    """
+    if not options.model_option:
+        return None
+    engine, _, label = name.partition(":")
+    given = values.get(options.model_option)
+    if isinstance(given, str) and given in catalog():
+        model = catalog()[given]
+        if model.engine != engine or not options.model_option.startswith(model.role):
+            raise ConfigError(
+                f"providers.options.{name}.{options.model_option}: "
+                f"{given} is a {model.role} model of {model.engine}"
+            )
+        return model
+    labelled = catalog().get(label) if given is None else None
+    if labelled is None or labelled.engine != engine or not options.model_option.startswith(labelled.role):
+        return None
+    return labelled
+
+
+def with_model(
+    name: str, options: type[ProviderOptions], values: Mapping[str, object], folder: ModelsFolder
+) -> Mapping[str, object]:
+    """`values` with the place of the model in place of its name, and what the catalogue says of it.
+
+    A place in which nothing is installed is for `not_installed` to find. Raises ConfigError.
+    """
+    model = asked_model(name, options, values)
+    if model is None:
+        return values
+    place = folder.path / model.name / (model.file or "")
+    told: dict[str, object] = {options.model_option: place}
+    known = options.model_fields
+    if model.kind and (kind := f"{model.role}_kind") in known and not values.get(kind):
+        told[kind] = model.kind
+    if "*" not in model.languages and (languages := f"{model.role}_languages") in known:
+        told.setdefault(languages, values.get(languages) or model.languages)
+    return {**values, **told}
+
+
+def not_installed(options: ProviderOptions) -> str:
+    """The cure where the model of `options` is one of the catalogue and is not installed; else empty."""
+    place: object = getattr(options, options.model_option) if options.model_option else None
+    if not isinstance(place, Path) or place.exists():
+        return ""
+    name = next((name for name in (place.name, place.parent.name) if name in catalog()), "")
+    return f"the model {name} is not installed: mimi-mqtt models install {name}" if name else ""
