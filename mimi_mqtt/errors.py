@@ -17,6 +17,7 @@
     │   ├── ProviderTimeout          no (further) answer in time
     │   ├── ProviderUnavailable      connection refused or cut, 5xx
     │   └── ProviderBadAnswer        an answer that can't be understood
+    ├── ModelError               a local model can't be downloaded, unpacked or used as it lies there
     ├── LoginRefused             a password was not checked: too many were wrong, or too many wait
     ├── FleetError               a person named a device or code that there is none of
     ├── CommandRefused           a request for a device can't be understood; the message says what is allowed
@@ -116,6 +117,10 @@ class ProviderUnavailable(ProviderError):
 
 class ProviderBadAnswer(ProviderError):
     """The vendor answered with something that can't be understood."""
+
+
+class ModelError(MimiError):
+    """A local model can't be installed or is damaged; the message says what to do."""
 
 
 class FleetError(MimiError):

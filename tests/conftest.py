@@ -1,13 +1,23 @@
-"""What all tests share: which event loop a test runs on, patience, and logging as it was before."""
+"""What all tests share: event loops, patience, logging as it was before, and no models but those asked for."""
 
 import asyncio
 import logging
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mimi_mqtt.models.folder import ModelsFolder, default_models_dir
 from tests.virtual_time import VirtualTimeLoop
+
+# What `scripts/setup test` installs. All else sees a folder without models, so that no test depends on what is
+# installed on a machine.
+_MODELS = ModelsFolder(Path(os.environ.get("MIMI_TEST_MODELS") or default_models_dir()))
+_NO_MODELS = tempfile.TemporaryDirectory(prefix="mimi-test-")
+os.environ["XDG_DATA_HOME"] = _NO_MODELS.name
 
 # How long an example takes says something of the machine and of what else runs on it, nothing of the code.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,3 +40,23 @@ def _logging_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(root_level)
     ours.setLevel(our_level)
+
+
+@pytest.fixture
+def real_model() -> Callable[[str], Path]:
+    """The place of an installed model of the catalogue. Skips the test where it is not, but never in CI."""
+
+    def place(name: str) -> Path:
+        found = _MODELS.locate(name)
+        if found is None and not os.environ.get("CI"):
+            pytest.skip(f"the model {name} is not installed: ./scripts/setup test")
+        assert found is not None, f"./scripts/setup test installs {name}"
+        return found
+
+    return place
+
+
+@pytest.fixture
+def models_dir(real_model: Callable[[str], Path]) -> Path:
+    """The folder with the models for tests, for `providers.models_dir`."""
+    return real_model("whisper-tiny-en").parent

@@ -24,6 +24,7 @@ _COMMANDS = {
     "call": "call a tool of a device",
     "end": "end a device's session",
     "disconnect": "close a device's connection",
+    "models": "list, install, check and remove local models",
     "providers": "list speech and language providers, what they need, and test one",
     "doctor": "check this machine, the network and the providers",
     "hash-password": "make the hash of a password for broker.yaml",
