@@ -1,4 +1,4 @@
-"""What all tests share: event loops, patience, logging as it was before, and no models but those asked for."""
+"""What all tests share: event loops, patience, logging as it was before, no models but those asked for."""
 
 import asyncio
 import logging
@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, settings
 from mimi_mqtt.models.folder import ModelsFolder, default_models_dir
 from tests.virtual_time import VirtualTimeLoop
 
-# What `scripts/setup test` installs. All else sees a folder without models, so that no test depends on what is
-# installed on a machine.
-_MODELS = ModelsFolder(Path(os.environ.get("MIMI_TEST_MODELS") or default_models_dir()))
+# What `scripts/setup test` installs. All else sees a folder without models, so that no test depends on what
+# is installed on a machine. The variable tells it to the processes of parallel tests, whose XDG_DATA_HOME is
+# another already.
+_MODELS = ModelsFolder(Path(os.environ.setdefault("MIMI_TEST_MODELS", str(default_models_dir()))))
 _NO_MODELS = tempfile.TemporaryDirectory(prefix="mimi-test-")
 os.environ["XDG_DATA_HOME"] = _NO_MODELS.name
 
