@@ -75,6 +75,7 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "edge": "mimi_mqtt.providers.vendors.edge.tts:EdgeTextToSpeech",
         "elevenlabs": "mimi_mqtt.providers.vendors.elevenlabs.tts:ElevenLabs",
         "gemini": "mimi_mqtt.providers.vendors.gemini.tts:GeminiTextToSpeech",
+        "hibari": "mimi_mqtt.providers.vendors.hibari.tts:Hibari",
         "piper": "mimi_mqtt.providers.vendors.piper.tts:Piper",
         "wyoming": "mimi_mqtt.providers.vendors.wyoming.tts:WyomingTextToSpeech",
         "offline": "mimi_mqtt.providers.vendors.offline.tts:Espeak",

@@ -1,0 +1,1 @@
+"""Hibari: a small neural English voice in this process."""
