@@ -16,7 +16,7 @@ from tests.virtual_time import VirtualTimeLoop
 # What `scripts/setup test` installs. All else sees a folder without models, so that no test depends on what
 # is installed on a machine. The variable tells it to the processes of parallel tests, whose XDG_DATA_HOME is
 # another already.
-_MODELS = ModelsFolder(Path(os.environ.setdefault("MIMI_TEST_MODELS", str(default_models_dir()))))
+_MODELS = ModelsFolder(Path(os.environ.setdefault("TEST_MODELS_DIR", str(default_models_dir()))))
 _NO_MODELS = tempfile.TemporaryDirectory(prefix="mimi-test-")
 os.environ["XDG_DATA_HOME"] = _NO_MODELS.name
 

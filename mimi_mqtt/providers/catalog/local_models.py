@@ -4,14 +4,15 @@ The option that names a provider's model (`ProviderOptions.model_option`) takes 
 catalogue; a provider's label that is such a name (`faster_whisper:whisper-base`) stands for that option.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.models.catalog import Model, catalog
 from mimi_mqtt.models.folder import ModelsFolder, default_models_dir
-from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.providers.contract.provider import ProviderOptions, Role
+from mimi_mqtt.providers.languages import primary
 
 
 def models_folder(settings: ProviderSettings) -> ModelsFolder:
@@ -60,6 +61,37 @@ def with_model(
     if "*" not in model.languages and (languages := f"{model.role}_languages") in known:
         told.setdefault(languages, values.get(languages) or model.languages)
     return {**values, **told}
+
+
+def chosen_models(able: Iterable[Model], role: Role, language: str) -> list[Model]:
+    """Those of `able` that `auto` asks for `role`, best first; together they know what any of them knows.
+
+    `language` is what is spoken as far as it is set, else empty. Speech to text: a model for that language
+    alone comes before one for many, which comes first where none is set. Text to speech: the first of each
+    language, as the catalogue has the better ones first.
+    """
+    spoken = primary(language) if language else ""
+    of_role = [model for model in able if model.role == role]
+    if role == "stt":
+        of_role.sort(key=lambda model: _rank(model, spoken))
+    chosen: list[Model] = []
+    known: set[str] = set()
+    for model in of_role:
+        if not known.issuperset(model.languages) and "*" not in known:
+            chosen.append(model)
+            known.update(model.languages)
+    return chosen
+
+
+def _rank(model: Model, spoken: str) -> int:
+    if spoken in model.languages:
+        return 0 if len(model.languages) == 1 else 1
+    return 2 if "*" in model.languages else 3 - (len(model.languages) > 1)
+
+
+def provider_name(model: Model) -> str:
+    """The name by which `model` is asked: its provider, with the model as label where it has files."""
+    return model.engine if model.package else f"{model.engine}:{model.name}"
 
 
 def not_installed(options: ProviderOptions) -> str:

@@ -5,7 +5,6 @@ All of it comes from what the vendors' classes declare: `packages`, `extra`, and
 """
 
 import asyncio
-import importlib.util
 import itertools
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from mimi_mqtt.config import ProviderSettings, Settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.errors import ConfigError, ProviderTimeout
 from mimi_mqtt.providers.catalog import registry
-from mimi_mqtt.providers.catalog.requirements import required, variables
+from mimi_mqtt.providers.catalog.requirements import package_installed, required, variables
 from mimi_mqtt.providers.catalog.selection import select_providers
 from mimi_mqtt.providers.contract.provider import Provider, Role
 from mimi_mqtt.providers.runtime.resilience import first_results
@@ -96,18 +95,10 @@ def lacking(role: Role, name: str, settings: ProviderSettings, environ: Mapping[
     """
     provider = registry.load(role, name)
     cures = registry.lacking(role, name, settings, environ)
-    absent = [package for package in provider.packages if not _installed(package)]
+    absent = [package for package in provider.packages if not package_installed(package)]
     if absent:
         cures = [f"no {', '.join(absent)}: pip install 'mimi-mqtt[{provider.extra}]'", *cures]
     return cures
-
-
-def _installed(package: str) -> bool:
-    """True when `package` can be found; its parents are imported, itself is not."""
-    try:
-        return importlib.util.find_spec(package) is not None
-    except (ModuleNotFoundError, ValueError):
-        return False
 
 
 @dataclass(frozen=True, slots=True)

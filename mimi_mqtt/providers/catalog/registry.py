@@ -15,9 +15,15 @@ from pydantic import ValidationError
 from mimi_mqtt.config.problems import wording
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
-from mimi_mqtt.providers.catalog.local_models import models_folder, with_model
+from mimi_mqtt.providers.catalog.local_models import chosen_models, models_folder, provider_name, with_model
 from mimi_mqtt.providers.catalog.presets import PRESETS
-from mimi_mqtt.providers.catalog.requirements import environment, missing, preset_of, required
+from mimi_mqtt.providers.catalog.requirements import (
+    environment,
+    missing,
+    package_installed,
+    preset_of,
+    required,
+)
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import Provider, ProviderOptions, Role
 from mimi_mqtt.providers.contract.stt import SpeechToText
@@ -137,18 +143,23 @@ def load(role: Role, name: str) -> type[Provider]:
 
 
 def resolve(
-    role: Role, settings: ProviderSettings, environ: Mapping[str, str], key: str = ""
+    role: Role,
+    settings: ProviderSettings,
+    environ: Mapping[str, str],
+    key: str = "",
+    language: str = "",
 ) -> tuple[str, ...]:
     """The providers of `role` in the order they are asked, `auto` replaced by what can be used.
 
-    `auto` is every provider of AUTO_ORDER whose key or address is set (in `environ` or `providers.options`)
-    and then `offline`, so that a dead vendor or a lost line is still answered with speech.
+    `auto` is every provider of AUTO_ORDER whose key, address or model is set (in `environ` or
+    `providers.options`), then the installed models that fit `language` (empty: none is set), and then
+    `offline`, so that a dead vendor or a lost line is still answered with speech.
     Raises ConfigError, which names `key` as the place to mend: providers.<role> without one.
     """
     names: list[str] = []
     for name in _configured(role, settings):
         automatic = name == AUTO and role != "s2s"
-        names += _automatic(role, settings, environ) if automatic else [name]
+        names += _automatic(role, settings, environ, language) if automatic else [name]
     for name in names:
         _check_name(role, name, key)
     return tuple(dict.fromkeys(names))
@@ -168,7 +179,9 @@ def _configured(role: Role, settings: ProviderSettings) -> tuple[str, ...]:
             return () if settings.s2s is None else (settings.s2s,)
 
 
-def _automatic(role: Role, settings: ProviderSettings, environ: Mapping[str, str]) -> list[str]:
+def _automatic(
+    role: Role, settings: ProviderSettings, environ: Mapping[str, str], language: str
+) -> list[str]:
     if role == "vad":
         return [next(iter(_PROVIDERS["vad"]))]
     usable = [
@@ -176,7 +189,19 @@ def _automatic(role: Role, settings: ProviderSettings, environ: Mapping[str, str
         for vendor in AUTO_ORDER
         if vendor in _PROVIDERS[role] and _usable(role, vendor, settings, environ)
     ]
-    return [*usable, _OFFLINE]
+    return [*usable, *_local(role, settings, language), _OFFLINE]
+
+
+def _local(role: Role, settings: ProviderSettings, language: str) -> list[str]:
+    """The installed models of `role` that can be used, by their provider's name."""
+    able = [
+        model
+        for model in models_folder(settings).installed()
+        if model.role == role
+        and model.engine in _PROVIDERS[role]
+        and all(map(package_installed, load(role, model.engine).packages))
+    ]
+    return [provider_name(model) for model in chosen_models(able, role, language)]
 
 
 def _usable(role: Role, vendor: str, settings: ProviderSettings, environ: Mapping[str, str]) -> bool:

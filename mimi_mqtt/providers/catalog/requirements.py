@@ -1,5 +1,6 @@
 """Requirements of providers, and the message for each one that is missing."""
 
+import importlib.util
 from collections.abc import Mapping
 
 from mimi_mqtt.errors import ProviderNotConfigured
@@ -70,3 +71,11 @@ def _cure(name: str, options: type[ProviderOptions], option: str) -> str:
     example = found.example_url if found is not None and option == "base_url" else ""
     way = f"set {named} or {setting}" if named else f"set {setting}"
     return f"{what}: {way}" + (f", such as {example}" if example else "")
+
+
+def package_installed(package: str) -> bool:
+    """True when `package` can be found; its parents are imported, itself is not."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False

@@ -40,11 +40,21 @@ def _of_agent(
     settings: Settings, agent: str, own: AgentSettings, role: Role, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
     names = _own(own, role)
+    language = _language(settings, own)
     if names is None:
-        return resolve(role, settings.providers, environ)
+        return resolve(role, settings.providers, environ, language=language)
     given = agent != DEFAULT_AGENT and role in settings.agents[agent].model_fields_set
     section = f"agents.{agent}" if given else "assistant"
-    return resolve(role, with_providers(settings.providers, role, names), environ, f"{section}.{role}")
+    return resolve(
+        role, with_providers(settings.providers, role, names), environ, f"{section}.{role}", language
+    )
+
+
+def _language(settings: Settings, agent: AgentSettings) -> str:
+    """The language that an agent is spoken to in, as far as it is set; else empty."""
+    if agent.language:
+        return agent.language
+    return settings.server.language if "language" in settings.server.model_fields_set else ""
 
 
 def _own(agent: AgentSettings, role: Role) -> tuple[str, ...] | None:

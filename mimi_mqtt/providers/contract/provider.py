@@ -58,6 +58,10 @@ class Provider(ABC):
     extra: ClassVar[str] = ""
     """The extra that installs `packages`: pip install 'mimi-mqtt[<extra>]'."""
 
+    standby: ClassVar[bool] = False
+    """True when it holds a model in memory: in a chain it is started when it is first needed, if a provider
+    before it knows its languages."""
+
     has_side_effects: bool = False
     """True when asking the model may itself have side effects, as with a service that switches lights."""
 

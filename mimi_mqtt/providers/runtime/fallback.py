@@ -97,9 +97,21 @@ class _Members(Generic[P]):
         for member in self._members:
             member.health.events = events
 
-    async def start(self) -> None:
-        """Starts all; a failed start is repeated later. Raises ProviderNotConfigured when all fail."""
-        errors = [error for error in await asyncio.gather(*map(self._try_start, self._members)) if error]
+    async def start(self, spare: Callable[[P, Sequence[P]], bool] = lambda provider, before: False) -> None:
+        """Starts all but those that are `spare`, given those before them: these are started when asked.
+
+        A failed start is repeated later. Raises ProviderNotConfigured when none of all works.
+        """
+        standing_by = [
+            member
+            for at, member in enumerate(self._members)
+            if spare(member.provider, [before.provider for before in self._members[:at]])
+        ]
+        first = [member for member in self._members if member not in standing_by]
+        errors = [error for error in await asyncio.gather(*map(self._try_start, first)) if error]
+        if not errors:
+            return
+        errors += [error for error in await asyncio.gather(*map(self._try_start, standing_by)) if error]
         if len(errors) == len(self._members):
             raise ProviderNotConfigured(self.name, "; ".join(map(str, errors))) from errors[0]
 
@@ -275,8 +287,13 @@ class _Chain(Provider, Generic[P]):
         self._members.observe(events)
 
     async def start(self) -> None:
-        """Starts all providers. Raises ProviderNotConfigured when none starts."""
-        await self._members.start()
+        """Starts all providers, but those that stand by (`Provider.standby`) while all that they know is
+        known before them. Raises ProviderNotConfigured when none starts."""
+        await self._members.start(self._spare)
+
+    def _spare(self, provider: P, before: Sequence[P]) -> bool:
+        """True when `provider` need not be started while those `before` it work."""
+        return False
 
     async def aclose(self) -> None:
         """Closes all providers."""
@@ -297,6 +314,13 @@ class SttChain(_Chain[SpeechToText], SpeechToText):
         first = members[0].capabilities
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
+
+    def _spare(self, provider: SpeechToText, before: Sequence[SpeechToText]) -> bool:
+        if not provider.standby or not before:
+            return False
+        known = _union([other.capabilities.languages for other in before])
+        own = provider.capabilities.languages
+        return known is None or (own is not None and own <= known)
 
     def listen(
         self, recording: Recording, language: str | None, certain: bool = True

@@ -44,6 +44,7 @@ class PocketSphinx(SpeechToText):
     packages = ("pocketsphinx",)
     extra = "offline"
     capabilities = SttCapabilities(streaming=True, languages=frozenset({_LANGUAGE}))
+    standby = True
 
     def __init__(self, name: str, options: PocketSphinxOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)

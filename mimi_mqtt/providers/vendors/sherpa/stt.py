@@ -81,6 +81,7 @@ class SherpaOnnx(SpeechToText):
     Options = SherpaOnnxOptions
     packages = ("sherpa_onnx",)
     extra = "sherpa-onnx"
+    standby = True
     _proven: ClassVar[set[tuple[object, ...]]] = set()
     """Models that were loaded successfully in a process before."""
 

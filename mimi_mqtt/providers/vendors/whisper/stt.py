@@ -66,6 +66,7 @@ class FasterWhisper(SpeechToText):
     packages = ("faster_whisper",)
     extra = "faster-whisper"
     capabilities = SttCapabilities(streaming=False, detects=None)
+    standby = True
 
     def __init__(self, name: str, options: FasterWhisperOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)

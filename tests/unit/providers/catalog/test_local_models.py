@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from mimi_mqtt.config import Settings
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError, ProviderNotConfigured
 from mimi_mqtt.models.folder import MANIFEST
 from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.catalog.selection import select_providers
 from mimi_mqtt.providers.contract.provider import Role
 
 
@@ -54,3 +56,48 @@ async def test_a_model_that_is_not_installed_is_told_with_the_command(tmp_path: 
     (tmp_path / "whisper-base").mkdir()
     (tmp_path / "whisper-base" / MANIFEST).write_text("{}")
     assert registry.lacking("stt", name, given, {}) == []
+
+
+def installed(folder: Path, *names: str) -> ProviderSettings:
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / MANIFEST).write_text("{}")
+    return settings(folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "language", "asked"),
+    [
+        (("whisper-tiny-en",), "", ("whisper-tiny-en",)),
+        (("whisper-tiny-en",), "vi", ("whisper-tiny-en",)),
+        (("whisper-base", "whisper-tiny-en"), "", ("whisper-base",)),
+        (("whisper-base", "whisper-tiny-en"), "vi-VN", ("whisper-base",)),
+        (("whisper-base", "whisper-tiny-en"), "en-GB", ("whisper-tiny-en", "whisper-base")),
+        ((), "en", ()),
+    ],
+)
+def test_auto_hears_with_installed_models_that_fit_the_language(
+    tmp_path: Path, names: tuple[str, ...], language: str, asked: tuple[str, ...]
+) -> None:
+    given = installed(tmp_path, *names)
+    expected = tuple(f"faster_whisper:{name}" for name in asked)
+    assert registry.resolve("stt", given, {}, language=language) == (*expected, "offline")
+    with_key = registry.resolve("stt", given, {"OPENAI_API_KEY": "sk-test"}, language=language)
+    assert with_key == ("openai", *expected, "offline")
+
+
+def test_a_model_of_an_engine_that_is_not_there_is_not_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "package_installed", lambda package: package != "faster_whisper")
+    assert registry.resolve("stt", installed(tmp_path, "whisper-base"), {}) == ("offline",)
+
+
+def test_the_language_that_is_set_reaches_the_choice(tmp_path: Path) -> None:
+    providers = installed(tmp_path, "whisper-base", "whisper-tiny-en")
+    unset = Settings(providers=providers)
+    assert select_providers(unset, {})["default"]["stt"][0] == "faster_whisper:whisper-base"
+    english = Settings(providers=providers, server={"language": "en"})
+    assert select_providers(english, {})["default"]["stt"][0] == "faster_whisper:whisper-tiny-en"
+    agent = Settings(providers=providers, agents={"ann": {"language": "en"}})
+    assert select_providers(agent, {})["ann"]["stt"][0] == "faster_whisper:whisper-tiny-en"

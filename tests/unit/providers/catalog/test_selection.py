@@ -6,7 +6,7 @@ from mimi_mqtt.config import Settings
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.providers.catalog.selection import select_providers
 
-OFFLINE = ("offline",)
+SPEECH = ("hibari", "offline")
 
 
 def asked(**sections: object) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -23,7 +23,7 @@ def test_agents_ask_the_providers_of_everybody_unless_they_have_their_own() -> N
     assert found["default"] == {
         "vad": ("silero",), "stt": ("wyoming",), "llm": ("ollama",), "tts": ("edge", "offline"), "s2s": (),
     }  # fmt: skip
-    assert found["chef"] == found["default"] | {"llm": ("openai:work", "offline"), "tts": OFFLINE}
+    assert found["chef"] == found["default"] | {"llm": ("openai:work", "offline"), "tts": SPEECH}
     assert found["guest"] == found["default"]
 
 

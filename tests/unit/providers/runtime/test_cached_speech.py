@@ -163,7 +163,7 @@ async def test_three_hundred_greetings_of_the_offline_voice_at_once_are_one_synt
         return speak(self, engine, text, language, voice)
 
     monkeypatch.setattr(Espeak, "_speak", counted)
-    tts = registry.build("tts", ProviderSettings(), {}, cache)
+    tts = registry.build("tts", ProviderSettings(tts=("offline",)), {}, cache)
     await tts.start()
     try:
         heard = await asyncio.gather(*(say(tts, greeting) for _ in range(300)))

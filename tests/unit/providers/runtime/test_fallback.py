@@ -305,6 +305,42 @@ async def test_a_listening_chain_starts_checks_and_closes_its_members() -> None:
     assert [member.closed for member in (first, second)] == [1, 1]
 
 
+class HeavyStt(FakeStt):
+    """A recogniser with a model in memory."""
+
+    standby = True
+
+
+def heavy(name: str, *, languages: frozenset[str] | None = None, works: bool = True) -> HeavyStt:
+    made = HeavyStt(heard(name), name=name, limits=ONE_TRY, languages=languages)
+    made.start_errors = [] if works else [ProviderNotConfigured(name, "no model")] * 9
+    return made
+
+
+async def test_a_model_stands_by_while_those_before_it_know_its_languages() -> None:
+    english = frozenset({"en"})
+    first, second = heavy("first", languages=english), heavy("second", languages=english)
+    other = heavy("other")
+    chain = SttChain([first, second, other])
+    await chain.start()
+    assert [member.started for member in (first, second, other)] == [1, 0, 1]
+
+
+async def test_a_model_that_stands_by_is_started_when_it_is_asked() -> None:
+    first, second = stt("first", [DOWN]), heavy("second")
+    chain = SttChain([first, second])
+    await chain.start()
+    assert second.started == 0
+    assert await hear(chain) == "second"
+    assert second.started == 1
+
+
+async def test_a_model_stands_by_no_longer_when_one_before_it_does_not_start() -> None:
+    first, second = heavy("first", works=False), heavy("second")
+    await SttChain([first, second]).start()
+    assert second.started == 1
+
+
 async def test_when_nobody_knows_the_language_all_are_asked() -> None:
     english = stt("english", heard("hello"), languages=frozenset({"en"}))
     assert await hear(SttChain([english, english]), "vi") == "hello"
