@@ -92,7 +92,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transport", choices=("mqtt", "websocket"), default="mqtt", help="default: mqtt")
     parser.add_argument("--language", default="en", metavar="TAG", help="the user's language (default: en)")
     parser.add_argument(
-        "--voice", default="offline", metavar="PROVIDER", help="the voice of --say (default: offline)"
+        "--voice",
+        default="auto",
+        metavar="NAME",
+        help="voice of --say: a provider, a model of `mimi-mqtt models list`, or auto, the best that this "
+        "machine has for --language (default: auto)",
     )
     parser.add_argument(
         "--sample-rate", type=int, choices=(16_000, 24_000), default=16_000, help="of the microphone, in Hz"

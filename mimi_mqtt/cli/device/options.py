@@ -16,7 +16,7 @@ class DeviceOptions:
     """One run. Exactly one of `say`, `wav`, `text`, `mic`, `interactive` and `pcm` is what is said.
 
     `say` has one text a turn; `text` is a wake word's text, without speech; `pcm` is speech at `sample_rate`
-    (Hz). `voice` names the text-to-speech provider that speaks `say`. `mac` None is this machine's own
+    (Hz). `voice` names what speaks `say`: a provider, a model, or auto. `mac` None is this machine's own
     simulated device. `like` names a profile. `abort_after_ms` counts from the first audio of each reply.
     `drop_control` is the state of the first turn in which the control connection breaks; `reconnect_after_s`
     None is the profile's own time. `expect` has texts that must be in what was heard or answered, turn by
@@ -35,7 +35,7 @@ class DeviceOptions:
     like: str = DEFAULT
     mode: ListenMode = "auto"
     language: str = "en"
-    voice: str = "offline"
+    voice: str = "auto"
     sample_rate: int = 16_000
     frame_ms: int = 60
     loss_percent: float = 0.0

@@ -14,17 +14,21 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
-from mimi_mqtt.config.voice import ProviderSettings
+from mimi_mqtt.config import load_settings
 from mimi_mqtt.errors import ConfigError
+from mimi_mqtt.models.catalog import catalog
 from mimi_mqtt.providers.catalog import registry
-from mimi_mqtt.providers.contract.tts import VoiceOptions
+from mimi_mqtt.providers.catalog.local_models import provider_name
+from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
 
 _MIC_QUEUE_FRAMES = 100
 
 
-async def synthesise(text: str, sample_rate: int, language: str, provider: str) -> Pcm:
-    """`text` spoken by a text-to-speech provider, at `sample_rate`. Raises ProviderError or ConfigError."""
-    tts = registry.build("tts", ProviderSettings(tts=(provider,)), os.environ)
+async def synthesise(text: str, sample_rate: int, language: str, voice: str) -> Pcm:
+    """`text` spoken at `sample_rate` by `voice`: a text-to-speech provider, a model of the catalogue, or
+    `auto`, what this machine has for the language. Raises ProviderError or ConfigError.
+    """
+    tts = _voice(voice, language)
     await tts.start()
     try:
         parts: list[Pcm] = []
@@ -39,6 +43,16 @@ async def synthesise(text: str, sample_rate: int, language: str, provider: str) 
         return np.concatenate(parts)
     finally:
         await tts.aclose()
+
+
+def _voice(name: str, language: str) -> TextToSpeech:
+    given = load_settings(None, os.environ).providers
+    model = catalog().get(name)
+    # Services with a key are left out: a simulated device costs nothing.
+    environ = {} if name == registry.AUTO else os.environ
+    asked = provider_name(model) if model is not None and model.role == "tts" else name
+    names = registry.resolve("tts", given.model_copy(update={"tts": (asked,)}), environ, "--voice", language)
+    return registry.build("tts", given.model_copy(update={"tts": names}), environ)
 
 
 def read_wav(path: Path, sample_rate: int) -> Pcm:
