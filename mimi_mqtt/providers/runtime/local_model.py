@@ -1,6 +1,7 @@
 """A model that computes in this process: loaded on first use, used in threads of its own."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,6 +12,11 @@ from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
 
 M = TypeVar("M")
 T = TypeVar("T")
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 class LoadedModel(Generic[M]):

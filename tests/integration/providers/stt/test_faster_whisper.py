@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.contract.stt import SttCapabilities
+from mimi_mqtt.providers.vendors.whisper.decoding import Heard
+from mimi_mqtt.providers.vendors.whisper.segments import Segment
 from mimi_mqtt.providers.vendors.whisper.stt import FasterWhisper
 from tests.integration.providers.stt.hearing import final, provider
 from tests.models import whisper
@@ -32,19 +33,16 @@ async def test_a_model_of_english_alone_says_so(tmp_path: Path) -> None:
 
 @dataclass
 class ManyLanguages:
-    """The library's model, as far as it tells a language."""
+    """A decoder of a model for several languages."""
 
     probability: float
-    supported_languages: tuple[str, ...] = ("en", "de")
+    languages: tuple[str, ...] = ("en", "de")
     hint: str | None = None
-    segments: tuple[object, ...] = (SimpleNamespace(text=" Guten Tag", avg_logprob=0.0),)
+    segments: tuple[Segment, ...] = (Segment(text=" Guten Tag", avg_logprob=0.0),)
 
-    def transcribe(
-        self, audio: object, language: str | None, **options: object
-    ) -> tuple[list[object], object]:
+    def hear(self, samples: object, language: str | None) -> Heard:
         self.hint = language
-        about = SimpleNamespace(language=language or "de", language_probability=self.probability)
-        return [*self.segments], about
+        return Heard(self.segments, language or "de", self.probability)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +87,8 @@ async def test_a_device_that_is_not_there_is_told_of(tmp_path: Path) -> None:
 
 
 async def test_words_that_nobody_has_said_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = SimpleNamespace(text=" Hello", avg_logprob=-0.1, no_speech_prob=0.02, compression_ratio=0.8)
-    invented = SimpleNamespace(
+    said = Segment(text=" Hello", avg_logprob=-0.1, no_speech_prob=0.02, compression_ratio=0.8)
+    invented = Segment(
         text=" Thanks for watching!", avg_logprob=-0.7, no_speech_prob=0.8, compression_ratio=0.9
     )
     model = ManyLanguages(1.0, segments=(said, invented))

@@ -1,0 +1,77 @@
+"""The real Whisper models of the small sets."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.cli.device.speech import synthesise
+from mimi_mqtt.providers.contract.recording import Recording, Transcript
+from mimi_mqtt.providers.contract.stt import SpeechToText
+from tests.integration.providers.stt.hearing import provider
+
+RATE = 16_000
+
+
+def bare(text: str) -> str:
+    return " ".join("".join(c for c in text.lower() if c.isalnum() or c == " ").split())
+
+
+async def heard(stt: SpeechToText, pcm: Pcm, language: str | None = None) -> Transcript:
+    recording = Recording(RATE, 60.0)
+    recording.push(pcm)
+    recording.end()
+    async with aclosing(stt.listen(recording, language)) as transcripts:
+        return [transcript async for transcript in transcripts][-1]
+
+
+@pytest.fixture
+def tiny(real_model: Callable[[str], Path]) -> SpeechToText:
+    return provider("faster_whisper", stt_model=real_model("whisper-tiny-en"), stt_device="cpu")
+
+
+@pytest.mark.parametrize(
+    "said", ["what time is it", "turn off the lights in the kitchen", "set a timer for an hour and a half"]
+)
+async def test_ordinary_english_is_heard(tiny: SpeechToText, said: str) -> None:
+    pcm = await synthesise(said, RATE, "en", "hibari")
+    assert bare((await heard(tiny, pcm)).text) == said
+    await tiny.aclose()
+
+
+async def test_what_is_no_speech_is_heard_as_nothing(tiny: SpeechToText) -> None:
+    chance = np.random.default_rng(5)
+    seconds = np.arange(3 * RATE) / RATE
+    sounds = {
+        "silence": np.zeros(3 * RATE),
+        "white noise": chance.normal(0, 2_000, 3 * RATE),
+        "a chord": 3_000 * np.sin(2 * np.pi * np.outer((220, 277, 330), seconds)).sum(axis=0),
+        "a hum": 5_000 * np.sin(2 * np.pi * 50 * seconds),
+    }
+    for name, sound in sounds.items():
+        transcript = await heard(tiny, sound.astype(np.int16))
+        assert transcript.text == "", name
+    await tiny.aclose()
+
+
+async def test_a_long_speech_is_heard_to_its_end(tiny: SpeechToText) -> None:
+    rooms = ("kitchen", "bathroom", "garden", "garage", "cellar", "bedroom", "library", "hallway")
+    said = " ".join(
+        f"Number {at}: yesterday evening I was looking for my keys in the {room}, but they were not there."
+        for at, room in enumerate(rooms, 1)
+    )
+    pcm = await synthesise(said, RATE, "en", "hibari")
+    assert pcm.size > 30 * RATE
+    text = bare((await heard(tiny, pcm)).text)
+    assert [room for room in rooms if room not in text] == []
+    await tiny.aclose()
+
+
+async def test_the_language_of_an_utterance_is_told(real_model: Callable[[str], Path]) -> None:
+    base = provider("faster_whisper", stt_model=real_model("whisper-base"), stt_device="cpu")
+    transcript = await heard(base, await synthesise("what time is it now my friend", RATE, "en", "hibari"))
+    assert transcript.language == "en"
+    await base.aclose()
