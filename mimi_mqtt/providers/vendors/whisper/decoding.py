@@ -143,14 +143,13 @@ class Decoder:
         return _Guess(segment, len(tokens) < most)
 
     def _long(self, samples: Samples, language: str | None) -> Heard:
-        """A speech of more than one piece; the library cuts it."""
+        """A speech of more than one piece; the library cuts it, at the ends of sentences by their times."""
         segments, about = self._model.transcribe(
             samples,
             language=language,
             beam_size=self._beam_size,
             initial_prompt=self._prompt or None,
             temperature=0.0,
-            without_timestamps=True,
             condition_on_previous_text=False,
         )
         return Heard(segments_of(list(segments)), about.language, float(about.language_probability))
