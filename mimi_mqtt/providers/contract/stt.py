@@ -40,6 +40,11 @@ class SpeechToText(Provider):
     role = "stt"
     capabilities: SttCapabilities
 
+    @property
+    def busy(self) -> bool:
+        """True while an utterance waits for others to be transcribed before it."""
+        return False
+
     def open(
         self, *, language: str | None = None, certain: bool = True, max_s: float = 30.0
     ) -> RecordedTranscription:

@@ -92,6 +92,11 @@ class _Members(Generic[P]):
             _Member(provider, Health(provider.role, provider.name, rule)) for provider in providers
         ]
 
+    @property
+    def providers(self) -> Sequence[P]:
+        """Its providers, in order of preference."""
+        return [member.provider for member in self._members]
+
     def observe(self, events: EventBus) -> None:
         """Tells `events` of each from now on."""
         for member in self._members:
@@ -314,6 +319,11 @@ class SttChain(_Chain[SpeechToText], SpeechToText):
         first = members[0].capabilities
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
+
+    @property
+    def busy(self) -> bool:
+        """See `SpeechToText`."""
+        return any(member.busy for member in self._members.providers)
 
     def _spare(self, provider: SpeechToText, before: Sequence[SpeechToText]) -> bool:
         if not provider.standby or not before:

@@ -30,6 +30,11 @@ class LoadedModel(Generic[M]):
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
         self._closed = False
 
+    @property
+    def busy(self) -> bool:
+        """True while work waits for a thread."""
+        return len(self._waiting) > 0
+
     async def run(self, work: Callable[[], T], cost: float = 1.0) -> T:
         """Runs `work` in one of the threads. `cost` is about how long it takes, in any unit, against other
         work with this model. Raises ProviderUnavailable once the provider was closed."""
@@ -93,6 +98,11 @@ class LocalModel(Generic[M]):
     def loaded(self) -> bool:
         """True while the model is in memory."""
         return self._loaded is not None
+
+    @property
+    def busy(self) -> bool:
+        """True while work waits for a thread."""
+        return self._loaded is not None and self._loaded.busy
 
     async def get(self) -> LoadedModel[M]:
         """The model. Raises what `load` raises, such as ProviderNotConfigured; the next call tries again."""

@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 _APOLOGY_S: Final = 20.0
 """Time for what is being said to end, and for the apology."""
+_LOOKS_AGAIN_S: Final = 0.25
+"""Seconds between two looks whether there are words yet."""
 _PATIENCE_GROWS: Final = 3
 """Factor by which the next filler waits longer than the last."""
 
@@ -43,13 +45,18 @@ class FilledTurn(Protocol):
         """True when the reply is held back because somebody may be speaking."""
 
     @property
+    def asked(self) -> bool:
+        """True when somebody surely asked something: see `Turn.asked`."""
+
+    @property
     def fillers(self) -> list[str]:
         """Texts said aloud beside the reply."""
 
 
 class Filler:
     """Fillers of one turn: one whenever nothing has been heard for `voice.filler_s`, the next after three
-    times as long, and so on, from `since` (loop time, s).
+    times as long, and so on, from `since` (loop time, s). None before it is known that somebody asked
+    something: of noise, too, it is only known in the end that it has no words.
 
     A timer, as few turns need any.
     """
@@ -87,10 +94,15 @@ class Filler:
     def _due(self) -> None:
         self._timer = None
         now, output = self._loop.time(), self._turn.speech
+        if output.complete:
+            return  # what is left was handed over, and only its end is waited for
         if self._turn.paused or (output.sounding and output.heard_until <= now):
             self._since = now
         elif output.heard_until > self._since:
             self._since = output.heard_until
+        elif not self._turn.asked:
+            self._timer = self._loop.call_later(_LOOKS_AGAIN_S, self._due)
+            return
         else:
             self._task = self._turn.conversation.spawn(self._say(), "filler")
             return

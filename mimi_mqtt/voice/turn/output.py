@@ -55,6 +55,8 @@ class TurnOutput:
         """True when the device was put into the speaking state."""
         self.finished = False
         """True when the device was taken out of the speaking state."""
+        self.complete = False
+        """True when all of the reply was handed over."""
         self.closed = False
         """True when the turn is over."""
 
@@ -153,6 +155,7 @@ class TurnOutput:
     async def finish_speech(self) -> None:
         """Waits until everything was played and `tts stop` sent."""
         await self._released.wait()
+        self.complete = True
         if not self.closed and self.begun and not self.finished:
             await self._output.finish_speech()
             self.finished = True

@@ -157,6 +157,14 @@ class Turn(TurnContext):
         self._filler = Filler(self, ended_at)
 
     @property
+    def asked(self) -> bool:
+        """True when somebody surely asked something: words are known, or a button was held; or when that
+        can't be known yet because speech to text has others before it."""
+        if self.heard or self.mode == "manual" or self.kind != "utterance" or self.utterance is None:
+            return True
+        return bool(self.utterance.spoken.text) or self.services.stt.busy
+
+    @property
     def extensible(self) -> bool:
         """True when what is said now may belong to the question: nothing has been done or heard in answer."""
         return (

@@ -51,6 +51,11 @@ class PocketSphinx(SpeechToText):
         self._pool = Pool(name, options.stt_workers)
 
     @property
+    def busy(self) -> bool:
+        """See `SpeechToText`."""
+        return self._pool.busy
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The decoding processes that are there."""
         return self._pool.pids

@@ -101,6 +101,11 @@ class SherpaOnnx(SpeechToText):
             kind is not None and kind.streaming, languages, _RATE, None if finds_out else frozenset()
         )
 
+    @property
+    def busy(self) -> bool:
+        """See `SpeechToText`."""
+        return self._model.busy
+
     async def start(self) -> None:
         """Loads the model, in another process first. Raises ProviderNotConfigured."""
         await self._loaded()

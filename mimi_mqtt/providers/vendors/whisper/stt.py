@@ -77,6 +77,11 @@ class FasterWhisper(SpeechToText):
         self._workers = options.stt_workers or cores()
         self._model: LocalModel[Decoder] = LocalModel(name, self._load, self._workers)
 
+    @property
+    def busy(self) -> bool:
+        """See `SpeechToText`."""
+        return self._model.busy
+
     async def start(self) -> None:
         """Loads the model. Raises ProviderNotConfigured."""
         await self._loaded()

@@ -54,10 +54,16 @@ def at(s: Scene, what: str, text: str) -> list[float]:
     return [time for time, kind, said in s.device.events if (kind, said) == (what, text)]
 
 
+class BusyStt(ScriptedStt):
+    """Speech to text that has others before."""
+
+    busy = True
+
+
 @pytest.mark.parametrize("who", ["stt", "llm", "tts"])
 async def test_whoever_waits_long_is_told_so_and_then_answered(who: str) -> None:
     late = {
-        "stt": lambda: patient(stt=ScriptedStt(Wait(8), "hello")),
+        "stt": lambda: patient(stt=BusyStt(Wait(8), "hello")),
         "llm": lambda: patient(llm=ScriptedLlm([Wait(8), "Hi there."])),
         "tts": lambda: patient(tts=ToneTts(delay_s=8)),
     }
@@ -71,6 +77,46 @@ async def test_whoever_waits_long_is_told_so_and_then_answered(who: str) -> None
         assert s.device.texts("alert") == []
         await s.idle()
         assert s.records == [("answered", "hello", "Hi there.")]
+
+
+async def test_noise_gets_no_filler_before_any_word_is_known() -> None:
+    async with scene(await patient(stt=ScriptedStt(Wait(8), ""))) as s:
+        await ask(s)
+        await asyncio.sleep(20)
+        assert s.device.count("start") == 0
+
+
+async def test_words_that_are_known_late_get_their_filler_then() -> None:
+    stt, llm = ScriptedStt(Wait(8), "hello"), ScriptedLlm([Wait(4), "Hi there."])
+    async with scene(await patient(stt=stt, llm=llm)) as s:
+        ended = await ask(s)
+        await s.device.until("stop")
+        (told,) = at(s, "sentence", MOMENT)
+        assert ended + 7.9 < told < ended + 8.5
+
+
+async def test_a_held_button_is_a_question_before_its_words_are_known() -> None:
+    async with scene(await patient(stt=ScriptedStt(Wait(8), "hello"))) as s:
+        s.conversation.listen("manual")
+        await s.say()
+        s.conversation.stop_listening()
+        await s.device.until("stop")
+        assert s.device.texts("sentence") == [MOMENT, "Hi there."]
+
+
+async def test_a_complete_reply_is_followed_by_no_filler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last frame has left, and the device's loudspeaker is waited for when the next look is due."""
+    async with scene(await patient(llm=ScriptedLlm(["Hi there."]))) as s:
+        finish = s.device.finish_speech
+
+        async def slowly() -> None:
+            await asyncio.sleep(20)
+            await finish()
+
+        monkeypatch.setattr(s.device, "finish_speech", slowly)
+        await ask(s)
+        await s.device.until("stop")
+        assert s.device.texts("sentence") == ["Hi there."]
 
 
 async def test_a_word_each_time_after_three_times_as_long() -> None:
@@ -176,7 +222,8 @@ async def test_patience_is_one_for_all_who_are_asked(who: str) -> None:
         ended = await ask(s)
         await s.device.until("alert")
         (sorry,) = at(s, "sentence", SORRY)
-        assert sorry == pytest.approx(ended + 30, abs=0.2)
+        # A filler that is being said is said to its end.
+        assert ended + 29.8 < sorry < ended + 31
 
 
 async def test_a_reply_that_has_begun_is_not_given_up() -> None:

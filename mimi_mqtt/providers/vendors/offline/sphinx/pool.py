@@ -162,6 +162,11 @@ class Pool:
         self._closed = False
 
     @property
+    def busy(self) -> bool:
+        """True while a job waits for a child."""
+        return len(self._waiting) > 0
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the children that are there."""
         workers = [*self._workers, self._spare] if self._spare else self._workers
