@@ -162,7 +162,7 @@ async def test_agents_that_ask_the_same_share_it(made: Made, tmp_path: Path) -> 
         assert chef.tts is default.tts
         assert chef.hearing is default.hearing
         assert made.names("llm") == [("offline",), ("ollama", "offline"), ("offline", "ollama")]
-        assert made.names("tts") == [("offline",)]
+        assert made.names("tts") == [("hibari", "offline")]
         await started(default)
     assert {provider.started for _, _, provider in made.providers} == {1}
     assert all(provider.closed == 1 for _, _, provider in made.providers)
@@ -251,7 +251,7 @@ async def test_the_offline_voice_is_the_spare_of_all_that_lack_it(made: Made, tm
     agents = {"chef": {"tts": "edge"}, "guest": {"tts": "piper"}}
     async with playing(tmp_path, agents=agents) as services:
         assert services["chef"].tts is not services["guest"].tts
-        assert made.names("tts") == [("offline",), ("edge",), ("offline",), ("piper",)]
+        assert made.names("tts") == [("hibari", "offline"), ("edge",), ("offline",), ("piper",)]
 
 
 async def test_one_that_can_not_start_ends_the_start_and_closes_the_others(
