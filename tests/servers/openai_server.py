@@ -36,6 +36,7 @@ class OpenAiServer(VendorServer):
         self.raw_chunks: Sequence[Mapping[str, Any]] | None = None
         self.speech: Sequence[bytes] = (b"\x01\x00\x02\x00\x03", b"\x00")
         self.speech_type = "audio/pcm"
+        self.speech_headers: Mapping[str, str] = {}
         self.refuses_stream_options = False
         self.models: Sequence[str] = ("first-model",)
 
@@ -122,7 +123,9 @@ class OpenAiServer(VendorServer):
         self.asked.append(asked)
         if response := self._wrong_key(asked) or await self.before_answer(OpenAiErrorBody):
             return response
-        return self.stream(self.speech, self.speech_type)
+        response = self.stream(self.speech, self.speech_type)
+        response.headers.update(self.speech_headers)
+        return response
 
 
 def _event(value: Mapping[str, Any]) -> bytes:

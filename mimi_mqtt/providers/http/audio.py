@@ -1,6 +1,7 @@
 """Audio as vendors take and send it: PCM bytes, WAV, MP3, and one POST that is answered with audio."""
 
 import io
+import re
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MAX_HEADER_BYTES = 4096
 _UNKNOWN_LENGTH = 0x7FFF_0000
 _MAX_COMPLAINT_BYTES = 16_384
+_RATE_PARAMETER = re.compile(r";\s*rate\s*=\s*\"?([^;\s\"]+)", re.IGNORECASE)
 
 
 # ── to the vendor ────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +133,22 @@ class SampleReader:
             )
 
 
+def told_rate(provider: str, headers: Mapping[str, str], otherwise: int) -> int:
+    """The rate of raw samples, in Hz, that an answer's headers tell: `X-Sample-Rate`, or the parameter of
+    `Content-Type: audio/L16; rate=22050` (RFC 2586). Raises ProviderBadAnswer for an impossible one.
+    """
+    told = headers.get("x-sample-rate", "")
+    if not told:
+        found = _RATE_PARAMETER.search(headers.get("content-type", ""))
+        told = found[1] if found else ""
+    if not told:
+        return otherwise
+    rate = int(told) if told.strip().isdecimal() and len(told) < 8 else 0
+    if not 8_000 <= rate <= 48_000:
+        raise ProviderBadAnswer(provider, f"sent audio at {told[:20]} Hz: 8000 to 48000 can be played")
+    return rate
+
+
 async def speech_from(
     provider: str, sample_rate: int, pieces: AsyncIterator[bytes]
 ) -> AsyncGenerator[SpeechChunk, None]:
@@ -219,7 +237,8 @@ class HttpAudio(HttpClient):
             client.stream("POST", url, headers=headers, content=body, params=query) as answer,
         ):
             await self._check(answer)
-            async for chunk in speech_from(self._name, sample_rate, answer.aiter_bytes()):
+            rate = told_rate(self._name, answer.headers, sample_rate)
+            async for chunk in speech_from(self._name, rate, answer.aiter_bytes()):
                 yield chunk
 
     async def _check(self, answer: httpx.Response) -> None:

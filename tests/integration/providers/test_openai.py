@@ -24,6 +24,7 @@ from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
 from mimi_mqtt.providers.vendors.openai.compatible import OFFICIAL_URL, OpenAiOptions
+from mimi_mqtt.providers.vendors.openai.tts import OpenAiTtsOptions
 from tests.integration.providers.stt.hearing import final
 from tests.servers.openai_server import KEY, OpenAiServer
 from tests.servers.vendor import Status
@@ -314,7 +315,7 @@ async def test_voice_and_manner_are_asked_for(server: OpenAiServer) -> None:
     await speak(server, tts_voice="nova", tts_instructions="warm")
     await speak(server, VoiceOptions("en", voice="sage", speed=1.5))
     first, second = server.asked[0].fields, server.asked[1].fields
-    assert (first["voice"], first["instructions"], first["response_format"]) == ("nova", "warm", "pcm")
+    assert (first["voice"], first["instructions"], first["response_format"]) == ("nova", "warm", "wav")
     assert first["input"] == "hello"
     assert "speed" not in first
     assert (second["voice"], second["speed"]) == ("sage", 1.5)
@@ -322,7 +323,37 @@ async def test_voice_and_manner_are_asked_for(server: OpenAiServer) -> None:
 
 async def test_another_rate_of_pcm_can_be_named(server: OpenAiServer) -> None:
     spoken = await speak(server, tts_sample_rate=16_000)
+    assert server.asked[0].fields["response_format"] == "pcm"
     assert {rate for rate, _ in spoken} == {16_000}
+
+
+def test_only_openai_itself_is_asked_for_pcm_of_an_untold_rate() -> None:
+    assert OpenAiTtsOptions().format == "pcm"
+    assert OpenAiTtsOptions(base_url="http://localhost:1/v1").format == "wav"
+    assert OpenAiTtsOptions(base_url="http://localhost:1/v1", tts_format="pcm").format == "pcm"
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({"X-Sample-Rate": "22050"}, "audio/pcm"),
+        ({}, "audio/L16; rate=22050; channels=1"),
+        ({}, 'audio/pcm;Rate="22050"'),
+    ],
+)
+async def test_the_rate_that_a_server_tells_is_believed(
+    server: OpenAiServer, headers: dict[str, str], kind: str
+) -> None:
+    server.speech_type, server.speech_headers = kind, headers
+    spoken = await speak(server, tts_format="pcm", tts_sample_rate=16_000)
+    assert {rate for rate, _ in spoken} == {22_050}
+
+
+@pytest.mark.parametrize("rate", ["0", "-24000", "999999999999", "fast", "96000"])
+async def test_an_impossible_rate_is_a_bad_answer(server: OpenAiServer, rate: str) -> None:
+    server.speech_headers = {"X-Sample-Rate": rate}
+    with pytest.raises(ProviderBadAnswer, match="Hz"):
+        await speak(server)
 
 
 async def test_a_server_that_only_knows_wav_is_understood(server: OpenAiServer) -> None:
@@ -334,7 +365,7 @@ async def test_a_server_that_only_knows_wav_is_understood(server: OpenAiServer) 
         writer.writeframes(np.array([5, 6, 7], "<i2").tobytes())
     data = file.getvalue()
     server.speech, server.speech_type = (data[:20], data[20:47], data[47:]), "audio/wav"
-    spoken = await speak(server, tts_format="wav")
+    spoken = await speak(server)
     assert [sample for _, samples in spoken for sample in samples] == [5, 6, 7]
     assert {rate for rate, _ in spoken} == {22_050}
 

@@ -19,6 +19,7 @@ from mimi_mqtt.errors import (
 )
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
+from mimi_mqtt.providers.runtime.fallback import TtsChain
 from tests.integration.providers.vendors_tts import lead_edge_to
 from tests.servers.edge_server import EdgeServer
 from tests.servers.http_speech import (
@@ -32,7 +33,7 @@ from tests.servers.http_speech import (
 )
 from tests.servers.vendor import FakeVendor, Status
 from tests.servers.wyoming_tts_server import WyomingTtsServer, voice
-from tests.unit.providers.fakes import collect
+from tests.unit.providers.fakes import FakeTts, chunk, collect
 
 S = TypeVar("S", bound=FakeVendor)
 Serve = Callable[[S], Awaitable[S]]
@@ -264,13 +265,15 @@ async def test_edge_refused_twice_is_too_old(edge: EdgeServer) -> None:
 @pytest.mark.parametrize(
     ("options", "asked", "chosen"),
     [
-        ({}, VoiceOptions("en"), {"name": "en-amy"}),
-        ({}, VoiceOptions("de-AT"), {"name": "de-eva"}),
-        ({}, VoiceOptions("vi"), {"language": "vi"}),
-        ({}, VoiceOptions("de", "en-amy"), {"name": "en-amy"}),
-        ({}, VoiceOptions("de", "coral"), {"name": "de-eva"}),
-        ({"tts_voice": "en-amy"}, VoiceOptions("de"), {"name": "en-amy"}),
-        ({"tts_speaker": "p1"}, VoiceOptions("de"), {"name": "de-eva", "speaker": "p1"}),
+        # A server lists every voice that it could have; which one it was started with is not told.
+        ({}, VoiceOptions("en"), None),
+        ({}, VoiceOptions("vi"), None),
+        ({}, VoiceOptions("de", "de-eva"), {"name": "de-eva"}),
+        ({}, VoiceOptions("de", "en-amy"), None),
+        ({}, VoiceOptions("de", "coral"), None),
+        ({"tts_voice": "en-amy"}, VoiceOptions("en-GB"), {"name": "en-amy"}),
+        ({"tts_voice": "en-amy"}, VoiceOptions("de"), None),
+        ({"tts_speaker": "p1"}, VoiceOptions("de"), {"speaker": "p1"}),
     ],
 )
 async def test_wyoming_is_asked_for_a_voice_that_it_has(
@@ -278,12 +281,32 @@ async def test_wyoming_is_asked_for_a_voice_that_it_has(
     streams: bool,
     options: Mapping[str, Any],
     asked: VoiceOptions,
-    chosen: dict[str, str],
+    chosen: dict[str, str] | None,
 ) -> None:
     server = await serve(WyomingTtsServer(streams=streams))
     assert await say(build("wyoming", tts_uri=server.url, **options), "xin chào", asked) == [1, 2, 3]
     assert server.asked[0].path == ("synthesize-start" if streams else "synthesize")
     assert server.asked[0].fields == {"text": "xin chào", "voice": chosen}
+
+
+async def test_wyoming_leaves_other_languages_than_its_voices_to_the_next(
+    serve: Serve[WyomingTtsServer],
+) -> None:
+    server = await serve(WyomingTtsServer())
+    tts = build("wyoming", tts_uri=server.url, tts_voice="en-amy")
+    await tts.start()
+    assert tts.capabilities.languages == frozenset({"en_US"})
+    chain = TtsChain([tts, FakeTts([chunk(7)], name="next")])
+    assert await say(chain, "hola", VoiceOptions("es")) == [7]
+    assert await say(chain, "hello", VoiceOptions("en")) == [1, 2, 3]
+
+
+async def test_wyoming_that_is_not_there_yet_starts_all_the_same(serve: Serve[WyomingTtsServer]) -> None:
+    server = await serve(WyomingTtsServer())
+    tts = build("wyoming", tts_uri="tcp://127.0.0.1:9")
+    await tts.start()
+    assert tts.capabilities.languages is None
+    assert server.described == 0
 
 
 async def test_wyoming_is_asked_what_it_can_once_and_again_after_a_failure(

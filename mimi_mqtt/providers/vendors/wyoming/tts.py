@@ -5,18 +5,18 @@ connection and for a broken event alike, which are different failures.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import numpy as np
 from pydantic import Field
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured, ProviderUnavailable
-from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
+from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package, speaks
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
-from mimi_mqtt.providers.languages import normalized, primary_subtag
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from wyoming.event import Event
     from wyoming.info import TtsProgram
     from wyoming.tts import SynthesizeVoice
+
+_log = logging.getLogger(__name__)
+
+_GREETING_S: Final = 3.0
+"""Wait for the server's description at the start, in seconds; it is asked for again at the first sentence."""
 
 
 class WyomingTtsOptions(ProviderOptions):
@@ -33,7 +38,8 @@ class WyomingTtsOptions(ProviderOptions):
     """Address of the server, such as tcp://192.168.1.5:10200 or unix:///run/piper.sock."""
 
     tts_voice: str | None = None
-    """Name of the voice, where assistant.voice is empty. Empty: the server's for the language."""
+    """Name of the voice, where assistant.voice is empty; other languages than its own are left to the next
+    provider of the list. Empty: the voice that the server was started with."""
 
     tts_speaker: str | None = None
     """Speaker, for voices that have several."""
@@ -53,11 +59,18 @@ class WyomingTextToSpeech(TextToSpeech):
         self._program: TtsProgram | None = None
 
     async def start(self) -> None:
-        """Imports the package. Raises ProviderNotConfigured. The server itself may come up later."""
+        """Imports the package, and asks the server for its voices, which a chain chooses by; it may come up
+        later. Raises ProviderNotConfigured.
+        """
         await asyncio.to_thread(load_package, "wyoming.info", self.name, self.extra)
+        try:
+            async with asyncio.timeout(_GREETING_S), self._connected() as connection:
+                self._program = await self._describe(connection)
+        except (TimeoutError, OSError, ProviderUnavailable, ProviderBadAnswer) as error:
+            _log.info("%s does not answer yet: %s", self.name, error)
 
     async def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncGenerator[SpeechChunk, None]:
-        await self.start()
+        await asyncio.to_thread(load_package, "wyoming.info", self.name, self.extra)
         async with self._connected() as connection:
             if self._program is None:
                 self._program = await self._describe(connection)
@@ -74,8 +87,7 @@ class WyomingTextToSpeech(TextToSpeech):
         program = next(iter(Info.from_event(event).tts), None)
         if program is None:
             raise ProviderNotConfigured(self.name, "the Wyoming server at tts_uri does not speak")
-        languages = frozenset(language for known in program.voices for language in known.languages)
-        self.capabilities = TtsCapabilities(streaming=True, languages=languages or None)
+        self.capabilities = TtsCapabilities(streaming=True, languages=self._languages(program))
         return program
 
     async def _speech(
@@ -107,25 +119,26 @@ class WyomingTextToSpeech(TextToSpeech):
             if AudioChunk.is_type(event.type):
                 yield self._chunk(AudioChunk.from_event(event))
 
-    def _voice(self, program: "TtsProgram", voice: VoiceOptions) -> "SynthesizeVoice":
-        """The named voice if the server has it; else one for the language."""
+    def _voice(self, program: "TtsProgram", voice: VoiceOptions) -> "SynthesizeVoice | None":
+        """The voice that was asked for, if the server has it for the language; else None: the server's own.
+
+        Servers call every voice that they could download installed: none is chosen for them.
+        """
         from wyoming.tts import SynthesizeVoice
 
-        names = {known.name for known in program.voices}
-        for name in (voice.voice, self._options.tts_voice):
-            if name and (name in names or not names):
-                return SynthesizeVoice(name=name, speaker=self._options.tts_speaker)
-        wanted = normalized(voice.language)
-        spoken = [
-            (normalized(language), known)
-            for known in program.voices
-            if known.installed
-            for language in known.languages
-        ]
-        for tag, known in [*spoken, *((primary_subtag(tag), known) for tag, known in spoken)]:
-            if tag in (wanted, primary_subtag(wanted)):
-                return SynthesizeVoice(name=known.name, speaker=self._options.tts_speaker)
-        return SynthesizeVoice(language=voice.language)
+        able = {known.name: frozenset(known.languages) or None for known in program.voices}
+        asked = (voice.voice, self._options.tts_voice)
+        name = next(
+            (name for name in asked if name and (not able or _fits(able, name, voice.language))), None
+        )
+        speaker = self._options.tts_speaker
+        return SynthesizeVoice(name=name, speaker=speaker) if name or speaker else None
+
+    def _languages(self, program: "TtsProgram") -> frozenset[str] | None:
+        """The languages of the voice of tts_voice, where the server has it; else of all voices."""
+        own = [known for known in program.voices if known.name == self._options.tts_voice]
+        spoken = frozenset(language for known in own or program.voices for language in known.languages)
+        return spoken or None
 
     def _chunk(self, chunk: "AudioChunk") -> SpeechChunk:
         if chunk.width != 2 or chunk.channels != 1 or not 8_000 <= chunk.rate <= 48_000:
@@ -150,6 +163,11 @@ class WyomingTextToSpeech(TextToSpeech):
             raise
         finally:
             writer.close()
+
+
+def _fits(able: Mapping[str, frozenset[str] | None], name: str, language: str) -> bool:
+    """True when there is a voice `name` for `language`; `able` has the languages of each, None for any."""
+    return name in able and speaks(able[name], language)
 
 
 class _Connection:
