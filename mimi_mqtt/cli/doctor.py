@@ -11,13 +11,14 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from mimi_mqtt.config import BindAddress, Settings, load_settings, settings_file
 from mimi_mqtt.config.agents import DEFAULT_AGENT
@@ -103,6 +104,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     else:
         yield health
+        for finding in told_of_providers(await _metrics(settings)):
+            yield finding
     address = settings.server.public_host or _reachable_host(settings)
     yield _address(settings, address)
     if health is None:
@@ -217,6 +220,36 @@ async def _running_server(settings: Settings) -> Finding | None:
     if down:
         return Finding("fail", "server", f"running, but down: {', '.join(down)}", f"see {url} and the log")
     return Finding("ok", "server", f"running at {url.removesuffix('/healthz')}, all {len(parts)} parts up")
+
+
+async def _metrics(settings: Settings) -> str:
+    """The running server's metrics; empty where they are not shown to this machine."""
+    url = f"http://{_reachable_host(settings, '127.0.0.1')}:{settings.http.bind.port}/metrics"
+    try:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+            answer = await client.get(url)
+    except httpx.HTTPError:
+        return ""
+    return answer.text if answer.status_code == 200 else ""
+
+
+def told_of_providers(metrics: str) -> Iterator[Finding]:
+    """A finding for each provider that the running server asks later than it is set to."""
+    told = {
+        "mimi_provider_resting": ("rested for its failures", "see the log for what failed"),
+        "mimi_provider_demoted": (
+            "asked later, as the next one keeps being faster", "put the faster one first in providers.{role}",
+        ),
+    }  # fmt: skip
+    try:
+        families = list(text_string_to_metric_families(metrics))
+    except ValueError:
+        return
+    for sample in (sample for family in families for sample in family.samples):
+        if sample.name in told and sample.value == 1:
+            state, cure = told[sample.name]
+            role, name = sample.labels.get("role", ""), sample.labels.get("name", "")
+            yield Finding("warn", f"{role} {name}", state, cure.format(role=role))
 
 
 def _address(settings: Settings, address: str) -> Finding:

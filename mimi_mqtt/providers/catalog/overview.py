@@ -8,16 +8,22 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
+
+from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.config import ProviderSettings, Settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
-from mimi_mqtt.errors import ConfigError, ProviderTimeout
+from mimi_mqtt.errors import ConfigError, ProviderError, ProviderTimeout
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.catalog.requirements import package_installed, required, variables
 from mimi_mqtt.providers.catalog.selection import select_providers
 from mimi_mqtt.providers.contract.provider import Provider, Role
+from mimi_mqtt.providers.contract.stt import SPEECH_RATE, SpeechToText
 from mimi_mqtt.providers.runtime.resilience import first_results
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -117,6 +123,7 @@ class Trial:
 
 async def attempt(provider: Provider, timeout_s: float) -> Trial:
     """Starts `provider`, really asks it for something small, and closes it. Raises ProviderError."""
+    word = await spoken_word() if isinstance(provider, SpeechToText) else None
     try:
         began = time.perf_counter()
         with first_results() as seconds:
@@ -124,10 +131,30 @@ async def attempt(provider: Provider, timeout_s: float) -> Trial:
                 async with asyncio.timeout(timeout_s):
                     await provider.start()
                     started = time.perf_counter()
-                    said = await provider.check()
+                    said = await (
+                        provider.check(word) if isinstance(provider, SpeechToText) else provider.check()
+                    )
             except TimeoutError as error:
                 raise ProviderTimeout(provider.name, f"no answer within {timeout_s:g} s") from error
         ended = time.perf_counter()
         return Trial(said, started - began, min(seconds, default=None), ended - started)
     finally:
         await provider.aclose()
+
+
+async def spoken_word() -> Pcm | None:
+    """A word of speech at SPEECH_RATE by the offline voice; None when that can't speak here."""
+    voice = registry.build("tts", ProviderSettings(tts=("offline",)), {})
+    parts: list[Pcm] = []
+    resampler: Resampler | None = None
+    try:
+        await voice.start()
+        async with aclosing(voice.speak("hello")) as chunks:
+            async for chunk in chunks:
+                resampler = resampler or Resampler(chunk.sample_rate, SPEECH_RATE)
+                parts.append(resampler.process(chunk.pcm))
+    except ProviderError:
+        return None
+    finally:
+        await voice.aclose()
+    return np.concatenate(parts) if parts else None

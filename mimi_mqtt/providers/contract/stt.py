@@ -5,10 +5,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.errors import ProviderBadAnswer
 from mimi_mqtt.providers.contract.provider import Provider, speaks
 from mimi_mqtt.providers.contract.recording import (
@@ -19,6 +21,9 @@ from mimi_mqtt.providers.contract.recording import (
 )
 from mimi_mqtt.providers.runtime.resilience import closing_parts, resilient
 from mimi_mqtt.providers.runtime.usage import count_audio
+
+SPEECH_RATE: Final = 16_000
+"""Rate of the speech that `check` takes, in Hz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +113,22 @@ class SpeechToText(Provider):
         hint that doesn't bind them."""
         return self._transcribe(audio, None)
 
-    async def check(self) -> str:
-        """Transcribes half a second of a quiet tone."""
+    async def check(self, speech: Pcm | None = None) -> str:
+        """Transcribes `speech` (16 kHz), or without it half a second of a quiet tone.
+
+        A tone says less: recognisers that are made for speech may search for words in it for long.
+        """
         rate = self.capabilities.sample_rate
-        tone = (1000 * np.sin(2 * np.pi * 220 * np.arange(rate // 2) / rate)).astype(np.int16)
-        transcription = self.open(max_s=1.0)
+        if speech is None:
+            sound = (1000 * np.sin(2 * np.pi * 220 * np.arange(rate // 2) / rate)).astype(np.int16)
+        else:
+            sound = Resampler(SPEECH_RATE, rate).process(speech, last=True)
+        transcription = self.open(max_s=sound.size / rate + 1.0)
         try:
-            transcription.push(tone)
-            await transcription.finish()
+            transcription.push(sound)
+            transcript = await transcription.finish()
         finally:
             await transcription.aclose()
-        return "half a second of audio understood"
+        return (
+            f"understood {transcript.text!r}" if speech is not None else "half a second of audio understood"
+        )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import Gauge
 
@@ -17,6 +18,12 @@ from mimi_mqtt.events import EventBus, ProviderFailed, ProviderRecovered
 _resting = Gauge(
     "mimi_provider_resting",
     "1 from when a provider is rested for its failures until it works again.",
+    ["role", "name"],
+)
+
+_demoted = Gauge(
+    "mimi_provider_demoted",
+    "1 while a provider is asked later because it kept losing hedged requests to the next one.",
     ["role", "name"],
 )
 
@@ -97,3 +104,55 @@ class Health:
             self._rests_until = self._breaker.clock() + rest_s
             self._gauge.set(1)
         return rest_s
+
+
+RACES_LOST: Final = 3
+"""Hedged requests lost in a row after which a provider is no longer asked first."""
+DEMOTED_S: Final = 120.0
+"""Time for which it is asked later, in seconds; twice as long each time it is still slow afterwards."""
+LONGEST_DEMOTED_S: Final = 3600.0
+
+
+class Pace:
+    """The record of one provider in hedged requests: one that keeps losing is asked later, for a while.
+
+    Without it, one that is always slow would cost the wait and a second request in each turn.
+    """
+
+    def __init__(self, role: str, name: str, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lost = 0
+        self._times = 0
+        self._demoted_until: float | None = None
+        self._gauge = _demoted.labels(role, name)
+        self._gauge.set(0)
+
+    @property
+    def slow(self) -> bool:
+        """True while it is asked later."""
+        if self._demoted_until is None:
+            return False
+        if self._clock() < self._demoted_until:
+            return True
+        self._demoted_until = None
+        self._gauge.set(0)
+        return False
+
+    def lost(self) -> float:
+        """It was overtaken; the seconds for which it is asked later from now on, 0 when it is not."""
+        if self.slow:
+            return 0.0
+        self._lost += 1
+        if self._lost < RACES_LOST:
+            return 0.0
+        self._lost = RACES_LOST - 1  # the next loss after the pause is enough
+        seconds = min(DEMOTED_S * 2**self._times, LONGEST_DEMOTED_S)
+        self._times += 1
+        self._demoted_until = self._clock() + seconds
+        self._gauge.set(1)
+        return seconds
+
+    def won(self) -> None:
+        """It began in time, or before the one that was asked second."""
+        if not self.slow:
+            self._lost = self._times = 0

@@ -32,7 +32,7 @@ from mimi_mqtt.providers.contract.tts import (
     has_words,
     silence,
 )
-from mimi_mqtt.providers.runtime.breaker import Breaker, Health
+from mimi_mqtt.providers.runtime.breaker import Breaker, Health, Pace
 from mimi_mqtt.providers.runtime.hedging import Hedge, race
 from mimi_mqtt.providers.runtime.resilience import may_have_acted, provider_border
 from mimi_mqtt.providers.runtime.unfinished import UnfinishedAnswer, UnfinishedSentence
@@ -64,6 +64,7 @@ _hedges_won = Counter(
 class _Member(Generic[P]):
     provider: P
     health: Health
+    pace: Pace
     started: bool = False
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -89,7 +90,12 @@ class _Members(Generic[P]):
         self._hedge_s = hedge_s
         rule = breaker or Breaker()
         self._members = [
-            _Member(provider, Health(provider.role, provider.name, rule)) for provider in providers
+            _Member(
+                provider,
+                Health(provider.role, provider.name, rule),
+                Pace(provider.role, provider.name, rule.clock),
+            )
+            for provider in providers
         ]
 
     @property
@@ -153,13 +159,13 @@ class _Members(Generic[P]):
                 logger.warning("%s did not close: %s", self._role, error)
             member.started = False
 
-    async def check(self) -> str:
+    async def check(self, request: Callable[[P], Awaitable[str]]) -> str:
         """Sends each a real request; their replies. Raises ProviderUnavailable when none works."""
         lines, errors = [], []
         for member in self._members:
             try:
                 await self._ensure_started(member, timeout_s=None)
-                lines.append(f"{member.provider.name}: {await member.provider.check()}")
+                lines.append(f"{member.provider.name}: {await request(member.provider)}")
             except ProviderError as error:
                 errors.append(error)
                 lines.append(f"FAILED {error}")
@@ -230,8 +236,13 @@ class _Members(Generic[P]):
 
         def rescued() -> None:
             _hedges_won.labels(self._role, rival.provider.name).inc()
+            if seconds := member.pace.lost():
+                logger.warning(
+                    "%s %s is slower than %s again and again: for %.0f s it is asked after it",
+                    *(self._role, member.provider.name, rival.provider.name, seconds),
+                )
 
-        return race(answer, ask_rival, Hedge(due, begins, rescued))
+        return race(answer, ask_rival, Hedge(due, begins, member.pace.won, rescued))
 
     async def _ask_one(self, member: _Member[P], question: _Question[P, T]) -> AsyncGenerator[T, None]:
         """The answer of `member`; updates its breaker. Raises ProviderError."""
@@ -263,7 +274,7 @@ class _Members(Generic[P]):
 
     def _in_order(self, supports: Callable[[P], bool]) -> list[_Member[P]]:
         able = [member for member in self._members if supports(member.provider)] or self._members
-        return sorted(able, key=lambda member: not member.health.ready)
+        return sorted(able, key=lambda member: (not member.health.ready, member.pace.slow))
 
     def _all_failed(self, errors: Sequence[ProviderError]) -> ProviderError:
         if len(errors) == 1:
@@ -306,7 +317,7 @@ class _Chain(Provider, Generic[P]):
 
     async def check(self) -> str:
         """Sends each provider a real request."""
-        return await self._members.check()
+        return await self._members.check(lambda member: member.check())
 
 
 class SttChain(_Chain[SpeechToText], SpeechToText):
@@ -319,6 +330,10 @@ class SttChain(_Chain[SpeechToText], SpeechToText):
         first = members[0].capabilities
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = SttCapabilities(first.streaming, languages, first.sample_rate)
+
+    async def check(self, speech: Pcm | None = None) -> str:
+        """Sends each provider a real request."""
+        return await self._members.check(lambda member: member.check(speech))
 
     @property
     def busy(self) -> bool:

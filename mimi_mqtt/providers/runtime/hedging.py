@@ -30,6 +30,7 @@ class Hedge(Generic[T]):
 
     due: Callable[[], Awaitable[None]]
     begins: Callable[[T], bool]
+    won: Callable[[], None]
     rescued: Callable[[], None]
 
 
@@ -105,7 +106,9 @@ async def race(
                 losers = [runner.task for runner in running if runner is not event.runner]
                 running = [event.runner]
                 await _stop([timer, *losers])
-                if event.runner is not favourite:
+                if event.runner is favourite:
+                    hedge.won()
+                else:
                     hedge.rescued()
             if event.runner is running[0]:
                 yield event.part

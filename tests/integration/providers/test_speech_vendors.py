@@ -273,7 +273,8 @@ async def test_edge_refused_twice_is_too_old(edge: EdgeServer) -> None:
         ({}, VoiceOptions("de", "coral"), None),
         ({"tts_voice": "en-amy"}, VoiceOptions("en-GB"), {"name": "en-amy"}),
         ({"tts_voice": "en-amy"}, VoiceOptions("de"), None),
-        ({"tts_speaker": "p1"}, VoiceOptions("de"), {"speaker": "p1"}),
+        ({"tts_speaker": "p1"}, VoiceOptions("de"), None),
+        ({"tts_speaker": "p1"}, VoiceOptions("de", "de-eva"), {"name": "de-eva", "speaker": "p1"}),
     ],
 )
 async def test_wyoming_is_asked_for_a_voice_that_it_has(

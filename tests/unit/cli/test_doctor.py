@@ -97,3 +97,18 @@ async def test_the_pipeline_takes_the_place_of_speech_to_speech() -> None:
     assert findings["s2s openai_realtime"].grade == "warn"
     findings = await found({"providers": {**OFFLINE, "tts": "openai", "s2s": "openai_realtime"}})
     assert findings["s2s openai_realtime"].grade == "fail"
+
+
+def test_providers_that_the_server_asks_later_are_told_with_the_cure() -> None:
+    metrics = """
+# TYPE mimi_provider_demoted gauge
+mimi_provider_demoted{name="openai",role="llm"} 1.0
+mimi_provider_demoted{name="groq",role="llm"} 0.0
+# TYPE mimi_provider_resting gauge
+mimi_provider_resting{name="edge",role="tts"} 1.0
+"""
+    demoted, resting = doctor.told_of_providers(metrics)
+    assert (demoted.grade, demoted.what) == ("warn", "llm openai")
+    assert "providers.llm" in demoted.cure
+    assert (resting.what, resting.detail) == ("tts edge", "rested for its failures")
+    assert list(doctor.told_of_providers("<html>")) == []

@@ -42,7 +42,7 @@ class WyomingTtsOptions(ProviderOptions):
     provider of the list. Empty: the voice that the server was started with."""
 
     tts_speaker: str | None = None
-    """Speaker, for voices that have several."""
+    """Speaker, for a named voice that has several."""
 
 
 class WyomingTextToSpeech(TextToSpeech):
@@ -131,8 +131,7 @@ class WyomingTextToSpeech(TextToSpeech):
         name = next(
             (name for name in asked if name and (not able or _fits(able, name, voice.language))), None
         )
-        speaker = self._options.tts_speaker
-        return SynthesizeVoice(name=name, speaker=speaker) if name or speaker else None
+        return SynthesizeVoice(name=name, speaker=self._options.tts_speaker) if name else None
 
     def _languages(self, program: "TtsProgram") -> frozenset[str] | None:
         """The languages of the voice of tts_voice, where the server has it; else of all voices."""

@@ -209,6 +209,18 @@ _QUESTION_MARKS: Final = ("?", "？")
 _END_MARKS: Final = (".", "!", "。", "！")
 
 
+_JOINING: Final = {
+    "en": _words("a an the and or but because if my your his our their"),
+    "vi": _words("và hoặc nhưng vì nếu các những"),
+    "ru": _words("и или но а если чтобы"),
+    "es": _words("y o u pero porque el la los las un una mi tu su"),
+    "fr": _words("et ou mais parce le la les un une des mon ma mes"),
+    "de": _words("und oder aber weil ein eine einen der die das mein meine"),
+    "pt": _words("e ou mas porque o a os as um uma meu minha"),
+}
+"""Words that join or determine: none of them ends a question, whatever the mark after it."""
+
+
 def clause(text: str, language: str) -> Clause:
     """The completeness of `text`, in a language such as `en` or `zh-CN`."""
     said = text.strip().lower()
@@ -222,7 +234,8 @@ def clause(text: str, language: str) -> Clause:
         return _by_mark(said)
     if (" " if rules.spaced else "").join(words) in rules.alone:
         return Clause.FINAL
-    return _spaced(said, words, rules) if rules.spaced else _unspaced(said, rules)
+    joining = _JOINING.get(primary(language), frozenset())
+    return _spaced(said, words, rules, joining) if rules.spaced else _unspaced(said, rules)
 
 
 def _by_mark(said: str) -> Clause:
@@ -231,13 +244,15 @@ def _by_mark(said: str) -> Clause:
     return Clause.COMPLETE if said.endswith(_END_MARKS) else Clause.OPEN
 
 
-def _spaced(said: str, words: list[str], rules: _Rules) -> Clause:
+def _spaced(said: str, words: list[str], rules: _Rules, joining: frozenset[str]) -> Clause:
     # A recogniser that punctuates puts a full stop wherever it must stop: the word before it knows better.
     if words[-1] in rules.asks_at_end and len(words) >= rules.least:
         return Clause.QUESTION
-    if words[-1] in rules.dangling:
+    asked = said.endswith(_QUESTION_MARKS)
+    # "Where are you from?" is whole, and a recogniser hears by the voice that it was asked.
+    if words[-1] in rules.dangling and (not asked or words[-1] in joining or len(words) < rules.least):
         return Clause.UNFINISHED
-    if said.endswith(_QUESTION_MARKS):
+    if asked:
         return Clause.QUESTION
     if words[0] in rules.asking:
         return Clause.QUESTION if len(words) >= rules.least else Clause.OPEN

@@ -2,11 +2,12 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from mimi_mqtt.config import ProviderSettings, Settings
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderTimeout
-from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.catalog import overview, registry
 from mimi_mqtt.providers.catalog.overview import ROLES, Listing, attempt, listings
 from mimi_mqtt.providers.contract.chat import TextDelta
 from mimi_mqtt.providers.contract.provider import Role
@@ -140,3 +141,28 @@ def test_agents_of_their_own_mind_show_whom_they_ask() -> None:
     assert (offline.place, offline.agents) == (1, {"chef": 2})
     assert (ollama.place, ollama.agents) == (None, {"chef": 1})
     assert find(found, "tts", "offline").agents == {}
+
+
+async def test_speech_to_text_is_tried_with_a_word_of_real_speech() -> None:
+    """A tone is no speech: Whisper's servers search for words in it for a minute."""
+    stt = FakeStt([Transcript("Hello.", final=True)])
+    trial = await overview.attempt(stt, 30)
+    assert trial.said == "understood 'Hello.'"
+    word = await overview.spoken_word()
+    assert word is not None
+    heard = np.concatenate(stt.heard[0])
+    assert heard.size == pytest.approx(word.size, abs=2_000)
+    # Speech has pauses between its sounds, and a tone has none.
+    loudness = np.abs(heard[: heard.size // 320 * 320].astype(np.int32)).reshape(-1, 320).max(axis=1)
+    assert loudness.max() > 8 * max(int(loudness.min()), 1)
+
+
+async def test_speech_to_text_is_tried_with_a_tone_where_nothing_can_speak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing() -> None:
+        return None
+
+    monkeypatch.setattr(overview, "spoken_word", nothing)
+    trial = await overview.attempt(FakeStt([Transcript("", final=True)]), 30)
+    assert trial.said == "half a second of audio understood"

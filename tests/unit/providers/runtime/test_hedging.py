@@ -12,7 +12,7 @@ from mimi_mqtt.errors import ProviderError, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.tts import SpeechChunk, VoiceOptions
-from mimi_mqtt.providers.runtime.breaker import Breaker
+from mimi_mqtt.providers.runtime.breaker import DEMOTED_S, RACES_LOST, Breaker
 from mimi_mqtt.providers.runtime.fallback import LlmChain, SttChain, TtsChain
 from mimi_mqtt.providers.runtime.resilience import Limits
 from tests import virtual_time
@@ -104,6 +104,47 @@ async def test_being_slow_is_counted_but_is_no_failure() -> None:
     assert metric(won, role="llm", name="rival") == wins + 1
     assert metric("mimi_provider_resting", **labels) == 0
     slow.delay_s = 0.0
+    assert await answer(chain) == "a"
+
+
+async def asked_for(chain: LlmChain, member: Late, times: int) -> int:
+    """How often `member` is asked in so many requests."""
+    before = len(member.asked_at)
+    for _ in range(times):
+        await answer(chain)
+    return len(member.asked_at) - before
+
+
+async def test_one_that_keeps_losing_is_asked_later_and_tried_again_after_a_while() -> None:
+    loop = asyncio.get_running_loop()
+    labels = {"role": "llm", "name": "ever slow"}
+    slow, rival = Late("ever slow", 3.0, "a"), Late("quick", 0.0, "b")
+    chain = LlmChain((slow, rival), Breaker(clock=loop.time), hedge_s=HEDGE_S)
+    assert await asked_for(chain, slow, 15) == RACES_LOST
+    assert metric("mimi_provider_demoted", **labels) == 1
+    await asyncio.sleep(DEMOTED_S)
+    assert await asked_for(chain, slow, 5) == 1  # one more loss is enough
+    await asyncio.sleep(2 * DEMOTED_S)
+    slow.delay_s = 0.0
+    assert await asked_for(chain, slow, 5) == 5
+    assert metric("mimi_provider_demoted", **labels) == 0
+
+
+async def test_a_race_that_is_won_in_between_keeps_the_first_place() -> None:
+    slow, rival = Late("now and then slow", 3.0, "a"), Late("other", 0.0, "b")
+    chain = hedged(slow, rival)
+    for _ in range(4):
+        slow.delay_s = 3.0
+        assert await asked_for(chain, slow, RACES_LOST - 1) == RACES_LOST - 1
+        slow.delay_s = 0.0
+        assert await asked_for(chain, slow, 1) == 1
+
+
+async def test_one_that_is_asked_later_answers_when_the_other_is_down() -> None:
+    slow, rival = Late("slow but alive", 3.0, "a"), Late("dying", 0.0, "b")
+    chain = hedged(slow, rival)
+    await asked_for(chain, slow, RACES_LOST)
+    rival.words, rival.fails = (), True
     assert await answer(chain) == "a"
 
 
