@@ -66,8 +66,11 @@ class SpeechToText(Provider):
     ) -> AsyncGenerator[Transcript, None]:
         """The transcripts of `recording`, which may still grow; the final one is last. Raises ProviderError.
 
-        A failed request is repeated with the same audio; time-outs count from the end of the audio.
+        A failed request is repeated with the same audio; time-outs count from the end of the audio. One that
+        takes whole utterances is asked when the utterance is over, and not at all when it is dropped before.
         """
+        if not self.capabilities.streaming:
+            await recording.until_ended()
         attempts = resilient(
             partial(self._one_listen, recording, language, certain),
             role=self.role,

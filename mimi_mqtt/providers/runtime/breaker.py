@@ -146,7 +146,7 @@ class Pace:
         if self._lost < RACES_LOST:
             return 0.0
         self._lost = RACES_LOST - 1  # the next loss after the pause is enough
-        seconds = min(DEMOTED_S * 2**self._times, LONGEST_DEMOTED_S)
+        seconds = min(DEMOTED_S * 2.0**self._times, LONGEST_DEMOTED_S)
         self._times += 1
         self._demoted_until = self._clock() + seconds
         self._gauge.set(1)
