@@ -26,6 +26,7 @@ from mimi_mqtt.providers.languages import primary
 
 _ENGINES: Final = {
     "faster-whisper": "faster_whisper", "sherpa-onnx": "sherpa_onnx", "piper": "piper", "hibari": "hibari",
+    "offline": "onnxruntime",
 }  # fmt: skip
 """The package that runs a model, by the extra that installs it."""
 

@@ -82,6 +82,7 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "elevenlabs": "mimi_mqtt.providers.vendors.elevenlabs.tts:ElevenLabs",
         "gemini": "mimi_mqtt.providers.vendors.gemini.tts:GeminiTextToSpeech",
         "hibari": "mimi_mqtt.providers.vendors.hibari.tts:Hibari",
+        "kokoro": "mimi_mqtt.providers.vendors.kokoro.tts:Kokoro",
         "piper": "mimi_mqtt.providers.vendors.piper.tts:Piper",
         "wyoming": "mimi_mqtt.providers.vendors.wyoming.tts:WyomingTextToSpeech",
         "offline": "mimi_mqtt.providers.vendors.offline.tts:Espeak",

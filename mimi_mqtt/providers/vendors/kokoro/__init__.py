@@ -1,0 +1,1 @@
+"""Kokoro, a neural voice, in this process: its Japanese voices."""
