@@ -51,7 +51,11 @@ def read(line: str, *, command: bool = False) -> Sentence:
 
 @cache
 def _all(language: str) -> tuple[Sequence[Sentence], Sequence[Sentence]]:
-    text = files(__package__).joinpath("sentences", f"{language}.yaml").read_text(encoding="utf-8")
+    text = (
+        files("mimi_mqtt.cli.bench.voice")
+        .joinpath("material", f"{language}.yaml")
+        .read_text(encoding="utf-8")
+    )
     file = _File.model_validate(yaml.safe_load(text))
     return [read(line) for line in file.ordinary], [read(line, command=True) for line in file.commands]
 
