@@ -106,7 +106,7 @@ class _Language:
         recordings, speakers, lacking = await present(self._providers, place, language)
         self._not_measured += lacking
         async with AsyncExitStack() as stack:
-            recognisers = await self._recognisers(stack)
+            recognisers = await self._recognisers(stack) if set(args.only) != {"answers"} else []
             if "hearing" in args.only:
                 made["hearing"] = await self._hearing(recognisers, recordings, speakers)
             if "voices" in args.only:

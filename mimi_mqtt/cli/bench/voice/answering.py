@@ -80,7 +80,7 @@ async def _server(models_dir: Path, language: str, providers: dict[str, str]) ->
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "mimi_mqtt", "serve",
             env=environ, cwd=folder,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         reading: asyncio.Task[None] | None = None
         try:
@@ -105,11 +105,13 @@ async def _server(models_dir: Path, language: str, providers: dict[str, str]) ->
 
 
 async def _address(stdout: asyncio.StreamReader) -> str:
-    """The OTA address, which a server tells once it is ready. Raises StartupError."""
+    """The OTA address, which a server tells once it is ready. Raises StartupError with its last line."""
+    last = ""
     while line := (await stdout.readline()).decode(errors="replace"):
         if found := _OTA.search(line):
             return found[0]
-    raise StartupError("the server did not become ready: run `mimi-mqtt serve` to see why")
+        last = line.strip() or last
+    raise StartupError(f"the server did not start: {last}")
 
 
 async def _discard(stdout: asyncio.StreamReader) -> None:

@@ -56,7 +56,7 @@ class Providers:
 
 def provider_name(model: Model) -> str:
     """The name under which a model's provider is built."""
-    return f"{model.engine}:{model.name}"
+    return model.engine if model.package else f"{model.engine}:{model.name}"
 
 
 async def spoken(tts: TextToSpeech, text: str, voice: VoiceOptions) -> Pcm:

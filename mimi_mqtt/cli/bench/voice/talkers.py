@@ -1,7 +1,6 @@
 """How long people wait who end their sentences at the same moment; part of `bench voice`."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from mimi_mqtt.cli.bench.voice.hearing import Utterance
@@ -21,7 +20,8 @@ async def row(
     those whose words are never known.
     """
     filler_s = VoiceSettings().filler_s
-    began = time.perf_counter()
+    clock = asyncio.get_running_loop().time
+    began = clock()
 
     async def talk(number: int) -> float | None:
         bind_holder(f"device {number}")
@@ -29,7 +29,7 @@ async def row(
             await transcribed(stt, utterances[number % len(utterances)].pcm, language)
         except ProviderError:
             return None
-        return time.perf_counter() - began
+        return clock() - began
 
     async with asyncio.TaskGroup() as group:
         talking = [group.create_task(talk(number)) for number in range(count)]
