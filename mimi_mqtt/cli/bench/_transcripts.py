@@ -72,7 +72,7 @@ async def transcripts(
         texts: dict[int, str] = {}
         for frame, pcm in pauses(settings, utterance.pcm, probabilities):
             began = time.perf_counter()
-            texts[frame] = await transcribed(stt, pcm, utterance.language)
+            texts[frame] = (await transcribed(stt, pcm, utterance.language)).text
             took.append(time.perf_counter() - began)
         written.append(texts)
     return Transcripts(written, statistics.median(took) if took else 0.0)

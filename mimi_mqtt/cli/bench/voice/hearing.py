@@ -7,12 +7,14 @@ from typing import Final
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.cli.bench._corpus import RATE
-from mimi_mqtt.cli.bench.voice.channel import CONDITIONS, Condition, through
+from mimi_mqtt.cli.bench.voice.channel import CLEAN, CONDITIONS, Condition, through
 from mimi_mqtt.cli.bench.voice.providers import percentile, transcribed
 from mimi_mqtt.cli.bench.voice.scoring import BY_CHARACTER, Score, score
 from mimi_mqtt.cli.bench.voice.sentences import Sentence
 from mimi_mqtt.cli.bench.voice.speakers import Kind, Recordings, Speaker
+from mimi_mqtt.providers.contract.provider import speaks
 from mimi_mqtt.providers.contract.stt import SpeechToText
+from mimi_mqtt.providers.languages import primary
 
 KINDS: Final[Sequence[Kind]] = ("neural", "recorded", "formant")
 
@@ -79,7 +81,7 @@ async def heard(stt: SpeechToText, utterances: Sequence[Utterance], language: st
     tally = Tally()
     for utterance in utterances:
         began, cpu = time.perf_counter(), time.process_time()
-        text = await transcribed(stt, utterance.pcm, language)
+        text = (await transcribed(stt, utterance.pcm, language)).text
         tally.took.append(time.perf_counter() - began)
         tally.cpu_s += time.process_time() - cpu
         tally.audio_s += utterance.pcm.size / RATE
@@ -91,6 +93,16 @@ async def heard(stt: SpeechToText, utterances: Sequence[Utterance], language: st
         if found.errors:
             tally.written.append((utterance.sentence.spoken, text))
     return tally
+
+
+async def languages_found(stt: SpeechToText, utterances: Sequence[Utterance], language: str) -> float:
+    """How often `stt` finds out the language when another is expected, in percent. Raises ProviderError."""
+    expected = "en" if language != "en" else "de"
+    told = [
+        (await transcribed(stt, utterance.pcm, expected, certain=False)).language for utterance in utterances
+    ]
+    found = sum(tag is not None and primary(tag) == language for tag in told)
+    return round(100 * found / len(told), 1)
 
 
 async def rows(
@@ -111,7 +123,8 @@ async def rows(
         if not of_kind:
             continue
         for condition in CONDITIONS:
-            tally = await heard(stt, await corpus(recordings, of_kind, chosen, condition, seed), language)
+            utterances = await corpus(recordings, of_kind, chosen, condition, seed)
+            tally = await heard(stt, utterances, language)
             row: dict[str, object] = {
                 "recogniser": name,
                 "language": language,
@@ -119,5 +132,7 @@ async def rows(
                 "condition": condition.name,
                 **tally.figures(language),
             }
+            if condition is CLEAN and speaks(stt.capabilities.detects, language):
+                row["language_found_percent"] = await languages_found(stt, utterances, language)
             made.append(row | ({"wrong": tally.written} if texts else {}))
     return made

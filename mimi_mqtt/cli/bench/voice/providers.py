@@ -16,6 +16,7 @@ from mimi_mqtt.models.catalog import Model, Role, for_language
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.catalog.local_models import models_folder
 from mimi_mqtt.providers.contract.provider import Provider
+from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
 
@@ -70,12 +71,15 @@ async def spoken(tts: TextToSpeech, text: str, voice: VoiceOptions) -> Pcm:
     return Resampler(rate, RATE).process(np.concatenate(chunks), last=True)
 
 
-async def transcribed(stt: SpeechToText, pcm: Pcm, language: str) -> str:
-    """What `stt` writes for an utterance that is all there. Raises ProviderError."""
-    transcription = stt.open(language=language)
+async def transcribed(stt: SpeechToText, pcm: Pcm, language: str, *, certain: bool = True) -> Transcript:
+    """What `stt` makes of an utterance that is all there. Not `certain`: it finds out the language itself.
+
+    Raises ProviderError.
+    """
+    transcription = stt.open(language=language, certain=certain)
     try:
         transcription.push(pcm)
-        return (await transcription.finish()).text
+        return await transcription.finish()
     finally:
         await transcription.aclose()
 

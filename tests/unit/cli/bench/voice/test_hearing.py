@@ -1,4 +1,4 @@
-"""Many people who talk at once."""
+"""Recognisers over many utterances, and many people who talk at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import pytest
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.cli.bench.voice import talkers
-from mimi_mqtt.cli.bench.voice.hearing import Utterance, heard
+from mimi_mqtt.cli.bench.voice.hearing import Utterance, heard, languages_found
 from mimi_mqtt.cli.bench.voice.sentences import read
 from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ProviderUnavailable
@@ -73,3 +73,18 @@ async def test_ordinary_sentences_and_commands_are_scored_apart() -> None:
     assert figures["exact_percent"] == 50.0
     assert tally.written == [("Turn off the light.", "turn on the light")]
     assert "cer_percent" in tally.figures("ja")
+
+
+class _Polyglot(SpeechToText):
+    """Tells French when it may, whatever is expected."""
+
+    capabilities = SttCapabilities(streaming=False, detects=None)
+
+    async def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
+        yield Transcript("allume la lumière", final=True, language=language or "fr-FR")
+
+
+async def test_a_language_counts_as_found_when_another_was_expected() -> None:
+    stt = _Polyglot("polyglot", ProviderOptions(), Limits(retries=0))
+    assert await languages_found(stt, _SAID, "fr") == 100.0
+    assert await languages_found(stt, _SAID, "de") == 0.0
