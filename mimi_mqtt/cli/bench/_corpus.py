@@ -103,13 +103,17 @@ class Corpus:
         words: list[tuple[float, str]] = []
         text = ""
         space = "" if speaker.language in UNSPACED else " "
+        bars = _BAR.findall(sentence)
         for number, clause in enumerate(part.strip() for part in _BAR.split(sentence)):
             if number:
                 pause_ms = float(speaker.pause_ms * self._random.lognormal(0, 0.25))
                 pause_ms = min(max(pause_ms, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS)
                 parts.append(np.zeros(int(pause_ms * RATE / 1000)))
                 at += pause_ms / 1000
-            said = await self.say(clause, speaker.language, speaker.voice, speaker.speed)
+            # A voice that knows intonation must not let it fall where the speaker only hesitates.
+            goes_on = not self._variants and number < len(bars) and bars[number] == "|"
+            spoken_as = f"{clause}," if goes_on else clause
+            said = await self.say(spoken_as, speaker.language, speaker.voice, speaker.speed)
             length = len(said) / RATE
             spoken = 0
             for word in clause.split():
