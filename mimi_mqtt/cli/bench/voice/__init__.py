@@ -22,12 +22,13 @@ from typing import Final
 from mimi_mqtt.cli.bench._options import bounded
 from mimi_mqtt.cli.bench.voice import answering, hearing, speaking, talkers
 from mimi_mqtt.cli.bench.voice.channel import CLEAN
-from mimi_mqtt.cli.bench.voice.providers import Providers, provider_name
+from mimi_mqtt.cli.bench.voice.providers import Providers
 from mimi_mqtt.cli.bench.voice.sentences import LANGUAGES, Sentence, sentences
 from mimi_mqtt.cli.bench.voice.speakers import Recordings, Speaker, present
 from mimi_mqtt.errors import MimiError
 from mimi_mqtt.models.catalog import small_set
 from mimi_mqtt.models.folder import default_models_dir
+from mimi_mqtt.providers.catalog.local_models import provider_name
 from mimi_mqtt.providers.contract.stt import SpeechToText
 
 MAX_TALKERS: Final = 500

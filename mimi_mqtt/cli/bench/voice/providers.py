@@ -55,11 +55,6 @@ class Providers:
             yield tts
 
 
-def provider_name(model: Model) -> str:
-    """The name under which a model's provider is built."""
-    return model.engine if model.package else f"{model.engine}:{model.name}"
-
-
 async def spoken(tts: TextToSpeech, text: str, voice: VoiceOptions) -> Pcm:
     """`text` as `tts` says it, at 16 kHz. Raises ProviderError."""
     chunks: list[Pcm] = []
