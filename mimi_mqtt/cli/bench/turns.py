@@ -10,7 +10,8 @@ Everything is judged twice: on the sentences and voices that rules may be fitted
 (`held_out_`). `decision` is when the answer may be heard; `felt` is that less what a preemptive reply saved
 by then: as if so early a decision had been made without it. `could_be_all_percent` of the utterances have a
 pause at which the words could be all; whoever decides within 350 ms cuts most of these off. Of those that are
-cut off, `cut_off_and_joined` go on while the answer is still thought about, and are answered whole.
+cut off, `cut_off_and_joined` go on while the answer is still thought about, and are answered whole. `fluent_`
+are the same sentences without a pause, as most people give commands.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from mimi_mqtt.cli.bench import _barge_ins, _endpoints
 from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, RATE, Corpus, Speaker, Utterance
 from mimi_mqtt.cli.bench._duplex import duplexes
 from mimi_mqtt.cli.bench._options import bounded
-from mimi_mqtt.cli.bench._sentences import HELD_OUT, TUNED, Material
+from mimi_mqtt.cli.bench._sentences import HELD_OUT, TUNED, Material, fluent
 from mimi_mqtt.cli.bench._transcripts import transcripts
 from mimi_mqtt.cli.bench.voice.providers import Providers
 from mimi_mqtt.config.settings import SessionSettings
@@ -51,6 +52,7 @@ _STRATEGIES: Final = (
     ("auto", "heard"),
 )
 """Each with the recogniser it is meant for; the default with all."""
+_FLUENT: Final = (("auto", "streaming"), ("auto", "asked"), ("auto", "heard"))
 _RISKS: Final = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
 
 
@@ -154,43 +156,56 @@ async def _part(
     vad: VoiceActivityDetector,
     stt: SpeechToText | None,
 ) -> dict[str, object]:
-    corpus = Corpus(speaker or tts, material, args.seed, variants=speaker is None)
-    speakers = corpus.speakers(args.speakers)
-    utterances = await corpus.utterances(speakers, args.utterances)
-    heard = _probabilities(vad, [utterance.pcm for utterance in utterances])
-    figures: dict[str, object] = {
+    figures: dict[str, object] = {}
+    voice = VoiceSettings.model_validate(
+        {"end_silence_ms": args.end_silence_ms, "preemptive_silence_ms": args.preemptive_silence_ms}
+    )
+    # Those who never hesitate begin anew, for what is learned of a speaker counts.
+    for prefix, said, strategies in (("", material, _STRATEGIES), ("fluent_", fluent(material), _FLUENT)):
+        corpus = Corpus(speaker or tts, said, args.seed, variants=speaker is None)
+        speakers = corpus.speakers(args.speakers)
+        utterances = await corpus.utterances(speakers, args.utterances)
+        heard = _probabilities(vad, [utterance.pcm for utterance in utterances])
+        found = _sizes(utterances)
+        makers = {
+            kind: _endpoints.recogniser(kind, args.recogniser_ms / 1000, args.recognition_ms / 1000)
+            for kind in ("deaf", "streaming", "asked")
+        }
+        if stt is not None:
+            real = await transcripts(stt, _endpoints.bounds(voice), utterances, heard)
+            found["recogniser_ms_p50"] = round(1000 * real.answer_s)
+            makers["heard"] = _endpoints.recogniser("heard", 0.0, real.answer_s, real.written)
+        for strategy, kind in strategies:
+            if kind not in makers:
+                continue
+            chosen = voice.model_copy(update={"endpointing": strategy})
+            results = _endpoints.replay(
+                voice, functools.partial(endpointing, chosen), makers[kind], speakers, utterances, heard
+            )
+            name = f"{strategy}_{kind}" if strategy == "auto" else strategy
+            judged = _endpoints.judge(results, args.answer_ms)
+            found |= {f"{name}_{key}": value for key, value in judged.items()}
+        if args.risks:
+            found["auto_streaming_risks"] = [
+                _at_risk(risk, args, voice, speakers, utterances, heard) for risk in _RISKS
+            ]
+        figures |= {f"{prefix}{name}": value for name, value in found.items()}
+    return figures | await _barge_in_part(args, material, tts, vad)
+
+
+def _sizes(utterances: Sequence[Utterance]) -> dict[str, object]:
+    return {
         "utterances": len(utterances),
         "audio_s": round(sum(len(utterance.pcm) for utterance in utterances) / RATE),
         "could_be_all_percent": round(100 * sum(u.could_be_all for u in utterances) / len(utterances), 1),
     }
-    voice = VoiceSettings.model_validate(
-        {"end_silence_ms": args.end_silence_ms, "preemptive_silence_ms": args.preemptive_silence_ms}
-    )
-    makers = {
-        kind: _endpoints.recogniser(kind, args.recogniser_ms / 1000, args.recognition_ms / 1000)
-        for kind in ("deaf", "streaming", "asked")
-    }
-    if stt is not None:
-        real = await transcripts(stt, _endpoints.bounds(voice), utterances, heard)
-        figures["recogniser_ms_p50"] = round(1000 * real.answer_s)
-        makers["heard"] = _endpoints.recogniser("heard", 0.0, real.answer_s, real.written)
-    for strategy, kind in _STRATEGIES:
-        if kind not in makers:
-            continue
-        chosen = voice.model_copy(update={"endpointing": strategy})
-        results = _endpoints.replay(
-            voice, functools.partial(endpointing, chosen), makers[kind], speakers, utterances, heard
-        )
-        name = f"{strategy}_{kind}" if strategy == "auto" else strategy
-        figures |= {
-            f"{name}_{key}": value for key, value in _endpoints.judge(results, args.answer_ms).items()
-        }
-    if args.risks:
-        figures["auto_streaming_risks"] = [
-            _at_risk(risk, args, voice, speakers, utterances, heard) for risk in _RISKS
-        ]
+
+
+async def _barge_in_part(
+    args: argparse.Namespace, material: Material, tts: TextToSpeech, vad: VoiceActivityDetector
+) -> dict[str, object]:
     recordings = await duplexes(Corpus(tts, material, args.seed), material, args.duplexes, args.seed)
-    figures["replies"] = len(recordings)
+    figures: dict[str, object] = {"replies": len(recordings)}
     for name, room_known in (("barge_in", True), ("barge_in_at_first", False)):
         judged = _barge_ins.judge(
             functools.partial(_probabilities, vad), recordings, args.barge_in_ms, room_known=room_known

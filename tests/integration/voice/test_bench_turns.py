@@ -23,6 +23,7 @@ def test_a_small_corpus_gives_all_figures() -> None:
             "auto_deaf",
         ):
             assert figures[f"{part}_{strategy}_never_percent"] == 0.0
+        assert figures[f"{part}_fluent_auto_asked_cut_off_percent"] == 0.0
         loss = figures[f"{part}_barge_in_echo_return_loss_enhancement_db_p50"]
         assert isinstance(loss, float)
         assert loss > 10
@@ -44,6 +45,7 @@ def test_a_real_recogniser_is_asked_at_the_pauses(models_dir: Path) -> None:
     )  # fmt: skip
     for part in ("tuned", "held_out"):
         assert figures[f"{part}_auto_heard_never_percent"] == 0.0
+        assert figures[f"{part}_fluent_auto_heard_never_percent"] == 0.0
         took_ms = figures[f"{part}_recogniser_ms_p50"]
         assert isinstance(took_ms, int)
         assert took_ms > 0

@@ -54,6 +54,18 @@ def test_a_speaker_with_short_pauses_is_answered_sooner_and_one_with_long_ones_l
     assert waits(slow, "light") > NORMAL_MS * 1.2
 
 
+def test_a_speaker_who_goes_on_not_pausing_is_answered_sooner_and_sooner() -> None:
+    fluent = end()
+    waited = []
+    for _ in range(5):
+        waited.append(waits(fluent, "turn on the light"))
+        for _ in range(4):
+            fluent.ended()
+    assert waited == sorted(waited, reverse=True)
+    assert len(set(waited)) == len(waited)
+    assert waited[-1] < 0.6 * waited[0]
+
+
 def test_a_speaker_who_never_pauses_is_answered_sooner() -> None:
     fluent = end()
     for _ in range(8):
