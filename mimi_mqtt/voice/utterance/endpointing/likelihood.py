@@ -40,6 +40,8 @@ _MEMORY: Final = 8.0  # pauses
 _RAREST, _OFTENEST = 0.1, 2.0
 """Bounds of the pauses in an utterance that count: who never pauses is soon answered faster, and what many
 pauses say is worth less than what the words do."""
+_UTTERANCES: Final = 30.0
+"""Utterances that are remembered, about: longer ago, somebody else may have spoken."""
 _LAG_MS, _MOST_LAG_MS = 240.0, 900.0
 _LAG_DECAY: Final = 1 / 8
 
@@ -53,6 +55,7 @@ class LikelyEnd:
         self._longest_ms = _LONGEST * end_silence_ms
         self._alone = Pauses(end_silence_ms)
         self._pauses, self._ends = _PAUSES, _ENDS
+        self._lengths = _PAUSES  # pauses of which the mean is
         # So that nothing but silence means `end_silence_ms`.
         self._mean = math.log(end_silence_ms) - _SPREAD * NormalDist().inv_cdf(1 - self._risk_odds)
         self._variance = _SPREAD**2
@@ -67,8 +70,9 @@ class LikelyEnd:
         self._alone.add(pause_ms)
         if pause_ms >= SHORTEST_PAUSE_MS:
             self._pauses += 1
+            self._lengths += 1
             off = math.log(pause_ms) - self._mean
-            weight = 1 / min(self._pauses, _MEMORY)
+            weight = 1 / min(self._lengths, _MEMORY)
             self._mean += off * weight
             self._variance += (off**2 * (1 - weight) - self._variance) * weight
         self._learn_lag()
@@ -76,7 +80,11 @@ class LikelyEnd:
     def ended(self) -> None:
         """Learns that an utterance ended."""
         self._ends += 1
+        if self._ends > _UTTERANCES:
+            self._pauses *= _UTTERANCES / self._ends
+            self._ends = _UTTERANCES
         self._learn_lag()
+        self._last = Spoken()  # the same words may come in another language
 
     def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
         """The shortest silence that the risk allows; the longest while the last words may still come."""

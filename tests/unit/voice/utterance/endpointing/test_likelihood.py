@@ -66,6 +66,22 @@ def test_a_speaker_who_goes_on_not_pausing_is_answered_sooner_and_sooner() -> No
     assert waited[-1] < 0.6 * waited[0]
 
 
+def test_a_speaker_who_begins_to_pause_after_many_utterances_is_soon_waited_for() -> None:
+    lately, always = end(), end()
+    for _ in range(500):
+        lately.ended()
+    fluent_ms = waits(lately, "turn on the light")
+    for _ in range(10):
+        lately.paused(500)
+        lately.ended()
+    for _ in range(500):
+        always.paused(500)
+        always.ended()
+    waited = waits(lately, "turn on the light")
+    assert waited > 1.5 * fluent_ms
+    assert waited > 0.8 * waits(always, "turn on the light")
+
+
 def test_a_speaker_who_never_pauses_is_answered_sooner() -> None:
     fluent = end()
     for _ in range(8):
