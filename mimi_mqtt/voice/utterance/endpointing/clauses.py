@@ -220,8 +220,8 @@ _JOINING: Final = {
 }
 """Words that join or determine: none of them ends a question, whatever the mark after it.
 
-In English also those of which Whisper makes whole questions of half ones: "What is the" becomes "What is that?",
-"How many ounces are in" gets a question mark, and so on (`bench turns --recogniser`).
+In English also those with which Whisper ends half a question as if it were whole: of "What is the" it makes
+"What is that?", after "How many ounces are in" it puts a question mark. See `bench turns --recogniser`.
 """
 
 
