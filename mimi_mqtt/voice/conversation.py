@@ -27,13 +27,12 @@ from mimi_mqtt.voice.turn.tasks import ConversationTasks
 from mimi_mqtt.voice.turn.turn import Turn
 from mimi_mqtt.voice.utterance.endpointing import (
     EndpointEvent,
-    Endpointing,
     SpeechBegan,
     SpeechPaused,
     SpeechWentOn,
     UtteranceEnded,
-    endpointing,
 )
+from mimi_mqtt.voice.utterance.habits import SpeakerHabits
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
 from mimi_mqtt.wire.messages import ListenMode
 
@@ -81,7 +80,8 @@ class Conversation:
         language = services.agent.language or setup.language
         self._context = self._new_context(language, Dialogue(services.voice.history_turns))
         self._engine = choose_engine(self._context)
-        self._endpointing = self._new_endpointing()
+        self._habits = self._habits_of_speaker()
+        self._habits_kept = False
         self._interruption = InterruptionPolicy(services.voice, self._uplink)
         if renewal is not None:
             renewal.on_change = self._services_changed
@@ -225,6 +225,9 @@ class Conversation:
         self._announcements.clear()
         self._drop_overheard()
         self._uplink.close()
+        if not self._habits_kept:
+            self._habits_kept = True
+            self._services.habits.keep(self._setup.device.id, self._habits)
         self._tasks.spawn(self._engine.aclose(), "engine")
         # A tool of the running turn may be what ends the session.
         try:
@@ -250,9 +253,9 @@ class Conversation:
             spawn=spawn,
         )
 
-    def _new_endpointing(self) -> Endpointing:
+    def _habits_of_speaker(self) -> SpeakerHabits:
         spoken = self._context.language
-        return endpointing(self._services.voice, lambda: spoken.current)
+        return self._services.habits.take(self._setup.device.id, self._services.voice, lambda: spoken.current)
 
     def _services_changed(self) -> None:
         """Newer services are there: a device that listens, and has heard nobody yet, is answered by them."""
@@ -275,7 +278,7 @@ class Conversation:
         self._context = self._new_context(language, self._context.dialogue)
         self._tasks.spawn(self._engine.aclose(), "engine")
         self._engine = choose_engine(self._context)
-        self._endpointing = self._new_endpointing()
+        self._habits = self._habits_of_speaker()
         self._interruption = InterruptionPolicy(services.voice, self._uplink)
 
     # ── turns begin and end ──────────────────────────────────────────────────────────────────────────────
@@ -423,7 +426,7 @@ class Conversation:
         return UserUtterance(
             self._engine.transcribe,
             self._services.voice,
-            self._endpointing,
+            self._habits,
             frame_ms=self._uplink.frame_ms,
             answers_early=self._engine.answers_early,
             manual=self._mode == "manual",

@@ -19,6 +19,7 @@ from mimi_mqtt.voice.language.spoken import SpokenLanguage, TellsLanguages
 from mimi_mqtt.voice.ports import AudioFormat, HeardFrame, Memory, TurnLog
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
+from mimi_mqtt.voice.utterance.habits import HabitsCache
 
 
 class Hearing(Protocol):
@@ -66,6 +67,7 @@ class VoiceServices:
     memory: Memory | None = None
     languages: TellsLanguages | None = None
     shares: DeviceShares = field(default_factory=DeviceShares)
+    habits: HabitsCache = field(default_factory=HabitsCache)
     s2s: SpeechToSpeech | None = None
     """Answers instead of the three, as long as it works."""
 

@@ -12,6 +12,7 @@ _BENCHES = {
     "gate": "MQTT connects a second, memory per idle device, hellos at once",
     "udp": "CPU per datagram, and many devices talking at once",
     "turn": "what the server itself adds to a turn, and the downlink's pace",
+    "voice": "how well recognisers hear, how well voices are understood, and how long people wait",
     "turns": "how soon, and how often too soon, speech is taken for over; barge-in and echo",
     "start": "time from `serve` to ready",
     "greetings": "how soon and how evenly many devices are greeted that are woken at once",

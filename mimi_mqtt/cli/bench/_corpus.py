@@ -37,7 +37,7 @@ class Speaker:
     """A simulated speaker with a typical pause."""
 
     language: str
-    voice: str
+    voice: str | None
     speed: float
     pause_ms: float
 
@@ -56,14 +56,18 @@ class Utterance:
 
 
 class Corpus:
-    """Makes the corpus with a started `tts`; the same `seed` makes the same sentences, pauses and rooms."""
+    """Makes the corpus with a started `tts`; the same `seed` makes the same sentences, pauses and rooms.
 
-    def __init__(self, tts: TextToSpeech, material: Material, seed: int) -> None:
+    Without `variants`, for a `tts` that is not the offline voice, all are English and have one voice.
+    """
+
+    def __init__(self, tts: TextToSpeech, material: Material, seed: int, *, variants: bool = True) -> None:
         self._tts = tts
+        self._variants = variants
         self._material = material
         self._seed = seed
         self._random = np.random.default_rng(seed)
-        self._made: dict[tuple[str, str, str, float], Pcm] = {}
+        self._made: dict[tuple[str, str, str | None, float], Pcm] = {}
 
     def speakers(self, count: int) -> list[Speaker]:
         """Half of them English; their typical pauses are spread from short to long."""
@@ -71,12 +75,11 @@ class Corpus:
         variants = self._material.variants
         made = []
         for number in range(count):
-            language = "en" if number % 2 == 0 else others[number // 2 % len(others)]
-            variant = variants[number % len(variants)]
+            english = number % 2 == 0 or not self._variants
+            language = "en" if english else others[number // 2 % len(others)]
+            voice = f"{language}+{variants[number % len(variants)]}" if self._variants else None
             speed = float(self._random.uniform(0.85, 1.25))
-            made.append(
-                Speaker(language, f"{language}+{variant}", round(speed, 2), 250 + 450 * number / count)
-            )
+            made.append(Speaker(language, voice, round(speed, 2), 250 + 450 * number / count))
         return made
 
     async def utterances(self, speakers: Sequence[Speaker], each: int) -> list[Utterance]:
@@ -100,13 +103,17 @@ class Corpus:
         words: list[tuple[float, str]] = []
         text = ""
         space = "" if speaker.language in UNSPACED else " "
+        bars = _BAR.findall(sentence)
         for number, clause in enumerate(part.strip() for part in _BAR.split(sentence)):
             if number:
                 pause_ms = float(speaker.pause_ms * self._random.lognormal(0, 0.25))
                 pause_ms = min(max(pause_ms, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS)
                 parts.append(np.zeros(int(pause_ms * RATE / 1000)))
                 at += pause_ms / 1000
-            said = await self.say(clause, speaker.language, speaker.voice, speaker.speed)
+            # A voice that knows intonation must not let it fall where the speaker only hesitates.
+            goes_on = not self._variants and number < len(bars) and bars[number] == "|"
+            spoken_as = f"{clause}," if goes_on else clause
+            said = await self.say(spoken_as, speaker.language, speaker.voice, speaker.speed)
             length = len(said) / RATE
             spoken = 0
             for word in clause.split():
@@ -121,7 +128,9 @@ class Corpus:
         pcm = to_pcm(speech + noise(self._random, len(speech), room))
         return Utterance(index, speaker.language, pcm, at, "/" in sentence, tuple(words))
 
-    async def say(self, text: str, language: str, voice: str, speed: float = 1.0) -> NDArray[np.float64]:
+    async def say(
+        self, text: str, language: str, voice: str | None, speed: float = 1.0
+    ) -> NDArray[np.float64]:
         """`text` as it is spoken, from the first to the last that is audible."""
         key = (text, language, voice, speed)
         if key not in self._made:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from mimi_mqtt.cli.bench._corpus import FRAME, FRAME_MS, Speaker, Utterance
-from mimi_mqtt.cli.bench._recognisers import Asked, Deaf, Recogniser, Streaming
+from mimi_mqtt.cli.bench._recognisers import Asked, Deaf, Heard, Recogniser, Streaming
 from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.voice.utterance.endpointing import (
     End,
@@ -42,16 +42,30 @@ class Result:
         return self.decided is not None and self.decided < 0
 
 
-def recogniser(kind: str, lag_s: float, answer_s: float) -> Callable[[int, Utterance], Recogniser]:
-    """Makes the recogniser of an utterance, given its number."""
+def recogniser(
+    kind: str, lag_s: float, answer_s: float, written: Sequence[Mapping[int, str]] = ()
+) -> Callable[[int, Utterance], Recogniser]:
+    """Makes the recogniser of an utterance, given its number; one that is `heard` has what was `written`."""
 
     def make(number: int, utterance: Utterance) -> Recogniser:
         random = np.random.default_rng((number, 1))
+        if kind == "heard":
+            return Heard(utterance, answer_s, random, written[number])
         if kind == "streaming":
             return Streaming(utterance, lag_s, random)
         return Asked(utterance, answer_s, random) if kind == "asked" else Deaf()
 
     return make
+
+
+def bounds(voice: VoiceSettings) -> EndpointSettings:
+    """The bounds of an utterance that the settings name."""
+    return EndpointSettings(
+        speech_threshold=voice.speech_threshold,
+        min_speech_ms=voice.min_speech_ms,
+        preroll_ms=voice.preroll_ms,
+        preemptive_silence_ms=voice.preemptive_silence_ms,
+    )
 
 
 def replay(
@@ -64,12 +78,7 @@ def replay(
 ) -> list[Result]:
     """Results of one strategy, with one instance a speaker, for the corpus."""
     strategies = [strategy(partial(str, speaker.language)) for speaker in speakers]
-    settings = EndpointSettings(
-        speech_threshold=voice.speech_threshold,
-        min_speech_ms=voice.min_speech_ms,
-        preroll_ms=voice.preroll_ms,
-        preemptive_silence_ms=voice.preemptive_silence_ms,
-    )
+    settings = bounds(voice)
     return [
         _one(settings, strategies[utterance.speaker], make(number, utterance), utterance, probabilities)
         for number, (utterance, probabilities) in enumerate(zip(utterances, heard, strict=True))

@@ -1,14 +1,16 @@
 """Simulated speech to text for the bench of turn-taking: what is known of an utterance's words, and when.
 
 Three kinds, as providers come: one that streams interim text, one that takes audio in one piece and is asked
-at pauses (for a preemptive reply), and none at all. None of them sees what has not been said yet.
+at pauses (for a preemptive reply), and none at all. None of them sees what has not been said yet. A fourth is
+asked likewise, and answers what a real recogniser wrote of the same audio (`_transcripts`).
 """
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import numpy as np
 
-from mimi_mqtt.cli.bench._corpus import Utterance
+from mimi_mqtt.cli.bench._corpus import FRAME_MS, Utterance
 from mimi_mqtt.voice.answer.pipeline.preemptive import MAX_PREEMPTIVE_REPLIES
 from mimi_mqtt.voice.utterance.endpointing import Spoken
 
@@ -92,8 +94,7 @@ class Asked:
         if self._asked < MAX_PREEMPTIVE_REPLIES:
             self._at = now + self._answers_s[self._asked]
             self._asked += 1
-            text = [text for at, text in self._words if at <= now]
-            self._text = text[-1] + self._mark if text else ""
+            self._text = self._written(now)
 
     def went_on(self) -> None:
         """Its answer is worth nothing now."""
@@ -102,3 +103,21 @@ class Asked:
     def spoken(self, now: float) -> Spoken:
         """Its answer, once it is there."""
         return Spoken(self._text, whole=True) if self._at is not None and now >= self._at else Spoken()
+
+    def _written(self, now: float) -> str:
+        """What it makes of the utterance up to `now`."""
+        text = [text for at, text in self._words if at <= now]
+        return text[-1] + self._mark if text else ""
+
+
+class Heard(Asked):
+    """Writes what a real recogniser wrote, by the frame at which it was asked."""
+
+    def __init__(
+        self, utterance: Utterance, answer_s: float, random: np.random.Generator, written: Mapping[int, str]
+    ) -> None:
+        super().__init__(utterance, answer_s, random)
+        self._by_frame = written
+
+    def _written(self, now: float) -> str:
+        return self._by_frame.get(round(now * 1000 / FRAME_MS), "")

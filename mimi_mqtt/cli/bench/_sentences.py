@@ -6,9 +6,12 @@ rule that knows only words can be right every time. The words of languages writt
 here, for the times at which they are said.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+_BARS: Final = re.compile(r"[|/]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,15 @@ class Material:
     voice: str
     replies: Sequence[str]
     interrupts: Sequence[str]
+
+
+def fluent(material: Material) -> Material:
+    """The same sentences, said without a pause."""
+    said = {
+        language: tuple(" ".join(_BARS.sub(" ", sentence).split()) for sentence in sentences)
+        for language, sentences in material.sentences.items()
+    }
+    return replace(material, sentences=said)
 
 
 UNSPACED: Final = frozenset({"zh", "ja"})

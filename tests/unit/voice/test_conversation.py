@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,6 +123,23 @@ async def test_timings_of_a_turn_count_from_the_end_of_speech() -> None:
         assert timings["first_audio"] >= timings["speech"] >= timings["first_token"]
         assert timings["stop"] > timings["first_audio"]
         assert "tools" not in timings
+
+
+async def test_a_device_that_comes_back_is_answered_as_soon_as_before() -> None:
+    heard = "turn on the light"
+    habits = services().habits
+    waited: list[float] = []
+    for _ in range(12):
+        voice = VoiceSettings(preemptive_silence_ms=180)
+        made = replace(services(stt=ScriptedStt(heard, streaming=False), voice=voice), habits=habits)
+        async with scene(made) as s:
+            s.conversation.listen("auto")
+            await s.say()
+            await s.device.until("stop")
+            await s.idle()
+            assert isinstance(made.log, MemoryLog)
+            waited.append(made.log.records[0].timings_ms["endpoint"])
+    assert waited[-1] <= waited[0] - 60
 
 
 async def test_every_stage_of_a_turn_is_counted_and_the_time_of_its_tools() -> None:

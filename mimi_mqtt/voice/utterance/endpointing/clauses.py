@@ -210,7 +210,7 @@ _END_MARKS: Final = (".", "!", "。", "！")
 
 
 _JOINING: Final = {
-    "en": _words("a an the and or but because if my your his our their"),
+    "en": _words("a an the and or but because if my your his our their that i in of say um uh er hmm"),
     "vi": _words("và hoặc nhưng vì nếu các những"),
     "ru": _words("и или но а если чтобы"),
     "es": _words("y o u pero porque el la los las un una mi tu su"),
@@ -218,7 +218,11 @@ _JOINING: Final = {
     "de": _words("und oder aber weil ein eine einen der die das mein meine"),
     "pt": _words("e ou mas porque o a os as um uma meu minha"),
 }
-"""Words that join or determine: none of them ends a question, whatever the mark after it."""
+"""Words that join or determine: none of them ends a question, whatever the mark after it.
+
+In English also those with which Whisper ends half a question as if it were whole: of "What is the" it makes
+"What is that?", after "How many ounces are in" it puts a question mark. See `bench turns --recogniser`.
+"""
 
 
 def clause(text: str, language: str) -> Clause:

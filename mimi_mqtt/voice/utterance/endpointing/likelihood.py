@@ -17,14 +17,17 @@ from mimi_mqtt.voice.utterance.endpointing.adaptive import SHORTEST_PAUSE_MS, Pa
 from mimi_mqtt.voice.utterance.endpointing.clauses import Clause, clause
 from mimi_mqtt.voice.utterance.endpointing.strategy import Spoken
 
-RISK: Final = 0.024
+RISK: Final = 0.02
 """Chance, at the end of an utterance, that the speaker would have gone on; see `bench turns --risks`."""
+
+_PAUSES, _ENDS = 2.0, 3.0
+"""So often a new speaker is taken to pause in so many utterances; as many real ones outvote it."""
 
 _WORDS: Final = {
     Clause.FINAL: 0.02,
     Clause.QUESTION: 0.4,
     Clause.COMPLETE: 0.55,
-    Clause.OPEN: 1.0,
+    Clause.OPEN: _ENDS / _PAUSES,  # so that a new speaker is waited for as long as if there were no words
     Clause.UNFINISHED: 30.0,
 }
 """Factor of the odds that a speaker goes on, by the words so far."""
@@ -34,7 +37,11 @@ _LEAST_MS: Final = 180.0
 _LONGEST: Final = 1.5  # of the configured silence
 _SPREAD: Final = 0.5  # of the logarithm of a pause; of people as of the corpus, about a quarter to a half
 _MEMORY: Final = 8.0  # pauses
-_BELIEF: Final = 3.0  # pauses that the first assumption is worth
+_RAREST, _OFTENEST = 0.1, 2.0
+"""Bounds of the pauses in an utterance that count: who never pauses is soon answered faster, and what many
+pauses say is worth less than what the words do."""
+_UTTERANCES: Final = 30.0
+"""Utterances that are remembered, about: longer ago, somebody else may have spoken."""
 _LAG_MS, _MOST_LAG_MS = 240.0, 900.0
 _LAG_DECAY: Final = 1 / 8
 
@@ -47,7 +54,8 @@ class LikelyEnd:
         self._risk_odds = risk / (1 - risk)
         self._longest_ms = _LONGEST * end_silence_ms
         self._alone = Pauses(end_silence_ms)
-        self._pauses = self._ends = _BELIEF
+        self._pauses, self._ends = _PAUSES, _ENDS
+        self._lengths = _PAUSES  # pauses of which the mean is
         # So that nothing but silence means `end_silence_ms`.
         self._mean = math.log(end_silence_ms) - _SPREAD * NormalDist().inv_cdf(1 - self._risk_odds)
         self._variance = _SPREAD**2
@@ -62,8 +70,9 @@ class LikelyEnd:
         self._alone.add(pause_ms)
         if pause_ms >= SHORTEST_PAUSE_MS:
             self._pauses += 1
+            self._lengths += 1
             off = math.log(pause_ms) - self._mean
-            weight = 1 / min(self._pauses, _MEMORY)
+            weight = 1 / min(self._lengths, _MEMORY)
             self._mean += off * weight
             self._variance += (off**2 * (1 - weight) - self._variance) * weight
         self._learn_lag()
@@ -71,7 +80,11 @@ class LikelyEnd:
     def ended(self) -> None:
         """Learns that an utterance ended."""
         self._ends += 1
+        if self._ends > _UTTERANCES:
+            self._pauses *= _UTTERANCES / self._ends
+            self._ends = _UTTERANCES
         self._learn_lag()
+        self._last = Spoken()  # the same words may come in another language
 
     def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
         """The shortest silence that the risk allows; the longest while the last words may still come."""
@@ -85,8 +98,7 @@ class LikelyEnd:
             return self._alone.end_silence_ms
         if not spoken.whole and silence_ms < self._lag_ms:
             return self._longest_ms
-        # What many pauses say of the rate is worth less than what the words do: it is bounded.
-        odds = _WORDS[self._said] * min(max(self._pauses / self._ends, 0.5), 2.0)
+        odds = _WORDS[self._said] * min(max(self._pauses / self._ends, _RAREST), _OFTENEST)
         longer = self._risk_odds / odds
         if longer >= 1:
             return _LEAST_MS

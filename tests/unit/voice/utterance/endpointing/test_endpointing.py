@@ -271,6 +271,28 @@ def test_words_say_whether_more_will_follow(text: str, language: str, said: Clau
     assert clause(text, language) is said
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is the weather like?", "Where are you from?", "What is this for?", "Who are they?",
+        "What do you want?", "Who was she with?", "How old is he?",
+    ],
+)  # fmt: skip
+def test_a_question_may_end_in_a_word_that_nothing_else_ends_in(text: str) -> None:
+    assert clause(text, "en") is Clause.QUESTION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is that?", "When does that?", "What should I?", "How many ounces are in?", "Did the?",
+        "What's the capital of?", "How do you say?", "Is that a timer for", "Like?",
+    ],
+)  # fmt: skip
+def test_the_question_mark_that_a_recogniser_puts_after_half_a_question_says_nothing(text: str) -> None:
+    assert clause(text, "en") is Clause.UNFINISHED
+
+
 @given(st.text(), st.sampled_from(["en", "vi", "ru", "ja", "zh", "ko", "es", "fr", "de", "pt", "", "x-y"]))
 def test_any_text_in_any_language_is_judged(text: str, language: str) -> None:
     assert isinstance(clause(text, language), Clause)

@@ -54,6 +54,34 @@ def test_a_speaker_with_short_pauses_is_answered_sooner_and_one_with_long_ones_l
     assert waits(slow, "light") > NORMAL_MS * 1.2
 
 
+def test_a_speaker_who_goes_on_not_pausing_is_answered_sooner_and_sooner() -> None:
+    fluent = end()
+    waited = []
+    for _ in range(5):
+        waited.append(waits(fluent, "turn on the light"))
+        for _ in range(4):
+            fluent.ended()
+    assert waited == sorted(waited, reverse=True)
+    assert len(set(waited)) == len(waited)
+    assert waited[-1] < 0.6 * waited[0]
+
+
+def test_a_speaker_who_begins_to_pause_after_many_utterances_is_soon_waited_for() -> None:
+    lately, always = end(), end()
+    for _ in range(500):
+        lately.ended()
+    fluent_ms = waits(lately, "turn on the light")
+    for _ in range(10):
+        lately.paused(500)
+        lately.ended()
+    for _ in range(500):
+        always.paused(500)
+        always.ended()
+    waited = waits(lately, "turn on the light")
+    assert waited > 1.5 * fluent_ms
+    assert waited > 0.8 * waits(always, "turn on the light")
+
+
 def test_a_speaker_who_never_pauses_is_answered_sooner() -> None:
     fluent = end()
     for _ in range(8):

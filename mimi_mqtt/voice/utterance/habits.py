@@ -1,0 +1,64 @@
+"""Pauses of the people at each device, remembered between its sessions.
+
+A session often has a single turn: what endpointing learned of its speaker would be of no use within it. Kept
+are numbers only, in memory, and for as long as the agent's services are not renewed.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from mimi_mqtt.config.voice import VoiceSettings
+from mimi_mqtt.providers.runtime.lru import Lru
+from mimi_mqtt.voice.utterance.endpointing import Spoken, endpointing
+
+MAX_DEVICES: Final = 1_000
+"""Devices whose speakers are remembered, at less than 1 kB each; the longest unused one goes."""
+
+
+def _no_language() -> str:
+    return ""
+
+
+class SpeakerHabits:
+    """A strategy of endpointing with what it has learned; used by one conversation at a time.
+
+    `language` tells the one that is spoken now.
+    """
+
+    def __init__(self, voice: VoiceSettings, language: Callable[[], str]) -> None:
+        self.language = language
+        self._strategy = endpointing(voice, lambda: self.language())
+
+    def paused(self, pause_ms: float) -> None:
+        """As the strategy does it."""
+        self._strategy.paused(pause_ms)
+
+    def ended(self) -> None:
+        """As the strategy does it."""
+        self._strategy.ended()
+
+    def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
+        """As the strategy does it."""
+        return self._strategy.end_silence_ms(spoken, silence_ms)
+
+
+class HabitsCache:
+    """The habits of devices between their sessions, all under the settings `voice`."""
+
+    def __init__(self) -> None:
+        self._kept: Lru[SpeakerHabits] = Lru(MAX_DEVICES)
+
+    def take(self, device_id: str, voice: VoiceSettings, language: Callable[[], str]) -> SpeakerHabits:
+        """The habits of a device's speaker; new ones when it is unknown or in another conversation."""
+        habits = self._kept.get(device_id)
+        if habits is None:
+            return SpeakerHabits(voice, language)
+        self._kept.forget(device_id)
+        habits.language = language
+        return habits
+
+    def keep(self, device_id: str, habits: SpeakerHabits) -> None:
+        """Gives habits back for the device's next session; without an id they are dropped."""
+        habits.language = _no_language  # which refers to a conversation that is over
+        if device_id:
+            self._kept.keep(device_id, habits)
