@@ -1,8 +1,9 @@
 """The replacement of a language model: a table of intents, and an admission for everything else."""
 
+import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,7 +21,9 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.offline.assistant.intents import INTENTS, plain
-from mimi_mqtt.providers.vendors.offline.assistant.phrases import LANGUAGES, fixed
+from mimi_mqtt.providers.vendors.offline.assistant.languages import OTHERS, candidates, pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.acting import answer
+from mimi_mqtt.providers.vendors.offline.assistant.talk import fixed
 from mimi_mqtt.providers.vendors.offline.assistant.turn import Action, Result, Say, Turn
 
 _NAME: Final = re.compile(r"\byou are (?P<name>[A-Z][\w-]{0,30})", re.IGNORECASE)
@@ -49,6 +52,7 @@ class OfflineAssistant(LanguageModel):
         super().__init__(name, options, limits)
         self._now = now
         self._chance = chance or random.Random()
+        self._prepared: frozenset[str] = frozenset()
 
     async def check(self) -> str:
         """Answers a sum."""
@@ -59,7 +63,12 @@ class OfflineAssistant(LanguageModel):
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncGenerator[LlmEvent, None]:
         turn = self._turn(messages, tools, options)
-        match decide(turn):
+        action = decide(turn, self._prepared)
+        if action is None:
+            # Numbers in words are made at the first use of a language, which takes a while.
+            self._prepared |= await asyncio.to_thread(prepare, turn)
+            action = decide(turn, self._prepared)
+        match action or unknown(turn):
             case Say(text, language):
                 for sentence in _sentences(text):
                     yield TextDelta(sentence, language)
@@ -75,7 +84,7 @@ class OfflineAssistant(LanguageModel):
         return Turn(
             spoken=spoken,
             text=plain(spoken),
-            language=language if language in LANGUAGES else "en",
+            language=language if language in OTHERS else "en",
             name=name["name"] if name else _DEFAULT_NAME,
             now=self._now(_zone(options.timezone)),
             tools={tool.name: tool for tool in tools},
@@ -85,18 +94,47 @@ class OfflineAssistant(LanguageModel):
         )
 
 
-def decide(turn: Turn) -> Action:
-    """The action for `turn`: the first intent that answers, else the admission that it is not known."""
-    if not turn.text:
-        return Say(fixed("nothing", turn.language), turn.language)
+def decide(turn: Turn, prepared: Collection[str]) -> Action | None:
+    """The action for `turn`: the first intent that answers, in the likeliest language first.
+
+    None when none does, or when a likelier language than the one that does is not `prepared`.
+    """
+    if not any(map(str.isalnum, turn.spoken)):
+        return fixed("nothing", turn)
+    for language in candidates(turn.spoken, turn.language):
+        if language == "en":
+            action = _english(turn)
+        elif language in prepared:
+            action = answer(pack(language), turn)
+        else:
+            return None
+        if action is not None:
+            return action
+    return None
+
+
+def prepare(turn: Turn) -> frozenset[str]:
+    """Makes the numbers of all languages in which `turn` may be understood; blocks for up to a second."""
+    made = [language for language in candidates(turn.spoken, turn.language) if language != "en"]
+    for language in made:
+        pack(language).read()
+    return frozenset(made)
+
+
+def unknown(turn: Turn) -> Say:
+    """The admission that the answer is not known, in other words the second time."""
+    last = turn.earlier[-1] if turn.earlier else ""
+    again = any(fixed(key, turn).text[2:] in last for key in ("unknown", "unknown again"))
+    return fixed("unknown again" if again else "unknown", turn)
+
+
+def _english(turn: Turn) -> Action | None:
     for intent in INTENTS:
-        match = intent.pattern.search(turn.text)
+        match = intent.pattern.search(turn.text) if turn.text else None
         action = intent.act(turn, match) if match else None
         if action is not None:
             return action
-    last = turn.earlier[-1] if turn.earlier else ""
-    again = any(fixed(key, turn.language)[2:] in last for key in ("unknown", "unknown again"))
-    return Say(fixed("unknown again" if again else "unknown", turn.language), turn.language)
+    return None
 
 
 def _results(messages: Sequence[ChatMessage]) -> Iterator[Result]:

@@ -133,11 +133,11 @@ INTENTS: Sequence[Intent] = (
     _intent(
         "goodbye",
         rf"^(?:{_BEFORE_BYE} )*(?:{_BYE})(?: (?:{_BYE}|{_AFTER_BYE}))*$",
-        talk.goodbye("en"),
+        talk.goodbye,
     ),
-    _intent("thanks", r"\bthank(?:s| you)\b|^cheers$", talk.fixed_reply("thanks", "en")),
+    _intent("thanks", r"\bthank(?:s| you)\b|^cheers$", talk.fixed_reply("thanks")),
     # In a longer sentence they may be about something else: the conversation goes on.
-    _intent("mention of goodbye", r"\b(?:good)?bye\b|\bsee you\b", talk.fixed_reply("goodbye", "en")),
+    _intent("mention of goodbye", r"\b(?:good)?bye\b|\bsee you\b", talk.fixed_reply("goodbye")),
     _intent("how are you", _HOW_ARE_YOU, talk.small_talk("how are you")),
     _intent("morning", r"\bgood morning\b", talk.small_talk("morning")),
     _intent("afternoon", r"\bgood afternoon\b", talk.small_talk("afternoon")),
@@ -159,20 +159,7 @@ INTENTS: Sequence[Intent] = (
     _intent("never mind", r"^(?:never mind|okay|ok|stop|cancel|nothing)$", talk.small_talk("never mind")),
     _intent("yes", r"^(?:yes|yeah|yep|sure)(?: please)?$", talk.small_talk("yes")),
     _intent("no", r"^(?:no|nope)(?: thank you| thanks)?$", talk.small_talk("no")),
-    _intent("hello", r"^(?:hello|hi|hey|good day)\b(?: \w+)?$", talk.fixed_reply("greeting", "en")),
-    # The few words understood in other languages.
-    _intent("chào", r"^(?:xin )?chào\b", talk.fixed_reply("greeting", "vi")),
-    _intent("cảm ơn", r"\bc[ảá]m ơn\b", talk.fixed_reply("thanks", "vi")),
-    _intent("tạm biệt", r"\btạm biệt\b", talk.goodbye("vi")),
-    _intent("привет", r"^(?:привет|здравствуй(?:те)?|добрый день)\b", talk.fixed_reply("greeting", "ru")),
-    _intent("спасибо", r"\bспасибо\b", talk.fixed_reply("thanks", "ru")),
-    _intent("пока", r"^пока\b|\bдо свидания\b", talk.goodbye("ru")),
-    _intent("こんにちは", r"こんにち[はわ]|こんばん[はわ]|おはよう", talk.fixed_reply("greeting", "ja")),
-    _intent("ありがとう", r"ありがとう", talk.fixed_reply("thanks", "ja")),
-    _intent("さようなら", r"さよ(?:う)?なら|またね", talk.goodbye("ja")),
-    _intent("你好", r"[你您]好|早上好|晚上好", talk.fixed_reply("greeting", "zh")),
-    _intent("谢谢", r"谢谢|多谢", talk.fixed_reply("thanks", "zh")),
-    _intent("再见", r"再见|拜拜", talk.goodbye("zh")),
+    _intent("hello", r"^(?:hello|hi|hey|good day)\b(?: \w+)?$", talk.fixed_reply("greeting")),
     # Of the words to say after "say", any other meaning wins.
     _intent("say", r"^(?:please |can you |could you )*say .", talk.repeat),
 )  # fmt: skip

@@ -79,10 +79,10 @@ def tell_level(level: Level, turn: Turn, _: Match[str]) -> Action:
     """`what is the volume`."""
     if turn.tool(level.tool) is None and not turn.results:
         return _impossible(level)
-    status = _status(turn)
+    status = status_of(turn)
     if not isinstance(status, Result):
         return status or Say(f"😔 This device doesn't tell me its {level.name}.")
-    value = _value(status, level.section, level.name)
+    value = level_of(status, level.section, level.name)
     if value is None:
         return Say(f"😔 This device doesn't tell me its {level.name}.")
     return Say(f"🙂 The {level.name} is {value}.")
@@ -90,10 +90,10 @@ def tell_level(level: Level, turn: Turn, _: Match[str]) -> Action:
 
 def tell_battery(turn: Turn, _: Match[str]) -> Action:
     """`how much battery is left`."""
-    status = _status(turn)
+    status = status_of(turn)
     if not isinstance(status, Result):
         return status or _NO_BATTERY
-    value = _value(status, "battery", "level")
+    value = level_of(status, "battery", "level")
     return _NO_BATTERY if value is None else Say(f"🙂 The battery is at {value} percent.")
 
 
@@ -106,10 +106,10 @@ def _set(level: Level, turn: Turn, value: int) -> Action:
     tool = turn.tool(level.tool)
     if tool is None:
         return _impossible(level)
-    return Use(tool, {_argument(turn, tool, level.name): value})
+    return Use(tool, {argument(turn, tool, level.name): value})
 
 
-def _argument(turn: Turn, tool: str, expected: str) -> str:
+def argument(turn: Turn, tool: str, expected: str) -> str:
     """The name of the tool's number: the expected one, else the only one it has."""
     properties = turn.tools[tool].parameters.get("properties")
     if isinstance(properties, Mapping) and expected not in properties and len(properties) == 1:
@@ -124,10 +124,10 @@ def _impossible(level: Level) -> Say:
 def _change(level: Level, turn: Turn, match: Match[str], direction: int) -> Action:
     if turn.tool(level.tool) is None and not turn.results:
         return _impossible(level)
-    status = _status(turn)
+    status = status_of(turn)
     if not isinstance(status, Result):
         return status or _unknown_level(level)
-    before = _value(status, level.section, level.name)
+    before = level_of(status, level.section, level.name)
     if before is None:
         return _unknown_level(level)
     value = min(100, max(0, before + direction * _step(match)))
@@ -150,7 +150,7 @@ def _unknown_level(level: Level) -> Say:
     )
 
 
-def _status(turn: Turn) -> Result | Action | None:
+def status_of(turn: Turn) -> Result | Action | None:
     """The device's status, the call that gets it, an apology, or None when the device has no such tool."""
     status = turn.result(_STATUS)
     if status is not None:
@@ -159,7 +159,7 @@ def _status(turn: Turn) -> Result | Action | None:
     return None if tool is None else Use(tool, {})
 
 
-def _value(status: Result, section: str, key: str) -> int | None:
+def level_of(status: Result, section: str, key: str) -> int | None:
     """`key` in `section`, wherever the section is in the status; None when it is not there or no number."""
     try:
         found: object = json.loads(status.content)

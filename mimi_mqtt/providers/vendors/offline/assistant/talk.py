@@ -6,6 +6,7 @@ from re import Match
 
 from mimi_mqtt.providers.vendors.offline.assistant import phrases
 from mimi_mqtt.providers.vendors.offline.assistant.clock import spoken_date, spoken_time
+from mimi_mqtt.providers.vendors.offline.assistant.languages import pack
 from mimi_mqtt.providers.vendors.offline.assistant.numbers import shown
 from mimi_mqtt.providers.vendors.offline.assistant.sums import TooLarge, calculate
 from mimi_mqtt.providers.vendors.offline.assistant.turn import Action, Say, Turn, Use
@@ -85,23 +86,26 @@ def small_talk(key: str) -> Callable[[Turn, Match[str]], Action]:
     return act
 
 
-def goodbye(language: str | None = None) -> Callable[[Turn, Match[str]], Action]:
-    """An intent that ends the conversation, where that can be done, and says goodbye."""
-
-    def act(turn: Turn, _: Match[str]) -> Action:
-        tool = turn.tool(_END)
-        if tool is not None and turn.result(_END) is None:
-            return Use(tool, {})
-        return Say(phrases.fixed("goodbye", language or turn.language))
-
-    return act
+def goodbye(turn: Turn, _: Match[str]) -> Action:
+    """Ends the conversation, where that can be done, and says goodbye."""
+    tool = turn.tool(_END)
+    if tool is not None and turn.result(_END) is None:
+        return Use(tool, {})
+    return Say(phrases.FIXED["goodbye"])
 
 
-def fixed_reply(key: str, language: str | None = None) -> Callable[[Turn, Match[str]], Action]:
-    """An intent that answers one of `phrases.FIXED`, in `language` or else that of the turn."""
+def fixed_reply(key: str) -> Callable[[Turn, Match[str]], Action]:
+    """An intent that answers one of `phrases.FIXED`."""
 
-    def act(turn: Turn, _: Match[str]) -> Action:
-        spoken = language or turn.language
-        return Say(phrases.fixed(key, spoken), spoken)
+    def act(_turn: Turn, _: Match[str]) -> Action:
+        return Say(phrases.FIXED[key])
 
     return act
+
+
+def fixed(key: str, turn: Turn) -> Say:
+    """The reply `key` in the language of `turn`."""
+    if turn.language == "en":
+        return Say(phrases.FIXED[key])
+    texts = pack(turn.language).replies[key]
+    return Say(texts if isinstance(texts, str) else texts[0], turn.language)

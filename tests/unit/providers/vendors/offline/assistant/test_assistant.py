@@ -11,7 +11,8 @@ from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, ToolCall
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.offline.assistant import OfflineAssistant
-from mimi_mqtt.providers.vendors.offline.assistant.phrases import FIXED, JOKES, LANGUAGES, TALK
+from mimi_mqtt.providers.vendors.offline.assistant.languages import OTHERS, pack
+from mimi_mqtt.providers.vendors.offline.assistant.phrases import FIXED, JOKES, TALK
 from mimi_mqtt.voice.speech.emotions import EMOJI, leading_emotion
 from tests.unit.providers.vendors.offline.assistant.dialogue import (
     GET_STATUS,
@@ -25,7 +26,7 @@ from tests.unit.providers.vendors.offline.assistant.dialogue import (
 )
 
 WHO = "I'm MiMi, your voice assistant. Without a language model I only know a few things."
-UNKNOWN = FIXED["unknown"]["en"]
+UNKNOWN = FIXED["unknown"]
 
 
 @pytest.mark.parametrize(
@@ -294,14 +295,14 @@ async def test_what_it_does_not_know_it_says_and_touches_nothing(question: str) 
 async def test_the_second_unknown_question_is_answered_shortly() -> None:
     before = [ChatMessage("user", "why"), ChatMessage("assistant", UNKNOWN)]
     again = await ask("who won the second world war", before=before)
-    assert again.text == FIXED["unknown again"]["en"]
+    assert again.text == FIXED["unknown again"]
     before += [ChatMessage("user", "how"), ChatMessage("assistant", again.text)]
-    assert (await ask("what is love", before=before)).text == FIXED["unknown again"]["en"]
+    assert (await ask("what is love", before=before)).text == FIXED["unknown again"]
 
 
 @pytest.mark.parametrize("nothing", ["", "   ", "...", "?!"])
 async def test_nothing_said_is_asked_again(nothing: str) -> None:
-    assert (await ask(nothing)).text == FIXED["nothing"]["en"]
+    assert (await ask(nothing)).text == FIXED["nothing"]
 
 
 async def test_no_message_at_all_is_nothing_said() -> None:
@@ -309,12 +310,16 @@ async def test_no_message_at_all_is_nothing_said() -> None:
     assert events
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+def in_words_of(language: str, key: str) -> str:
+    texts = FIXED[key] if language == "en" else pack(language).replies[key]
+    return texts if isinstance(texts, str) else texts[0]
+
+
+@pytest.mark.parametrize("language", ["en", *OTHERS])
 async def test_fixed_replies_come_in_the_users_language(language: str) -> None:
     options = ChatOptions(language=f"{language}-XX")
-    assert (await ask("help", options=options)).text == FIXED["help"][language]
-    assert (await ask("blah blah", options=options)).text == FIXED["unknown"][language]
-    assert (await ask("", options=options)).text == FIXED["nothing"][language]
+    assert (await ask("blah blah", options=options)).text == in_words_of(language, "unknown")
+    assert (await ask("", options=options)).text == in_words_of(language, "nothing")
 
 
 async def test_a_language_without_replies_gets_english_and_is_told_so() -> None:
@@ -324,7 +329,7 @@ async def test_a_language_without_replies_gets_english_and_is_told_so() -> None:
 
 @pytest.mark.parametrize(
     ("question", "language"),
-    [("help", "vi"), ("", "vi"), ("blah", "vi"), ("what is two plus two", "en"), ("ありがとう", "ja")],
+    [("help", "en"), ("", "vi"), ("blah", "vi"), ("what is two plus two", "en"), ("ありがとう", "ja")],
 )
 async def test_the_answers_language_is_told(question: str, language: str) -> None:
     assert (await ask(question, options=ChatOptions(language="vi"))).languages == {language}
@@ -340,7 +345,7 @@ async def test_the_answers_language_is_told(question: str, language: str) -> Non
     ],
 )  # fmt: skip
 async def test_greetings_are_answered_in_their_own_language(question: str, key: str, language: str) -> None:
-    assert (await ask(question)).text == FIXED[key][language]
+    assert (await ask(question)).text == in_words_of(language, key)
 
 
 @pytest.mark.parametrize(
@@ -394,7 +399,8 @@ async def test_an_answer_comes_in_sentences_and_begins_with_a_mood() -> None:
 
 @pytest.mark.parametrize(
     "text", [*JOKES, *(reply for replies in TALK.values() for reply in replies),
-             *(reply for replies in FIXED.values() for reply in replies.values())],
+             *FIXED.values(), *(text for language in OTHERS for texts in pack(language).replies.values()
+                                for text in ([texts] if isinstance(texts, str) else texts))],
 )  # fmt: skip
 def test_every_phrase_begins_with_a_mood_and_has_no_other_emoji(text: str) -> None:
     assert leading_emotion(text) is not None
@@ -461,7 +467,7 @@ END = ToolSpec("end_conversation", "", {"type": "object", "properties": {}})
 async def test_whoever_says_goodbye_ends_the_conversation(question: str, language: str) -> None:
     answer = await ask(question, tools=[*TOOLS, END], results={END.name: "The conversation ends."})
     assert answer.calls == [(END.name, {})]
-    assert answer.text == FIXED["goodbye"][language]
+    assert answer.text == in_words_of(language, "goodbye")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,142 @@
+"""German."""
+
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
+from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+
+_DAYS: Final = ["Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"]
+_MONTHS: Final = [
+    "Januar",
+    "Februar",
+    "März",
+    "April",
+    "Mai",
+    "Juni",
+    "Juli",
+    "August",
+    "September",
+    "Oktober",
+    "November",
+    "Dezember",
+]
+
+
+def _time(now: datetime) -> str:
+    return f"Es ist {now.hour} Uhr{f' {now.minute}' if now.minute else ''}."
+
+
+def _date(now: datetime) -> str:
+    return f"Heute ist {_DAYS[now.weekday()]}, der {now.day}. {_MONTHS[now.month - 1]} {now.year}."
+
+
+def _duration(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = (
+        (hours, "Stunde", "Stunden"), (minutes, "Minute", "Minuten"), (rest, "Sekunde", "Sekunden"),
+    )  # fmt: skip
+    return " und ".join(f"{number} {one if number == 1 else many}" for number, one, many in parts if number)
+
+
+PACK: Final = Pack(
+    code="de",
+    read=partial(reader, "de", thousands=("tausend",), without=frozenset({"null"})),
+    time=_time,
+    date=_date,
+    duration=_duration,
+    units=(r"stunden?\b|std\b|h\b", r"minuten?\b|min\b", r"sekunden?\b|sek\b|s\b"),
+    repeat=r"(?:bitte )?(?:sprich mir nach|sag mir nach|wiederhole?|sag mal)",
+    fractions=(
+        (r"\b(?:eine?r? )?dreiviertel ?stunden?\b|\b(?:drei|3) viertel ?stunden?\b", "45 minuten"),
+        (r"\b(?:eine?r? )?(?:halben?|½) ?stunden?\b", "30 minuten"),
+        (r"\b(?:eine?r? )?viertel ?stunden?\b", "15 minuten"),
+        (r"\b(?:anderthalb|eineinhalb|ein einhalb)\b", "1.5"),
+        (r"\bzweieinhalb\b", "2.5"),
+        (r"\bdreieinhalb\b", "3.5"),
+        (r"\b(?:eine?r? )?halben? minute\b", "30 sekunden"),
+        (r"\bein(?:en?|er|em)?\b", "eins"),
+        (r"\bzwo\b", "zwei"),
+    ),
+    operators=(
+        (r"\b(?:geteilt|dividiert) durch\b|\bdurch\b", "/"),
+        (r"\bmultipliziert mit\b|\bmal\b(?= ?[\d(])", "*"),
+        (r"\bplus\b|\bund\b(?= \d+(?:\.\d+)?$)", "+"),
+        (r"\bminus\b|\bweniger\b", "-"),
+        (r"(?:%|\bprozent) (?:von|aus) ", " %of "),
+        (r"\b(?:quadrat)?wurzel (?:aus|von)\b", "√"),
+        (r"\bhoch\b", "^"),
+    ),
+    intents={
+        "timer": r"\btimer\b|\bwecker\b|\bkurzzeitwecker\b|\beieruhr\b|\bstoppuhr\b|\balarm\b",
+        "remind": r"\berinnere? mich\b|\bweck(?:e)? mich\b|\bruf(?:e)? mich\b|\bsag mir\b|\bsag bescheid\b",
+        "cancel": r"\b(?:lösche?|stoppe?|brich|abbrechen|beende|entferne|aus|ausschalten|abstellen|weg)\b",
+        "list": r"\bwie (?:lange?|viel)\b|\bwelche\b|\bläuft\b|\blaufen\b|\bzeige?\b|\bgibt es\b|\bübrig\b",
+        "volume": r"\blautstärke\b|\bton\b|\bvolumen\b",
+        "brightness": r"\bhelligkeit\b|\bbildschirm\b|\bdisplay\b",
+        "up": r"\b(?:höher|erhöhe?|hoch|rauf|mehr|größer|lauter|heller|aufdrehen)\b",
+        "down": r"\b(?:niedriger|verringere?|senke?|runter|weniger|leiser|dunkler|reduziere?)\b",
+        "louder": r"^(?:\S+ ){0,4}(?:lauter|aufdrehen)\b(?: \S+){0,2}$",
+        "quieter": r"^(?:\S+ ){0,4}(?:leiser)\b(?: \S+){0,2}$",
+        "brighter": r"^(?:\S+ ){0,4}heller\b(?: \S+){0,2}$",
+        "darker": r"^(?:\S+ ){0,4}(?:dunkler|dimmen|dimme?)\b(?: \S+){0,2}$",
+        "highest": r"\b(?:maximum|maximal|maximale|volle|ganz (?:laut|hell)|höchste)\b",
+        "lowest": r"\b(?:minimum|minimal|minimale|niedrigste|ganz (?:leise|dunkel))\b",
+        "tell": r"\bwie\b|\bwas ist\b|\bsag\b|\bwelche\b",
+        "mute": r"^(?:bitte )?(?:stumm|stummschalten|ton aus|sei (?:still|ruhig|leise)|ruhe|mach den ton aus)\b",
+        "unmute": r"\bton (?:wieder )?(?:an|ein)\b|\bstumm(?:schaltung)? (?:aus|aufheben)\b|\bnicht mehr stumm\b",
+        "battery": r"\b(?:akku|batterie|akkustand|batteriestand|ladestand)\b",
+        "time": r"\bwie spät\b|\bwie viel uhr\b|\bwieviel uhr\b|\buhrzeit\b|\bwelche zeit\b|\bwas ist die zeit\b",
+        "date": r"\bwelche[rns]? (?:wochen)?tag\b|\bwelches datum\b|\bdatum\b|\bden wievielten\b|"
+        r"\bder wievielte\b|\bwas (?:für ein|ist heute für ein) tag\b|\bwas ist heute\b",
+        "hello": r"^(?:hallo|hi|hey|guten (?:tag|morgen|abend)|servus|moin|grüß gott)\b(?: \S+)?$",
+        "goodbye": r"^(?:\S+ )?(?:tschüss?|auf wiedersehen|bis (?:bald|später|morgen)|gute nacht|ciao|"
+        r"das (?:ist|war) alles|das reicht)\b(?: \S+)?$",
+        "thanks": r"\bdanke\b|\bdankeschön\b|\bvielen dank\b",
+        "help": r"\bhilfe\b|\bhilf mir\b|\bwas kannst du\b",
+        "name": r"\bwer bist du\b|\bwie heißt du\b|\bdein name\b",
+        "how are you": r"\bwie geht(?: es|'?s)? ?(?:dir|ihnen)?$",
+        "joke": r"\bwitze?\b",
+        "never mind": r"^(?:egal|schon gut|vergiss es|nichts|ok|okay|stopp?|abbrechen|halt)$",
+    },
+    replies={
+        "greeting": "😊 Hallo! Was kann ich für dich tun?",
+        "help": "😊 Ich kann die Uhrzeit und das Datum sagen, rechnen, Timer stellen, Lautstärke und Helligkeit "
+        "ändern und nachsprechen. Für richtige Gespräche braucht es ein Sprachmodell.",
+        "unknown": "🤷 Das kann ich ohne Sprachmodell nicht beantworten. Frag mich nach der Uhrzeit, einer "
+        "Rechnung oder einem Timer.",
+        "unknown again": "🤷 Das weiß ich auch nicht.",
+        "nothing": "😕 Ich habe nichts gehört. Sag das bitte noch einmal.",
+        "thanks": "😊 Gern geschehen!",
+        "goodbye": "🙂 Tschüss, bis bald!",
+        "name": "😊 Ich bin {name}, deine Sprachassistentin. Ohne Sprachmodell kann ich nur wenig.",
+        "how are you": "😊 Mir geht es gut, danke!",
+        "never mind": "🙂 In Ordnung.",
+        "joke": (
+            "😆 Warum ging die Uhr zum Arzt? Sie tickte nicht richtig.",
+            "😆 Was sagt ein Mikrofon zum anderen? Wir hören voneinander.",
+        ),
+        "again": "🙂 Sag: sprich mir nach, und dann die Wörter.",
+        "sum": "🤓 Das ist {value}.",
+        "zero": "🤔 Durch null kann niemand teilen.",
+        "large": "😳 Diese Zahl ist mir zu groß.",
+        "how long": "🤔 Wie lange? Sag zum Beispiel: stelle einen Timer auf fünf Minuten.",
+        "too long": "🤔 Ein Timer läuft eine Sekunde bis vierundzwanzig Stunden.",
+        "no timers": "😔 Hier gibt es keine Timer.",
+        "timer set": "👍 Der Timer läuft: {duration}.",
+        "timers": "🙂 Es laufen {count} Timer, der nächste noch {duration}.",
+        "timer left": "🙂 Der Timer läuft noch {duration}.",
+        "no timer": "🙂 Diesen Timer gibt es nicht, oder es laufen mehrere.",
+        "cancelled": "👍 Der Timer ist gelöscht.",
+        "failed": "😔 Das hat nicht geklappt.",
+        "volume now": "😀 Die Lautstärke ist {value}.",
+        "brightness now": "😎 Die Helligkeit ist {value}.",
+        "no volume": "😔 Die Lautstärke dieses Geräts erreiche ich nicht.",
+        "no brightness": "😔 Die Helligkeit dieses Geräts erreiche ich nicht.",
+        "level": "🤔 Sag mir eine Zahl von null bis hundert.",
+        "battery": "🙂 Der Akku ist bei {value} Prozent.",
+        "no battery": "😔 Dieses Gerät sagt mir seinen Akkustand nicht.",
+    },
+)

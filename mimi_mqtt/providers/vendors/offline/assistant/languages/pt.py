@@ -1,0 +1,151 @@
+"""Portuguese."""
+
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
+from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+
+_DAYS: Final = [
+    "segunda-feira",
+    "terça-feira",
+    "quarta-feira",
+    "quinta-feira",
+    "sexta-feira",
+    "sábado",
+    "domingo",
+]
+_MONTHS: Final = [
+    "janeiro",
+    "fevereiro",
+    "março",
+    "abril",
+    "maio",
+    "junho",
+    "julho",
+    "agosto",
+    "setembro",
+    "outubro",
+    "novembro",
+    "dezembro",
+]
+
+
+def _time(now: datetime) -> str:
+    hour = "É 1 hora" if now.hour == 1 else f"São {now.hour} horas"
+    return f"{hour}{f' e {now.minute} minutos' if now.minute else ' em ponto'}."
+
+
+def _date(now: datetime) -> str:
+    return f"Hoje é {_DAYS[now.weekday()]}, {now.day} de {_MONTHS[now.month - 1]} de {now.year}."
+
+
+def _duration(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = ((hours, "hora"), (minutes, "minuto"), (rest, "segundo"))
+    return " e ".join(f"{number} {unit}{'' if number == 1 else 's'}" for number, unit in parts if number)
+
+
+PACK: Final = Pack(
+    code="pt",
+    read=partial(
+        reader,
+        "pt",
+        thousands=("mil",),
+        also=lambda: {"uma": 1, "duas": 2, "catorze": 14, "quatorze": 14, "meia dúzia": 6},
+        without=frozenset({"e"}),
+    ),
+    time=_time,
+    date=_date,
+    duration=_duration,
+    units=(r"horas?\b|h\b", r"minutos?\b|min\b", r"segundos?\b|seg\b|s\b"),
+    repeat=r"(?:por favor )?(?:repete|repita|repitam)(?: comigo| depois de mim)?",
+    fractions=(
+        (r"\b(\w+) horas? e meia\b", r"\1 horas 30 minutos"),
+        (r"\b(\w+) horas? e (?:um )?quarto\b", r"\1 horas 15 minutos"),
+        (r"\b(\w+) minutos? e meio\b", r"\1 minutos 30 segundos"),
+        (r"\btrês quartos de hora\b", "45 minutos"),
+        (r"\b(?:uma )?meia hora\b", "30 minutos"),
+        (r"\b(?:um )?quarto de hora\b", "15 minutos"),
+        (r"\bmeio minuto\b", "30 segundos"),
+    ),
+    operators=(
+        (r"\bdividid[oa](?: por)?\b|\ba dividir por\b", "/"),
+        (r"\bmultiplicad[oa] por\b|\bvezes\b", "*"),
+        (r"\bmais\b(?= ?[\d(])", "+"),
+        (r"\bmenos\b(?= ?[\d(])", "-"),
+        (r"(?:%|\bpor ?cento|\bpor 100) (?:de|do|dos) ", " %of "),
+        (r"\braiz(?: quadrada)? de\b", "√"),
+        (r"\belevado a\b", "^"),
+    ),
+    intents={
+        "timer": r"\btemporizador(?:es)?\b|\btimer\b|\balarmes?\b|\bcronômetro\b|\bcronómetro\b|\bdespertador\b",
+        "remind": r"\b(?:me (?:avise|avisa|lembre|lembra|acorde|acorda|chame)|avisa-me|lembra-me|acorda-me)\b",
+        "cancel": r"\b(?:cancele|cancela|cancelar|pare|parar|remova|apague|apaga|desligue|desliga|tire)\b",
+        "list": r"\bquanto\b|\bquantos\b|\bquais\b|\bfalta\b|\bfaltam\b|\bresta\b|\bmostre\b|\bque\b",
+        "volume": r"\bvolume\b|\bsom\b",
+        "brightness": r"\bbrilho\b|\btela\b|\becrã\b",
+        "up": r"\b(?:aumente|aumenta|aumentar|suba|mais|sobe)\b",
+        "down": r"\b(?:diminua|diminui|diminuir|abaixe|abaixa|baixe|baixa|reduza|menos)\b",
+        "louder": r"^(?:\S+ ){0,3}mais alto(?: por favor)?$",
+        "quieter": r"^(?:\S+ ){0,3}mais baixo(?: por favor)?$",
+        "brighter": r"\bmais (?:claro|brilhante)\b",
+        "darker": r"\bmais escuro\b",
+        "highest": r"\b(?:máximo|maximo|máxima|no talo)\b",
+        "lowest": r"\b(?:mínimo|minimo|mínima)\b",
+        "tell": r"\bqual\b|\bquanto\b|\bcomo está\b|\bdiga\b",
+        "mute": r"^(?:por favor )?(?:silêncio|silencie\b.*|cale-se|cala a boca|fique quieto|sem som|tire o som|mudo)$",
+        "unmute": r"\b(?:ative|ligue|liga|volte) o som\b",
+        "battery": r"\bbateria\b",
+        "time": r"\bque horas?\b|\bhoras são\b|\bdiga as horas\b|\bque horas são\b",
+        "date": r"\bque dia\b|\bqual (?:é )?(?:a )?data\b|\ba data\b|\bdia da semana\b|\bqual é o dia\b",
+        "hello": r"^(?:olá|ola|oi|bom dia|boa tarde|alô)\b(?: \S+)?$",
+        "goodbye": r"^(?:\S+ )?(?:tchau|adeus|até (?:logo|amanhã|mais|já)|boa noite|é só isso|isso é tudo)\b(?: \S+)?$",
+        "thanks": r"\bobrigad[oa]\b|\bvaleu\b",
+        "help": r"\bajuda\b|\bajude-me\b|\bo que (?:você )?(?:pode|sabe|consegue) fazer\b",
+        "name": r"\bquem é você\b|\bcomo (?:você )?se chama\b|\bseu nome\b|\bquem és\b",
+        "how are you": r"\bcomo (?:você está|vai você|vai|estás)\b|\btudo bem\b",
+        "joke": r"\bpiadas?\b",
+        "never mind": r"^(?:deixa(?: pra lá)?|esquece|nada|não importa|tá bom|ok|pare|chega|cancele)$",
+    },
+    replies={
+        "greeting": "😊 Olá! O que posso fazer por você?",
+        "help": "😊 Sei dizer as horas e a data, fazer contas, marcar temporizadores, mudar o volume e o brilho e "
+        "repetir. Para conversas de verdade é preciso um modelo de linguagem.",
+        "unknown": "🤷 Sem um modelo de linguagem não posso responder a isso. Pergunte as horas, uma conta ou peça um "
+        "temporizador.",
+        "unknown again": "🤷 Isso também não sei.",
+        "nothing": "😕 Não ouvi nada. Pode repetir?",
+        "thanks": "😊 De nada!",
+        "goodbye": "🙂 Tchau, até logo!",
+        "name": "😊 Eu sou {name}, seu assistente de voz. Sem um modelo de linguagem sei poucas coisas.",
+        "how are you": "😊 Estou bem, obrigado.",
+        "never mind": "🙂 Está bem.",
+        "joke": (
+            "😆 Por que o relógio foi ao médico? Porque estava atrasado.",
+            "😆 O que um microfone disse ao outro? Estou ouvindo você.",
+        ),
+        "again": "🙂 Diga: repita, e depois as palavras.",
+        "sum": "🤓 São {value}.",
+        "zero": "🤔 Ninguém pode dividir por zero.",
+        "large": "😳 Esse número é grande demais para mim.",
+        "how long": "🤔 De quanto tempo? Diga, por exemplo: marque um temporizador de cinco minutos.",
+        "too long": "🤔 Um temporizador dura de um segundo a vinte e quatro horas.",
+        "no timers": "😔 Não tenho temporizadores aqui.",
+        "timer set": "👍 Temporizador marcado: {duration}.",
+        "timers": "🙂 Há {count} temporizadores; para o primeiro faltam {duration}.",
+        "timer left": "🙂 Faltam {duration}.",
+        "no timer": "🙂 Não há esse temporizador, ou há vários.",
+        "cancelled": "👍 O temporizador foi cancelado.",
+        "failed": "😔 Não funcionou.",
+        "volume now": "😀 O volume está em {value}.",
+        "brightness now": "😎 O brilho está em {value}.",
+        "no volume": "😔 Não alcanço o volume deste aparelho.",
+        "no brightness": "😔 Não alcanço o brilho deste aparelho.",
+        "level": "🤔 Diga um número de zero a cem.",
+        "battery": "🙂 A bateria está em {value} por cento.",
+        "no battery": "😔 Este aparelho não me diz a bateria.",
+    },
+)
