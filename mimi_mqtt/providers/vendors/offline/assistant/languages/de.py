@@ -43,7 +43,7 @@ def _duration(seconds: int) -> str:
 
 PACK: Final = Pack(
     code="de",
-    read=partial(reader, "de", thousands=("tausend",), without=frozenset({"null"})),
+    read=partial(reader, "de", thousands=("tausend",), also=lambda: {"hundert": 100, "null": 0}),
     time=_time,
     date=_date,
     duration=_duration,

@@ -64,11 +64,12 @@ PACK: Final = Pack(
         (r"\b(?:une )?demi[- ]minute\b", "30 secondes"),
     ),
     operators=(
+        (r"\bpour ?(?:cents?|100)\b", "%"),
         (r"\bdivisée?s? par\b|\bsur\b(?= ?\d)", "/"),
         (r"\bmultipliée?s? par\b|\bfois\b", "*"),
         (r"\bplus\b(?= ?[\d(])", "+"),
         (r"\bmoins\b(?= ?[\d(])", "-"),
-        (r"(?:%|\bpour ?cents?|\bpour 100) (?:de|du|des) ", " %of "),
+        (r"% (?:de|du|des) ", " %of "),
         (r"\bracine(?: carrée)? de\b", "√"),
         (r"\b(?:à la )?puissance\b", "^"),
     ),

@@ -1,5 +1,6 @@
 """Japanese."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -8,6 +9,11 @@ from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import read
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
 _DAYS: Final = "月火水木金土日"
+
+
+def _further() -> Mapping[str, int]:
+    thousands = {f"{digit}千": number * 1_000 for number, digit in enumerate("二三四五六七八九", 2)}
+    return {"零": 0, "ゼロ": 0, "千": 1_000, "一万": 10_000, **thousands}
 
 
 def _time(now: datetime) -> str:
@@ -30,7 +36,7 @@ PACK: Final = Pack(
     code="ja",
     spaced=False,
     decimal_comma=False,
-    read=partial(reader, "ja", spaced=False, also=lambda: {"零": 0, "ゼロ": 0}),
+    read=partial(reader, "ja", spaced=False, also=_further),
     time=_time,
     date=_date,
     duration=_duration,

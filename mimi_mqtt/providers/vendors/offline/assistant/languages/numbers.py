@@ -37,7 +37,9 @@ class Reader:
         at = 0
         while at < len(said):
             value, length = self._longest(said, at)
-            if length == 0:
+            if length == 0 and said[at] in self.thousands:
+                value = 1  # "thousand" alone
+            elif length == 0:
                 written.append(said[at])
                 at += 1
                 continue

@@ -73,13 +73,14 @@ class Pack:
         text = _SPACES.sub(" ", text[:LONGEST_QUESTION].lower().replace("ё", "е"))
         for pattern, written in self.fractions:
             text = self._of(pattern).sub(written, text)
-        text = self.read().digits(_REST.sub(" ", self._points(text)))
+        text = _DOT.sub(" ", _REST.sub(" ", self._points(text)))
+        text = self.read().digits(text)
         text = _X.sub(" * ", text)
         for pattern, written in self.operators:
             text = self._of(pattern).sub(written, text)
         text = _SIGN.sub(lambda sign: f" {sign[1] or '-'} ", text)
         text = text.replace("×", "*").replace("÷", "/")
-        return _SPACES.sub(" ", _DOT.sub(" ", text)).strip()
+        return _SPACES.sub(" ", text).strip()
 
     def _points(self, text: str) -> str:
         """`text` with a point before fractions, and none in thousands."""

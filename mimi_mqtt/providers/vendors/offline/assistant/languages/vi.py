@@ -67,11 +67,11 @@ PACK: Final = Pack(
         (r"\bcộng(?: với)?\b", "+"),
         (r"\btrừ(?: đi)?\b", "-"),
         (r"(?:%|\bphần trăm) (?:của )?(?=\d)", " %of "),
-        (r"\bcăn (?:bậc hai )?(?:của )?(?=\d)", "√ "),
+        (r"\bcăn (?:bậc (?:hai|2) )?(?:của )?(?=\d)", "√ "),
         (r"\bmũ\b", "^"),
     ),
     intents={
-        "timer": r"\bhẹn giờ\b|\bđếm ngược\b|\bbáo thức\b|\bđồng hồ hẹn\b|\bbộ hẹn giờ\b|\btimer\b|\bhẹn\b",
+        "timer": r"\bhẹn giờ\b|\bđếm ngược\b|\bbáo thức\b|\bđồng hồ hẹn\b|\bbộ hẹn giờ\b|\btimer\b|\bhẹn (?!gặp)",
         "remind": r"\b(?:nhắc|gọi|đánh thức|báo)\b",
         "cancel": r"\b(?:hủy|huỷ|xóa|xoá|tắt|dừng|bỏ|ngừng)\b",
         "list": r"\b(?:còn (?:bao lâu|bao nhiêu|mấy|lại)|bao lâu|những|nào|liệt kê|đang chạy|mấy)\b",

@@ -1,5 +1,6 @@
 """Chinese, in simplified and traditional characters."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -8,6 +9,12 @@ from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import read
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
 _DAYS: Final = "一二三四五六日"
+
+
+def _further() -> Mapping[str, int]:
+    digits = (*enumerate("一二三四五六七八九", 1), (2, "两"), (2, "兩"))
+    thousands = {f"{digit}千": number * 1_000 for number, digit in digits}
+    return {"零": 0, "两": 2, "兩": 2, "两百": 200, "兩百": 200, "一万": 10_000, "一萬": 10_000, **thousands}
 
 
 def _time(now: datetime) -> str:
@@ -31,12 +38,7 @@ PACK: Final = Pack(
     code="zh",
     spaced=False,
     decimal_comma=False,
-    read=partial(
-        reader,
-        "zh",
-        spaced=False,
-        also=lambda: {"零": 0, "两": 2, "兩": 2, "两百": 200, "兩百": 200},
-    ),
+    read=partial(reader, "zh", spaced=False, also=_further),
     time=_time,
     date=_date,
     duration=_duration,
@@ -49,6 +51,7 @@ PACK: Final = Pack(
         (r"三刻[钟鐘]", "45分钟"),
         (r"半分[钟鐘]", "30秒"),
         (r"(?<=分)[钟鐘]?半", "钟30秒"),
+        (r"(?<=[高低大小亮暗])一(?=[点點])", ""),
         (r"百分之([〇零一二三四五六七八九十百\d]+)", r"\1%"),
     ),
     operators=(
