@@ -33,6 +33,9 @@ TOKENS_PER_S: Final = 8
 SPARE_TOKENS: Final = 12
 MAX_TOKENS: Final = 224
 """Half of what the model's decoder holds, as its own software has it."""
+SURE_OF_LANGUAGE: Final = 0.6
+"""Probability of a detected language below which the expected one is taken: of a second of speech it is often
+wrong."""
 DOUBTFUL: Final = -0.5
 """Mean log probability of the words below which the whole context is tried as well."""
 
@@ -76,20 +79,24 @@ class Decoder:
         known: Sequence[str] = self._model.supported_languages
         return known
 
-    def hear(self, samples: Samples, language: str | None) -> Heard:
-        """The text in `samples` (float32 mono at 16 kHz, -1 to 1), in `language`, or in the one it finds."""
+    def hear(self, samples: Samples, language: str | None, expected: str | None = None) -> Heard:
+        """The text in `samples` (float32 mono at 16 kHz, -1 to 1), in `language`, or in the one it finds.
+
+        `expected` is the language that is usually spoken here: it is taken when another one is not sure.
+        """
         wished = language if language in self.languages else None
+        usual = expected if expected in self.languages else None
         seconds = samples.size / RATE
         if seconds > LONGEST_S:
             return self._long(samples, wished)
         frames = min(WHOLE_FRAMES, int(max(SHORTEST_S, seconds + MARGIN_S) * FRAMES_PER_S) // 2 * 2)
         encoded = self._encode(samples, frames)
-        told, probability = self._language(encoded, wished)
+        told, probability = self._language(encoded, wished, usual)
         guess = self._words(encoded, told, seconds)
         if frames < WHOLE_FRAMES and (not guess.good or guess.segment.avg_logprob < DOUBTFUL):
             encoded = self._encode(samples, WHOLE_FRAMES)
             if wished is None:
-                told, probability = self._language(encoded, None)
+                told, probability = self._language(encoded, None, usual)
             whole = self._words(encoded, told, seconds)
             if not guess.good or whole.segment.avg_logprob > guess.segment.avg_logprob:
                 guess = whole
@@ -105,14 +112,17 @@ class Decoder:
             self._storage.from_array(np.ascontiguousarray(features[None])), to_cpu=False
         )
 
-    def _language(self, encoded: Any, wished: str | None) -> tuple[str, float]:
+    def _language(self, encoded: Any, wished: str | None, usual: str | None) -> tuple[str, float]:
         """The language to decode in, and its probability: 1 for the one wished, or the only one."""
         if wished is not None:
             return wished, 1.0
         if not self._model.model.is_multilingual:
             return "en", 1.0
         token, probability = self._model.model.detect_language(encoded)[0][0]
-        return str(token).strip("<|>"), float(probability)
+        found = str(token).strip("<|>")
+        if usual is not None and (probability < SURE_OF_LANGUAGE or found not in self.languages):
+            return usual, float(probability)
+        return found, float(probability)
 
     def _words(self, encoded: Any, language: str, seconds: float) -> _Guess:
         tokenizer = self._tokenizer(

@@ -126,17 +126,23 @@ class FasterWhisper(SpeechToText):
                 self.name, f"faster-whisper can't use {folder} ({reason}): see {where}"
             ) from error
 
-    async def _transcribe(
-        self, audio: AsyncIterator[Pcm], language: str | None
+    def _transcribe(self, audio: AsyncIterator[Pcm], language: str | None) -> AsyncIterator[Transcript]:
+        return self._heard(audio, language, None)
+
+    def _detect(self, audio: AsyncIterator[Pcm], language: str) -> AsyncIterator[Transcript]:
+        return self._heard(audio, None, language)
+
+    async def _heard(
+        self, audio: AsyncIterator[Pcm], language: str | None, expected: str | None
     ) -> AsyncGenerator[Transcript, None]:
         loaded = await self._loaded()
-        hint = primary(language) if language else None
+        hints = [primary(hint) if hint else None for hint in (language, expected)]
         async for pcm in audio:
-            yield await loaded.run(partial(_decode, loaded.model, pcm, hint), cost=pcm.size)
+            yield await loaded.run(partial(_decode, loaded.model, pcm, *hints), cost=pcm.size)
 
 
-def _decode(decoder: Decoder, pcm: Pcm, hint: str | None) -> Transcript:
-    heard = decoder.hear(np.divide(pcm, 32768, dtype=np.float32), hint)
+def _decode(decoder: Decoder, pcm: Pcm, language: str | None, expected: str | None) -> Transcript:
+    heard = decoder.hear(np.divide(pcm, 32768, dtype=np.float32), language, expected)
     said = spoken(heard.segments)
     text = "".join(segment.text for segment in said).strip()
     sure = math.exp(sum(segment.avg_logprob for segment in said) / len(said)) if said else None

@@ -38,10 +38,11 @@ class ManyLanguages:
     probability: float
     languages: tuple[str, ...] = ("en", "de")
     hint: str | None = None
+    expected: str | None = None
     segments: tuple[Segment, ...] = (Segment(text=" Guten Tag", avg_logprob=0.0),)
 
-    def hear(self, samples: object, language: str | None) -> Heard:
-        self.hint = language
+    def hear(self, samples: object, language: str | None, expected: str | None) -> Heard:
+        self.hint, self.expected = language, expected
         return Heard(self.segments, language or "de", self.probability)
 
 
@@ -56,6 +57,7 @@ async def test_a_language_is_told_when_the_model_is_sure_of_it(
     monkeypatch.setattr(FasterWhisper, "_load", lambda _: model)
     transcript = await final(provider("faster_whisper"), language="en", certain=certain)
     assert (model.hint, transcript.language) == (hint, told)
+    assert model.expected == (None if certain else "en")
 
 
 async def test_a_model_folder_is_needed(tmp_path: Path) -> None:

@@ -140,6 +140,23 @@ def test_the_language_is_found_unless_it_is_told(monkeypatch: pytest.MonkeyPatch
     assert (told.language, told.probability) == ("en", 1.0)
 
 
+@pytest.mark.parametrize(
+    ("probability", "expected", "language"),
+    [(0.9, "en", "de"), (0.4, "en", "en"), (0.4, None, "de"), (0.4, "xx", "de")],
+)
+def test_a_language_that_is_not_sure_gives_way_to_the_one_expected(
+    monkeypatch: pytest.MonkeyPatch, probability: float, expected: str | None, language: str
+) -> None:
+    model = Model(
+        {1000: (1,)},
+        is_multilingual=True,
+        supported_languages=("en", "de"),
+        detected=(("<|de|>", probability),),
+    )
+    heard = decoder(model, monkeypatch).hear(silence(1), None, expected)
+    assert (heard.language, heard.probability) == (language, probability)
+
+
 def test_expected_words_leave_room_for_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model({1000: (1, 2)})
     decoder(model, monkeypatch, prompt="word " * 1000).hear(silence(2), None)
