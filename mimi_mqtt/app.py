@@ -19,6 +19,7 @@ from mimi_mqtt.audio.opus import libopus_version
 from mimi_mqtt.commands.model import TIMER, Say
 from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config import Settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.config.changes import Changes, compare
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.events import DeviceBooted, DeviceRevoked, EventBus
@@ -31,6 +32,7 @@ from mimi_mqtt.fleet.secret_files import Secrets
 from mimi_mqtt.http.app import PartHealth, build_app
 from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.memory.recent import RecentTurns
+from mimi_mqtt.providers.catalog.advice import better_model
 from mimi_mqtt.providers.catalog.selection import Selection, select_providers
 from mimi_mqtt.session.control import LiveDevices
 from mimi_mqtt.session.last_sessions import LastSessions
@@ -217,6 +219,7 @@ class App:
             mqtt_websocket=self._mqtt.websocket_app,
             settings=http_in_force,
             ledger=ledger,
+            advice=lambda: better_model(self.answering),
         )
         self._http = HttpServer(
             web, http_in_force, shares=settings.shares, ledger=ledger, known=known,
@@ -326,6 +329,11 @@ class App:
     def providers(self) -> Mapping[str, Selection]:
         """Names of the providers chosen for each role: by agent, the default one first."""
         return select_providers(self.settings, self._environ)
+
+    @property
+    def answering(self) -> str:
+        """The language model that answers the default agent now, for a person."""
+        return self._voices.newest(DEFAULT_AGENT).services.llm.answering
 
     @property
     def udp_port(self) -> int:

@@ -22,6 +22,7 @@ from mimi_mqtt.cli.server_process import DataFolderLock
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.log import setup_logging, tell_left_out
+from mimi_mqtt.providers.catalog.advice import better_model, better_speech
 from mimi_mqtt.supervision import SupervisedLoop
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def _welcome(app: "App", seconds: float) -> str:
             f"  MQTT             {app.mqtt_port}{tls}; version 3.1.1 (mosquitto: -V mqttv311, MQTTX: 3.1.1)",
             f"  UDP              {app.udp_port}",
             *_voices(app.providers),
+            *_model(app.answering),
+            *_advice(app),
             f'  Talk to it       {shown} device --ota {_local_ota(app)} --say "what time is it"',
         )
     )
@@ -150,6 +153,20 @@ def _voices(providers: "Mapping[str, Selection]") -> Iterator[str]:
         if agent != DEFAULT_AGENT:
             own = {role: names for role, names in asked.items() if names != default[role]}
             yield f"  Agent            {agent}: {_told(own) or 'the same'}"
+
+
+def _model(answering: str) -> Iterator[str]:
+    """A line with what answers, where that is not told by its name; else the commands that give a model."""
+    if commands := better_model(answering):
+        yield f"  No model yet     {commands[0]}  &&  {commands[1]}"
+        yield "                   or a key: export OPENAI_API_KEY=…, and see `mimi-mqtt providers`"
+    elif " " in answering:
+        yield f"  Model            {answering}"
+
+
+def _advice(app: "App") -> Iterator[str]:
+    if advice := better_speech(app.settings, app.providers):
+        yield f"  Better speech    {advice}"
 
 
 def _told(asked: "Selection") -> str:

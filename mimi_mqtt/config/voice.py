@@ -159,6 +159,10 @@ class ProviderSettings(Section):
     """Disk space for short phrases that are said often, in MB, under data_dir/cache: they cost no request and
     no wait. 0: none are kept."""
 
+    find_llm: bool = True
+    """Whether auto looks for a language model on this machine: Ollama (at OLLAMA_HOST, if that is set) or LM
+    Studio, with a model that can call tools."""
+
     models_dir: Path | None = None
     """Folder of local models that `mimi-mqtt models` installs; several servers may share it. Empty:
     mimi-mqtt/models under $XDG_DATA_HOME, which is ~/.local/share."""

@@ -3,7 +3,7 @@
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.applications import Starlette
@@ -43,12 +43,14 @@ def build_app(
     mqtt_websocket: ASGIApp | None,
     settings: HttpSettings,
     ledger: Ledger | None = None,
+    advice: Callable[[], Sequence[str]] = tuple,
 ) -> Starlette:
     """The application. `health` is called for every page and check; `mqtt_websocket` serves MQTT over
-    WebSocket at /mqtt. `ledger` is the process's one; without it refusals are counted apart."""
+    WebSocket at /mqtt. `ledger` is the process's one; without it refusals are counted apart. `advice` has the
+    commands that give a language model, where there is none."""
     ledger = ledger or Ledger()
     readers = Readers(settings)
-    pages = Pages(provisioner.endpoints, directory, health, readers)
+    pages = Pages(provisioner.endpoints, directory, health, readers, advice)
     rules = HostRules(settings.allowed_hosts, provisioner.endpoints.public_host, socket.gethostname())
 
     async def front(request: Request) -> Response:

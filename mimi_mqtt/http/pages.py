@@ -5,7 +5,7 @@ Plain HTML without scripts or anything from elsewhere; every value is escaped.
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from starlette.requests import Request
@@ -46,11 +46,13 @@ class Pages:
         directory: DeviceDirectory,
         health: Callable[[], Mapping[str, PartHealth]],
         readers: Readers,
+        advice: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._endpoints = endpoints
         self._directory = directory
         self._health = health
         self._readers = readers
+        self._advice = advice
 
     def page(self, request: Request) -> Response:
         """The whole page."""
@@ -65,7 +67,7 @@ class Pages:
             "<h2>Connect a device</h2><p>Enter this as the device's OTA address:</p>"
             f"<p><code>{address}</code></p>"
             f"<h2>Ports</h2>{_table(ports)}"
-            f"<h2>State</h2>{self._state(request)}"
+            f"<h2>State</h2>{self._state(request)}{self._advised()}"
             '<p><a href="/healthz">/healthz</a> · <a href="/metrics">/metrics</a></p>'
         )
         return Response(
@@ -86,6 +88,13 @@ class Pages:
             for name, part in self._health().items()
         )
         return f"<table>{rows}</table><p>{len(self._directory)} devices may connect.</p>"
+
+    def _advised(self) -> str:
+        """The commands that give a language model, where there is none."""
+        commands = "".join(f"<p><code>{escape(command)}</code></p>" for command in self._advice())
+        if not commands:
+            return ""
+        return f"<h2>No language model yet</h2><p>These two commands give this machine one:</p>{commands}"
 
     def _ota_address(self, request: Request) -> str:
         local_host, local_port = request.scope.get("server") or ("", None)

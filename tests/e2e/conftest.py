@@ -148,7 +148,10 @@ async def make_server(tmp_path: Path) -> AsyncIterator[MakeServer]:
         folder.mkdir()
         (folder / "server.log").touch()
         environ = clean_environ(
-            MIMI_MQTT__BIND="127.0.0.1:0", MIMI_UDP__BIND="127.0.0.1:0", MIMI_HTTP__BIND="127.0.0.1:0"
+            MIMI_MQTT__BIND="127.0.0.1:0",
+            MIMI_UDP__BIND="127.0.0.1:0",
+            MIMI_HTTP__BIND="127.0.0.1:0",
+            MIMI_PROVIDERS__FIND_LLM="false",
         )
         servers.append(Server(folder, environ | settings))
         return servers[-1]

@@ -38,6 +38,7 @@ from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
 AUTO = "auto"
 
 _OFFLINE = "offline"
+_LOCAL = "local"
 
 _OPENAI: Mapping[Role, str] = {
     "stt": "mimi_mqtt.providers.vendors.openai.stt:OpenAiSpeechToText",
@@ -73,6 +74,7 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "dify": "mimi_mqtt.providers.vendors.dify.llm:DifyApp",
         "coze": "mimi_mqtt.providers.vendors.coze.llm:CozeBot",
         "home_assistant": "mimi_mqtt.providers.vendors.home_assistant.llm:HomeAssistant",
+        "local": "mimi_mqtt.providers.vendors.local.llm:LocalLanguageModel",
         "offline": "mimi_mqtt.providers.vendors.offline.assistant:OfflineAssistant",
     },
     "tts": {
@@ -153,8 +155,9 @@ def resolve(
     """The providers of `role` in the order they are asked, `auto` replaced by what can be used.
 
     `auto` is every provider of AUTO_ORDER whose key, address or model is set (in `environ` or
-    `providers.options`), then the installed models that fit `language` (empty: none is set), and then
-    `offline`, so that a dead vendor or a lost line is still answered with speech.
+    `providers.options`), then the installed models that fit `language` (empty: none is set), or the language
+    model server of this machine, and then `offline`, so that a dead vendor or a lost line is still answered
+    with speech.
     Raises ConfigError, which names `key` as the place to mend: providers.<role> without one.
     """
     names: list[str] = []
@@ -190,6 +193,9 @@ def _automatic(
         for vendor in AUTO_ORDER
         if vendor in _PROVIDERS[role] and _usable(role, vendor, settings, environ)
     ]
+    if role == "llm":
+        searched = settings.find_llm and "ollama" not in usable and "lmstudio" not in usable
+        return [*usable, *([_LOCAL] if searched else []), _OFFLINE]
     return [*usable, *_local(role, settings, language), _OFFLINE]
 
 

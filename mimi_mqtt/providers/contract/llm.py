@@ -35,6 +35,16 @@ class LanguageModel(Provider):
     can_continue: ClassVar[bool] = True
     """True when it can continue an answer that another model began."""
 
+    @property
+    def available(self) -> bool:
+        """False while it is known to have nothing to answer with: a chain then passes it over."""
+        return True
+
+    @property
+    def answering(self) -> str:
+        """What answers now, for a person: its name, or what stands behind it. Empty: nothing."""
+        return self.name
+
     def chat(
         self,
         messages: Sequence[ChatMessage],

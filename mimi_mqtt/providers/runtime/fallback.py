@@ -372,6 +372,11 @@ class SttChain(_Chain[SpeechToText], SpeechToText):
 class LlmChain(_Chain[LanguageModel], LanguageModel):
     """The first of `members` that begins to answer."""
 
+    @property
+    def answering(self) -> str:
+        """The first that has something to answer with."""
+        return next((told for member in self._members.providers if (told := member.answering)), "")
+
     async def chat(
         self,
         messages: Sequence[ChatMessage],
@@ -382,6 +387,7 @@ class LlmChain(_Chain[LanguageModel], LanguageModel):
         answer = UnfinishedAnswer(messages)
         events = self._members.ask(
             lambda member: member.chat(answer.messages, tools, options),
+            supports=lambda member: member.available,
             can_continue=lambda member: member.can_continue,
         )
         async with aclosing(events):

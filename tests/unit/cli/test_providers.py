@@ -37,7 +37,7 @@ def test_the_list_for_programs_has_a_row_for_each_role_and_name(capsys: pytest.C
     assert main(["providers", "--json"]) == 0
     rows = {(row["role"], row["name"]): row for row in json.loads(capsys.readouterr().out)}
     assert rows["llm", "offline"]["configured"] is True
-    assert rows["llm", "offline"]["place"] == 1
+    assert rows["llm", "offline"]["place"] == 2
     anthropic = rows["llm", "anthropic"]
     assert (anthropic["configured"], anthropic["place"], anthropic["extra"]) == (False, None, "anthropic")
     assert anthropic["options"] == [{"option": "api_key", "variables": ["ANTHROPIC_API_KEY"]}]
@@ -49,7 +49,7 @@ def test_the_list_shows_whom_an_agent_asks_instead(capsys: pytest.CaptureFixture
     assert main(["providers"]) == 0
     shown = capsys.readouterr().out
     assert "asked 1st by chef" in shown
-    assert "asked 1st, 2nd by chef" in shown
+    assert "asked 2nd, 2nd by chef" in shown
 
 
 def test_an_agents_unknown_provider_is_told_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

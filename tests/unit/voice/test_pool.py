@@ -128,7 +128,9 @@ class Playing:
 
 
 def settings_in(folder: Path, sections: Mapping[str, object]) -> Settings:
-    return Settings.model_validate({"server": {"data_dir": folder}, **sections})
+    given = sections.get("providers")
+    providers = {"find_llm": False, **(given if isinstance(given, dict) else {})}
+    return Settings.model_validate({"server": {"data_dir": folder}, **sections, "providers": providers})
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from tests.unit.providers.fakes import HANG, FakeLlm, FakeStt
 EVERY = [(role, name) for role in ROLES for name in registry.known(role)]
 WITH_PACKAGES = [(role, name) for role, name in EVERY if registry.load(role, name).packages]
 # Those that load it in a child process or as a library, or look for their model first.
-ELSEWHERE = ("offline", "silero", "piper", "faster_whisper")
+ELSEWHERE = ("offline", "local", "silero", "piper", "faster_whisper")
 # The values of no real service, for options that must have one.
 DUMMIES = {"base_url": "http://127.0.0.1:9", "stt_model": "/nowhere", "tts_model": "/nowhere.onnx"}
 
@@ -93,7 +93,7 @@ async def test_the_package_that_is_declared_is_the_one_that_is_loaded(
 def test_what_is_set_makes_a_provider_ready_and_auto_chooses_it() -> None:
     found = listings(Settings(), {"OPENAI_API_KEY": "sk-test"})
     openai, offline = find(found, "llm", "openai"), find(found, "llm", "offline")
-    assert (openai.configured, openai.place, offline.place) == (True, 1, 2)
+    assert (openai.configured, openai.place, offline.place) == (True, 1, 3)
     assert openai.options[0].variables == ("OPENAI_API_KEY",)
     assert not find(found, "llm", "groq").configured
 

@@ -28,8 +28,9 @@ def test_every_entry_loads_and_has_its_role(role: Role, name: str) -> None:
     assert not getattr(provider, "__abstractmethods__", None)
 
 
-PACKAGED: Mapping[Role, tuple[str, ...]] = {"stt": (), "llm": (), "tts": ("hibari",)}
-"""Models that come with a package which the tests have."""
+ALWAYS: Mapping[Role, tuple[str, ...]] = {"stt": (), "llm": ("local",), "tts": ("hibari",)}
+"""What auto asks before the offline provider on a machine without models: the voice of a package that the
+tests have, and a server that may be there."""
 
 
 @pytest.mark.parametrize(("role", "name"), EVERY)
@@ -41,7 +42,7 @@ def test_every_option_is_documented_and_has_a_default(role: Role, name: str) -> 
 
 def test_without_keys_auto_is_offline() -> None:
     for role in CHAIN_ROLES:
-        assert registry.resolve(role, ProviderSettings(), NO_KEYS) == (*PACKAGED[role], "offline")
+        assert registry.resolve(role, ProviderSettings(), NO_KEYS) == (*ALWAYS[role], "offline")
     assert registry.resolve("vad", ProviderSettings(), NO_KEYS) == ("silero",)
     assert registry.resolve("vad", ProviderSettings(vad="auto"), NO_KEYS) == ("silero",)
 
@@ -59,7 +60,7 @@ def test_a_key_or_an_address_makes_auto_choose_the_vendor_before_offline(
     settings: ProviderSettings, environ: dict[str, str]
 ) -> None:
     for role in CHAIN_ROLES:
-        assert registry.resolve(role, settings, environ) == ("openai", *PACKAGED[role], "offline")
+        assert registry.resolve(role, settings, environ) == ("openai", *ALWAYS[role], "offline")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_a_key_or_an_address_makes_auto_choose_the_vendor_before_offline(
 def test_auto_takes_every_model_that_has_all_it_needs_in_order(
     environ: dict[str, str], chosen: tuple[str, ...]
 ) -> None:
-    assert registry.resolve("llm", ProviderSettings(), environ) == (*chosen, "offline")
+    assert registry.resolve("llm", ProviderSettings(find_llm=False), environ) == (*chosen, "offline")
 
 
 def test_auto_knows_whom_it_may_choose() -> None:
@@ -90,11 +91,17 @@ def test_auto_knows_whom_it_may_choose() -> None:
 
 
 def test_an_empty_variable_is_no_key() -> None:
-    assert registry.resolve("llm", ProviderSettings(), {"OPENAI_API_KEY": ""}) == ("offline",)
+    assert registry.resolve("llm", ProviderSettings(), {"OPENAI_API_KEY": ""}) == ("local", "offline")
+
+
+@pytest.mark.parametrize("name", ["ollama", "lmstudio"])
+def test_auto_looks_for_no_server_when_one_is_named(name: str) -> None:
+    environ = {f"{name.upper()}_BASE_URL": "http://house:1/v1"}
+    assert registry.resolve("llm", ProviderSettings(), environ) == (name, "offline")
 
 
 def test_auto_within_a_list_adds_what_is_missing() -> None:
-    settings = ProviderSettings(llm=("openai:house", "auto"))
+    settings = ProviderSettings(llm=("openai:house", "auto"), find_llm=False)
     assert registry.resolve("llm", settings, KEY) == ("openai:house", "openai", "offline")
 
 
@@ -134,7 +141,7 @@ def test_several_names_build_a_chain() -> None:
     assert isinstance(registry.build("stt", ProviderSettings(), KEY), SttChain)
     assert isinstance(registry.build("llm", ProviderSettings(), KEY), LlmChain)
     assert isinstance(registry.build("tts", ProviderSettings(), KEY), TtsChain)
-    assert not isinstance(registry.build("llm", ProviderSettings(), NO_KEYS), LlmChain)
+    assert not isinstance(registry.build("llm", ProviderSettings(find_llm=False), NO_KEYS), LlmChain)
 
 
 def test_limits_come_from_the_settings() -> None:

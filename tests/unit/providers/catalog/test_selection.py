@@ -23,7 +23,7 @@ def test_agents_ask_the_providers_of_everybody_unless_they_have_their_own() -> N
     assert found["default"] == {
         "vad": ("silero",), "stt": ("wyoming",), "llm": ("ollama",), "tts": ("edge", "offline"), "s2s": (),
     }  # fmt: skip
-    assert found["chef"] == found["default"] | {"llm": ("openai:work", "offline"), "tts": SPEECH}
+    assert found["chef"] == found["default"] | {"llm": ("openai:work", "local", "offline"), "tts": SPEECH}
     assert found["guest"] == found["default"]
 
 

@@ -1,0 +1,211 @@
+"""The language model of this machine: which one is found, and what happens without one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+
+from mimi_mqtt.config.voice import ProviderSettings
+from mimi_mqtt.errors import ProviderNotConfigured, ProviderRefused, ProviderUnavailable
+from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta
+from mimi_mqtt.providers.contract.provider import ProviderOptions
+from mimi_mqtt.providers.runtime.fallback import LlmChain
+from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.providers.vendors.local import discovery, llm
+from mimi_mqtt.providers.vendors.local.discovery import FoundModel, find, ollama_address
+from mimi_mqtt.providers.vendors.local.llm import LocalLanguageModel
+from tests.servers.model_servers import ModelServer
+from tests.servers.openai_server import OpenAiServer
+from tests.unit.providers.fakes import FakeLlm, collect
+
+NOBODY = "http://127.0.0.1:9"
+TOOLS = ["completion", "tools"]
+QUESTION = [ChatMessage("user", "hello")]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ModelServer]:
+    made = ModelServer()
+    await made.start()
+    yield made
+    await made.aclose()
+
+
+def at(server: ModelServer) -> Mapping[str, str]:
+    return {"OLLAMA_HOST": server.url}
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("", "http://127.0.0.1:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+        (":8080", "http://127.0.0.1:8080"),
+        ("house", "http://house:11434"),
+        ("192.168.1.5:11435", "http://192.168.1.5:11435"),
+        ("http://house", "http://house:80"),
+        ("https://house/ollama/", "https://house:443/ollama"),
+        ("[::]:11434", "http://[::1]:11434"),
+        ("[::1]", "http://[::1]:11434"),
+        (" 'house:1' ", "http://house:1"),
+        ("house:port", "http://127.0.0.1:11434"),
+    ],
+)
+def test_the_address_is_read_as_ollama_reads_it(given: str, address: str) -> None:
+    assert ollama_address({"OLLAMA_HOST": given}) == address
+
+
+async def test_a_model_that_can_not_call_tools_is_passed_over(server: ModelServer) -> None:
+    server.ollama = {"embed": ["embedding"], "talker:1b": ["completion"], "helper:4b": TOOLS}
+    found = await find(at(server), NOBODY)
+    assert found == FoundModel("ollama", f"{server.url}/v1", "helper:4b", loaded=False)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "running", "chosen"),
+    [
+        ({"a": 1, "b": 2}, (), "b"),
+        ({"a": 4 * 1024**3, "b": 40 * 1024**3}, (), "a"),
+        ({"a": 30 * 1024**3, "b": 40 * 1024**3}, (), "a"),
+        ({"a": 1, "b": 2}, ("a",), "a"),
+    ],
+)
+async def test_one_in_memory_comes_first_then_the_largest_that_is_not_too_large(
+    server: ModelServer, sizes: dict[str, int], running: tuple[str, ...], chosen: str
+) -> None:
+    server.ollama, server.sizes, server.running = {"a": TOOLS, "b": TOOLS}, sizes, running
+    found = await find(at(server), NOBODY)
+    assert found is not None
+    assert found.model == chosen
+
+
+async def test_lm_studio_is_found_too(server: ModelServer) -> None:
+    server.lm_studio = [
+        {"id": "embed", "type": "embeddings"},
+        {"id": "small", "type": "llm", "state": "not-loaded", "capabilities": ["tool_use"]},
+        {"id": "ready", "type": "llm", "state": "loaded", "capabilities": ["tool_use"]},
+        {"id": "mute", "type": "llm", "state": "loaded", "capabilities": []},
+    ]
+    found = await find({"OLLAMA_HOST": NOBODY}, server.url)
+    assert found == FoundModel("lmstudio", f"{server.url}/v1", "ready", loaded=True)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"models": 3}',
+        b'{"models": [3]}',
+        b"[" * 100_000,
+        b'{"models": "' + b"x" * 2_000_000,
+    ],
+)
+async def test_whatever_another_server_answers_is_no_model(server: ModelServer, raw: bytes) -> None:
+    server.raw, server.lm_studio = raw, []
+    assert await find(at(server), server.url) is None
+
+
+async def test_a_name_that_can_not_be_shown_is_none(server: ModelServer) -> None:
+    server.ollama = {"a\x1b[31m": TOOLS, "b" * 500: TOOLS}
+    assert await find(at(server), NOBODY) is None
+
+
+async def test_a_server_that_says_nothing_does_not_delay_for_long(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "TIMEOUT_S", 0.1)
+    server.silent = True
+    async with asyncio.timeout(10):
+        assert await find(at(server), NOBODY) is None
+
+
+# ── the provider ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def made() -> LocalLanguageModel:
+    return LocalLanguageModel("local", ProviderOptions(), Limits(timeout_s=5.0, retries=0))
+
+
+async def text_of(model: LocalLanguageModel | LlmChain) -> str:
+    return "".join(
+        event.text for event in await collect(model.chat(QUESTION)) if isinstance(event, TextDelta)
+    )
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[FoundModel | None]:
+    """What each search finds; the last one again and again."""
+    results: list[FoundModel | None] = []
+
+    async def one(_: object) -> FoundModel | None:
+        return results.pop(0) if len(results) > 1 else results[0]
+
+    monkeypatch.setattr(llm, "find", one)
+    monkeypatch.setattr(llm, "LOOKS_EVERY_S", 0.01)
+    return results
+
+
+async def test_a_model_that_is_there_answers(found: list[FoundModel | None]) -> None:
+    server = OpenAiServer()
+    await server.start()
+    found.append(FoundModel("ollama", server.base_url, "qwen", loaded=True))
+    model = made()
+    await model.start()
+    assert model.available
+    assert model.answering == f"qwen of Ollama at {server.base_url}"
+    with pytest.raises(ProviderRefused):  # this one wants a key, and says so
+        await text_of(model)
+    assert server.asked[0].fields["model"] == "qwen"
+    await model.aclose()
+    await server.aclose()
+
+
+async def test_without_one_the_next_in_the_chain_answers_and_is_told(found: list[FoundModel | None]) -> None:
+    found.append(None)
+    local, spare = made(), FakeLlm([TextDelta("spare")], name="spare")
+    chain = LlmChain([local, spare])
+    await chain.start()
+    assert chain.answering == "spare"
+    assert await text_of(chain) == "spare"
+    await chain.aclose()
+
+
+async def test_alone_it_tells_the_commands_that_give_one(found: list[FoundModel | None]) -> None:
+    found.append(None)
+    model = made()
+    with pytest.raises(ProviderNotConfigured, match="ollama pull"):
+        await text_of(model)
+
+
+async def test_a_server_that_comes_later_is_found(found: list[FoundModel | None]) -> None:
+    found += [None, None, FoundModel("ollama", NOBODY, "late", loaded=False)]
+    model = made()
+    model._loop._every_s = 0.0
+    await model.start()
+    answering = [model.answering]
+    async with asyncio.timeout(10):
+        while not answering[-1]:
+            await asyncio.sleep(0)
+            answering.append(model.answering)
+    assert answering[-1] == f"late of Ollama at {NOBODY}"
+    await model.aclose()
+    assert not model.available
+
+
+async def test_a_server_that_was_stopped_is_forgotten(found: list[FoundModel | None]) -> None:
+    found += [FoundModel("ollama", f"{NOBODY}/v1", "gone", loaded=True), None]
+    model = made()
+    await model.start()
+    with pytest.raises(ProviderUnavailable):
+        await text_of(model)
+    assert not model.available
+    await model.aclose()
+
+
+def test_it_is_asked_by_auto_unless_the_owner_says_no() -> None:
+    assert registry.resolve("llm", ProviderSettings(), {}) == ("local", "offline")
+    assert registry.resolve("llm", ProviderSettings(find_llm=False), {}) == ("offline",)

@@ -1,0 +1,53 @@
+"""Ollama and LM Studio, as far as a search for language models asks them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tests.servers.vendor import VendorServer
+
+
+class ModelServer(VendorServer):
+    """`ollama` has the capabilities of each model by its name, `sizes` their lengths in bytes, `running` those
+    in memory; `lm_studio` the rows of its list. `raw` is sent in place of every answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ollama: Mapping[str, Sequence[str]] = {}
+        self.sizes: Mapping[str, int] = {}
+        self.running: Sequence[str] = ()
+        self.lm_studio: Sequence[Mapping[str, object]] | None = None
+        self.raw: bytes | None = None
+        self.silent = False
+
+    def routes(self) -> Sequence[Route]:
+        return [
+            Route("/api/tags", self._tags),
+            Route("/api/ps", self._ps),
+            Route("/api/show", self._show, methods=["POST"]),
+            Route("/api/v0/models", self._v0),
+        ]
+
+    async def _answer(self, content: object) -> Response:
+        if self.silent:
+            await asyncio.Event().wait()
+        return Response(self.raw) if self.raw is not None else JSONResponse(content)
+
+    async def _tags(self, _: Request) -> Response:
+        rows = [{"name": name, "size": self.sizes.get(name, 1)} for name in self.ollama]
+        return await self._answer({"models": rows})
+
+    async def _ps(self, _: Request) -> Response:
+        return await self._answer({"models": [{"name": name} for name in self.running]})
+
+    async def _show(self, request: Request) -> Response:
+        name = (await request.json())["model"]
+        return await self._answer({"capabilities": self.ollama[name]})
+
+    async def _v0(self, _: Request) -> Response:
+        if self.lm_studio is None:
+            return Response(status_code=404)
+        return await self._answer({"data": self.lm_studio})
