@@ -1,6 +1,5 @@
 """Ollama and LM Studio, as far as a search for language models asks them."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
@@ -11,7 +10,7 @@ from tests.servers.vendor import VendorServer
 
 
 class ModelServer(VendorServer):
-    """`ollama` has the capabilities of each model by its name, `sizes` their lengths in bytes, `running` those
+    """`ollama` has the capabilities of each model by its name, `sizes` their length in bytes, `running` those
     in memory; `lm_studio` the rows of its list. `raw` is sent in place of every answer."""
 
     def __init__(self) -> None:
@@ -33,7 +32,7 @@ class ModelServer(VendorServer):
 
     async def _answer(self, content: object) -> Response:
         if self.silent:
-            await asyncio.Event().wait()
+            await self._closing.wait()
         return Response(self.raw) if self.raw is not None else JSONResponse(content)
 
     async def _tags(self, _: Request) -> Response:
