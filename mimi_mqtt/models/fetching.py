@@ -31,7 +31,6 @@ MAX_UNKNOWN_BYTES: Final = 64 * 1024
 """Tolerance of a length that the catalogue gives without a hash: vendors replace files by ones of about the
 same length."""
 
-_CHUNK: Final = 256 * 1024
 _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -134,7 +133,8 @@ class Fetcher:
         expected = part.size + int(told) if told.isdecimal() else None
         since, at = self._clock(), part.size
         with part.path.open("ab") as file:
-            for chunk in response.iter_raw(_CHUNK):
+            # As it comes: what waits for a full piece would be lost with the connection.
+            for chunk in response.iter_raw():
                 if file.tell() + len(chunk) > longest:
                     file.close()
                     part.forget()
