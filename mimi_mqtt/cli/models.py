@@ -138,6 +138,8 @@ def _install(args: argparse.Namespace, settings: Settings, folder: ModelsFolder)
             if not args.default:
                 print(f"{model.name} is installed")
             continue
+        if args.default and not _engine_is_there(model):
+            continue  # what nobody could run is not worth its download
         refusal = _refusal(model, args)
         if refusal:
             print(f"{model.name}: {refusal}", file=sys.stderr)
@@ -147,6 +149,8 @@ def _install(args: argparse.Namespace, settings: Settings, folder: ModelsFolder)
             progress.say(f"{model.name}: {megabytes(model.download_bytes)}, licence {model.licence}")
             installer.install(model)
             print(f"{model.name} is installed in {folder.path / model.name}")
+            if not _engine_is_there(model):
+                print(f"  to use it: pip install 'mimi-mqtt[{model.needs}]'")
         except ModelError as error:
             print(f"mimi-mqtt: {error}", file=sys.stderr)
             failed = True
