@@ -1,7 +1,7 @@
 """The kinds of models that sherpa-onnx runs, their recognition from a folder's files, and loading."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -15,15 +15,25 @@ class ModelError(Exception):
 class Kind:
     """One of the library's ways to make a recogniser.
 
-    `files` are its arguments and the words by which their files are known; `takes_language`: of what is
-    spoken, told when it is loaded.
+    `files` are its arguments and the words by which their files are known, with one of `suffixes`;
+    `languages` its arguments that name what is spoken, told when it is loaded; `folders` those that name a
+    folder inside the model's; `tokens`: there is a list of tokens. `fixed` are further arguments.
     """
 
     streaming: bool
     method: str
     files: Mapping[str, str]
-    takes_language: bool = False
+    languages: Sequence[str] = ()
     model_type: str = ""
+    suffixes: Sequence[str] = (".onnx",)
+    folders: Sequence[str] = ()
+    tokens: bool = True
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def takes_language(self) -> bool:
+        """True when the language is told as it is loaded."""
+        return bool(self.languages)
 
 
 _PARTS = {"encoder": "encoder", "decoder": "decoder"}
@@ -40,12 +50,24 @@ KINDS: Final[Mapping[str, Kind]] = {
     "streaming_paraformer": Kind(True, "from_paraformer", _PARTS),
     "streaming_zipformer_ctc": Kind(True, "from_zipformer2_ctc", {"model": ""}),
     "streaming_nemo_ctc": Kind(True, "from_nemo_ctc", {"model": ""}),
+    "streaming_t_one_ctc": Kind(True, "from_t_one_ctc", {"model": ""}),
     "transducer": Kind(False, "from_transducer", _TRANSDUCER),
     "nemo_transducer": Kind(False, "from_transducer", _TRANSDUCER, model_type="nemo_transducer"),
     "paraformer": Kind(False, "from_paraformer", {"paraformer": ""}),
-    "sense_voice": Kind(False, "from_sense_voice", {"model": ""}, takes_language=True),
-    "whisper": Kind(False, "from_whisper", _PARTS, takes_language=True),
+    # Its inverse text normalisation also writes punctuation and digits.
+    "sense_voice": Kind(
+        False, "from_sense_voice", {"model": ""}, languages=("language",), fixed={"use_itn": True}
+    ),
+    "whisper": Kind(False, "from_whisper", _PARTS, languages=("language",)),
     "moonshine": Kind(False, "from_moonshine", _MOONSHINE),
+    "moonshine_v2": Kind(False, "from_moonshine_v2", _PARTS, suffixes=(".ort", ".onnx")),
+    "canary": Kind(False, "from_nemo_canary", _PARTS, languages=("src_lang", "tgt_lang")),
+    "fire_red_asr": Kind(False, "from_fire_red_asr", _PARTS),
+    "fire_red_asr_ctc": Kind(False, "from_fire_red_asr_ctc", {"model": ""}),
+    "omnilingual_ctc": Kind(False, "from_omnilingual_asr_ctc", {"model": ""}),
+    "qwen3_asr": Kind(
+        False, "from_qwen3_asr", {"conv_frontend": "conv", **_PARTS}, folders=("tokenizer",), tokens=False
+    ),
     "zipformer_ctc": Kind(False, "from_zipformer_ctc", {"model": ""}),
     "nemo_ctc": Kind(False, "from_nemo_ctc", {"model": ""}),
     "dolphin_ctc": Kind(False, "from_dolphin_ctc", {"model": ""}),
@@ -55,6 +77,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 # Words of the published models' folder names, the most telling first.
 _SINGLE: Sequence[tuple[str, str]] = (
     ("sense-voice", "sense_voice"),
+    ("fire-red", "fire_red_asr_ctc"),
+    ("omnilingual", "omnilingual_ctc"),
+    ("t-one", "t_one_ctc"),
     ("dolphin", "dolphin_ctc"),
     ("paraformer", "paraformer"),
     ("nemo", "nemo_ctc"),
@@ -77,13 +102,19 @@ def find(folder: Path, kind: str = "") -> Model:
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder: unpack a model of sherpa-onnx there")
     found = KINDS[kind or _guess(folder)]
-    files = {argument: _file(folder, word) for argument, word in found.files.items()}
-    return Model(found, {**files, "tokens": _file(folder, "tokens", ".txt")})
+    files = {argument: _file(folder, word, found.suffixes) for argument, word in found.files.items()}
+    if found.tokens:
+        files["tokens"] = _file(folder, "tokens", (".txt",))
+    for argument in found.folders:
+        if not (folder / argument).is_dir():
+            raise ModelError(f"{folder} has no folder {argument}")
+        files[argument] = str(folder / argument)
+    return Model(found, files)
 
 
 def _guess(folder: Path) -> str:
     name = folder.resolve().name.lower().replace("_", "-")
-    files = " ".join(path.name for path in folder.glob("*.onnx"))
+    files = " ".join(path.name for path in folder.iterdir() if path.suffix in (".onnx", ".ort"))
     streaming = "streaming" in name or "online" in name
     if "joiner" in files:
         if streaming:
@@ -91,7 +122,15 @@ def _guess(folder: Path) -> str:
         return "nemo_transducer" if "nemo" in name or "parakeet" in name else "transducer"
     if "preprocess" in files:
         return "moonshine"
+    if "conv" in files and "qwen3" in name:
+        return "qwen3_asr"
     if "encoder" in files and "decoder" in files:
+        if "moonshine" in name:
+            return "moonshine_v2"
+        if "canary" in name:
+            return "canary"
+        if "fire-red" in name:
+            return "fire_red_asr"
         if "paraformer" in name:
             return "streaming_paraformer"
         if "whisper" in name:
@@ -105,13 +144,13 @@ def _guess(folder: Path) -> str:
     )
 
 
-def _file(folder: Path, word: str, suffix: str = ".onnx") -> str:
+def _file(folder: Path, word: str, suffixes: Sequence[str]) -> str:
     """The file with `word` in its name; of several the quantised one, which is the faster."""
-    paths = sorted(path for path in folder.glob(f"*{suffix}") if word in path.name)
+    paths = sorted(path for path in folder.iterdir() if path.suffix in suffixes and word in path.name)
     if word == "cached_decode":
         paths = [path for path in paths if "uncached" not in path.name]
     if not paths:
-        raise ModelError(f"{folder} has no {word or 'model'} file ({suffix})")
+        raise ModelError(f"{folder} has no {word or 'model'} file ({' or '.join(suffixes)})")
     return str(next((path for path in paths if "int8" in path.name), paths[0]))
 
 
@@ -121,7 +160,7 @@ def recognizer(package: ModuleType, model: Model, threads: int, language: str, e
     Raises RuntimeError or ValueError for a file that is no model; for a model of another kind the library
     ends the process, so that a first attempt belongs into another one (`probe`).
     """
-    arguments: dict[str, object] = {**model.files, "num_threads": threads}
+    arguments: dict[str, object] = {**model.files, **model.kind.fixed, "num_threads": threads}
     if model.kind.streaming:
         # An utterance that isn't reset at its end never gets too long for us.
         arguments |= {
@@ -132,7 +171,7 @@ def recognizer(package: ModuleType, model: Model, threads: int, language: str, e
         }
     if model.kind.model_type:
         arguments["model_type"] = model.kind.model_type
-    if model.kind.takes_language:
-        arguments["language"] = language
+    if language or model.kind.languages == ("language",):  # an empty one there means: find out
+        arguments |= dict.fromkeys(model.kind.languages, language)
     maker = package.OnlineRecognizer if model.kind.streaming else package.OfflineRecognizer
     return getattr(maker, model.kind.method)(**arguments)

@@ -9,10 +9,10 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderNotConfigured
@@ -23,12 +23,18 @@ from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
 from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
 from mimi_mqtt.providers.runtime.resilience import Limits
-from mimi_mqtt.providers.vendors.sherpa.models import Model, ModelError, find, recognizer
+from mimi_mqtt.providers.vendors.sherpa.models import KINDS, Model, ModelError, find, recognizer
 
 _RATE = 16_000
 # Models want to see some silence before they are sure of the last word, and fail with next to no audio.
 _TAIL = np.zeros(int(0.66 * _RATE), np.float32)
 _LOADING_S = 180.0
+
+
+def _known_kind(kind: str) -> str:
+    if kind and kind not in KINDS:
+        raise ValueError(f"must be one of {', '.join(KINDS)}")
+    return kind
 
 
 class SherpaOnnxOptions(ProviderOptions):
@@ -41,23 +47,9 @@ class SherpaOnnxOptions(ProviderOptions):
     """The model: a name that `mimi-mqtt models` lists, or the folder of an unpacked one, such as
     /models/sherpa-onnx-streaming-zipformer-en-2023-06-26."""
 
-    stt_kind: Literal[
-        "",
-        "streaming_transducer",
-        "streaming_paraformer",
-        "streaming_zipformer_ctc",
-        "streaming_nemo_ctc",
-        "transducer",
-        "nemo_transducer",
-        "paraformer",
-        "sense_voice",
-        "whisper",
-        "moonshine",
-        "zipformer_ctc",
-        "nemo_ctc",
-        "dolphin_ctc",
-    ] = ""
-    """Kind of model. Empty: read from the folder's name and files."""
+    stt_kind: Annotated[str, AfterValidator(_known_kind)] = ""
+    """Kind of model, such as sense_voice; a wrong one is told with all that there are. Empty: read from the
+    folder's name and files."""
 
     stt_languages: tuple[str, ...] = ()
     """Languages that the model knows, such as [en, de]. Empty: any."""

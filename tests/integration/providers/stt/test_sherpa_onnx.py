@@ -71,8 +71,8 @@ def test_the_library_has_every_kind(kind: Kind) -> None:
     package = import_module("sherpa_onnx")
     maker = package.OnlineRecognizer if kind.streaming else package.OfflineRecognizer
     known = inspect.signature(getattr(maker, kind.method)).parameters
-    taken = {*kind.files, "tokens", "num_threads"}
-    taken |= {"language"} if kind.takes_language else set()
+    taken = {*kind.files, *kind.languages, *kind.folders, *kind.fixed, "num_threads"}
+    taken |= {"tokens"} if kind.tokens else set()
     taken |= {"model_type"} if kind.model_type else set()
     taken |= {"enable_endpoint_detection", "rule2_min_trailing_silence"} if kind.streaming else set()
     assert taken <= {*known}

@@ -50,6 +50,24 @@ def unpack(parent: Path, name: str, files: str) -> Path:
             "streaming_zipformer_ctc",
         ),
         ("sherpa-onnx-zipformer-ctc-zh-int8-2025-07-03", "model.int8.onnx", "zipformer_ctc"),
+        (
+            "sherpa-onnx-moonshine-base-en-quantized-2026-02-27",
+            "encoder_model.ort decoder_model_merged.ort",
+            "moonshine_v2",
+        ),
+        (
+            "sherpa-onnx-nemo-canary-180m-flash-en-es-de-fr-int8",
+            "encoder.int8.onnx decoder.int8.onnx",
+            "canary",
+        ),
+        (
+            "sherpa-onnx-fire-red-asr-large-zh_en-2025-02-16",
+            "encoder.int8.onnx decoder.int8.onnx",
+            "fire_red_asr",
+        ),
+        ("sherpa-onnx-fire-red-asr2-ctc-zh_en-int8-2026-02-25", "model.int8.onnx", "fire_red_asr_ctc"),
+        ("sherpa-onnx-omnilingual-asr-1600-languages-300M-ctc", "model.int8.onnx", "omnilingual_ctc"),
+        ("sherpa-onnx-streaming-t-one-russian-2025-09-08", "model.onnx", "streaming_t_one_ctc"),
     ],
 )
 def test_published_models_are_known_by_their_names(tmp_path: Path, name: str, files: str, kind: str) -> None:
@@ -88,3 +106,15 @@ def test_a_folder_without_tokens_is_no_model(tmp_path: Path) -> None:
     (folder / "tokens.txt").unlink()
     with pytest.raises(ModelError, match="tokens"):
         find(folder)
+
+
+def test_a_tokenizer_in_a_folder_is_found(tmp_path: Path) -> None:
+    files = "conv_frontend.onnx encoder.int8.onnx decoder.int8.onnx"
+    folder = unpack(tmp_path, "sherpa-onnx-qwen3-asr-0.6B-int8-2026-03-25", files)
+    with pytest.raises(ModelError, match="has no folder tokenizer"):
+        find(folder)
+    (folder / "tokenizer").mkdir()
+    model = find(folder)
+    assert model.kind is KINDS["qwen3_asr"]
+    assert model.files["tokenizer"] == str(folder / "tokenizer")
+    assert "tokens" not in model.files
