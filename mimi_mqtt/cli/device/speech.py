@@ -3,7 +3,7 @@
 import asyncio
 import os
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -48,8 +48,11 @@ async def synthesise(text: str, sample_rate: int, language: str, voice: str) -> 
 def _voice(name: str, language: str) -> TextToSpeech:
     given = load_settings(None, os.environ).providers
     model = catalog().get(name)
-    # Services with a key are left out: a simulated device costs nothing.
-    environ = {} if name == registry.AUTO else os.environ
+    environ: Mapping[str, str] = os.environ
+    if name == registry.AUTO:
+        # Services with a key or an address, of the environment or of broker.yaml, are left out: a simulated
+        # device costs nothing.
+        environ, given = {}, given.model_copy(update={"options": {}})
     asked = provider_name(model) if model is not None and model.role == "tts" else name
     names = registry.resolve("tts", given.model_copy(update={"tts": (asked,)}), environ, "--voice", language)
     return registry.build("tts", given.model_copy(update={"tts": names}), environ)

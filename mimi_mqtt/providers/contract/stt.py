@@ -47,7 +47,8 @@ class SpeechToText(Provider):
 
     @property
     def busy(self) -> bool:
-        """True while an utterance waits for others to be transcribed before it."""
+        """True while an utterance of the current device (`fair_queue.current_holder`) waits for others to be
+        transcribed before it."""
         return False
 
     def open(

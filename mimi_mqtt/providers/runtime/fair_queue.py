@@ -46,6 +46,10 @@ class FairQueue(Generic[T]):
     def __contains__(self, item: T) -> bool:
         return item in self._holders
 
+    def waits(self, holder: str) -> bool:
+        """True while work of `holder` is in."""
+        return holder in self._items
+
     def add(self, holder: str, item: T, cost: float) -> None:
         """Appends `item` to those of `holder`."""
         if holder not in self._items:

@@ -32,8 +32,8 @@ class LoadedModel(Generic[M]):
 
     @property
     def busy(self) -> bool:
-        """True while work waits for a thread."""
-        return len(self._waiting) > 0
+        """True while work for the current device waits for a thread."""
+        return self._waiting.waits(current_holder())
 
     async def run(self, work: Callable[[], T], cost: float = 1.0) -> T:
         """Runs `work` in one of the threads. `cost` is about how long it takes, in any unit, against other
@@ -101,7 +101,7 @@ class LocalModel(Generic[M]):
 
     @property
     def busy(self) -> bool:
-        """True while work waits for a thread."""
+        """True while work for the current device waits for a thread."""
         return self._loaded is not None and self._loaded.busy
 
     async def get(self) -> LoadedModel[M]:

@@ -109,6 +109,8 @@ class Filler:
         self._wait()
 
     async def _say(self) -> None:
+        if self._turn.speech.complete:
+            return  # the rest of the reply came before this task began
         await _say_prepared(self._turn, "moment", "thinking")
         self._since = max(self._loop.time(), self._turn.speech.heard_until)
         self._patience_s *= _PATIENCE_GROWS

@@ -19,6 +19,16 @@ def _no_language() -> str:
     return ""
 
 
+class _Language:
+    """The spoken language, told by whoever has the habits now; without a reference to the habits."""
+
+    def __init__(self, told_by: Callable[[], str]) -> None:
+        self.told_by = told_by
+
+    def __call__(self) -> str:
+        return self.told_by()
+
+
 class SpeakerHabits:
     """A strategy of endpointing with what it has learned; used by one conversation at a time.
 
@@ -26,8 +36,12 @@ class SpeakerHabits:
     """
 
     def __init__(self, voice: VoiceSettings, language: Callable[[], str]) -> None:
-        self.language = language
-        self._strategy = endpointing(voice, lambda: self.language())
+        self._language = _Language(language)
+        self._strategy = endpointing(voice, self._language)
+
+    def use_language(self, language: Callable[[], str]) -> None:
+        """From now on, `language` tells the one that is spoken."""
+        self._language.told_by = language
 
     def paused(self, pause_ms: float) -> None:
         """As the strategy does it."""
@@ -54,11 +68,11 @@ class HabitsCache:
         if habits is None:
             return SpeakerHabits(voice, language)
         self._kept.forget(device_id)
-        habits.language = language
+        habits.use_language(language)
         return habits
 
     def keep(self, device_id: str, habits: SpeakerHabits) -> None:
         """Gives habits back for the device's next session; without an id they are dropped."""
-        habits.language = _no_language  # which refers to a conversation that is over
+        habits.use_language(_no_language)  # which refers to a conversation that is over
         if device_id:
             self._kept.keep(device_id, habits)

@@ -23,6 +23,7 @@ from mimi_mqtt.transports.udp_rows import Row
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.hearing.pool import HearingPool
 from mimi_mqtt.voice.ports import ConversationSetup
+from mimi_mqtt.voice.utterance.habits import HabitsCache
 from tests.fakes.duplex import FakeS2s
 from tests.fakes.session import DEVICE, FakeControlChannel
 from tests.fakes.voice import SILENCE, SPEECH, FakeHearing, ScriptedLlm, ScriptedStt, services
@@ -128,6 +129,7 @@ async def test_ended_sessions_are_gone_without_the_collector(mode: str, ending: 
     assert isinstance(house.services.hearing, FakeHearing)
     house.services.hearing.ears.clear()
     assert house.alive == []
+    house.services.habits = HabitsCache()  # which keeps the habits of one device, however many its sessions
     assert house.voices() - before == Counter()
     await house.manager.aclose()
     house.services.encoders.close()
@@ -150,6 +152,7 @@ async def test_ended_sessions_by_speech_to_speech_are_gone_without_the_collector
     house.services.hearing.ears.clear()
     service.connections.clear()
     assert house.alive == []
+    house.services.habits = HabitsCache()  # which keeps the habits of one device, however many its sessions
     assert house.voices() - before == Counter()
     await house.manager.aclose()
     house.services.encoders.close()
@@ -170,6 +173,7 @@ async def test_ended_sessions_with_real_hearing_are_gone_without_the_collector()
     await house.settle()
     await asyncio.get_running_loop().run_in_executor(hearing._pool, int)
     assert house.alive == []
+    house.services.habits = HabitsCache()  # which keeps the habits of one device, however many its sessions
     assert house.voices() - before == Counter()
     await house.manager.aclose()
     house.services.encoders.close()

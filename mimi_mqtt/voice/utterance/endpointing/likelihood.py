@@ -44,6 +44,7 @@ _UTTERANCES: Final = 30.0
 """Utterances that are remembered, about: longer ago, somebody else may have spoken."""
 _LAG_MS, _MOST_LAG_MS = 240.0, 900.0
 _LAG_DECAY: Final = 1 / 8
+_NOTHING: Final = Spoken()
 
 
 class LikelyEnd:
@@ -61,7 +62,7 @@ class LikelyEnd:
         self._variance = _SPREAD**2
         self._lag_ms = _LAG_MS
         self._changed_ms = 0.0
-        self._last = Spoken()
+        self._last = _NOTHING
         self._silence_ms = 0.0
         self._said = Clause.OPEN
 
@@ -84,7 +85,7 @@ class LikelyEnd:
             self._pauses *= _UTTERANCES / self._ends
             self._ends = _UTTERANCES
         self._learn_lag()
-        self._last = Spoken()  # the same words may come in another language
+        self._last = _NOTHING  # the same words may come in another language
 
     def end_silence_ms(self, spoken: Spoken, silence_ms: float) -> float:
         """The shortest silence that the risk allows; the longest while the last words may still come."""

@@ -168,3 +168,13 @@ async def test_text_is_spoken_at_the_rate_asked_for() -> None:
 async def test_text_without_a_word_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing to say"):
         await speech.synthesise("...", 16_000, "en", "offline")
+
+
+def test_auto_speaks_with_no_service_that_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ELEVENLABS_API_KEY", "not-a-key")
+    service = "{base_url: 'http://127.0.0.1:9/v1', api_key: not-a-key}"
+    (tmp_path / "broker.yaml").write_text(f"providers: {{options: {{openai: {service}}}}}\n")
+    voice = speech._voice("auto", "en")
+    assert voice.name.endswith("offline")
+    assert not {"openai", "elevenlabs"} & set(voice.name.split("+"))

@@ -1,6 +1,7 @@
 """A model in this process: loaded once, used in its own threads, closed without waiting."""
 
 import asyncio
+import contextvars
 import threading
 
 import pytest
@@ -123,3 +124,28 @@ async def test_work_that_waits_when_the_provider_closes_fails() -> None:
     with pytest.raises(ProviderUnavailable, match="was closed"):
         await waiting
     await first
+
+
+def busy_for(model: LocalModel[int], device: str) -> bool:
+    """What the model tells somebody who works for `device`."""
+
+    def asked() -> bool:
+        bind_holder(device)
+        return model.busy
+
+    return contextvars.copy_context().run(asked)
+
+
+async def test_only_the_device_whose_work_waits_is_told_so() -> None:
+    """The work that is under way may be noise: nobody waits for others there."""
+    busy = Busy()
+    first = await busy.begin()
+    assert not busy_for(busy.model, "waiting")
+    waiting = busy.ask("waiting")
+    await asyncio.sleep(0)
+    assert busy_for(busy.model, "waiting")
+    assert not busy_for(busy.model, "other")
+    busy.free()
+    await asyncio.gather(first, waiting)
+    assert not busy_for(busy.model, "waiting")
+    busy.model.close()

@@ -119,6 +119,22 @@ async def test_a_complete_reply_is_followed_by_no_filler(monkeypatch: pytest.Mon
         assert s.device.texts("sentence") == ["Hi there."]
 
 
+async def test_a_reply_that_ends_between_the_look_and_the_filler_is_followed_by_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spawn = filler.Filler._due
+
+    def ends_at_once(self: filler.Filler) -> None:
+        spawn(self)
+        self._turn.speech.complete = self._task is not None
+
+    monkeypatch.setattr(filler.Filler, "_due", ends_at_once)
+    async with scene(await patient(llm=ScriptedLlm([Wait(8), "Hi there."]))) as s:
+        await ask(s)
+        await s.device.until("stop")
+        assert s.device.texts("sentence") == ["Hi there."]
+
+
 async def test_a_word_each_time_after_three_times_as_long() -> None:
     async with scene(await patient(llm=ScriptedLlm([Wait(28), "Hi there."]))) as s:
         ended = await ask(s)

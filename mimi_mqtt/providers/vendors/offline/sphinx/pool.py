@@ -77,6 +77,10 @@ class _Queue:
     def __len__(self) -> int:
         return len(self._urgent) + len(self._early)
 
+    def waits(self, holder: str) -> bool:
+        """True while a job of `holder` is in."""
+        return self._urgent.waits(holder) or self._early.waits(holder)
+
     def has_room(self, *, urgent: bool) -> bool:
         """False when one more must be refused; early jobs never take the room of finished ones."""
         return (len(self._urgent) if urgent else len(self)) < MAX_WAITING
@@ -163,8 +167,8 @@ class Pool:
 
     @property
     def busy(self) -> bool:
-        """True while a job waits for a child."""
-        return len(self._waiting) > 0
+        """True while a job of the current device waits for a child."""
+        return self._waiting.waits(current_holder())
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -1,11 +1,13 @@
 """The queue in front of the decoding children: what is dropped, what goes first, what is refused."""
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator
 
 import pytest
 
 from mimi_mqtt.errors import ProviderUnavailable
+from mimi_mqtt.providers.runtime.fair_queue import bind_holder
 from mimi_mqtt.providers.vendors.offline.sphinx import pool as pool_module
 from mimi_mqtt.providers.vendors.offline.sphinx.pool import Job, Pool
 from tests.unit.providers.vendors.offline.sphinx.held import HeldChild, pcm, submit
@@ -146,3 +148,20 @@ async def test_a_long_guess_given_up_is_decoded_no_further(bench: Bench) -> None
     await bench.finish_all()
     await live.result
     assert bench.decoded == ["busy", "guess", "live"]
+
+
+async def test_only_the_device_whose_utterance_waits_is_told_so(bench: Bench) -> None:
+    def busy_for(device: str) -> bool:
+        bind_holder(device)
+        return bench.pool.busy
+
+    def submit_for(device: str) -> None:
+        bind_holder(device)
+        bench.pool.submit(pcm(device), urgent=True)
+
+    contextvars.copy_context().run(submit_for, "waiting")
+    assert contextvars.copy_context().run(busy_for, "waiting")
+    assert not contextvars.copy_context().run(busy_for, "other")
+    await bench.step()
+    assert not contextvars.copy_context().run(busy_for, "waiting")
+    await bench.finish_all()
