@@ -118,8 +118,9 @@ class Turn:
         """The report of this turn; `error` is the reason why there was no answer."""
         counters = self._device.firmware.counters.since(self._before)
         speaker = self._device.speaker
-        enough = 1 if self.was_aborted else MIN_AUDIBLE_MS
-        if not error and (speaker is None or speaker.audible_ms < enough):
+        # The first packets of many voices are silent: what was interrupted at once only has to have begun.
+        begun = self.was_aborted and counters.received > 0
+        if not error and not begun and (speaker is None or speaker.audible_ms < MIN_AUDIBLE_MS):
             shown = f": {self.reply!r} was shown only" if self.reply else ""
             error = f"the answer could not be heard ({counters.received} audio packets came){shown}"
         return TurnReport(
