@@ -74,12 +74,30 @@ class Asked:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
+class _Connections(set[Any]):
+    """uvicorn's set of connections, which tells when the last one was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.none_left = asyncio.Event()
+
+    def add(self, connection: Any) -> None:
+        super().add(connection)
+        self.none_left.clear()
+
+    def discard(self, connection: Any) -> None:
+        super().discard(connection)
+        if not self:
+            self.none_left.set()
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server, without its tenths of a second of waiting: there is one per test."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.stopping = asyncio.Event()
+        self.connections = self.server_state.connections = _Connections()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -151,6 +169,10 @@ class VendorServer(FakeVendor):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    async def all_left(self) -> None:
+        """Returns when no client is connected any more."""
+        await self._server.connections.none_left.wait()
 
     def routes(self) -> Sequence[Route]:
         """The vendor's paths."""

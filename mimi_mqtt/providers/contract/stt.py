@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -12,6 +12,7 @@ import numpy as np
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.errors import ProviderBadAnswer
+from mimi_mqtt.providers.contract.non_speech import words_only
 from mimi_mqtt.providers.contract.provider import Provider, speaks
 from mimi_mqtt.providers.contract.recording import (
     RecordedTranscription,
@@ -96,7 +97,7 @@ class SpeechToText(Provider):
             async for transcript in transcripts:
                 if transcript.final:
                     count_audio(self.name, recording.seconds, self.price)
-                yield transcript
+                yield replace(transcript, text=words_only(transcript.text))
                 if transcript.final:
                     return
         raise ProviderBadAnswer(self.name, "ended without a final transcript")

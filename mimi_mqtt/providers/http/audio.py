@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _MAX_HEADER_BYTES = 4096
 _UNKNOWN_LENGTH = 0x7FFF_0000
 _MAX_COMPLAINT_BYTES = 16_384
-_RATE_PARAMETER = re.compile(r";\s*rate\s*=\s*\"?([^;\s\"]+)", re.IGNORECASE)
+_PARAMETER = re.compile(r";\s*(rate|channels)\s*=\s*\"?([^;\s\"]+)", re.IGNORECASE)
+_OTHER_FORMATS = {b"ID3": "MP3", b"OggS": "Ogg", b"fLaC": "FLAC"}
+"""First bytes of files that some servers send whatever they are asked for; as samples they would be noise."""
 
 
 # ── to the vendor ────────────────────────────────────────────────────────────────────────────────────────
@@ -78,7 +80,7 @@ class SampleReader:
         self._left: int | None = None
 
     def feed(self, piece: bytes) -> SpeechChunk | None:
-        """The samples that are whole now, if any. Raises ProviderBadAnswer for a WAV file of another kind."""
+        """The samples that are whole now, if any. Raises ProviderBadAnswer for a file of another kind."""
         self._held += piece
         if self._in_header and not self._read_header():
             return None
@@ -102,6 +104,9 @@ class SampleReader:
         """True when the header, if any, is over."""
         if len(self._held) < 4:
             return False
+        for magic, name in _OTHER_FORMATS.items():
+            if self._held.startswith(magic):
+                raise ProviderBadAnswer(self._provider, f"sent {name} instead of samples or a WAV file")
         if not self._held.startswith(b"RIFF"):
             self._in_header = False
             return True
@@ -135,12 +140,13 @@ class SampleReader:
 
 def told_rate(provider: str, headers: Mapping[str, str], otherwise: int) -> int:
     """The rate of raw samples, in Hz, that an answer's headers tell: `X-Sample-Rate`, or the parameter of
-    `Content-Type: audio/L16; rate=22050` (RFC 2586). Raises ProviderBadAnswer for an impossible one.
+    `Content-Type: audio/L16; rate=22050` (RFC 2586). Raises ProviderBadAnswer for an impossible one, and for
+    more than one channel.
     """
-    told = headers.get("x-sample-rate", "")
-    if not told:
-        found = _RATE_PARAMETER.search(headers.get("content-type", ""))
-        told = found[1] if found else ""
+    parameters = {name.lower(): value for name, value in _PARAMETER.findall(headers.get("content-type", ""))}
+    if (channels := parameters.get("channels", "1")) != "1":
+        raise ProviderBadAnswer(provider, f"sent audio with {channels[:20]} channels: one can be played")
+    told = headers.get("x-sample-rate") or parameters.get("rate")
     if not told:
         return otherwise
     rate = int(told) if told.strip().isdecimal() and len(told) < 8 else 0

@@ -110,7 +110,8 @@ RACES_LOST: Final = 3
 """Hedged requests lost in a row after which a provider is no longer asked first."""
 DEMOTED_S: Final = 120.0
 """Time for which it is asked later, in seconds; twice as long each time it is still slow afterwards."""
-LONGEST_DEMOTED_S: Final = 3600.0
+DOUBLED: Final = 5
+"""So often that time is doubled at most: it is about an hour then."""
 
 
 class Pace:
@@ -146,8 +147,8 @@ class Pace:
         if self._lost < RACES_LOST:
             return 0.0
         self._lost = RACES_LOST - 1  # the next loss after the pause is enough
-        seconds = min(DEMOTED_S * 2.0**self._times, LONGEST_DEMOTED_S)
-        self._times += 1
+        seconds = DEMOTED_S * float(1 << self._times)
+        self._times = min(self._times + 1, DOUBLED)
         self._demoted_until = self._clock() + seconds
         self._gauge.set(1)
         return seconds

@@ -24,7 +24,7 @@ from tests.integration.providers.conftest import Connect
 from tests.integration.providers.row import Vendor
 from tests.integration.providers.vendors import VENDORS
 from tests.servers.edge_server import heard_tones
-from tests.servers.vendor import Call, Cut, FakeVendor, Nonsense, Silence, Status
+from tests.servers.vendor import Call, Cut, FakeVendor, Nonsense, Silence, Status, VendorServer
 
 IMPATIENT_S = 0.1
 QUESTION = (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
@@ -124,6 +124,22 @@ class TestHttpErrors:
         server.faults.append(Status(429, "slow down", retry_after="0"))
         assert await request(await connect(retries=1)) == EXPECTED[role]
         assert len(server.asked) == 2
+
+
+@rows("llm")
+@pytest.mark.parametrize("after", [None, 1], ids=["before its answer", "within its answer"])
+async def test_a_language_model_that_is_not_listened_to_any_more_loses_its_connection(
+    connect: Connect, server: FakeVendor, after: int | None
+) -> None:
+    """Else it would go on making an answer that nobody hears, and that is paid for."""
+    assert isinstance(server, VendorServer)
+    server.faults.append(Silence(after))
+    provider = await connect(timeout_s=60)
+    asking = asyncio.create_task(request(provider))
+    await server.hung.wait()
+    asking.cancel()
+    async with asyncio.timeout(10):
+        await server.all_left()
 
 
 @rows("stt", "llm", "tts", where=lambda vendor: vendor.remote)

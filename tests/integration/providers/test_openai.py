@@ -356,6 +356,13 @@ async def test_an_impossible_rate_is_a_bad_answer(server: OpenAiServer, rate: st
         await speak(server)
 
 
+async def test_samples_of_two_channels_are_a_bad_answer(server: OpenAiServer) -> None:
+    """They would be played at half the speed."""
+    server.speech_type = "audio/L16; rate=24000; channels=2"
+    with pytest.raises(ProviderBadAnswer, match="channels"):
+        await speak(server, tts_format="pcm")
+
+
 async def test_a_server_that_only_knows_wav_is_understood(server: OpenAiServer) -> None:
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:

@@ -30,11 +30,15 @@ class Cloud:
             self.requests += 1
             self.all_left.clear()
             self.asked.set()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+            # The connection would be kept for the next request, as those of real services are.
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
             chunk = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "m"}
             for _ in range(400):
                 choice = {"index": 0, "delta": {"content": "word "}, "finish_reason": None}
-                writer.write(b"data: " + json.dumps({**chunk, "choices": [choice]}).encode() + b"\n\n")
+                event = b"data: " + json.dumps({**chunk, "choices": [choice]}).encode() + b"\n\n"
+                writer.write(b"%x\r\n%b\r\n" % (len(event), event))
                 await writer.drain()
                 await asyncio.sleep(0.05)
                 if reader.at_eof():
@@ -57,12 +61,15 @@ async def cloud() -> AsyncIterator[Cloud]:
     server.close()
 
 
-@pytest.mark.parametrize("names", [("openai",), ("openai", "offline")])
+@pytest.mark.parametrize(
+    ("names", "hedge_ms"), [(("openai",), 0), (("openai", "offline"), 0), (("openai", "offline"), 5_000)]
+)
 async def test_an_answer_to_half_a_question_is_closed_when_the_speaker_goes_on(
-    cloud: Cloud, names: tuple[str, ...]
+    cloud: Cloud, names: tuple[str, ...], hedge_ms: int
 ) -> None:
     address = f"http://127.0.0.1:{cloud.port}/v1"
-    settings = ProviderSettings(llm=names, options={"openai": {"base_url": address, "llm_model": "m"}})
+    options = {"openai": {"base_url": address, "llm_model": "m"}}
+    settings = ProviderSettings(llm=names, hedge_ms=hedge_ms, options=options)
     llm = registry.build("llm", settings, {})
     stt = ScriptedStt("what is the weather", streaming=False)
     voice = VoiceSettings(preemptive_silence_ms=180, end_silence_ms=3_000, endpointing="fixed")

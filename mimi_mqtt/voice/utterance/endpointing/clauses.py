@@ -189,9 +189,10 @@ _RULES: Final = {
     ),
     "ko": _Rules(
         _words("""
-                은 는 이 가 을 를 에 에서 으로 로 와 과 랑 하고 의 그리고 그런데 하지만 그래서 만약 음
-                어 고 면 서 까지
-            """),
+                은 는 이 가 을 를 에 에서 으로 로 와 과 랑 하고 의 그리고 그런데 하지만 그래서 만약
+                고 면 서 까지
+            """)
+        | {" 음", " 어"},  # words of their own: as endings they are the past tense of half the verbs
         _words("뭐 누가 언제 어디 왜 어떻게 몇 얼마"),
         _phrases("""
                 그만, 멈춰, 취소, 고마워, 고맙습니다, 감사합니다, 잘자, 지금몇시야, 몇시야, 안녕
@@ -204,7 +205,10 @@ _RULES: Final = {
 }
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
-_OPEN_MARKS: Final = (",", "，", "、", ";", "；", ":", "：", "…", "...", "-", "–", "—")
+_OPEN_MARKS: Final = (
+    *(",", "，", "、", ";", "；", ":", "：", "…", "...", "-", "–", "—"),
+    *("+", "×", "÷", "*", "="),  # Whisper writes sums in signs
+)
 _QUESTION_MARKS: Final = ("?", "？")
 _END_MARKS: Final = (".", "!", "。", "！")
 
@@ -217,8 +221,11 @@ _JOINING: Final = {
     "fr": _words("et ou mais parce le la les un une des mon ma mes"),
     "de": _words("und oder aber weil ein eine einen der die das mein meine"),
     "pt": _words("e ou mas porque o a os as um uma meu minha"),
+    "zh": _words("和 跟 与 或 或者 但 但是 因为 如果 把 被 给 想要 请 帮我 然后 嗯 呃 关于"),
+    "ja": _words("が ので けど けれど たら なら ば て して や えっと あの その"),
+    "ko": _words("와 과 랑 하고 의 그리고 그런데 하지만 그래서 만약") | {" 음", " 어"},
 }
-"""Words that join or determine: none of them ends a question, whatever the mark after it.
+"""Words that join or determine, or such endings: none of them ends a question, whatever the mark after it.
 
 In English also those with which Whisper ends half a question as if it were whole: of "What is the" it makes
 "What is that?", after "How many ounces are in" it puts a question mark. See `bench turns --recogniser`.
@@ -227,7 +234,7 @@ In English also those with which Whisper ends half a question as if it were whol
 
 def clause(text: str, language: str) -> Clause:
     """The completeness of `text`, in a language such as `en` or `zh-CN`."""
-    said = text.strip().lower()
+    said = text.strip().lower().replace("’", "'")
     if not said:
         return Clause.OPEN
     if said.endswith(_OPEN_MARKS):
@@ -239,7 +246,7 @@ def clause(text: str, language: str) -> Clause:
     if (" " if rules.spaced else "").join(words) in rules.alone:
         return Clause.FINAL
     joining = _JOINING.get(primary(language), frozenset())
-    return _spaced(said, words, rules, joining) if rules.spaced else _unspaced(said, rules)
+    return _spaced(said, words, rules, joining) if rules.spaced else _unspaced(said, rules, joining)
 
 
 def _by_mark(said: str) -> Clause:
@@ -265,15 +272,19 @@ def _spaced(said: str, words: list[str], rules: _Rules, joining: frozenset[str])
     return Clause.OPEN
 
 
-def _unspaced(said: str, rules: _Rules) -> Clause:
+def _unspaced(said: str, rules: _Rules, joining: frozenset[str]) -> Clause:
     bare = said.rstrip("".join(_QUESTION_MARKS + _END_MARKS) + " ")
     long_enough = len(bare) >= rules.least
     if long_enough and bare.endswith(tuple(rules.asks_at_end)):
         return Clause.QUESTION
     if long_enough and bare.endswith(tuple(rules.ends)):
         return Clause.COMPLETE
-    if bare.endswith(tuple(rules.dangling)):
+    asked = said.endswith(_QUESTION_MARKS)
+    # "名前は？" is whole, though the particle is followed by more where nothing is asked.
+    if bare.endswith(tuple(joining if asked else rules.dangling)):
         return Clause.UNFINISHED
+    if asked:
+        return Clause.QUESTION
     if long_enough and bare.startswith(tuple(rules.asking)):
         return Clause.QUESTION
     return _by_mark(said)

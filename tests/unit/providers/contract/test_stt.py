@@ -218,3 +218,9 @@ async def test_a_language_that_is_not_certain_is_not_told_to_who_finds_it_out(
     await utterance.finish()
     await utterance.aclose()
     assert stt.language == hint
+
+
+@pytest.mark.parametrize("sound", ["[BLANK_AUDIO]", "(wind blowing)", "..."])
+async def test_a_sound_that_the_vendor_describes_is_no_speech(sound: str) -> None:
+    stt = FakeStt([Transcript(sound, final=False), Transcript(sound, final=True)])
+    assert (await transcribe(stt)).text == ""

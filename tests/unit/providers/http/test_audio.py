@@ -93,8 +93,11 @@ def test_chunks_before_the_format_are_skipped() -> None:
         wav([1, 2])[:30],
         b"RIFF" + bytes(5000),
         b"\x01",
+        b"ID3\x04" + bytes(500),
+        b"OggS\x00\x02" + bytes(500),
+        b"fLaC" + bytes(500),
     ],
-    ids=["stereo", "8-bit", "too-fast", "cut-short", "endless", "one-byte"],
+    ids=["stereo", "8-bit", "too-fast", "cut-short", "endless", "one-byte", "mp3", "ogg", "flac"],
 )
 def test_other_audio_is_a_bad_answer(data: bytes) -> None:
     with pytest.raises(ProviderBadAnswer):

@@ -12,7 +12,7 @@ from mimi_mqtt.errors import ProviderError, ProviderTimeout, ProviderUnavailable
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
 from mimi_mqtt.providers.contract.recording import Transcript
 from mimi_mqtt.providers.contract.tts import SpeechChunk, VoiceOptions
-from mimi_mqtt.providers.runtime.breaker import DEMOTED_S, RACES_LOST, Breaker
+from mimi_mqtt.providers.runtime.breaker import DEMOTED_S, DOUBLED, RACES_LOST, Breaker, Pace
 from mimi_mqtt.providers.runtime.fallback import LlmChain, SttChain, TtsChain
 from mimi_mqtt.providers.runtime.resilience import Limits
 from tests import virtual_time
@@ -128,6 +128,17 @@ async def test_one_that_keeps_losing_is_asked_later_and_tried_again_after_a_whil
     slow.delay_s = 0.0
     assert await asked_for(chain, slow, 5) == 5
     assert metric("mimi_provider_demoted", **labels) == 0
+
+
+def test_the_time_for_which_one_that_is_always_slow_is_asked_later_is_bounded() -> None:
+    now = [0.0]
+    pace = Pace("llm", "never quick", lambda: now[0])
+    for _ in range(RACES_LOST - 1):
+        pace.lost()
+    for _ in range(2_000):  # some weeks of an hour each
+        seconds = pace.lost()
+        assert DEMOTED_S <= seconds <= DEMOTED_S * 2**DOUBLED
+        now[0] += seconds
 
 
 async def test_a_race_that_is_won_in_between_keeps_the_first_place() -> None:

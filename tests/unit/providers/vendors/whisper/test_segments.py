@@ -13,6 +13,7 @@ from mimi_mqtt.providers.vendors.whisper.segments import Segment, segments_of, s
     [
         (0.01, -0.2, 0.9, False),  # clearly spoken
         (0.01, -1.2, 0.9, False),  # spoken, hard to understand
+        (0.01, -1.7, 0.9, True),  # breath, taken for "I'm sorry."
         (0.7, -0.2, 0.9, False),  # quiet, yet the words are likely
         (0.7, -0.8, 0.9, True),  # noise, made into words
         (0.95, -0.2, 0.7, True),  # "Thank you." of nothing
