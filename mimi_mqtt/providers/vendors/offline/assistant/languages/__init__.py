@@ -21,13 +21,13 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 _COMMON: Final[Mapping[str, frozenset[str]]] = {
     "en": frozenset(
         """
-        the a an is are of for to and my me what how set it in on at you do can please time seconds hours half
+        the a an is are of for to and my me what how set it in on at you do can please time seconds hours half one minute
         """.split()
     ),
     "de": frozenset(
         """
         der die das den dem ein eine einen einer ist sind und auf für von was wie viel ich mich mir es um im
-        stelle bitte aus welche welcher ergibt rechne stunde stunden minuten sekunden uhr halbe timer noch lösche stoppe
+        stelle bitte aus welche welcher ergibt rechne stunde stunden minuten sekunden uhr halbe noch lösche stoppe
         """.split()
     ),
     "es": frozenset(

@@ -24,8 +24,9 @@ _LONGEST_REPEAT: Final = 300
 _LABEL_CHARS: Final = 40
 _STEP: Final = 10
 _SHORT_WORDS: Final = 3
-_SHORT_CHARS: Final = 8
-"""Words, or characters of a language without spaces, of a text that is a command by naming a thing alone."""
+"""Words of a text that is a command by naming a thing alone."""
+_SHORT_CHARS: Final = 2
+"""Characters that such a text in a language without spaces has besides."""
 _END: Final = "end_conversation"
 
 
@@ -57,10 +58,10 @@ class _Answer:
     def _means(self, *intents: str) -> bool:
         return all(self._pack.means(intent, self._text) for intent in intents)
 
-    def _is_short(self) -> bool:
+    def _names_only(self, intent: str) -> bool:
         if self._pack.spaced:
-            return len(self._text.split()) <= _SHORT_WORDS
-        return len(self._text) <= _SHORT_CHARS
+            return len(self._text.split()) <= _SHORT_WORDS or self._pack.begins_with(intent, self._text)
+        return len(self._pack.without(intent, self._text)) <= _SHORT_CHARS
 
     def _say(self, reply: str, **values: object) -> Say:
         texts = self._pack.replies[reply]
@@ -87,7 +88,7 @@ class _Answer:
             return self._set_timer(seconds)
         if named and self._means("list"):
             return self._list_timers()
-        if named and (self._means("set") or self._pack.begins_with("timer", self._text) or self._is_short()):
+        if named and (self._means("set") or self._names_only("timer")):
             return self._say("how long")
         return None
 
@@ -145,7 +146,7 @@ class _Answer:
 
     def _levels(self) -> Action | None:
         if self._means("battery"):
-            return self._battery() if self._means("tell") or self._is_short() else None
+            return self._battery() if self._means("tell") or self._names_only("battery") else None
         if self._means("unmute"):
             return self._set(VOLUME, 50)
         if self._means("mute"):

@@ -1,19 +1,14 @@
 """Japanese."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import HAN
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
 _DAYS: Final = "月火水木金土日"
-
-
-def _further() -> Mapping[str, int]:
-    thousands = {f"{digit}千": number * 1_000 for number, digit in enumerate("二三四五六七八九", 2)}
-    return {"零": 0, "ゼロ": 0, "千": 1_000, "一万": 10_000, **thousands}
 
 
 def _clock(now: datetime) -> str:
@@ -36,7 +31,7 @@ PACK: Final = Pack(
     code="ja",
     spaced=False,
     decimal_comma=False,
-    read=partial(reader, "ja", spaced=False, also=_further),
+    read=partial(reader, "ja", spaced=False, also=lambda: {"ゼロ": 0}, numerals=HAN),
     percent="パーセント",
     minus="マイナス",
     at=_clock,
@@ -82,7 +77,7 @@ PACK: Final = Pack(
         "mute": r"^(?:ミュート(?:して)?|消音(?:して)?|静かにして|黙って|音を消して)(?:ください)?$",
         "unmute": r"ミュート(?:を)?解除|消音(?:を)?解除|音を(?:出して|戻して)",
         "battery": r"バッテリー|電池|充電",
-        "time": r"何時|なんじ|時間(?:を教えて|は|わかる)|時刻|今の時間",
+        "time": r"何時(?!間)|なんじ|時間(?:を教えて|は|わかる)|時刻|今の時間",
         "date": r"何日|何曜日|なんようび|日付|今日は何(?!時)|何月|何年",
         "hello": r"^(?:こんにち[はわ]|こんばん[はわ]|おはよう(?:ございます)?|やあ|もしもし|ハロー)",
         "goodbye": r"さよ(?:う)?なら|またね|また明日|バイバイ|おやすみ|以上です$|終わり$",

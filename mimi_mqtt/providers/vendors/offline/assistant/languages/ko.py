@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import HANGUL
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
 _DAYS: Final = "월화수목금토일"
@@ -80,7 +81,7 @@ PACK: Final = Pack(
     code="ko",
     spaced=False,
     decimal_comma=False,
-    read=partial(reader, "ko", spaced=False, also=_further, without=_SHORT),
+    read=partial(reader, "ko", spaced=False, also=_further, numerals=HANGUL, without=_SHORT),
     percent="퍼센트|프로",
     minus="마이너스 ",
     at=_clock,
@@ -111,6 +112,7 @@ PACK: Final = Pack(
         (r"\s*(\d+(?:\.\d+)?)\s*의\s*(\d+(?:\.\d+)?)\s*(?:%|퍼센트|프로)", r" \2 %of \1 "),
         (r"(?:루트)\s*(?=\d)", "√ "),
         (r"(\d+)의 ?제곱근", r"√ \1"),
+        (r"(?<=\d)의 ?제곱(?!근)", " ^ 2"),
     ),
     clock=((r"(\d{1,2}) ?시(?!간)(?: ?(\d{1,2}) ?분)?", r"@\1:\2"),),
     intents={
@@ -171,20 +173,20 @@ PACK: Final = Pack(
             "😆 로봇은 왜 겁이 없을까요? 신경이 강철이라서요.",
         ),
         "how to repeat": "🙂 따라 해, 라고 한 다음 말해 주세요.",
-        "sum": "🤓 답은 {value}예요.",
+        "sum": "🤓 답은 {value}입니다.",
         "zero": "🤔 영으로는 나눌 수 없어요.",
         "large": "😳 그 수는 너무 커요.",
         "how long": "🤔 얼마 동안요? 예를 들어, 오 분 타이머 맞춰 줘, 라고 말해 주세요.",
         "too long": "🤔 타이머는 1초부터 24시간까지예요.",
         "no timers": "😔 여기서는 타이머를 쓸 수 없어요.",
-        "timer set": "👍 타이머를 {duration}으로 맞췄어요.",
+        "timer set": "👍 타이머를 맞췄어요: {duration}.",
         "timers": "🙂 타이머가 {count}개 있어요. 첫 번째는 {duration} 남았어요.",
         "timer left": "🙂 {duration} 남았어요.",
         "no timer": "🙂 그런 타이머가 없거나 여러 개예요.",
         "cancelled": "👍 타이머를 취소했어요.",
         "failed": "😔 잘 안 됐어요.",
-        "volume now": "😀 음량은 {value}이에요.",
-        "brightness now": "😎 밝기는 {value}이에요.",
+        "volume now": "😀 음량은 {value}입니다.",
+        "brightness now": "😎 밝기는 {value}입니다.",
         "no volume": "😔 이 기기의 음량은 바꿀 수 없어요.",
         "no brightness": "😔 이 기기의 밝기는 바꿀 수 없어요.",
         "level": "🤔 0부터 100까지의 숫자를 말해 주세요.",
@@ -194,7 +196,7 @@ PACK: Final = Pack(
         "today": "🙂 오늘은 {day}이에요.",
         "tomorrow": "🙂 내일은 {day}이에요.",
         "yesterday": "🙂 어제는 {day}이었어요.",
-        "about": "🤓 답은 약 {value}예요.",
+        "about": "🤓 답은 약 {value}입니다.",
         "alarm set": "👍 알람을 {at}에 맞췄어요.",
     },
 )

@@ -12,6 +12,8 @@ from functools import cache
 from re import Pattern
 from typing import Final
 
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import Numerals
+
 _MOST: Final = 999
 _LONGEST: Final = 12
 """Words, or characters in a script without spaces, that one number below a thousand has at most."""
@@ -24,13 +26,14 @@ class Reader:
     """Reads the numbers of one language. `words` has the value of each number in words, in lower case.
 
     `scales` are the words for thousand and million, `joins` those between them and what follows; `glued`
-    matches a number of which thousands are a part of the word.
+    matches a number of which thousands are a part of the word. `numerals` are read before the words.
     """
 
     words: Mapping[str, int]
     scales: Mapping[str, int]
     joins: frozenset[str]
     glued: Pattern[str] | None
+    numerals: Numerals | None
     spaced: bool
     longest: int
 
@@ -88,6 +91,7 @@ class Reader:
         return (int(digits), 1) if digits.isdecimal() and int(digits) <= _MOST else (0, 0)
 
     def _unspaced(self, text: str) -> str:
+        text = text if self.numerals is None else self.numerals.replaced(text)
         written: list[str] = []
         at = 0
         while at < len(text):
@@ -113,6 +117,7 @@ def reader(
     millions: tuple[str, ...] = (),
     joins: frozenset[str] = frozenset(),
     glued: str = "",
+    numerals: Numerals | None = None,
     without: frozenset[str] = frozenset(),
 ) -> Reader:
     """The reader of `language`. `also` has further words, `without` those that mean something else too."""
@@ -134,6 +139,7 @@ def reader(
         dict.fromkeys(thousands, 1_000) | dict.fromkeys(millions, 1_000_000),
         joins,
         re.compile(glued) if glued else None,
+        numerals,
         spaced,
         min(longest, _LONGEST),
     )

@@ -39,6 +39,7 @@ _COMMA: Final = re.compile(r"(?<=\d),(?=\d)")
 _SIGN: Final = re.compile(r"\s*([*/+^×÷√()]|%of)\s*|\s*[-−]\s*(?=[\d(√])")
 _X: Final = re.compile(r"(?<=\d)\s*[xх]\s*(?=\d)")
 _SUM: Final = re.compile(r"(?:(?:\d+(?:\.\d+)?|[-*/+^√()]|%of)\s*)+")
+_PARTS: Final = frozenset("点點점천만억千万萬亿億")
 _SIGNS: Final = frozenset(("-", "*", "/", "+", "^", "√", "%of"))
 _NUMBER: Final = re.compile(r"(?<![\d.:])\d+(?:\.\d+)?(?![\d.:])")
 _CLOCK: Final = re.compile(r"@(\d{1,2})(?::(-?\d{1,2}))?")
@@ -105,6 +106,10 @@ class Pack:
         """True when `text`, as `plain` makes it, begins with the pattern of `intent`."""
         return self._of(self.intents[intent]).match(text) is not None
 
+    def without(self, intent: str, text: str) -> str:
+        """`text` without what matches the pattern of `intent`."""
+        return self._of(self.intents[intent]).sub("", text)
+
     def means(self, intent: str, text: str) -> bool:
         """True when `text`, as `plain` makes it, has the pattern of `intent`."""
         return self._of(self.intents[intent]).search(text) is not None
@@ -147,7 +152,9 @@ class Pack:
 
     def sum(self, text: str) -> str:
         """The longest sum in `text`, in digits and signs; empty when there is none."""
-        longest = max((match[0].split() for match in _SUM.finditer(text)), key=len, default=[])
+        # After a thousand that was not read, or a decimal point in words, it is only a part of a sum.
+        sums = (match for match in _SUM.finditer(text) if text[: match.start()].rstrip()[-1:] not in _PARTS)
+        longest = max((match[0].split() for match in sums), key=len, default=[])
         while longest and (longest[-1] in _SIGNS or longest[-1] == "("):
             longest.pop()
         return " ".join(longest) if _SIGNS.intersection(longest) else ""

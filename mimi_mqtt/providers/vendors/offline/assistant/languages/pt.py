@@ -133,7 +133,7 @@ PACK: Final = Pack(
         "yesterday": r"\bontem\b",
         "morning": r"\bda (?:manhã|madrugada)\b",
         "evening": r"\bda (?:tarde|noite)\b",
-        "again": r"^(?:por favor )?(?:repit?[ae](?: isso)?(?: por favor)?|de novo|outra vez|o que você disse)$",
+        "again": r"^(?:por favor )?(?:rep[ei]t[ae](?: isso)?(?: por favor)?|de novo|outra vez|o que você disse)$",
         "left": r"\bquanto (?:tempo )?(?:ainda )?(?:falta|resta)\b",
     },
     replies={

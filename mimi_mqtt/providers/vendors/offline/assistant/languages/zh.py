@@ -1,20 +1,14 @@
 """Chinese, in simplified and traditional characters."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import HAN
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
 _DAYS: Final = "一二三四五六日"
-
-
-def _further() -> Mapping[str, int]:
-    digits = (*enumerate("一二三四五六七八九", 1), (2, "两"), (2, "兩"))
-    thousands = {f"{digit}千": number * 1_000 for number, digit in digits}
-    return {"零": 0, "两": 2, "兩": 2, "两百": 200, "兩百": 200, "一万": 10_000, "一萬": 10_000, **thousands}
 
 
 def _clock(now: datetime) -> str:
@@ -38,7 +32,7 @@ PACK: Final = Pack(
     code="zh",
     spaced=False,
     decimal_comma=False,
-    read=partial(reader, "zh", spaced=False, also=_further),
+    read=partial(reader, "zh", spaced=False, numerals=HAN),
     percent="%",
     minus="负",
     at=_clock,
@@ -66,6 +60,7 @@ PACK: Final = Pack(
         (r"\s*(\d+(?:\.\d+)?)\s*的\s*(\d+(?:\.\d+)?)\s*%", r" \2 %of \1 "),
         (r"(\d+)的平方根|根号\s*(\d+)|根號\s*(\d+)", r"√ \1\2\3"),
         (r"(?<=\d)的(\d+)次方", r" ^ \1"),
+        (r"(?<=\d)的平方(?!根)", " ^ 2"),
     ),
     clock=(
         (r"(\d{1,2})[点點](?:1刻|一刻)", r"@\1:15"),
