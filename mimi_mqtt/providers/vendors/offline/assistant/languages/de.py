@@ -32,15 +32,6 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, der {now.day}. {_MONTHS[now.month - 1]} {now.year}"
 
 
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = (
-        (hours, "Stunde", "Stunden"), (minutes, "Minute", "Minuten"), (rest, "Sekunde", "Sekunden"),
-    )  # fmt: skip
-    return " und ".join(f"{number} {one if number == 1 else many}" for number, one, many in parts if number)
-
-
 PACK: Final = Pack(
     code="de",
     read=partial(
@@ -56,7 +47,6 @@ PACK: Final = Pack(
     at=lambda now: f"um {_clock(now)}",
     time=lambda now: f"Es ist {_clock(now)}.",
     day=_day,
-    duration=_duration,
     units=(r"stunden?\b|std\b|h\b", r"minuten?\b|min\b", r"sekunden?\b|sek\b|s\b"),
     repeat=r"(?:bitte )?(?:sprich mir nach|sag mir nach|wiederhole?|sag mal)",
     fractions=(

@@ -32,13 +32,6 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, {now.day} de {_MONTHS[now.month - 1]} de {now.year}"
 
 
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "hora"), (minutes, "minuto"), (rest, "segundo"))
-    return " y ".join(f"{number} {unit}{'' if number == 1 else 's'}" for number, unit in parts if number)
-
-
 PACK: Final = Pack(
     code="es",
     read=partial(
@@ -62,7 +55,6 @@ PACK: Final = Pack(
     at=lambda now: f"a {_clock(now)}",
     time=lambda now: f"{'Es' if now.hour == 1 else 'Son'} {_clock(now)}.",
     day=_day,
-    duration=_duration,
     units=(r"horas?\b|h\b", r"minutos?\b|min\b", r"segundos?\b|seg\b|s\b"),
     repeat=r"(?:por favor )?(?:repite(?: conmigo)?|di conmigo)",
     fractions=(

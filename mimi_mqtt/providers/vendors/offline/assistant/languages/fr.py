@@ -34,13 +34,6 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]} {day} {_MONTHS[now.month - 1]} {now.year}"
 
 
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "heure"), (minutes, "minute"), (rest, "seconde"))
-    return " et ".join(f"{number} {unit}{'' if number == 1 else 's'}" for number, unit in parts if number)
-
-
 PACK: Final = Pack(
     code="fr",
     read=partial(
@@ -55,7 +48,6 @@ PACK: Final = Pack(
     at=lambda now: f"à {_clock(now)}",
     time=lambda now: f"Il est {_clock(now)}.",
     day=_day,
-    duration=_duration,
     units=(r"heures?\b|h\b", r"minutes?\b|mn\b|min\b", r"secondes?\b|sec\b|s\b"),
     repeat=r"(?:répète|repete|répétez)(?: après moi)?|dis après moi",
     fractions=(

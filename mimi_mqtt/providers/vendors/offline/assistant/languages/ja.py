@@ -20,13 +20,6 @@ def _day(now: datetime) -> str:
     return f"{now.year}年{now.month}月{now.day}日、{_DAYS[now.weekday()]}曜日"
 
 
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "時間"), (minutes, "分"), (rest, "秒"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
-
-
 PACK: Final = Pack(
     code="ja",
     spaced=False,
@@ -37,7 +30,6 @@ PACK: Final = Pack(
     at=_clock,
     time=lambda now: f"{_clock(now)}です。",
     day=_day,
-    duration=_duration,
     units=(r"時間", r"分間?", r"秒間?"),
     repeat=r"(?:私の?(?:後|あと)に続いて|復唱して|繰り返して|くりかえして)",
     fractions=(

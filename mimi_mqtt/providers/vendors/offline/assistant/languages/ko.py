@@ -70,13 +70,6 @@ def _day(now: datetime) -> str:
     return f"{now.year}년 {now.month}월 {now.day}일 {_DAYS[now.weekday()]}요일"
 
 
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "시간"), (minutes, "분"), (rest, "초"))
-    return " ".join(f"{number}{unit}" for number, unit in parts if number)
-
-
 PACK: Final = Pack(
     code="ko",
     spaced=False,
@@ -87,7 +80,6 @@ PACK: Final = Pack(
     at=_clock,
     time=lambda now: f"지금은 {_clock(now)}이에요.",
     day=_day,
-    duration=_duration,
     units=(r"시간", r"분", r"초"),
     repeat=r"(?:따라 ?해(?:봐)?|따라 ?말해|반복해(?:봐|줘)?)",
     fractions=(

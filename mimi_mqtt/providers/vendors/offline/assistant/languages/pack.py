@@ -7,6 +7,7 @@ from datetime import datetime
 from re import Pattern
 from typing import Final
 
+from mimi_mqtt.providers.durations import spoken_duration
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import Reader
 from mimi_mqtt.providers.vendors.offline.assistant.sums import sums_apart
 
@@ -72,7 +73,6 @@ class Pack:
     at: Callable[[datetime], str]
     time: Callable[[datetime], str]
     day: Callable[[datetime], str]
-    duration: Callable[[int], str]
     repeat: str
     fractions: Rewrites = ()
     operators: Rewrites = ()
@@ -109,6 +109,10 @@ class Pack:
     def without(self, intent: str, text: str) -> str:
         """`text` without what matches the pattern of `intent`."""
         return self._of(self.intents[intent]).sub("", text)
+
+    def duration(self, seconds: int) -> str:
+        """So many seconds as they are said."""
+        return spoken_duration(seconds, self.code)
 
     def means(self, intent: str, text: str) -> bool:
         """True when `text`, as `plain` makes it, has the pattern of `intent`."""

@@ -4,6 +4,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from mimi_mqtt.providers.durations import plural
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
@@ -28,31 +29,15 @@ _ORDINALS: Final = (
 )  # fmt: skip
 _HOURS: Final = ("час", "часа", "часов")
 _MINUTES: Final = ("минута", "минуты", "минут")
-_SECONDS: Final = ("секунда", "секунды", "секунд")
-
-
-def counted(number: int, forms: tuple[str, str, str]) -> str:
-    """A number with its noun: 1 час, 2 часа, 5 часов, 21 час."""
-    if number % 10 == 1 and number % 100 != 11:
-        return f"{number} {forms[0]}"
-    few = 2 <= number % 10 <= 4 and not 12 <= number % 100 <= 14
-    return f"{number} {forms[1 if few else 2]}"
 
 
 def _clock(now: datetime) -> str:
-    minutes = f" {counted(now.minute, _MINUTES)}" if now.minute else " ровно"
-    return f"{counted(now.hour, _HOURS)}{minutes}"
+    minutes = f" {now.minute} {plural(now.minute, _MINUTES)}" if now.minute else " ровно"
+    return f"{now.hour} {plural(now.hour, _HOURS)}{minutes}"
 
 
 def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, {now.day} {_MONTHS[now.month - 1]} {now.year} года"
-
-
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, _HOURS), (minutes, _MINUTES), (rest, _SECONDS))
-    return " ".join(counted(number, forms) for number, forms in parts if number)
 
 
 PACK: Final = Pack(
@@ -69,7 +54,6 @@ PACK: Final = Pack(
     at=lambda now: f"в {now.hour}:{now.minute:02}",
     time=lambda now: f"Сейчас {_clock(now)}.",
     day=_day,
-    duration=_duration,
     units=(r"час(?:а|ов|ика?|у)?\b|ч\b", r"минут(?:а|ы|у|очк[иу])?\b|мин\b", r"секунд(?:а|ы|у)?\b|сек\b|с\b"),
     repeat=r"(?:пожалуйста,? )?(?:повтори(?:те)?(?: за мной)?|скажи за мной)",
     fractions=(

@@ -37,13 +37,6 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, ngày {now.day} tháng {now.month} năm {now.year}"
 
 
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "giờ"), (minutes, "phút"), (rest, "giây"))
-    return " ".join(f"{number} {unit}" for number, unit in parts if number)
-
-
 PACK: Final = Pack(
     code="vi",
     read=partial(
@@ -59,7 +52,6 @@ PACK: Final = Pack(
     at=lambda now: f"lúc {_clock(now)}",
     time=lambda now: f"Bây giờ là {_clock(now)}.",
     day=_day,
-    duration=_duration,
     units=(r"(?:giờ|tiếng)(?: đồng hồ)?\b", r"phút\b", r"giây\b"),
     repeat=r"(?:hãy )?(?:nhắc lại|lặp lại|nói lại|nói theo tôi)(?: theo tôi)?",
     fractions=(

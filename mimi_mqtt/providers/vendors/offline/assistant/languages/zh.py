@@ -21,13 +21,6 @@ def _day(now: datetime) -> str:
     return f"{now.year}年{now.month}月{now.day}日，星期{_DAYS[now.weekday()]}"
 
 
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "小时"), (minutes, "分钟"), (rest, "秒"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
-
-
 PACK: Final = Pack(
     code="zh",
     spaced=False,
@@ -38,7 +31,6 @@ PACK: Final = Pack(
     at=_clock,
     time=lambda now: f"现在是{_clock(now)}。",
     day=_day,
-    duration=_duration,
     units=(r"(?:个|個)?(?:小时|小時|钟头|鐘頭)", r"(?:分钟|分鐘|分)", r"(?:秒钟|秒鐘|秒)"),
     repeat=r"(?:请|請)?(?:跟我说|跟我說|跟着我说|跟著我說|重复|重複|复述)(?:一下|一遍)?",
     fractions=(
