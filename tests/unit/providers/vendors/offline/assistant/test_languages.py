@@ -348,6 +348,19 @@ def test_long_inputs_are_cut_and_end_soon(language: str) -> None:
         assert len(pack(language).plain(text)) <= 4 * LONGEST_QUESTION
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_long_sentences_are_answered(language: str) -> None:
+    """A pattern that goes back over and over would not come to an end here."""
+    found = table(language)
+    phrases = [
+        phrase for kind in ("timers", "clock", "sums", "volume", "time", "unknown") for phrase in found[kind]
+    ]
+    for phrase in phrases:
+        word = phrase.rstrip(".?。？")
+        for text in (f"{word} " * 40, word.replace(" ", "") * 40, f"{word[:4]}" * 120 + "!"):
+            assert (await ask(text, options=ChatOptions(language=language))).text
+
+
 @given(st.text(max_size=80), st.sampled_from(OTHERS))
 async def test_no_text_breaks_it(text: str, language: str) -> None:
     answer = await ask(text, options=ChatOptions(language=language))
