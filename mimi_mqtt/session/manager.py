@@ -132,7 +132,7 @@ class SessionManager:
         self._discovery = Discovery(self._background)
         self.announcer: Announcer = self.announce
         """Tells a device that a timer is due."""
-        self._timers = Timers(lambda device_id, text: self.announcer(device_id, text))
+        self._timers = Timers(lambda device_id, text: self.announcer(device_id, text), self._language_of)
         self.tool_catalog: Final = ToolCatalog()
         """The sources of tools; those registered here are in the tool boxes made from then on."""
         register_builtins(self.tool_catalog, self._timers, settings.server.timezone)
@@ -344,6 +344,14 @@ class SessionManager:
         agent = self._agents.of(device)
         user = UserFacts(device.user_name, device.language or self._settings.server.language)
         return Participants(device.facts, user, agent, agent.settings.language or user.language)
+
+    def _language_of(self, device_id: str) -> str:
+        """The language that a device is spoken to in: that of its conversation, else the one set for it."""
+        session = self._sessions.get(device_id)
+        if session is not None:
+            return session.language
+        device = self._devices.get(device_id)
+        return self._settings.server.language if device is None else self.participants(device).language
 
     def converse(self, agent: Agent) -> ConversationFactory:
         """Makes conversations with `agent`."""

@@ -55,6 +55,10 @@ class VoiceConversation(Protocol):
     def busy(self) -> bool:
         """True while a turn is thinking or speaking."""
 
+    @property
+    def language(self) -> str:
+        """The language that is spoken at present, a tag."""
+
     def listen(self, mode: ListenMode) -> None: ...  # noqa: D102 - as in Conversation, and so below
     def stop_listening(self) -> None: ...  # noqa: D102
     def wake_word(self, text: str) -> None: ...  # noqa: D102
@@ -282,6 +286,13 @@ class Session:
                 extra={"device": self.device_id, "session": self.session_id},
             )
         self._unspoken.append(text)
+
+    @property
+    def language(self) -> str:
+        """The language of the conversation, or the one that it will begin with."""
+        if self._conversation is not None:
+            return self._conversation.language
+        return self._owner.participants(self.device).language
 
     @property
     def unspoken(self) -> tuple[str, ...]:

@@ -189,6 +189,11 @@ class Conversation:
         else:
             self._go_on()
 
+    @property
+    def language(self) -> str:
+        """The language that is spoken at present, a tag."""
+        return self._context.language.current
+
     def announce(self, text: str) -> None:
         """Speaks `text` as a turn of its own, after whatever turn is running, within the device's share."""
         if self._closed or not text.strip():

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.providers.contract.chat import ToolSpec
+from mimi_mqtt.providers.durations import spoken_duration
+from mimi_mqtt.tools.builtin.timer_texts import due_sentence, missed_sentence, named
 from mimi_mqtt.tools.registry import Tool
 
 _log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ MISSED_KEPT_S: Final = 24 * 3600.0
 
 Announcer = Callable[[str, str], bool]
 """`(device id, text)`: tells the device; False when it is not connected."""
+LanguageOf = Callable[[str], str]
+"""`(device id)`: the language in which the device is told something."""
 
 _SET = ToolSpec(
     name="set_timer",
@@ -65,9 +69,7 @@ class _Timer:
 
     @property
     def name(self) -> str:
-        if self.label.casefold().endswith("timer"):
-            return self.label
-        return f"{self.label} timer" if self.label else f"timer for {spoken_duration(self.seconds)}"
+        return named(self.label) if self.label else f"timer for {spoken_duration(self.seconds)}"
 
     def stop(self) -> None:
         if self.handle is not None:
@@ -76,10 +78,12 @@ class _Timer:
 
 
 class Timers:
-    """The timers of all devices. `announce` speaks or shows a text on a device."""
+    """The timers of all devices. `announce` speaks or shows a text on a device, in the language that
+    `language_of` tells. The tools' own answers are for a language model, and in English."""
 
-    def __init__(self, announce: Announcer) -> None:
+    def __init__(self, announce: Announcer, language_of: LanguageOf = lambda _: "en") -> None:
         self._announce = announce
+        self._language_of = language_of
         self._of: dict[str, list[_Timer]] = {}
 
     def for_device(self, device_id: str) -> "DeviceTimers":
@@ -136,8 +140,9 @@ class Timers:
         """Tells a device that came back which timers it missed."""
         now = asyncio.get_running_loop().time()
         for timer in [timer for timer in self._of.get(device_id, ()) if timer.missed]:
-            ago = spoken_duration(max(1, round(now - timer.due)))
-            if self._announce(device_id, f"Your {timer.name} was done {ago} ago."):
+            ago = max(1, round(now - timer.due))
+            language = self._language_of(device_id)
+            if self._announce(device_id, missed_sentence(language, timer.label, timer.seconds, ago)):
                 self._forget(device_id, timer)
 
     def drop(self, device_id: str) -> None:
@@ -151,7 +156,8 @@ class Timers:
             self.drop(device_id)
 
     def _due(self, device_id: str, timer: _Timer) -> None:
-        if self._announce(device_id, f"Your {timer.name} is done."):
+        sentence = due_sentence(self._language_of(device_id), timer.label, timer.seconds)
+        if self._announce(device_id, sentence):
             self._forget(device_id, timer)
         else:
             timer.missed = True
@@ -190,15 +196,3 @@ class DeviceTimers:
 
     async def _cancel(self, arguments: Mapping[str, Any]) -> str:
         return self._timers.cancel(self._device_id, arguments.get("label", ""))
-
-
-def spoken_duration(seconds: int) -> str:
-    """`3725` -> `1 hour 2 minutes 5 seconds`."""
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = [
-        f"{number} {unit}{'' if number == 1 else 's'}"
-        for number, unit in ((hours, "hour"), (minutes, "minute"), (rest, "second"))
-        if number
-    ]
-    return " ".join(parts) or "0 seconds"

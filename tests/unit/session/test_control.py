@@ -273,4 +273,4 @@ async def test_a_due_timer_goes_the_way_of_every_announcement(house: House) -> N
     tools = house.listen(channel, house.hello(channel)).tools
     await tools.call("set_timer", {"seconds": 5, "label": "tea"})
     await asyncio.sleep(6)
-    assert said == [(DEVICE, "Your tea timer is done.")]
+    assert said == [(DEVICE, "Hẹn giờ tea đã hết.")]

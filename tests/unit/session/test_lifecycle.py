@@ -137,7 +137,7 @@ async def test_timer_is_announced_in_whatever_session_lives_then(house: House) -
     await conversation.tools.call("set_timer", {"seconds": 10, "label": "tea"})
     renewed = house.listen(channel, house.hello(channel))
     await asyncio.sleep(11)
-    assert ("announce", "Your tea timer is done.") in renewed.calls
+    assert ("announce", "Hẹn giờ tea đã hết.") in renewed.calls
 
 
 async def test_timer_missed_while_away_is_told_on_return(house: House) -> None:
@@ -149,7 +149,7 @@ async def test_timer_missed_while_away_is_told_on_return(house: House) -> None:
     back = house.connect()
     assert back.messages == []  # the transport has yet to accept the connection
     await asyncio.sleep(0)
-    assert back.messages[0]["message"] == "Your tea timer was done 1 minute ago."
+    assert back.messages[0]["message"] == "Hẹn giờ tea đã hết 1 phút trước."
     again = house.connect()
     await asyncio.sleep(3)
     assert again.of_type("alert") == []  # once

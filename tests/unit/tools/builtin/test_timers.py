@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from mimi_mqtt.errors import ToolError
+from mimi_mqtt.providers.durations import spoken_duration
 from mimi_mqtt.tools.builtin.timers import (
     MAX_PER_DEVICE,
     MAX_SECONDS,
     MISSED_KEPT_S,
     Timers,
-    spoken_duration,
 )
 from mimi_mqtt.tools.registry import ToolBox
 
@@ -47,6 +47,22 @@ async def test_due_timer_is_announced_on_its_device() -> None:
     await asyncio.sleep(2)
     assert house.said[1:] == [(KITCHEN, "Your tea timer is done.")]
     assert await house.tools().call("list_timers", {}) == "No timers are running."
+
+
+async def test_due_timers_are_told_in_the_language_of_the_device_at_that_time() -> None:
+    house = House()
+    languages = {KITCHEN: "en", STUDY: "ru"}
+    house.timers = Timers(house.announce, languages.__getitem__)
+    await house.tools().call("set_timer", {"seconds": 60, "label": "Tee"})
+    await house.tools(STUDY).call("set_timer", {"seconds": 60})
+    house.away.add(STUDY)
+    languages[KITCHEN] = "de-DE"
+    await asyncio.sleep(61)
+    assert house.said == [(KITCHEN, "Dein Timer Tee ist abgelaufen.")]
+    await asyncio.sleep(119)
+    house.away.clear()
+    house.timers.device_connected(STUDY)
+    assert house.said[1:] == [(STUDY, "Таймер уже сработал: 1 минута. С тех пор прошло: 2 минуты.")]
 
 
 async def test_list_tells_what_is_left_soonest_first() -> None:

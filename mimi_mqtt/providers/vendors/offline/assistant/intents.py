@@ -10,6 +10,7 @@ from re import Match
 
 from mimi_mqtt.providers.vendors.offline.assistant import settings, talk, timers
 from mimi_mqtt.providers.vendors.offline.assistant.settings import BRIGHTNESS, VOLUME, Level
+from mimi_mqtt.providers.vendors.offline.assistant.sums import sums_apart
 from mimi_mqtt.providers.vendors.offline.assistant.turn import Action, Intent, Turn
 
 LONGEST_QUESTION = 500
@@ -23,9 +24,10 @@ _CONTRACTIONS = (
 )
 _APOSTROPHES = re.compile(r"[‘’ʼ`´]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
-_SIGN = re.compile(r"(?<=\d)\s*([*/×÷^+−-])\s*(?=[\d(])|(%)")
+_SIGN = re.compile(r"(?<=[\d)])\s*([*/×÷^+−-])\s*(?=[\d(])|(%)")
 _X = re.compile(r"(?<=\d)\s*x\s*(?=\d)")
-_REST = re.compile(r"[^\w\s'.*/×÷^+−%√-]|(?<!\d)\.|\.(?!\d)|(?<![\s\d])-(?=[a-z])")
+_COMMA = re.compile(r"(?<=\d),(?=\d)")
+_REST = re.compile(r"[^\w\s'.:*/×÷^+−%√()-]|(?<!\d)[.:]|:(?!\d)|\.(?!\d)|(?<!\s)-(?=[a-z])")
 
 
 def plain(text: str) -> str:
@@ -33,7 +35,8 @@ def plain(text: str) -> str:
     text = _APOSTROPHES.sub("'", text[:LONGEST_QUESTION].lower())
     for pattern, written in _CONTRACTIONS:
         text = pattern.sub(written, text)
-    text = _SIGN.sub(r" \1\2 ", _X.sub(" * ", _THOUSANDS.sub("", text)))
+    text = sums_apart(_COMMA.sub(".", _THOUSANDS.sub("", text)))
+    text = _SIGN.sub(r" \1\2 ", _X.sub(" * ", text))
     return " ".join(_REST.sub(" ", text).split()).removesuffix(" please")
 
 
@@ -85,7 +88,10 @@ _SUM_WORDS = (
     r"|\b(?:root|half|power) of\b|\d\s*[*/×÷^+−-]\s*\d|√"
 )
 _TIME_WORDS = r"\bwhat time\b|\btime is it\b|\b(?:what is|tell me) the (?:current )?time\b|^(?:the )?time$"
-_DATE_WORDS = r"\b(?:today'?s date|the date|date is it|day is it|day is today|weekday)\b"
+_DATE_WORDS = (
+    r"\b(?:today'?s date|the date|date is it|day is it|weekday)\b"
+    r"|\bday (?:is|was) (?:it )?(?:today|tomorrow|yesterday)\b"
+)
 _HELP_WORDS = (
     r"^(?:\w+ ){0,3}help(?: me)?$|\bwhat can (?:you do|i (?:say|ask))\b|\bhow (?:can you help|do you work)\b"
 )
@@ -101,6 +107,7 @@ _TIMER_QUESTIONS = (
     r"\bhow (?:much time|much longer|long)\b.*\bleft\b|\btimers?\b.*\b(?:running|left)\b"
     r"|\b(?:list|show|what|which|any|how many)\b.*\btimers?\b"
 )
+_SET_TIMER = r"\b(?:timer|alarm)\b|\b(?:remind|wake|call) me (?:up )?(?:in|at)\b"
 
 INTENTS: Sequence[Intent] = (
     # What the user wants said comes first: it may contain anything.
@@ -112,7 +119,7 @@ INTENTS: Sequence[Intent] = (
         timers.cancel_timer,
     ),
     _intent("list timers", _TIMER_QUESTIONS, timers.list_timers),
-    _intent("set timer", r"\b(?:timer|alarm)\b|\b(?:remind|wake|call) me in\b", timers.set_timer),
+    _intent("set timer", _SET_TIMER, timers.set_timer),
     *_level(VOLUME, "volume|sound", "louder|speak up|turn it up", "quieter|softer|turn it down"),
     *_level(BRIGHTNESS, "brightness|backlight", "brighter", "darker|dimmer|dim the (?:screen|display|light)"),
     _intent("unmute", r"\bunmute\b", settings.unmute),

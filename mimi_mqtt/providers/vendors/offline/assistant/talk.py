@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from re import Match
 
 from mimi_mqtt.providers.vendors.offline.assistant import phrases
@@ -27,8 +28,12 @@ def tell_time(turn: Turn, match: Match[str]) -> Action:
     return Say(f"🙂 {answer}")
 
 
-def tell_date(turn: Turn, _: Match[str]) -> Action:
-    """`what is the date`, `what day is it`."""
+def tell_date(turn: Turn, match: Match[str]) -> Action:
+    """`what is the date`, `what day is tomorrow`."""
+    if re.search(r"\btomorrow\b", match.string):
+        return Say(f"🙂 Tomorrow is {spoken_date(turn.now + timedelta(days=1))}.")
+    if re.search(r"\byesterday\b", match.string):
+        return Say(f"🙂 Yesterday was {spoken_date(turn.now - timedelta(days=1))}.")
     return Say(f"🙂 Today is {spoken_date(turn.now)}.")
 
 

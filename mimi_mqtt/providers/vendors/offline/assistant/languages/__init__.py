@@ -3,19 +3,59 @@
 `numbers` reads numbers in words, `pack` is what a language consists of, `acting` answers a turn in one.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Final
 
-from mimi_mqtt.providers.languages import letters_by_script
-from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.languages import letters_by_script, script_of
+from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import LONGEST_QUESTION, Pack
 
 OTHERS: Final = ("de", "es", "fr", "pt", "vi", "ru", "ja", "zh", "ko")
 """The languages beside English."""
 
 _SCRIPTS: Final = {"cyrillic": ("ru",), "kana": ("ja",), "han": ("zh", "ja"), "hangul": ("ko",)}
 _LATIN: Final = ("de", "es", "fr", "pt", "vi")
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_COMMON: Final[Mapping[str, frozenset[str]]] = {
+    "en": frozenset(
+        """
+        the a an is are of for to and my me what how set it in on at you do can please time seconds hours half one minute
+        """.split()
+    ),
+    "de": frozenset(
+        """
+        der die das den dem ein eine einen einer ist sind und auf für von was wie viel ich mich mir es um im
+        stelle bitte aus welche welcher ergibt rechne stunde stunden minuten sekunden uhr halbe noch lösche stoppe
+        """.split()
+    ),
+    "es": frozenset(
+        """
+        el la los las un una es son y en de del por para qué que cuánto cuanto cuál pon a hora horas minutos
+        segundos media me mi hoy está más al cancela temporizador alarma día
+        """.split()
+    ),
+    "fr": frozenset(
+        """
+        le la les un une des du de est et au aux en pour quel quelle combien font fait mets moi à il ce
+        heure heures minutes secondes demi demie s l d monte baisse son
+        """.split()
+    ),
+    "pt": frozenset(
+        """
+        o a os as um uma é são e em de do da dos no na por para que qual quanto coloque marque meia hora horas
+        minutos segundos você não cancele desligue apague pare hoje dois duas três vinte temporizador alarme mais
+        inicie
+        """.split()
+    ),
+    "vi": frozenset(
+        """
+        là mấy giờ bao nhiêu tôi hẹn phút giây đặt của bằng còn ngày hôm nay nhân chia cộng trừ cho bạn gì độ
+        """.split()
+    ),
+}
+"""The commonest words of the languages in Latin letters, in what is said to an assistant."""
 
 
 @cache
@@ -26,9 +66,20 @@ def pack(language: str) -> Pack:
 
 
 def candidates(text: str, language: str) -> Sequence[str]:
-    """The languages in which `text` may be understood, the likeliest first: that of the turn, those of its
-    script, English, and where that is Latin the other ones."""
+    """The languages in which `text` may be understood, the likeliest first.
+
+    Those are the languages of its scripts and that of the turn, which comes first unless the text is in another
+    script; of those in Latin letters, the one with more of its commonest words goes before.
+    """
     scripts = letters_by_script(text)
-    written = [code for script in scripts for code in _SCRIPTS.get(script, ())]
-    likely = [language, *written, "en"]
-    return tuple(dict.fromkeys(likely if written else [*likely, *_LATIN]))
+    written = [code for script in _SCRIPTS if script in scripts for code in _SCRIPTS[script]]
+    own = not scripts or script_of(language) in scripts or language in written
+    latin: Sequence[str] = ()
+    if not scripts or "latin" in scripts:
+        words = frozenset(_WORD.findall(text[:LONGEST_QUESTION].lower()))
+        of_turn = (language,) if own and language in _COMMON else ()
+        latin = sorted(
+            dict.fromkeys((*of_turn, "en", *(() if written else _LATIN))),
+            key=lambda code: -len(words & _COMMON[code]),
+        )
+    return tuple(dict.fromkeys((*([language] if own and language not in latin else ()), *written, *latin)))

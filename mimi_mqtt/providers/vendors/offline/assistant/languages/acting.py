@@ -1,9 +1,11 @@
 """What the offline assistant does in a language other than English: the same as in English, in its words."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
 from typing import Final
 
+from mimi_mqtt.providers.vendors.offline.assistant.clock import seconds_until
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 from mimi_mqtt.providers.vendors.offline.assistant.numbers import shown
 from mimi_mqtt.providers.vendors.offline.assistant.settings import (
@@ -19,7 +21,12 @@ from mimi_mqtt.providers.vendors.offline.assistant.turn import Action, Result, S
 
 _LONGEST_S: Final = 24 * 3_600
 _LONGEST_REPEAT: Final = 300
+_LABEL_CHARS: Final = 40
 _STEP: Final = 10
+_SHORT_WORDS: Final = 3
+"""Words of a text that is a command by naming a thing alone."""
+_SHORT_CHARS: Final = 2
+"""Characters that such a text in a language without spaces has besides."""
 _END: Final = "end_conversation"
 
 
@@ -35,8 +42,14 @@ class _Answer:
         self._text = pack.plain(turn.spoken)
 
     def action(self) -> Action | None:
-        if words := self._pack.words_to_repeat(self._turn.spoken):
-            return Say(f"🙂 {words[:_LONGEST_REPEAT]}", self._pack.code)
+        if self._means("again"):
+            last = self._turn.earlier[-1:]
+            return Say(last[0], self._pack.code) if last else self._say("how to repeat")
+        words = self._pack.words_to_repeat(self._turn.spoken)
+        if words is not None:
+            return (
+                Say(f"🙂 {words[:_LONGEST_REPEAT]}", self._pack.code) if words else self._say("how to repeat")
+            )
         for attempt in (self._timers, self._levels, self._sum, self._clock, self._talk):
             if (action := attempt()) is not None:
                 return action
@@ -44,6 +57,11 @@ class _Answer:
 
     def _means(self, *intents: str) -> bool:
         return all(self._pack.means(intent, self._text) for intent in intents)
+
+    def _names_only(self, intent: str) -> bool:
+        if self._pack.spaced:
+            return len(self._text.split()) <= _SHORT_WORDS or self._pack.begins_with(intent, self._text)
+        return len(self._pack.without(intent, self._text)) <= _SHORT_CHARS
 
     def _say(self, reply: str, **values: object) -> Say:
         texts = self._pack.replies[reply]
@@ -53,22 +71,51 @@ class _Answer:
     # ── timers ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _timers(self) -> Action | None:
-        if self._means("timer", "cancel"):
-            return self._call("cancel_timer", {"label": ""}, self._say("cancelled"), self._say("no timer"))
-        if self._means("timer", "list") and self._pack.seconds(self._text) is None:
+        if self._means("left") and not self._means("battery"):
             return self._list_timers()
+        named = self._means("timer")
+        if not named and not self._means("remind"):
+            return None
+        if named and self._means("cancel"):
+            arguments: dict[str, object] = {"label": self._label()}
+            return self._call("cancel_timer", arguments, self._say("cancelled"), self._say("no timer"))
         seconds = self._pack.seconds(self._text)
-        if self._means("timer") or (seconds is not None and self._means("remind")):
+        if self._means("alarm") or not named:
+            at = self._pack.time_of_day(self._text)
+            if at is not None:
+                return self._set_alarm(*at)
+        if seconds is not None:
             return self._set_timer(seconds)
+        if named and self._means("list"):
+            return self._list_timers()
+        if named and (self._means("set") or self._names_only("timer")):
+            return self._say("how long")
         return None
 
-    def _set_timer(self, seconds: int | None) -> Action:
-        if seconds is None:
-            return self._say("how long")
+    def _label(self) -> str:
+        return self._pack.named(self._turn.spoken)[:_LABEL_CHARS]
+
+    def _set_timer(self, seconds: int) -> Action:
         if not 1 <= seconds <= _LONGEST_S:
             return self._say("too long")
         done = self._say("timer set", duration=self._pack.duration(seconds))
-        return self._call("set_timer", {"seconds": seconds, "label": ""}, done, self._say("failed"))
+        arguments: dict[str, object] = {"seconds": seconds, "label": self._label()}
+        return self._call("set_timer", arguments, done, self._say("failed"))
+
+    def _set_alarm(self, hour: int, minute: int) -> Action:
+        """A timer until it is next so late."""
+        now = self._turn.now
+        due = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        if due <= now:
+            due += timedelta(days=1)
+        elif self._means("tomorrow") and not self._means("morning"):
+            return self._say("too long")
+        seconds = seconds_until(due, now)
+        if not 1 <= seconds <= _LONGEST_S:
+            return self._say("too long")
+        done = self._say("alarm set", at=self._pack.at(due))
+        arguments: dict[str, object] = {"seconds": seconds, "label": f"{hour}:{minute:02}"}
+        return self._call("set_timer", arguments, done, self._say("failed"))
 
     def _call(self, name: str, arguments: dict[str, object], done: Say, failed: Say) -> Action:
         result = self._turn.result(name)
@@ -82,9 +129,15 @@ class _Answer:
         if result is None:
             tool = self._turn.tool("list_timers")
             return self._say("no timers") if tool is None else Use(tool, {})
-        left = [seconds for line in result.content.splitlines() if (seconds := _left(line)) is not None]
-        if result.failed or not left:
-            return self._say("failed" if result.failed else "no timer")
+        if result.failed:
+            return self._say("failed")
+        label = self._label().casefold()
+        lines = [
+            line for line in result.content.splitlines() if not label or line.casefold().startswith(label)
+        ]
+        left = [seconds for line in lines if (seconds := _left(line)) is not None]
+        if not left:
+            return self._say("no timer")
         if len(left) == 1:
             return self._say("timer left", duration=self._pack.duration(left[0]))
         return self._say("timers", count=len(left), duration=self._pack.duration(min(left)))
@@ -93,7 +146,7 @@ class _Answer:
 
     def _levels(self) -> Action | None:
         if self._means("battery"):
-            return self._battery()
+            return self._battery() if self._means("tell") or self._names_only("battery") else None
         if self._means("unmute"):
             return self._set(VOLUME, 50)
         if self._means("mute"):
@@ -107,14 +160,16 @@ class _Answer:
             ("darker", BRIGHTNESS, -1),
         ):  # fmt: skip
             if self._means(intent):
-                return self._change(level, direction)
+                return self._change(level, direction * (self._step() or _STEP))
         return None
 
     def _level(self, level: Level) -> Action | None:
-        number = self._pack.number(self._text)
+        number = self._number()
         up = self._means("up") or self._means("louder") or self._means("brighter")
         down = self._means("down") or self._means("quieter") or self._means("darker")
-        if number is not None:
+        if number is not None and (self._means("to") or self._pack.ends_with_number(self._text)):
+            if (up or down) and not self._means("to") and (step := self._step()):
+                return self._change(level, step if up else -step)
             if not 0 <= number <= 100 or number % 1:
                 return self._say("level")
             return self._set(level, int(number))
@@ -123,8 +178,17 @@ class _Answer:
         if self._means("lowest"):
             return self._set(level, level.lowest)
         if up or down:
-            return self._change(level, 1 if up else -1)
+            return self._change(level, _STEP if up else -_STEP)
         return self._tell(level) if self._means("tell") else None
+
+    def _number(self) -> float | None:
+        """The only number that was said; one that is also the word for "a" counts in digits alone."""
+        number = self._pack.number(self._text)
+        return None if number == 1 and not any(map(str.isdecimal, self._turn.spoken)) else number
+
+    def _step(self) -> int:
+        number = self._number()
+        return round(number) if number is not None and 1 <= number <= 100 else 0
 
     def _set(self, level: Level, value: int) -> Action:
         done = self._turn.result(level.tool)
@@ -135,7 +199,7 @@ class _Answer:
             return self._say(f"no {level.name}")
         return Use(tool, {argument(self._turn, tool, level.name): value})
 
-    def _change(self, level: Level, direction: int) -> Action:
+    def _change(self, level: Level, by: int) -> Action:
         if self._turn.tool(level.tool) is None and not self._turn.results:
             return self._say(f"no {level.name}")
         status = status_of(self._turn)
@@ -144,7 +208,7 @@ class _Answer:
         before = level_of(status, level.section, level.name) if isinstance(status, Result) else None
         if before is None:
             return self._say("level")
-        return self._set(level, min(100, max(0, before + direction * _STEP)))
+        return self._set(level, min(100, max(0, before + by)))
 
     def _tell(self, level: Level) -> Action:
         status = status_of(self._turn)
@@ -174,15 +238,26 @@ class _Answer:
             return self._say("large")
         if value is None:
             return None
-        told = shown(value)
-        return self._say("sum", value=told.replace(".", ",") if self._pack.decimal_comma else told)
+        digits = shown(abs(value)).removeprefix("about ")
+        told = digits.replace(".", ",") if self._pack.decimal_comma else digits
+        if value < 0:
+            told = f"{self._pack.minus}{told}"
+        exact = shown(abs(value)) == digits
+        return self._say("sum", value=told) if exact else self._say("about", value=told)
 
     def _clock(self) -> Action | None:
+        now = self._turn.now
         if self._means("time"):
-            return Say(f"🙂 {self._pack.time(self._turn.now)}", self._pack.code)
-        if self._means("date"):
-            return Say(f"🙂 {self._pack.date(self._turn.now)}", self._pack.code)
-        return None
+            time = self._pack.time(now)
+            if self._means("elsewhere"):
+                return self._say("elsewhere", time=time)
+            return Say(f"🙂 {time}", self._pack.code)
+        if not self._means("date"):
+            return None
+        for day, days in (("tomorrow", 1), ("yesterday", -1)):
+            if self._means(day):
+                return self._say(day, day=self._pack.day(now + timedelta(days=days)))
+        return self._say("today", day=self._pack.day(now))
 
     def _talk(self) -> Action | None:
         if self._means("goodbye"):
@@ -190,14 +265,23 @@ class _Answer:
             if tool is not None and self._turn.result(_END) is None:
                 return Use(tool, {})
             return self._say("goodbye")
+        if self._means("joke"):
+            return self._joke()
         talk: Sequence[tuple[str, str]] = (
             ("thanks", "thanks"), ("help", "help"), ("name", "name"), ("how are you", "how are you"),
-            ("joke", "joke"), ("hello", "greeting"), ("never mind", "never mind"),
+            ("hello", "greeting"), ("never mind", "never mind"),
         )  # fmt: skip
         for intent, reply in talk:
             if self._means(intent):
                 return self._say(reply, name=self._turn.name)
         return None
+
+    def _joke(self) -> Say:
+        jokes = self._pack.replies["joke"]
+        texts = (jokes,) if isinstance(jokes, str) else jokes
+        told = " ".join(self._turn.earlier)
+        fresh = [text for text in texts if text[2:] not in told]
+        return Say(self._turn.random.choice(fresh or texts), self._pack.code)
 
 
 def _left(line: str) -> int | None:

@@ -24,59 +24,71 @@ _MONTHS: Final = [
 ]
 
 
-def _time(now: datetime) -> str:
-    return f"Es ist {now.hour} Uhr{f' {now.minute}' if now.minute else ''}."
+def _clock(now: datetime) -> str:
+    return f"{now.hour} Uhr{f' {now.minute}' if now.minute else ''}"
 
 
-def _date(now: datetime) -> str:
-    return f"Heute ist {_DAYS[now.weekday()]}, der {now.day}. {_MONTHS[now.month - 1]} {now.year}."
-
-
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = (
-        (hours, "Stunde", "Stunden"), (minutes, "Minute", "Minuten"), (rest, "Sekunde", "Sekunden"),
-    )  # fmt: skip
-    return " und ".join(f"{number} {one if number == 1 else many}" for number, one, many in parts if number)
+def _day(now: datetime) -> str:
+    return f"{_DAYS[now.weekday()]}, der {now.day}. {_MONTHS[now.month - 1]} {now.year}"
 
 
 PACK: Final = Pack(
     code="de",
-    read=partial(reader, "de", thousands=("tausend",), also=lambda: {"hundert": 100, "null": 0}),
-    time=_time,
-    date=_date,
-    duration=_duration,
+    read=partial(
+        reader,
+        "de",
+        thousands=("tausend",),
+        millions=("million", "millionen"),
+        glued=r"(\w*)(tausend)(\w*)",
+        also=lambda: {"hundert": 100, "null": 0},
+    ),
+    percent=r"prozent",
+    minus="minus ",
+    at=lambda now: f"um {_clock(now)}",
+    time=lambda now: f"Es ist {_clock(now)}.",
+    day=_day,
     units=(r"stunden?\b|std\b|h\b", r"minuten?\b|min\b", r"sekunden?\b|sek\b|s\b"),
     repeat=r"(?:bitte )?(?:sprich mir nach|sag mir nach|wiederhole?|sag mal)",
     fractions=(
         (r"\b(?:eine?r? )?dreiviertel ?stunden?\b|\b(?:drei|3) viertel ?stunden?\b", "45 minuten"),
         (r"\b(?:eine?r? )?(?:halben?|½) ?stunden?\b", "30 minuten"),
         (r"\b(?:eine?r? )?viertel ?stunden?\b", "15 minuten"),
-        (r"\b(?:anderthalb|eineinhalb|ein einhalb)\b", "1.5"),
-        (r"\bzweieinhalb\b", "2.5"),
-        (r"\bdreieinhalb\b", "3.5"),
+        (r"\banderthalb\b", "1.5"),
+        (r"\b(\w+?) ?einhalb stunden\b", r"\1 stunden 30 minuten"),
+        (r"\b(\w+?) ?einhalb minuten\b", r"\1 minuten 30 sekunden"),
+        (r"\b(?:die )?hälfte von\b", "0.5 mal"),
         (r"\b(?:eine?r? )?halben? minute\b", "30 sekunden"),
         (r"\bein(?:en?|er|em)?\b", "eins"),
         (r"\bzwo\b", "zwei"),
     ),
     operators=(
-        (r"\b(?:geteilt|dividiert) durch\b|\bdurch\b", "/"),
-        (r"\bmultipliziert mit\b|\bmal\b(?= ?[\d(])", "*"),
-        (r"\bplus\b|\bund\b(?= \d+(?:\.\d+)?$)", "+"),
-        (r"\bminus\b|\bweniger\b", "-"),
+        (r"\b(?:geteilt|dividiert) durch\b|\bdurch\b(?= ?[\d(])", "/"),
+        (r"\bmultipliziert mit\b|\bmal\b(?= ?[\d(√])", "*"),
+        (r"\bplus\b(?= ?[\d(√])|(?<=\d) und(?= \d+(?:\.\d+)?$)", "+"),
+        (r"\b(?:minus|weniger)\b(?= ?[\d(√])", "-"),
         (r"(?:%|\bprozent) (?:von|aus) ", " %of "),
         (r"\b(?:quadrat)?wurzel (?:aus|von)\b", "√"),
-        (r"\bhoch\b", "^"),
+        (r"\bhoch\b(?= ?\d)", "^"),
+        (r"(?<=\d) (?:zum|im) quadrat\b", " ^ 2"),
     ),
+    clock=(
+        (r"\bhalb (\d{1,2})\b", r"@\1:-30"),
+        (r"\bviertel vor (\d{1,2})\b", r"@\1:-15"),
+        (r"\bviertel nach (\d{1,2})\b", r"@\1:15"),
+        (r"\b(\d{1,2})\.(\d{2}) uhr\b", r"@\1:\2"),
+        (r"\b(\d{1,2}) uhr(?: (\d{1,2})\b)?", r"@\1:\2"),
+        (r"\bum (\d{1,2})(?![\d.:])", r"@\1"),
+    ),
+    label=r"\b(?!kurzzeit)([^\W\d_]{3,}?)-?(?:timer|wecker)\b"
+    r"|\b(?:timer|wecker) (?:(?:für|mit dem namen) (?:die|den|das|meine?n?)|namens) ([^\W\d_]+)",
     intents={
-        "timer": r"\btimer\b|\bwecker\b|\bkurzzeitwecker\b|\beieruhr\b|\bstoppuhr\b|\balarm\b",
-        "remind": r"\berinnere? mich\b|\bweck(?:e)? mich\b|\bruf(?:e)? mich\b|\bsag mir\b|\bsag bescheid\b",
+        "timer": r"\b\w*timer\b|\b\w*wecker\b|\beieruhr\b|\bstoppuhr\b|\balarm\b",
+        "remind": r"\berinnere? mich\b|\bwecke? mich\b|\brufe? mich\b|\bsag mir in\b|\bsag (?:mir )?bescheid\b",
         "cancel": r"\b(?:lösche?|stoppe?|brich|abbrechen|beende|entferne|aus|ausschalten|abstellen|weg)\b",
         "list": r"\bwie (?:lange?|viel)\b|\bwelche\b|\bläuft\b|\blaufen\b|\bzeige?\b|\bgibt es\b|\bübrig\b",
-        "volume": r"\blautstärke\b|\bton\b|\bvolumen\b",
+        "volume": r"\blautstärke\b|\b(?:der|den|dem) ton\b|^ton\b|\bvolumen\b|\bwie laut ist (?:es|das)\b",
         "brightness": r"\bhelligkeit\b|\bbildschirm\b|\bdisplay\b",
-        "up": r"\b(?:höher|erhöhe?|hoch|rauf|mehr|größer|lauter|heller|aufdrehen)\b",
+        "up": r"\b(?:höher|erhöhe?|rauf|mehr|größer|lauter|heller|aufdrehen)\b|\b(?:dreh|mach|stell)\w*\b.*\bhoch\b",
         "down": r"\b(?:niedriger|verringere?|senke?|runter|weniger|leiser|dunkler|reduziere?)\b",
         "louder": r"^(?:\S+ ){0,4}(?:lauter|aufdrehen)\b(?: \S+){0,2}$",
         "quieter": r"^(?:\S+ ){0,4}(?:leiser)\b(?: \S+){0,2}$",
@@ -87,10 +99,10 @@ PACK: Final = Pack(
         "tell": r"\bwie\b|\bwas ist\b|\bsag\b|\bwelche\b",
         "mute": r"^(?:bitte )?(?:stumm|stummschalten|ton aus|sei (?:still|ruhig|leise)|ruhe|mach den ton aus)\b",
         "unmute": r"\bton (?:wieder )?(?:an|ein)\b|\bstumm(?:schaltung)? (?:aus|aufheben)\b|\bnicht mehr stumm\b",
-        "battery": r"\b(?:akku|batterie|akkustand|batteriestand|ladestand)\b",
+        "battery": r"\b(?:akku|batterie|akkustand|batteriestand|ladestand)\b(?! (?:meine[sr]?|de[sr]|von)\b)",
         "time": r"\bwie spät\b|\bwie viel uhr\b|\bwieviel uhr\b|\buhrzeit\b|\bwelche zeit\b|\bwas ist die zeit\b",
-        "date": r"\bwelche[rns]? (?:wochen)?tag\b|\bwelches datum\b|\bdatum\b|\bden wievielten\b|"
-        r"\bder wievielte\b|\bwas (?:für ein|ist heute für ein) tag\b|\bwas ist heute\b",
+        "date": r"\bwelche[rns]? (?:wochen)?tag\b|\bwelches (?:datum|jahr)\b|\bwelche[rn] monat\b|\bdatum\b"
+        r"|\bde[nr] wievielte[nr]?\b|\bwas (?:für ein|ist \w+ für ein) tag\b|\bwas ist heute\b",
         "hello": r"^(?:hallo|hi|hey|guten (?:tag|morgen|abend)|servus|moin|grüß gott)\b(?: \S+)?$",
         "goodbye": r"^(?:\S+ )?(?:tschüss?|auf wiedersehen|bis (?:bald|später|morgen)|gute nacht|ciao|"
         r"das (?:ist|war) alles|das reicht)\b(?: \S+)?$",
@@ -100,6 +112,16 @@ PACK: Final = Pack(
         "how are you": r"\bwie geht(?: es|'?s)? ?(?:dir|ihnen)?$",
         "joke": r"\bwitze?\b",
         "never mind": r"^(?:egal|schon gut|vergiss es|nichts|ok|okay|stopp?|abbrechen|halt)$",
+        "alarm": r"\b\w*wecker\b|\balarm\b",
+        "set": r"\b(?:stelle?|setze?|starte?|mach|erstelle?|brauche|möchte|neuer|neuen)\b",
+        "to": r"\b(?:auf|zu)\b",
+        "elsewhere": r"\bin (?!der\b|diesem\b|meiner\b|\d)\w+",
+        "tomorrow": r"\bmorgen\b",
+        "yesterday": r"\bgestern\b",
+        "morning": r"\bmorgens\b|\bfrüh\b|\bvormittags?\b|\bnachts\b",
+        "evening": r"\babends?\b|\bnachmittags?\b",
+        "again": r"^(?:bitte )?(?:wiederhole? (?:das|es)(?: bitte| noch ?mal)?|noch ?(?:ein)?mal(?: bitte)?|wie bitte|was hast du gesagt)$",
+        "left": r"\bwie (?:lange|viel zeit)\b.*\b(?:noch|übrig|bleibt)\b",
     },
     replies={
         "greeting": "😊 Hallo! Was kann ich für dich tun?",
@@ -117,8 +139,10 @@ PACK: Final = Pack(
         "joke": (
             "😆 Warum ging die Uhr zum Arzt? Sie tickte nicht richtig.",
             "😆 Was sagt ein Mikrofon zum anderen? Wir hören voneinander.",
+            "😆 Ich kenne einen Witz über Paketverlust, aber vielleicht kommt er nicht ganz an.",
+            "😆 Warum sind Lautsprecher so beliebt? Sie sagen nichts, was sie nicht gehört haben.",
         ),
-        "again": "🙂 Sag: sprich mir nach, und dann die Wörter.",
+        "how to repeat": "🙂 Sag: sprich mir nach, und dann die Wörter.",
         "sum": "🤓 Das ist {value}.",
         "zero": "🤔 Durch null kann niemand teilen.",
         "large": "😳 Diese Zahl ist mir zu groß.",
@@ -138,5 +162,11 @@ PACK: Final = Pack(
         "level": "🤔 Sag mir eine Zahl von null bis hundert.",
         "battery": "🙂 Der Akku ist bei {value} Prozent.",
         "no battery": "😔 Dieses Gerät sagt mir seinen Akkustand nicht.",
+        "elsewhere": "🤔 Ich kenne nur die Zeit hier. {time}",
+        "today": "🙂 Heute ist {day}.",
+        "tomorrow": "🙂 Morgen ist {day}.",
+        "yesterday": "🙂 Gestern war {day}.",
+        "about": "🤓 Das ist ungefähr {value}.",
+        "alarm set": "👍 Der Wecker klingelt {at}.",
     },
 )

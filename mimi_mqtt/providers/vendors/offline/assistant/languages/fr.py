@@ -24,21 +24,14 @@ _MONTHS: Final = [
 ]
 
 
-def _time(now: datetime) -> str:
+def _clock(now: datetime) -> str:
     hour = f"{now.hour} heure{'' if now.hour < 2 else 's'}"
-    return f"Il est {hour}{f' {now.minute}' if now.minute else ''}."
+    return f"{hour}{f' {now.minute}' if now.minute else ''}"
 
 
-def _date(now: datetime) -> str:
+def _day(now: datetime) -> str:
     day = "1er" if now.day == 1 else now.day
-    return f"Nous sommes le {_DAYS[now.weekday()]} {day} {_MONTHS[now.month - 1]} {now.year}."
-
-
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "heure"), (minutes, "minute"), (rest, "seconde"))
-    return " et ".join(f"{number} {unit}{'' if number == 1 else 's'}" for number, unit in parts if number)
+    return f"{_DAYS[now.weekday()]} {day} {_MONTHS[now.month - 1]} {now.year}"
 
 
 PACK: Final = Pack(
@@ -47,14 +40,18 @@ PACK: Final = Pack(
         reader,
         "fr",
         thousands=("mille",),
+        millions=("million", "millions"),
         also=lambda: {"une": 1, "vingt et un": 21, "septante": 70, "huitante": 80, "nonante": 90},
     ),
-    time=_time,
-    date=_date,
-    duration=_duration,
+    percent=r"pour ?cents?|pour 100",
+    minus="moins ",
+    at=lambda now: f"à {_clock(now)}",
+    time=lambda now: f"Il est {_clock(now)}.",
+    day=_day,
     units=(r"heures?\b|h\b", r"minutes?\b|mn\b|min\b", r"secondes?\b|sec\b|s\b"),
     repeat=r"(?:répète|repete|répétez)(?: après moi)?|dis après moi",
     fractions=(
+        (r"\b(?:la )?moitié de\b", "0,5 fois"),
         (r"\b(\w+) heures? et demie?\b", r"\1 heures 30 minutes"),
         (r"\b(\w+) heures? et quart\b", r"\1 heures 15 minutes"),
         (r"\b(\w+) minutes? et demie?\b", r"\1 minutes 30 secondes"),
@@ -65,44 +62,63 @@ PACK: Final = Pack(
     ),
     operators=(
         (r"\bpour ?(?:cents?|100)\b", "%"),
-        (r"\bdivisée?s? par\b|\bsur\b(?= ?\d)", "/"),
-        (r"\bmultipliée?s? par\b|\bfois\b", "*"),
+        (r"\bdivisée?s? par\b|(?<=\d) sur\b(?= ?\d)", "/"),
+        (r"\bmultipliée?s? par\b|\bfois\b(?= ?[\d(√])", "*"),
         (r"\bplus\b(?= ?[\d(])", "+"),
         (r"\bmoins\b(?= ?[\d(])", "-"),
-        (r"% (?:de|du|des) ", " %of "),
+        (r"% (?:de|du|des) (?=\d)", " %of "),
         (r"\bracine(?: carrée)? de\b", "√"),
-        (r"\b(?:à la )?puissance\b", "^"),
+        (r"\b(?:à la )?puissance\b(?= ?\d)", "^"),
+        (r"(?<=\d) au carré\b", " ^ 2"),
     ),
+    clock=(
+        (r"\b(?:à|pour) (\d{1,2}) ?h(?:eures?)? (?:et )?demie?\b", r"@\1:30"),
+        (r"\b(?:à|pour) (\d{1,2}) ?h(?:eures?)? (?:et )?quart\b", r"@\1:15"),
+        (r"\b(?:à|pour) (\d{1,2}) ?h(?:eures?)? moins (?:le )?quart\b", r"@\1:-15"),
+        (r"\b(?:à|pour) (\d{1,2}) ?h(?:eures?)?(?: ?(\d{1,2})\b(?! ?heures?)(?: ?minutes?)?)?", r"@\1:\2"),
+    ),
+    label=r"\b(?:minuteur|minuterie|alarme|timer) (?:pour (?:les? |la |l[’'])|du |des |de la |de l[’']|de |nommée? )"
+    r"([^\W\d_]+)",
     intents={
         "timer": r"\bminuteurs?\b|\bminuteries?\b|\balarmes?\b|\btimer\b|\bcompte à rebours\b|\bréveil\b",
-        "remind": r"\b(?:rappelle|préviens|réveille|avertis|appelle)[- ]moi\b",
+        "remind": r"\b(?:rappelle|préviens|réveille|avertis|appelle)[- ]moi\b|\bme réveiller\b",
         "cancel": r"\b(?:annule|annuler|arrête|arrêter|supprime|stoppe|stop|enlève|éteins|coupe)\b",
         "list": r"\bcombien\b|\bquels?\b|\breste\b|\bmontre\b|\bliste\b|\by a t il\b|\by a-t-il\b",
-        "volume": r"\bvolume\b|\bson\b",
+        "volume": r"\bvolume\b|\b(?:le|du|au) son\b|^son\b",
         "brightness": r"\bluminosité\b|\bécran\b",
-        "up": r"\b(?:monte|monter|augmente|plus|hausse)\b",
-        "down": r"\b(?:baisse|baisser|diminue|réduis|moins)\b",
+        "up": r"\b(?:montes?|monter|augmentes?|augmenter|hausse)\b|\bplus (?:fort|haut|clair|lumineux|de (?:son|volume|luminosité))\b",
+        "down": r"\b(?:baisses?|baisser|diminues?|réduis)\b|\bmoins (?:fort|haut|clair|lumineux|de (?:son|volume))\b|\bplus (?:bas|sombre)\b",
         "louder": r"^(?:\S+ ){0,3}plus fort(?: \S+){0,2}$|^monte le son$",
         "quieter": r"^(?:\S+ ){0,3}(?:moins fort|plus bas|plus doucement)(?: \S+){0,2}$",
         "brighter": r"\bplus (?:clair|lumineux)\b",
         "darker": r"\bplus sombre\b|\bmoins (?:clair|lumineux)\b",
         "highest": r"\b(?:maximum|maximal|à fond|au max)\b",
         "lowest": r"\b(?:minimum|minimal|au min)\b",
-        "tell": r"\bquel(?:le)?\b|\bcombien\b|\bdis\b|\bà combien\b",
+        "tell": r"\bquel(?:le)?\b|\bcombien\b|\bdis\b|\bcomment\b|\breste\b|\bniveau\b",
         "mute": r"^(?:s il te plaît )?(?:silence|tais[- ]toi|coupe le son|muet|mets en sourdine)$",
         "unmute": r"\b(?:remets|rétablis|réactive) le son\b",
         "battery": r"\bbatterie\b",
-        "time": r"\bquelle heure\b|\bl heure\b(?! et)|\bheure est[- ]il\b",
-        "date": r"\bquel jour\b|\bquelle (?:date|est la date)\b|\bla date\b|\bquelle date\b|\ble combien\b",
+        "time": r"\bquelle heure\b|\bdonne(?: moi)? l heure\b|\bdis(?: moi)? l heure\b|\bheure est[- ]il\b|^l heure$",
+        "date": r"\bquel (?:jour|mois)\b|\bquelle (?:date|année|est la date)\b|\bla date\b|\ble combien\b",
         "hello": r"^(?:bonjour|salut|coucou|bonsoir|hello|allô)\b(?: \S+)?$",
         "goodbye": r"^(?:\S+ )?(?:au revoir|à (?:bientôt|demain|plus tard|plus|tout à l heure)|bonne nuit|adieu|"
         r"c est tout|ciao)\b(?: \S+)?$",
         "thanks": r"\bmerci\b",
-        "help": r"\baide\b|\baide[- ]moi\b|\b(?:que|qu est ce que tu) (?:peux|sais)[- ]?(?:tu)? faire\b|\btu sais faire\b",
+        "help": r"^(?:à l )?aide$|\baide[- ]moi\b|\b(?:que|qu est ce que tu) (?:peux|sais)[- ]?(?:tu)? faire\b|\btu sais faire\b",
         "name": r"\bqui es[- ]tu\b|\bt appelles\b|\bton nom\b|\btu es qui\b",
         "how are you": r"\b(?:comment (?:ça va|vas[- ]tu|allez[- ]vous)|ça va)\b",
         "joke": r"\bblagues?\b",
         "never mind": r"^(?:tant pis|laisse tomber|rien|peu importe|d accord|ok|stop|arrête|annule)$",
+        "alarm": r"\balarmes?\b|\bréveil\b",
+        "set": r"\b(?:mets|mettre|met|lance|règle|démarre|crée|programme|fais|voudrais|veux)\b",
+        "to": r"\b(?:à|a|jusqu)\b",
+        "elsewhere": r"\b(?:à|en|au) (?!ce\b|cette\b|l\b)[^\W\d]\w+",
+        "tomorrow": r"\bdemain\b",
+        "yesterday": r"\bhier\b",
+        "morning": r"\bdu matin\b",
+        "evening": r"\bdu soir\b|\bde l après[- ]midi\b",
+        "again": r"^(?:répète(?: (?:ça|cela))?(?: s il te plaît)?|encore une fois|qu as[- ]tu dit|pardon|comment)$",
+        "left": r"\bcombien de temps\b.*\breste\b|\breste combien de temps\b|\breste[- ]t[- ]il\b",
     },
     replies={
         "greeting": "😊 Bonjour ! Que puis-je faire pour toi ?",
@@ -120,8 +136,10 @@ PACK: Final = Pack(
         "joke": (
             "😆 Pourquoi la montre est-elle allée chez le médecin ? Elle avait du retard.",
             "😆 Que dit un micro à un autre ? Je t'entends.",
+            "😆 Quel est le comble pour un minuteur ? Perdre son temps.",
+            "😆 Pourquoi les robots n'ont-ils jamais peur ? Ils ont des nerfs d'acier.",
         ),
-        "again": "🙂 Dis : répète après moi, puis les mots.",
+        "how to repeat": "🙂 Dis : répète après moi, puis les mots.",
         "sum": "🤓 Cela fait {value}.",
         "zero": "🤔 Personne ne peut diviser par zéro.",
         "large": "😳 Ce nombre est trop grand pour moi.",
@@ -141,5 +159,11 @@ PACK: Final = Pack(
         "level": "🤔 Donne-moi un nombre de zéro à cent.",
         "battery": "🙂 La batterie est à {value} pour cent.",
         "no battery": "😔 Cet appareil ne me dit pas sa batterie.",
+        "elsewhere": "🤔 Je ne connais que l'heure d'ici. {time}",
+        "today": "🙂 Nous sommes le {day}.",
+        "tomorrow": "🙂 Demain, ce sera le {day}.",
+        "yesterday": "🙂 Hier, c'était le {day}.",
+        "about": "🤓 Cela fait environ {value}.",
+        "alarm set": "👍 L'alarme sonnera {at}.",
     },
 )

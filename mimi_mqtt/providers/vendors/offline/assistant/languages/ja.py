@@ -1,45 +1,35 @@
 """Japanese."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import HAN
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
 _DAYS: Final = "月火水木金土日"
 
 
-def _further() -> Mapping[str, int]:
-    thousands = {f"{digit}千": number * 1_000 for number, digit in enumerate("二三四五六七八九", 2)}
-    return {"零": 0, "ゼロ": 0, "千": 1_000, "一万": 10_000, **thousands}
-
-
-def _time(now: datetime) -> str:
+def _clock(now: datetime) -> str:
     half = "午前" if now.hour < 12 else "午後"
-    return f"{half}{now.hour % 12}時{f'{now.minute}分' if now.minute else 'ちょうど'}です。"
+    return f"{half}{now.hour % 12}時{f'{now.minute}分' if now.minute else 'ちょうど'}"
 
 
-def _date(now: datetime) -> str:
-    return f"今日は{now.year}年{now.month}月{now.day}日、{_DAYS[now.weekday()]}曜日です。"
-
-
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "時間"), (minutes, "分"), (rest, "秒"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
+def _day(now: datetime) -> str:
+    return f"{now.year}年{now.month}月{now.day}日、{_DAYS[now.weekday()]}曜日"
 
 
 PACK: Final = Pack(
     code="ja",
     spaced=False,
     decimal_comma=False,
-    read=partial(reader, "ja", spaced=False, also=_further),
-    time=_time,
-    date=_date,
-    duration=_duration,
+    read=partial(reader, "ja", spaced=False, also=lambda: {"ゼロ": 0}, numerals=HAN),
+    percent="パーセント",
+    minus="マイナス",
+    at=_clock,
+    time=lambda now: f"{_clock(now)}です。",
+    day=_day,
     units=(r"時間", r"分間?", r"秒間?"),
     repeat=r"(?:私の?(?:後|あと)に続いて|復唱して|繰り返して|くりかえして)",
     fractions=(
@@ -59,9 +49,10 @@ PACK: Final = Pack(
         (r"(\d+)の平方根", r"√ \1"),
         (r"(?<=\d)の(\d+)乗", r" ^ \1"),
     ),
+    clock=((r"(\d{1,2})時(?!間)(?:(\d{1,2})分)?", r"@\1:\2"),),
     intents={
         "timer": r"タイマー|アラーム|目覚まし",
-        "remind": r"(?:後|あと|たったら|経ったら).*(?:教えて|知らせて|起こして|呼んで|言って)",
+        "remind": r"(?:後|あと|たったら|経ったら|\d時(?!間)|:\d\d|分に).*(?:教えて|知らせて|起こして|呼んで|言って)",
         "cancel": r"(?:止めて|とめて|キャンセル|取り消|消して|削除|やめて|停止|解除|オフ)",
         "list": r"(?:残り|あと何|あとどれ|どのくらい|どれくらい|いくつ|何分|見せて|ある|一覧)",
         "volume": r"音量|ボリューム|音(?:を|は|が)|声",
@@ -74,12 +65,12 @@ PACK: Final = Pack(
         "darker": r"^(?:もっと|もう少し)?(?:画面を)?暗く(?:して)?(?:ください)?$",
         "highest": r"最大|マックス|一番(?:大きく|明るく)",
         "lowest": r"最小|一番(?:小さく|暗く)|最低",
-        "tell": r"いくつ|どのくらい|どれくらい|何|教えて|は$",
+        "tell": r"いくつ|どのくらい|どれくらい|何|教えて|は$|残り",
         "mute": r"^(?:ミュート(?:して)?|消音(?:して)?|静かにして|黙って|音を消して)(?:ください)?$",
         "unmute": r"ミュート(?:を)?解除|消音(?:を)?解除|音を(?:出して|戻して)",
         "battery": r"バッテリー|電池|充電",
-        "time": r"何時|なんじ|時間(?:を教えて|は|わかる)|時刻|今の時間",
-        "date": r"何日|何曜日|なんようび|日付|今日は何|何月",
+        "time": r"何時(?!間)|なんじ|時間(?:を教えて|は|わかる)|時刻|今の時間",
+        "date": r"何日|何曜日|なんようび|日付|今日は何(?!時)|何月|何年",
         "hello": r"^(?:こんにち[はわ]|こんばん[はわ]|おはよう(?:ございます)?|やあ|もしもし|ハロー)",
         "goodbye": r"さよ(?:う)?なら|またね|また明日|バイバイ|おやすみ|以上です$|終わり$",
         "thanks": r"ありがとう|どうも$|サンキュー",
@@ -88,6 +79,16 @@ PACK: Final = Pack(
         "how are you": r"元気(?:です)?か?|調子は",
         "joke": r"冗談|ジョーク|面白い(?:話|こと)|笑わせて",
         "never mind": r"^(?:何でもない|なんでもない|大丈夫|いいよ|もういい|はい|オーケー|ストップ|やめて|キャンセル)(?:です)?$",
+        "alarm": r"アラーム|目覚まし",
+        "set": r"セット|設定|かけて|つけて|スタート|始めて|お願い|作って",
+        "to": r"\d(?: ?%|パーセント)?(?:に|まで)",
+        "elsewhere": r"(?<!今)(?<!ここ)の(?:今の)?時間|(?<!今)(?<!ここ)(?:では|は)(?:今|いま)何時",
+        "tomorrow": r"明日|あした",
+        "yesterday": r"昨日|きのう",
+        "morning": r"午前|朝",
+        "evening": r"午後|夜|夕方|晩",
+        "again": r"^(?:もう一度|もう1度|もう一回|もう1回|もういちど)(?:言って|お願い(?:します)?)?(?:ください)?$|^何て言った",
+        "left": r"(?:残り時間|あと(?:何分|どのくらい|どれくらい))",
     },
     replies={
         "greeting": "😊 こんにちは！何をしましょうか？",
@@ -100,8 +101,12 @@ PACK: Final = Pack(
         "name": "😊 {name}です。音声アシスタントです。言語モデルがないので、少しのことしかできません。",
         "how are you": "😊 元気です。ありがとうございます。",
         "never mind": "🙂 わかりました。",
-        "joke": ("😆 時計が医者に行きました。遅れていたからです。", "😆 布団が吹っ飛んだ。"),
-        "again": "🙂 繰り返して、と言ってから言葉をどうぞ。",
+        "joke": (
+            "😆 時計が医者に行きました。遅れていたからです。",
+            "😆 布団が吹っ飛んだ。",
+            "😆 アルミ缶の上にあるみかん。",
+        ),
+        "how to repeat": "🙂 繰り返して、と言ってから言葉をどうぞ。",
         "sum": "🤓 {value}です。",
         "zero": "🤔 ゼロで割ることはできません。",
         "large": "😳 その数は大きすぎます。",
@@ -121,5 +126,11 @@ PACK: Final = Pack(
         "level": "🤔 0から100までの数を言ってください。",
         "battery": "🙂 バッテリーは{value}パーセントです。",
         "no battery": "😔 この機器のバッテリーは分かりません。",
+        "elsewhere": "🤔 ここの時刻しか分かりません。{time}",
+        "today": "🙂 今日は{day}です。",
+        "tomorrow": "🙂 明日は{day}です。",
+        "yesterday": "🙂 昨日は{day}でした。",
+        "about": "🤓 およそ{value}です。",
+        "alarm set": "👍 アラームを{at}に設定しました。",
     },
 )

@@ -1,28 +1,39 @@
 """Numbers in words as digits: `einundzwanzig Minuten` becomes `21 Minuten`, 二十一分 becomes 21分.
 
-The words are those of the Unicode CLDR, in all their forms (package unicode-rbnf), for 0 to 999, and whole
-thousands. Making them takes up to a quarter of a second a language, once: call `reader` from a thread.
+The words are those of the Unicode CLDR, in all their forms (package unicode-rbnf), for 0 to 999; thousands and
+millions are put together from them. Making them takes up to a quarter of a second a language, once: call
+`reader` from a thread.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from re import Pattern
 from typing import Final
 
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import Numerals
+
 _MOST: Final = 999
-_LONGEST: Final = 6
-"""Words, or characters in a script without spaces, that one number has at most."""
+_LONGEST: Final = 12
+"""Words, or characters in a script without spaces, that one number below a thousand has at most."""
 _HYPHENS: Final = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])")
-_DIGITS: Final = str.maketrans("０１２３４５６７８９：．，％＋－×÷", "0123456789:.,%+-×÷")
+_DIGITS: Final = str.maketrans("０１２３４５６７８９：．，％＋－×÷（）", "0123456789:.,%+-×÷()")
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the numbers of one language. `words` has the value of each number in words, in lower case."""
+    """Reads the numbers of one language. `words` has the value of each number in words, in lower case.
+
+    `scales` are the words for thousand and million, `joins` those between them and what follows; `glued`
+    matches a number of which thousands are a part of the word. `numerals` are read before the words.
+    """
 
     words: Mapping[str, int]
-    thousands: Mapping[str, int]
+    scales: Mapping[str, int]
+    joins: frozenset[str]
+    glued: Pattern[str] | None
+    numerals: Numerals | None
     spaced: bool
     longest: int
 
@@ -33,34 +44,54 @@ class Reader:
 
     def _spaced(self, text: str) -> str:
         said = _HYPHENS.sub(" ", text).split()
+        if self.glued is not None:
+            said = [part for word in said for part in self._parts(word)]
         written: list[str] = []
         at = 0
         while at < len(said):
-            value, length = self._longest(said, at)
-            if length == 0 and said[at] in self.thousands:
-                value = 1  # "thousand" alone
-            elif length == 0:
-                written.append(said[at])
-                at += 1
-                continue
-            at += length
-            if at < len(said) and said[at] in self.thousands:
-                value *= self.thousands[said[at]]
-                at += 1
-                rest, length = self._longest(said, at)
-                value, at = value + (rest if length and rest < 1_000 else 0), at + length
-            written.append(str(value))
+            value, length = self._number(said, at)
+            written.append(str(value) if length else said[at])
+            at += length or 1
         return " ".join(written)
 
-    def _longest(self, said: list[str], at: int) -> tuple[int, int]:
-        """The value of the longest number that begins at the word `at`, and its length in words."""
+    def _parts(self, word: str) -> Sequence[str]:
+        """`zweitausendfünfhundert` in three; any other word as it is."""
+        match = self.glued.fullmatch(word) if self.glued is not None else None
+        parts = [part for part in match.groups() if part] if match else []
+        return parts if all(part in self.words or part in self.scales for part in parts) and parts else [word]
+
+    def _number(self, said: Sequence[str], at: int) -> tuple[int, int]:
+        """The value of the number that begins at the word `at`, and its length in words."""
+        total = length = 0
+        smallest = 0  # the scale before: only smaller numbers may follow it
+        while True:
+            begin = at + length
+            if smallest and begin < len(said) and said[begin] in self.joins:
+                begin += 1
+            value, words = self._group(said, begin)
+            end = begin + words
+            scale = self.scales.get(said[end], 0) if end < len(said) else 0
+            if not words and (length or not scale):
+                return total, length
+            if smallest and (scale or value) >= smallest:
+                return total, length
+            total += (value if words else 1) * (scale or 1)
+            length = end - at + (1 if scale else 0)
+            if not scale:
+                return total, length
+            smallest = scale
+
+    def _group(self, said: Sequence[str], at: int) -> tuple[int, int]:
+        """The value of the longest number below a thousand that begins at the word `at`, and its length."""
         for length in range(min(self.longest, len(said) - at), 0, -1):
             value = self.words.get(" ".join(said[at : at + length]))
             if value is not None:
                 return value, length
-        return 0, 0
+        digits = said[at] if at < len(said) else ""
+        return (int(digits), 1) if digits.isdecimal() and int(digits) <= _MOST else (0, 0)
 
     def _unspaced(self, text: str) -> str:
+        text = text if self.numerals is None else self.numerals.replaced(text)
         written: list[str] = []
         at = 0
         while at < len(text):
@@ -83,6 +114,10 @@ def reader(
     spaced: bool = True,
     also: Callable[[], Mapping[str, int]] = dict,
     thousands: tuple[str, ...] = (),
+    millions: tuple[str, ...] = (),
+    joins: frozenset[str] = frozenset(),
+    glued: str = "",
+    numerals: Numerals | None = None,
     without: frozenset[str] = frozenset(),
 ) -> Reader:
     """The reader of `language`. `also` has further words, `without` those that mean something else too."""
@@ -99,4 +134,12 @@ def reader(
     for word in without:
         words.pop(word, None)
     longest = max(len(word.split()) if spaced else len(word) for word in words)
-    return Reader(words, dict.fromkeys(thousands, 1_000), spaced, min(longest, 2 * _LONGEST))
+    return Reader(
+        words,
+        dict.fromkeys(thousands, 1_000) | dict.fromkeys(millions, 1_000_000),
+        joins,
+        re.compile(glued) if glued else None,
+        numerals,
+        spaced,
+        min(longest, _LONGEST),
+    )

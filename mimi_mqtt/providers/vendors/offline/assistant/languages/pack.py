@@ -4,41 +4,46 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from re import Pattern
 from typing import Final
 
+from mimi_mqtt.providers.durations import spoken_duration
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import Reader
+from mimi_mqtt.providers.vendors.offline.assistant.sums import sums_apart
 
 LONGEST_QUESTION: Final = 500
 """Characters of the user's text that are looked at."""
 
 INTENTS: Final = (
-    "timer", "remind", "cancel", "list", "volume", "brightness", "up", "down", "louder", "quieter", "brighter",
-    "darker", "highest", "lowest", "tell", "mute", "unmute", "battery", "time", "date", "hello", "goodbye",
-    "thanks", "help", "name", "how are you", "joke", "never mind",
+    "timer", "alarm", "set", "remind", "cancel", "list", "left", "volume", "brightness", "up", "down", "to", "louder",
+    "quieter", "brighter", "darker", "highest", "lowest", "tell", "mute", "unmute", "battery", "time",
+    "elsewhere", "date", "tomorrow", "yesterday", "morning", "evening", "hello", "goodbye", "thanks", "help",
+    "name", "how are you", "joke", "again", "never mind",
 )  # fmt: skip
-"""The patterns of a language: first those that are parts of a command, then whole ones."""
+"""The patterns of a language: some are parts of a command, others whole ones."""
 
 REPLIES: Final = (
     "greeting", "help", "unknown", "unknown again", "nothing", "thanks", "goodbye", "name", "how are you",
-    "never mind", "joke", "again", "sum", "zero", "large", "how long", "too long", "no timers", "timer set",
-    "timers", "timer left", "no timer", "cancelled", "failed", "volume now", "brightness now", "no volume",
-    "no brightness", "level", "battery", "no battery",
+    "never mind", "joke", "how to repeat", "elsewhere", "today", "tomorrow", "yesterday", "sum", "about",
+    "zero", "large", "how long", "too long", "no timers", "timer set", "alarm set", "timers", "timer left",
+    "no timer", "cancelled", "failed", "volume now", "brightness now", "no volume", "no brightness", "level",
+    "battery", "no battery",
 )  # fmt: skip
 """The replies of a language."""
 
 _SPACES: Final = re.compile(r"\s+")
 _REST: Final = re.compile(r"[^\w\s%√*/+^.:'’()×÷−-]")
 _DOT: Final = re.compile(r"\.(?!\d)|(?<!\d)\.|:(?!\d)|(?<!\d):|['’]")
-_THOUSANDS: Final = re.compile(r"(?<=\d)[.,'’\u202f\xa0 ](?=\d{3}(?!\d))")
+_POINT_THOUSANDS: Final = re.compile(r"(?<=\d)[.'’\u202f\xa0 ](?=\d{3}(?![\d.]))")
+_COMMA_THOUSANDS: Final = re.compile(r"(?<=\d)[,'’\u202f\xa0 ](?=\d{3}(?![\d,]))")
 _COMMA: Final = re.compile(r"(?<=\d),(?=\d)")
-_SIGN: Final = re.compile(r"\s*([*/+^×÷√]|%of)\s*|(?<=[\d)])\s*[-−]\s*(?=[\d(])")
+_SIGN: Final = re.compile(r"\s*([*/+^×÷√()]|%of)\s*|\s*[-−]\s*(?=[\d(√])")
 _X: Final = re.compile(r"(?<=\d)\s*[xх]\s*(?=\d)")
-_SUM: Final = re.compile(
-    r"(?:√ )?\(?-?\d+(?:\.\d+)?\)?(?: (?:\*|/|\+|-|\^|%of) (?:√ )?\(?-?\d+(?:\.\d+)?\)?)*"
-)
-_CLOCK: Final = re.compile(r"\b(\d{1,2}):(\d{2})\b")
+_SUM: Final = re.compile(r"(?:(?:\d+(?:\.\d+)?|[-*/+^√()]|%of)\s*)+")
+_PARTS: Final = frozenset("点點점천만억千万萬亿億")
+_SIGNS: Final = frozenset(("-", "*", "/", "+", "^", "√", "%of"))
+_NUMBER: Final = re.compile(r"(?<![\d.:])\d+(?:\.\d+)?(?![\d.:])")
+_CLOCK: Final = re.compile(r"@(\d{1,2})(?::(-?\d{1,2}))?")
 
 Rewrites = Sequence[tuple[str, str]]
 
@@ -49,8 +54,13 @@ class Pack:
 
     `intents` has a pattern for each of INTENTS, over the text as `plain` makes it; `replies` a text or several
     for each of REPLIES. `fractions` rewrite what is said of halves before, and `operators` the words of sums
-    after the numbers are digits. `units` has the patterns of hours, minutes and seconds. `decimal_comma`: a
-    comma, not a point, is before the fraction.
+    after the numbers are digits; `clock` then rewrites times of day as `@7:30`, or `@8:-15` for a quarter to
+    eight. `units` has the patterns of hours, minutes and seconds, `percent` that of percent;
+    `minus` is said before a negative number. `label` finds the
+    name of a timer, the group `label`, in the text as it was said. `decimal_comma`: a comma, not a point, is
+    before the fraction.
+
+    `at` says a time as in "the alarm rings at …", `time` as an answer, `day` a date without "today is".
     """
 
     code: str
@@ -58,12 +68,16 @@ class Pack:
     intents: Mapping[str, str]
     replies: Mapping[str, str | tuple[str, ...]]
     units: tuple[str, str, str]
+    percent: str
+    minus: str
+    at: Callable[[datetime], str]
     time: Callable[[datetime], str]
-    date: Callable[[datetime], str]
-    duration: Callable[[int], str]
+    day: Callable[[datetime], str]
     repeat: str
     fractions: Rewrites = ()
     operators: Rewrites = ()
+    clock: Rewrites = ()
+    label: str = ""
     spaced: bool = True
     decimal_comma: bool = True
     _compiled: dict[str, Pattern[str]] = field(default_factory=dict, compare=False)
@@ -71,11 +85,11 @@ class Pack:
     def plain(self, text: str) -> str:
         """`text` as the patterns see it: lower case, numbers in digits, signs for the words of sums."""
         text = _SPACES.sub(" ", text[:LONGEST_QUESTION].lower().replace("ё", "е"))
+        text = sums_apart(text)
         for pattern, written in self.fractions:
             text = self._of(pattern).sub(written, text)
         text = _DOT.sub(" ", _REST.sub(" ", self._points(text)))
-        text = self.read().digits(text)
-        text = _X.sub(" * ", text)
+        text = _X.sub(" * ", self.read().digits(text))
         for pattern, written in self.operators:
             text = self._of(pattern).sub(written, text)
         text = _SIGN.sub(lambda sign: f" {sign[1] or '-'} ", text)
@@ -84,50 +98,86 @@ class Pack:
 
     def _points(self, text: str) -> str:
         """`text` with a point before fractions, and none in thousands."""
-        text = _THOUSANDS.sub("", text)
-        return _COMMA.sub("." if self.decimal_comma else "", text)
+        if self.decimal_comma:
+            return _COMMA.sub(".", _POINT_THOUSANDS.sub("", text))
+        return _COMMA_THOUSANDS.sub("", text)
+
+    def begins_with(self, intent: str, text: str) -> bool:
+        """True when `text`, as `plain` makes it, begins with the pattern of `intent`."""
+        return self._of(self.intents[intent]).match(text) is not None
+
+    def without(self, intent: str, text: str) -> str:
+        """`text` without what matches the pattern of `intent`."""
+        return self._of(self.intents[intent]).sub("", text)
+
+    def duration(self, seconds: int) -> str:
+        """So many seconds as they are said."""
+        return spoken_duration(seconds, self.code)
 
     def means(self, intent: str, text: str) -> bool:
         """True when `text`, as `plain` makes it, has the pattern of `intent`."""
         return self._of(self.intents[intent]).search(text) is not None
 
     def seconds(self, text: str) -> int | None:
-        """The duration in `text`, in seconds; None when there is none."""
-        found = [
-            (match, size)
-            for pattern, size in zip(self.units, (3_600, 60, 1), strict=True)
-            for match in self._of(rf"(\d+(?:\.\d+)?)\s*(?:{pattern})").finditer(text)
-        ]
-        if not found:
+        """The duration in `text`, in seconds; None when there is none. `2 minutes 30` is two and a half."""
+        units = "|".join(self.units)
+        total: float | None = None
+        for pattern, size in zip(self.units, (3_600, 60, 1), strict=True):
+            measure = rf"(\d+(?:\.\d+)?)\s*(?:{pattern})(?:(?: \w{{1,3}})? (\d{{1,2}})(?![\d.:])(?!\s*(?:{units})))?"
+            for match in self._of(measure).finditer(text):
+                total = (total or 0) + float(match[1]) * size
+                if match[2] and size > 1:
+                    total += int(match[2]) * size / 60
+        return None if total is None else round(total)
+
+    def time_of_day(self, text: str) -> tuple[int, int] | None:
+        """The time of day in `text` as `plain` makes it, in hours and minutes; None when there is none."""
+        for pattern, written in ((r"(?<![\d:.@])(\d{1,2}):(\d{2})(?![\d:])", r"@\1:\2"), *self.clock):
+            if (match := _CLOCK.search(text := self._of(pattern).sub(written, text))) is not None:
+                break
+        if match is None:
             return None
-        return round(sum(float(match[1]) * size for match, size in found))
+        hour, minute = divmod(int(match[1]) * 60 + int(match[2] or 0), 60)
+        if self.means("evening", text) and 1 <= hour < 12:
+            hour += 12
+        elif self.means("morning", text) and hour == 12:
+            hour = 0
+        return (hour % 24, minute) if 0 <= hour <= 24 and int(match[2] or 0) < 60 else None
+
+    def named(self, spoken: str) -> str:
+        """The name that a timer is called by in `spoken`; empty when it has none."""
+        match = self._of(self.label).search(spoken[:LONGEST_QUESTION]) if self.label else None
+        name = next((group for group in match.groups() if group), "") if match else ""
+        plain = self.plain(name)
+        is_time = any(map(str.isdecimal, plain)) or any(
+            self._of(unit).fullmatch(plain) for unit in self.units
+        )
+        return "" if is_time else name
 
     def sum(self, text: str) -> str:
-        """The sum in `text`, in digits and signs; empty when there is none."""
-        found = max((match[0] for match in _SUM.finditer(text)), key=len, default="")
-        return found if any(sign in found[1:] for sign in "*/+-^%") or found.startswith("√") else ""
+        """The longest sum in `text`, in digits and signs; empty when there is none."""
+        # After a thousand that was not read, or a decimal point in words, it is only a part of a sum.
+        sums = (match for match in _SUM.finditer(text) if text[: match.start()].rstrip()[-1:] not in _PARTS)
+        longest = max((match[0].split() for match in sums), key=len, default=[])
+        while longest and (longest[-1] in _SIGNS or longest[-1] == "("):
+            longest.pop()
+        return " ".join(longest) if _SIGNS.intersection(longest) else ""
 
     def number(self, text: str) -> float | None:
         """The only number in `text`, else None."""
-        found = re.findall(r"-?\d+(?:\.\d+)?", text)
+        found = _NUMBER.findall(text)
         return float(found[0]) if len(found) == 1 else None
 
-    def words_to_repeat(self, spoken: str) -> str:
-        """What is to be said again, in the user's own spelling; empty when that is not asked for."""
-        match = self._of(rf"^\W*(?:{self.repeat})\W+(?P<words>.+)$").search(spoken[:LONGEST_QUESTION])
-        return match["words"].strip(" \"“”«»「」'") if match else ""
+    def ends_with_number(self, text: str) -> bool:
+        """True when the number in `text` is a percentage, or nearly at the end."""
+        return self._of(rf"\d ?(?:%|{self.percent}|(?: \S+){{0,2}}$)").search(text) is not None
 
-    @cached_property
-    def nothing_else(self) -> Pattern[str]:
-        """A text of digits and signs alone."""
-        return re.compile(r"[\d\s.:%*/+^()-]+")
+    def words_to_repeat(self, spoken: str) -> str | None:
+        """What is to be said again, in the user's own spelling; None when that is not asked for."""
+        match = self._of(rf"^\W*(?:{self.repeat})(?:\W+(?P<words>.+)|\W*)$").search(spoken[:LONGEST_QUESTION])
+        return (match["words"] or "").strip(" \"“”«»「」'") if match else None
 
     def _of(self, pattern: str) -> Pattern[str]:
         if pattern not in self._compiled:
             self._compiled[pattern] = re.compile(pattern, re.IGNORECASE)
         return self._compiled[pattern]
-
-
-def clock_in_digits(text: str) -> str:
-    """`7:30` as `7 30`, for sums that it is none of."""
-    return _CLOCK.sub(r"\1 \2", text)

@@ -29,29 +29,29 @@ def _further() -> Mapping[str, int]:
     return said
 
 
-def _time(now: datetime) -> str:
-    return f"Bây giờ là {now.hour} giờ{f' {now.minute} phút' if now.minute else ' đúng'}."
+def _clock(now: datetime) -> str:
+    return f"{now.hour} giờ{f' {now.minute} phút' if now.minute else ' đúng'}"
 
 
-def _date(now: datetime) -> str:
-    return f"Hôm nay là {_DAYS[now.weekday()]}, ngày {now.day} tháng {now.month} năm {now.year}."
-
-
-def _duration(seconds: int) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = ((hours, "giờ"), (minutes, "phút"), (rest, "giây"))
-    return " ".join(f"{number} {unit}" for number, unit in parts if number)
+def _day(now: datetime) -> str:
+    return f"{_DAYS[now.weekday()]}, ngày {now.day} tháng {now.month} năm {now.year}"
 
 
 PACK: Final = Pack(
     code="vi",
     read=partial(
-        reader, "vi", thousands=("nghìn", "ngàn"), also=_further, without=frozenset({"không", "linh", "lẻ"})
+        reader,
+        "vi",
+        thousands=("nghìn", "ngàn"),
+        millions=("triệu",),
+        also=_further,
+        without=frozenset({"không", "linh", "lẻ"}),
     ),
-    time=_time,
-    date=_date,
-    duration=_duration,
+    percent=r"phần trăm",
+    minus="âm ",
+    at=lambda now: f"lúc {_clock(now)}",
+    time=lambda now: f"Bây giờ là {_clock(now)}.",
+    day=_day,
     units=(r"(?:giờ|tiếng)(?: đồng hồ)?\b", r"phút\b", r"giây\b"),
     repeat=r"(?:hãy )?(?:nhắc lại|lặp lại|nói lại|nói theo tôi)(?: theo tôi)?",
     fractions=(
@@ -68,7 +68,13 @@ PACK: Final = Pack(
         (r"\btrừ(?: đi)?\b", "-"),
         (r"(?:%|\bphần trăm) (?:của )?(?=\d)", " %of "),
         (r"\bcăn (?:bậc (?:hai|2) )?(?:của )?(?=\d)", "√ "),
-        (r"\bmũ\b", "^"),
+        (r"\bmũ\b(?= ?\d)", "^"),
+        (r"(?<=\d) bình phương\b", " ^ 2"),
+    ),
+    clock=(
+        (r"\b(?:lúc|vào) (\d{1,2}) (?:giờ|h) rưỡi\b", r"@\1:30"),
+        (r"\b(?:lúc|vào) (\d{1,2}) ?(?:giờ|h)(?: ?(\d{1,2})\b)?", r"@\1:\2"),
+        (r"\b(\d{1,2}) ?(?:giờ|h)(?: ?(\d{1,2}))?(?: phút)?(?= (?:sáng|chiều|tối|đêm))", r"@\1:\2"),
     ),
     intents={
         "timer": r"\bhẹn giờ\b|\bđếm ngược\b|\bbáo thức\b|\bđồng hồ hẹn\b|\bbộ hẹn giờ\b|\btimer\b|\bhẹn (?!gặp)",
@@ -85,12 +91,12 @@ PACK: Final = Pack(
         "darker": r"^(?:\S+ ){0,3}tối (?:hơn|đi|lại)\b(?: \S+){0,2}$",
         "highest": r"\b(?:tối đa|lớn nhất|to nhất|cao nhất|hết cỡ|sáng nhất)\b",
         "lowest": r"\b(?:tối thiểu|nhỏ nhất|thấp nhất|tối nhất)\b",
-        "tell": r"\bbao nhiêu\b|\blà mấy\b|\bthế nào\b|\bcho (?:tôi )?biết\b",
+        "tell": r"\bbao nhiêu\b|\blà mấy\b|\bthế nào\b|\bcho (?:tôi )?biết\b|\bcòn\b",
         "mute": r"^(?:hãy |làm ơn )?(?:tắt tiếng|im lặng|im đi|yên lặng|tắt âm thanh)\b(?: \S+)?$",
         "unmute": r"\b(?:bật|mở) (?:tiếng|âm thanh|lại tiếng)\b",
         "battery": r"\bpin\b",
         "time": r"\bmấy giờ\b|\bgiờ là mấy\b|\bbây giờ là (?:bao nhiêu )?giờ\b|\bxem giờ\b|\bcho (?:tôi )?biết giờ\b",
-        "date": r"\b(?:ngày|thứ) (?:mấy|bao nhiêu|gì|nào)\b|\bngày tháng\b|\bhôm nay là\b|\bmùng mấy\b",
+        "date": r"\b(?:ngày|thứ|tháng|năm) (?:mấy|bao nhiêu|gì|nào)\b|\bngày tháng\b|\bhôm nay là\b|\bmùng mấy\b",
         "hello": r"^(?:xin )?chào\b(?: \S+){0,2}$|^(?:alo|a lô|hello|hi)\b(?: \S+)?$",
         "goodbye": r"\btạm biệt\b|\bhẹn gặp lại\b|^chúc ngủ ngon\b|\bthế thôi\b$",
         "thanks": r"\bc[ảá]m ơn\b",
@@ -99,6 +105,16 @@ PACK: Final = Pack(
         "how are you": r"\b(?:khỏe|khoẻ) không\b|\bthế nào rồi\b",
         "joke": r"\b(?:chuyện cười|kể chuyện vui|truyện cười)\b",
         "never mind": r"^(?:thôi|không có gì|kệ đi|bỏ qua|được rồi|dừng lại|dừng|ok)$",
+        "alarm": r"\bbáo thức\b",
+        "set": r"\b(?:đặt|cài|bật|tạo|bắt đầu|hãy)\b",
+        "to": r"\b(?:lên|xuống|tới|đến|thành) (?=\d)",
+        "elsewhere": r"\bở (?!đây\b)\w+",
+        "tomorrow": r"\b(?:ngày mai|mai là)\b",
+        "yesterday": r"\bhôm qua\b",
+        "morning": r"\bsáng\b",
+        "evening": r"\b(?:chiều|tối|đêm)\b",
+        "again": r"^(?:hãy )?(?:nhắc lại|nói lại|lặp lại)(?: (?:đi|điều đó|lần nữa))*$|^bạn (?:vừa )?nói gì$",
+        "left": r"\bcòn (?:bao lâu|bao nhiêu thời gian)\b",
     },
     replies={
         "greeting": "😊 Xin chào! Tôi có thể giúp gì cho bạn?",
@@ -115,8 +131,9 @@ PACK: Final = Pack(
         "joke": (
             "😆 Vì sao cái đồng hồ đi khám bệnh? Vì nó chạy chậm.",
             "😆 Cái loa nói gì với cái micrô? Nói to lên nhé.",
+            "😆 Vì sao rô bốt không biết sợ? Vì thần kinh của nó bằng thép.",
         ),
-        "again": "🙂 Hãy nói: nhắc lại, rồi đến các từ.",
+        "how to repeat": "🙂 Hãy nói: nhắc lại, rồi đến các từ.",
         "sum": "🤓 Kết quả là {value}.",
         "zero": "🤔 Không ai chia được cho số không.",
         "large": "😳 Số này quá lớn với tôi.",
@@ -136,5 +153,11 @@ PACK: Final = Pack(
         "level": "🤔 Hãy cho tôi một số từ không đến một trăm.",
         "battery": "🙂 Pin còn {value} phần trăm.",
         "no battery": "😔 Thiết bị này không cho tôi biết mức pin.",
+        "elsewhere": "🤔 Tôi chỉ biết giờ ở đây. {time}",
+        "today": "🙂 Hôm nay là {day}.",
+        "tomorrow": "🙂 Ngày mai là {day}.",
+        "yesterday": "🙂 Hôm qua là {day}.",
+        "about": "🤓 Kết quả khoảng {value}.",
+        "alarm set": "👍 Báo thức sẽ reo {at}.",
     },
 )
