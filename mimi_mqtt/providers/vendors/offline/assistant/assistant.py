@@ -21,7 +21,7 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.offline.assistant.intents import INTENTS, plain
-from mimi_mqtt.providers.vendors.offline.assistant.languages import OTHERS, candidates, pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages import OTHERS, candidates, make_numbers, pack_for
 from mimi_mqtt.providers.vendors.offline.assistant.languages.acting import answer
 from mimi_mqtt.providers.vendors.offline.assistant.talk import fixed
 from mimi_mqtt.providers.vendors.offline.assistant.turn import Action, Result, Say, Turn
@@ -105,7 +105,7 @@ def decide(turn: Turn, prepared: Collection[str]) -> Action | None:
         if language == "en":
             action = _english(turn)
         elif language in prepared:
-            action = answer(pack(language), turn)
+            action = answer(pack_for(language, turn.spoken), turn)
         else:
             return None
         if action is not None:
@@ -117,7 +117,7 @@ def prepare(turn: Turn) -> frozenset[str]:
     """Makes the numbers of all languages in which `turn` may be understood; blocks for up to a second."""
     made = [language for language in candidates(turn.spoken, turn.language) if language != "en"]
     for language in made:
-        pack(language).read()
+        make_numbers(language)
     return frozenset(made)
 
 

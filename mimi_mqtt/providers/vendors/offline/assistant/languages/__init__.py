@@ -18,6 +18,8 @@ OTHERS: Final = ("de", "es", "fr", "pt", "vi", "ru", "ja", "zh", "ko")
 _SCRIPTS: Final = {"cyrillic": ("ru",), "kana": ("ja",), "han": ("zh", "ja"), "hangul": ("ko",)}
 _LATIN: Final = ("de", "es", "fr", "pt", "vi")
 _WORD: Final = re.compile(r"[^\W\d_]+")
+_TIMES: Final = re.compile(r"(?<=\d)\s*x\s*(?=\d)", re.IGNORECASE)
+"""A sign in a sum, and no word."""
 _COMMON: Final[Mapping[str, frozenset[str]]] = {
     "en": frozenset(
         """
@@ -65,13 +67,32 @@ def pack(language: str) -> Pack:
     return found
 
 
+@cache
+def _unmarked(language: str) -> Pack:
+    return pack(language).unmarked()
+
+
+def pack_for(language: str, text: str) -> Pack:
+    """The words of `language`, without the marks of its letters where `text` has none."""
+    found = pack(language)
+    return _unmarked(language) if found.marked and text.isascii() else found
+
+
+def make_numbers(language: str) -> None:
+    """Makes the numbers of `language`; blocks for up to a quarter of a second, once."""
+    found = pack(language)
+    found.read()
+    if found.marked:
+        _unmarked(language).read()
+
+
 def candidates(text: str, language: str) -> Sequence[str]:
     """The languages in which `text` may be understood, the likeliest first.
 
     Those are the languages of its scripts and that of the turn, which comes first unless the text is in another
     script; of those in Latin letters, the one with more of its commonest words goes before.
     """
-    scripts = letters_by_script(text)
+    scripts = letters_by_script(_TIMES.sub(" ", text))
     written = [code for script in _SCRIPTS if script in scripts for code in _SCRIPTS[script]]
     own = not scripts or script_of(language) in scripts or language in written
     latin: Sequence[str] = ()

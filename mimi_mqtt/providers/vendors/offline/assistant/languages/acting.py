@@ -178,7 +178,7 @@ class _Answer:
         if self._means("lowest"):
             return self._set(level, level.lowest)
         if up or down:
-            return self._change(level, _STEP if up else -_STEP)
+            return self._change(level, (1 if up else -1) * (self._step() or _STEP))
         return self._tell(level) if self._means("tell") else None
 
     def _number(self) -> float | None:

@@ -6,8 +6,9 @@ millions are put together from them. Making them takes up to a quarter of a seco
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from re import Pattern
 from typing import Final
@@ -18,7 +19,12 @@ _MOST: Final = 999
 _LONGEST: Final = 12
 """Words, or characters in a script without spaces, that one number below a thousand has at most."""
 _HYPHENS: Final = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])")
-_DIGITS: Final = str.maketrans("０１２３４５６７８９：．，％＋－×÷（）", "0123456789:.,%+-×÷()")
+
+
+def unmarked(text: str) -> str:
+    """`text` without the marks of its letters: `muoi phut` of `mười phút`."""
+    letters = unicodedata.normalize("NFD", text.replace("đ", "d").replace("Đ", "D"))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,17 @@ class Reader:
     spaced: bool
     longest: int
 
+    def unmarked(self) -> "Reader":
+        """The same for words that are written without the marks of their letters."""
+        return replace(
+            self,
+            words={unmarked(word): value for word, value in self.words.items()},
+            scales={unmarked(word): value for word, value in self.scales.items()},
+            joins=frozenset(map(unmarked, self.joins)),
+        )
+
     def digits(self, text: str) -> str:
         """`text` (lower case) with its numbers in digits."""
-        text = text.translate(_DIGITS)
         return self._spaced(text) if self.spaced else self._unspaced(text)
 
     def _spaced(self, text: str) -> str:

@@ -1,14 +1,16 @@
 """The words of one language, as the offline assistant needs them."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from re import Pattern
+from functools import cache
+from re import Match, Pattern
 from typing import Final
 
 from mimi_mqtt.providers.durations import spoken_duration
-from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import Reader
+from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import Reader, unmarked
 from mimi_mqtt.providers.vendors.offline.assistant.sums import sums_apart
 
 LONGEST_QUESTION: Final = 500
@@ -32,6 +34,9 @@ REPLIES: Final = (
 """The replies of a language."""
 
 _SPACES: Final = re.compile(r"\s+")
+_FRACTION: Final = re.compile(r"(\d*) ?([¼½¾])")
+_FRACTIONS: Final[Mapping[str, str]] = {"¼": ".25", "½": ".5", "¾": ".75"}
+_POWERS: Final = str.maketrans({"²": "^2", "³": "^3"})
 _REST: Final = re.compile(r"[^\w\s%√*/+^.:'’()×÷−-]")
 _DOT: Final = re.compile(r"\.(?!\d)|(?<!\d)\.|:(?!\d)|(?<!\d):|['’]")
 _POINT_THOUSANDS: Final = re.compile(r"(?<=\d)[.'’\u202f\xa0 ](?=\d{3}(?![\d.]))")
@@ -45,7 +50,8 @@ _SIGNS: Final = frozenset(("-", "*", "/", "+", "^", "√", "%of"))
 _NUMBER: Final = re.compile(r"(?<![\d.:])\d+(?:\.\d+)?(?![\d.:])")
 _CLOCK: Final = re.compile(r"@(\d{1,2})(?::(-?\d{1,2}))?")
 
-Rewrites = Sequence[tuple[str, str]]
+Rewrites = Sequence[tuple[str, str | Callable[[Match[str]], str]]]
+"""Patterns, and what is written in place of what they match."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Pack:
     eight. `units` has the patterns of hours, minutes and seconds, `percent` that of percent;
     `minus` is said before a negative number. `label` finds the
     name of a timer, the group `label`, in the text as it was said. `decimal_comma`: a comma, not a point, is
-    before the fraction.
+    before the fraction. `marked`: its letters have marks that a recogniser may leave out, all of them.
 
     `at` says a time as in "the alarm rings at …", `time` as an answer, `day` a date without "today is".
     """
@@ -80,11 +86,31 @@ class Pack:
     label: str = ""
     spaced: bool = True
     decimal_comma: bool = True
+    marked: bool = False
     _compiled: dict[str, Pattern[str]] = field(default_factory=dict, compare=False)
+
+    def unmarked(self) -> "Pack":
+        """The same for texts without the marks of the letters: `hen gio 5 phut`."""
+        hours, minutes, seconds = map(unmarked, self.units)
+        return replace(
+            self,
+            read=cache(lambda: self.read().unmarked()),
+            intents={intent: unmarked(pattern) for intent, pattern in self.intents.items()},
+            units=(hours, minutes, seconds),
+            percent=unmarked(self.percent),
+            repeat=unmarked(self.repeat),
+            fractions=_unmarked(self.fractions),
+            operators=_unmarked(self.operators),
+            clock=_unmarked(self.clock),
+            label=unmarked(self.label),
+            _compiled={},
+        )
 
     def plain(self, text: str) -> str:
         """`text` as the patterns see it: lower case, numbers in digits, signs for the words of sums."""
-        text = _SPACES.sub(" ", text[:LONGEST_QUESTION].lower().replace("ё", "е"))
+        text = _SPACES.sub(
+            " ", _composed(text[:LONGEST_QUESTION])[:LONGEST_QUESTION].lower().replace("ё", "е")
+        )
         text = sums_apart(text)
         for pattern, written in self.fractions:
             text = self._of(pattern).sub(written, text)
@@ -181,3 +207,19 @@ class Pack:
         if pattern not in self._compiled:
             self._compiled[pattern] = re.compile(pattern, re.IGNORECASE)
         return self._compiled[pattern]
+
+
+def _unmarked(rewrites: Rewrites) -> Rewrites:
+    return [
+        (unmarked(pattern), unmarked(written) if isinstance(written, str) else written)
+        for pattern, written in rewrites
+    ]
+
+
+def _composed(text: str) -> str:
+    """`text` with full-width characters as the ordinary ones, and with composed letters.
+
+    What that makes of `5²` and `1½` would be 52 and 11⁄2.
+    """
+    text = _FRACTION.sub(lambda found: f"{found[1] or 0}{_FRACTIONS[found[2]]}", text.translate(_POWERS))
+    return unicodedata.normalize("NFKC", text)

@@ -13,19 +13,22 @@ _UNITS: Final = ["không", "một", "hai", "ba", "bốn", "năm", "sáu", "bảy
 
 
 def _further() -> Mapping[str, int]:
-    """Spoken forms that the Unicode data has not: hai lăm, hai mươi tư, một trăm linh năm."""
-    said: dict[str, int] = {"tư": 4, "bẩy": 7, "mười năm": 15, "mươi": 10}
-    for tens in range(2, 10):
-        for unit, words in ((1, ("mốt", "một")), (4, ("tư", "bốn")), (5, ("lăm", "năm", "nhăm"))):
+    """Spoken forms that the Unicode data has not: hai lăm, hai mươi tư, một trăm linh năm, không trăm năm mươi."""
+    tens: dict[str, int] = {"mười năm": 15} | {
+        f"mười {word}": 10 + number for number, word in enumerate(_UNITS) if number
+    }
+    for number in range(2, 10):
+        tens[f"{_UNITS[number]} mươi"] = number * 10
+        for unit, word in enumerate(_UNITS[1:], 1):
+            tens[f"{_UNITS[number]} mươi {word}"] = number * 10 + unit
+        for unit, words in ((1, ("mốt",)), (4, ("tư",)), (5, ("lăm", "nhăm"))):
             for word in words:
-                said[f"{_UNITS[tens]} mươi {word}"] = tens * 10 + unit
-                if word in ("mốt", "lăm"):
-                    said[f"{_UNITS[tens]} {word}"] = tens * 10 + unit
-    for hundreds in range(1, 10):
-        said[f"{_UNITS[hundreds]} trăm"] = hundreds * 100
-        for unit in range(1, 10):
-            for word in ("linh", "lẻ"):
-                said[f"{_UNITS[hundreds]} trăm {word} {_UNITS[unit]}"] = hundreds * 100 + unit
+                tens[f"{_UNITS[number]} mươi {word}"] = tens[f"{_UNITS[number]} {word}"] = number * 10 + unit
+    said = {"tư": 4, "bẩy": 7, "mươi": 10, **tens}
+    after = {"": 0, "mười": 10, "mười lăm": 15, **tens}
+    after |= {f"{zero} {word}": unit for zero in ("linh", "lẻ") for unit, word in enumerate(_UNITS) if unit}
+    for hundreds, word in enumerate(_UNITS):
+        said |= {f"{word} trăm {rest}".strip(): hundreds * 100 + value for rest, value in after.items()}
     return said
 
 
@@ -45,6 +48,7 @@ PACK: Final = Pack(
         thousands=("nghìn", "ngàn"),
         millions=("triệu",),
         also=_further,
+        joins=frozenset({"linh", "lẻ"}),
         without=frozenset({"không", "linh", "lẻ"}),
     ),
     percent=r"phần trăm",
@@ -52,69 +56,100 @@ PACK: Final = Pack(
     at=lambda now: f"lúc {_clock(now)}",
     time=lambda now: f"Bây giờ là {_clock(now)}.",
     day=_day,
+    marked=True,
+    label=r"\b(?:hẹn giờ|báo thức|đếm ngược) (?:tên là |để |cho )?"
+    r"((?:nấu|luộc|nướng|pha|hấp|hầm|chiên|kho|giặt|học|ngủ|tập)(?: [^\W\d]+)?)",
     units=(r"(?:giờ|tiếng)(?: đồng hồ)?\b", r"phút\b", r"giây\b"),
     repeat=r"(?:hãy )?(?:nhắc lại|lặp lại|nói lại|nói theo tôi)(?: theo tôi)?",
     fractions=(
-        (r"\b(\w+(?: \w+)?) (?:giờ|tiếng) rưỡi\b", r"\1 giờ 30 phút"),
+        (r"\b(\w+(?: \w+)?) (?:giờ|tiếng)(?: đồng hồ)? rưỡi\b", r"\1 giờ 30 phút"),
         (r"\b(\w+(?: \w+)?) phút rưỡi\b", r"\1 phút 30 giây"),
+        (r"\b(nghìn|ngàn) rưỡi\b", r"\1 năm trăm"),
+        (r"\btriệu rưỡi\b", "triệu năm trăm nghìn"),
+        (r"\btrăm rưỡi\b", "trăm năm mươi"),
         (r"\bnửa (?:giờ|tiếng)(?: đồng hồ)?\b", "30 phút"),
         (r"\bnửa phút\b", "30 giây"),
-        (r"\bbốn mươi lăm phút\b", "45 phút"),
+        (r"\b(?:còn|về|xuống|lên|ở|mức) (?:một )?nửa\b", "còn 50%"),
+        (r"\bmột nửa của\b", "50% của"),
+        (r"\bkhông(?= (?:cộng|trừ|nhân)\b)", "0"),
+        (r"\b(cộng|trừ|trừ đi|cộng với|nhân|nhân với|chia|chia cho|về|xuống|mức) không\b", r"\1 0"),
     ),
     operators=(
+        (r"(?<=\d) (?:phẩy|chấm) (\d+)(?: (\d)\b)?(?: (\d)\b)?", r".\1\2\3"),
         (r"\bchia(?: cho)?\b", "/"),
         (r"\bnhân(?: với)?\b|\blần\b(?= ?\d)", "*"),
-        (r"\bcộng(?: với)?\b", "+"),
+        (r"\bcộng(?: với)?\b(?! đồng)", "+"),
         (r"\btrừ(?: đi)?\b", "-"),
         (r"(?:%|\bphần trăm) (?:của )?(?=\d)", " %of "),
         (r"\bcăn (?:bậc (?:hai|2) )?(?:của )?(?=\d)", "√ "),
         (r"\bmũ\b(?= ?\d)", "^"),
+        (r"\bbình phương (?:của )?(\d+(?:\.\d+)?)", r"\1 ^ 2"),
         (r"(?<=\d) bình phương\b", " ^ 2"),
     ),
     clock=(
-        (r"\b(?:lúc|vào) (\d{1,2}) (?:giờ|h) rưỡi\b", r"@\1:30"),
+        (r"\b(\d{1,2}) ?(?:giờ|h) kém (\d{1,2})\b", r"@\1:-\2"),
+        (r"\b(\d{1,2})(?: ?(?:giờ|h))? rưỡi\b", r"@\1:30"),
         (r"\b(?:lúc|vào) (\d{1,2}) ?(?:giờ|h)(?: ?(\d{1,2})\b)?", r"@\1:\2"),
-        (r"\b(\d{1,2}) ?(?:giờ|h)(?: ?(\d{1,2}))?(?: phút)?(?= (?:sáng|chiều|tối|đêm))", r"@\1:\2"),
+        (
+            r"\b(\d{1,2}) ?(?:giờ|h)(?: ?(\d{1,2}))?(?: phút)?(?= (?:sáng|trưa|chiều|tối|đêm)\b)",
+            r"@\1:\2",
+        ),
+        (
+            r"\b(?:báo thức|dậy|đánh thức \w+) (?!.*\b(?:nữa|sau|tới)\b)(\d{1,2}) ?(?:giờ|h)(?: ?(\d{1,2}))?",
+            r"@\1:\2",
+        ),
     ),
     intents={
-        "timer": r"\bhẹn giờ\b|\bđếm ngược\b|\bbáo thức\b|\bđồng hồ hẹn\b|\bbộ hẹn giờ\b|\btimer\b|\bhẹn (?!gặp)",
-        "remind": r"\b(?:nhắc|gọi|đánh thức|báo)\b",
+        "timer": r"\b(?:hẹn giờ|đặt giờ|bấm giờ|canh giờ|đếm giờ|đếm ngược|báo thức|đồng hồ hẹn|bộ đếm|timer)\b"
+        r"|^(?:hãy |giúp |đặt )*hẹn (?=\d)",
+        "remind": r"\b(?:nhắc|gọi|đánh thức|báo(?! nhiêu| chí| cáo))\b",
         "cancel": r"\b(?:hủy|huỷ|xóa|xoá|tắt|dừng|bỏ|ngừng)\b",
         "list": r"\b(?:còn (?:bao lâu|bao nhiêu|mấy|lại)|bao lâu|những|nào|liệt kê|đang chạy|mấy)\b",
-        "volume": r"\bâm lượng\b|\bâm thanh\b|\bvolume\b|\bloa\b",
+        "volume": r"\bâm lượng\b|\bâm thanh\b|\bvolume\b|\bloa\b(?!.*\b(?:giá|mua)\b)"
+        r"|^(?:\S+ )?(?:tăng|giảm|bé|nhỏ|to) tiếng\b|\bto (?:hết cỡ|nhất)\b",
         "brightness": r"\bđộ sáng\b|\bmàn hình\b",
-        "up": r"\b(?:tăng|to hơn|lớn hơn|to lên|lớn lên|sáng hơn|cao hơn)\b",
-        "down": r"\b(?:giảm|nhỏ hơn|nhỏ lại|bé lại|tối hơn|thấp hơn|nhỏ xuống|hạ)\b",
+        "up": r"\b(?:tăng|to hơn|lớn hơn|to lên|lớn lên|sáng lên|sáng hơn|cao hơn|to tiếng)\b",
+        "down": r"\b(?:giảm|nhỏ hơn|nhỏ lại|nhỏ đi|bé lại|tối hơn|tối đi|tối lại|thấp hơn|nhỏ xuống|hạ"
+        r"|nhỏ (?:loa|âm lượng)|(?:bé|nhỏ) tiếng)\b",
         "louder": r"^(?:\S+ ){0,3}(?:to|lớn) (?:hơn|lên)\b(?: \S+){0,2}$",
-        "quieter": r"^(?:\S+ ){0,3}(?:nhỏ|bé) (?:hơn|lại|xuống|đi)\b(?: \S+){0,2}$",
-        "brighter": r"^(?:\S+ ){0,3}sáng (?:hơn|lên)\b(?: \S+){0,2}$",
-        "darker": r"^(?:\S+ ){0,3}tối (?:hơn|đi|lại)\b(?: \S+){0,2}$",
+        "quieter": r"^(?:\S+ ){0,3}(?:nhỏ|bé) (?:hơn|lại|xuống|đi|thôi)\b(?: \S+){0,2}$|^ồn quá\b",
+        "brighter": r"^(?:(?:cho|làm|hãy) )*sáng (?:hơn|lên)\b(?: \S+){0,2}$",
+        "darker": r"^(?:(?:cho|làm|hãy) )*tối (?:hơn|đi|lại|xuống)\b(?: \S+){0,2}$",
         "highest": r"\b(?:tối đa|lớn nhất|to nhất|cao nhất|hết cỡ|sáng nhất)\b",
         "lowest": r"\b(?:tối thiểu|nhỏ nhất|thấp nhất|tối nhất)\b",
-        "tell": r"\bbao nhiêu\b|\blà mấy\b|\bthế nào\b|\bcho (?:tôi )?biết\b|\bcòn\b",
-        "mute": r"^(?:hãy |làm ơn )?(?:tắt tiếng|im lặng|im đi|yên lặng|tắt âm thanh)\b(?: \S+)?$",
-        "unmute": r"\b(?:bật|mở) (?:tiếng|âm thanh|lại tiếng)\b",
-        "battery": r"\bpin\b",
-        "time": r"\bmấy giờ\b|\bgiờ là mấy\b|\bbây giờ là (?:bao nhiêu )?giờ\b|\bxem giờ\b|\bcho (?:tôi )?biết giờ\b",
-        "date": r"\b(?:ngày|thứ|tháng|năm) (?:mấy|bao nhiêu|gì|nào)\b|\bngày tháng\b|\bhôm nay là\b|\bmùng mấy\b",
+        "tell": r"\bbao nhiêu\b|\blà mấy\b|\bthế nào\b|\bcho (?:tôi )?biết\b|\bcòn\b|\bkiểm tra\b",
+        "mute": r"^(?:hãy |làm ơn )?(?:tắt (?:tiếng|loa|âm|âm thanh)|im lặng|im đi|yên lặng)\b(?: \S+)?$",
+        "unmute": r"\b(?:bật|mở) (?:loa|tiếng|âm thanh|lại tiếng|lại âm thanh)\b(?!.*(?:nhất|\d))",
+        "battery": r"\bpin\b(?! (?:mặt trời|năng lượng))",
+        "time": r"(?<!lúc )\bmấy giờ(?: rồi| vậy| thế| nhỉ| ạ| hả| em| anh| chị| bạn| đấy| đó| không| được| ta)*$"
+        r"|\b(?:bây giờ|hiện tại|hiện giờ)(?: đang| đã)?(?: là)? (?:bao nhiêu giờ|mấy giờ)\b|\bgiờ là mấy\b"
+        r"|\bxem (?:giúp tôi )?giờ\b|\bcho (?:tôi |mình |em |anh )?(?:biết|hỏi|xem) giờ\b"
+        r"|\bthời gian (?:hiện tại|bây giờ)\b|^(?:giờ|thời gian)$",
+        "date": r"\b(?:ngày|thứ|tháng|(?:là|nay) 5) (?:mấy|bao nhiêu|gì|nào)\b|\bngày tháng\b|\bhôm nay là (?:ngày|thứ)\b"
+        r"|\bmùng mấy\b|\bbiết ngày(?: hôm nay)?$|^ngày hôm nay$",
         "hello": r"^(?:xin )?chào\b(?: \S+){0,2}$|^(?:alo|a lô|hello|hi)\b(?: \S+)?$",
-        "goodbye": r"\btạm biệt\b|\bhẹn gặp lại\b|^chúc ngủ ngon\b|\bthế thôi\b$",
+        "goodbye": r"\btạm biệt\b|\bhẹn gặp lại\b|^chúc ngủ ngon\b|\bthế thôi\b$|^(?:bai bai|bye bye|bye)\b",
         "thanks": r"\bc[ảá]m ơn\b",
-        "help": r"\bgiúp (?:tôi|với|đỡ)\b|\blàm được (?:gì|những gì)\b|\bcó thể làm gì\b|\btrợ giúp\b",
-        "name": r"\b(?:bạn|em|mày) (?:là ai|tên (?:là )?gì)\b|\btên (?:của )?bạn\b",
-        "how are you": r"\b(?:khỏe|khoẻ) không\b|\bthế nào rồi\b",
-        "joke": r"\b(?:chuyện cười|kể chuyện vui|truyện cười)\b",
-        "never mind": r"^(?:thôi|không có gì|kệ đi|bỏ qua|được rồi|dừng lại|dừng|ok)$",
+        "help": r"\bgiúp (?:tôi|với|đỡ)(?: với)?$|\bgiúp gì\b|\blàm được (?:gì|những gì)\b|\btrợ giúp\b"
+        r"|\b(?:có thể|biết) làm (?:được )?(?:những )?gì\b",
+        "name": r"\b(?:bạn|em|mày) (?:là ai|tên (?:là )?gì)\b|\btên (?:của )?(?:bạn|em) (?:là )?gì\b"
+        r"|^(?:hãy )?(?:tự )?giới thiệu (?:bản thân|về bạn|đi)",
+        "how are you": r"\b(?:khỏe|khoẻ) không\b|^(?:bạn|em) (?:có )?(?:thế nào|ổn không)\b|\b(?:dạo này|hôm nay bạn) thế nào",
+        "joke": r"\b(?:chuyện|truyện) (?:cười|vui|hài)\b|^(?:hãy )?(?:nói|kể) (?:gì|cái gì|điều gì)(?: đó)? (?:vui|hài)\b",
+        "never mind": r"^(?:thôi )?(?:thôi|không có gì|kệ đi|bỏ qua(?: đi)?|được rồi|dừng lại|dừng|ok"
+        r"|không (?:cần|sao)(?: nữa| đâu)?)(?: nhé| ạ)?$",
         "alarm": r"\bbáo thức\b",
         "set": r"\b(?:đặt|cài|bật|tạo|bắt đầu|hãy)\b",
-        "to": r"\b(?:lên|xuống|tới|đến|thành) (?=\d)",
+        "to": r"\b(?:lên|xuống|tới|đến|thành|còn|về) (?=\d)",
         "elsewhere": r"\bở (?!đây\b)\w+",
         "tomorrow": r"\b(?:ngày mai|mai là)\b",
         "yesterday": r"\bhôm qua\b",
         "morning": r"\bsáng\b",
-        "evening": r"\b(?:chiều|tối|đêm)\b",
-        "again": r"^(?:hãy )?(?:nhắc lại|nói lại|lặp lại)(?: (?:đi|điều đó|lần nữa))*$|^bạn (?:vừa )?nói gì$",
-        "left": r"\bcòn (?:bao lâu|bao nhiêu thời gian)\b",
+        "evening": r"(?:@\d+:-?\d*|phút) (?:chiều|tối|đêm)\b|@[123]:\d* (?:phút )?trưa\b"
+        r"|\b(?:chiều|tối|đêm) (?:nay|mai)\b",
+        "again": r"^(?:hãy )?(?:nhắc lại|nói lại|lặp lại)(?: (?:đi|điều đó|lần nữa|một lần nữa|1 lần nữa))*$"
+        r"|^bạn (?:vừa )?nói gì(?: vậy| thế)?$",
+        "left": r"\bcòn (?:bao lâu|bao nhiêu (?:thời gian|phút|giây)|mấy (?:phút|giây))(?: nữa)?(?: vậy| ạ| nhỉ| không)*$",
     },
     replies={
         "greeting": "😊 Xin chào! Tôi có thể giúp gì cho bạn?",

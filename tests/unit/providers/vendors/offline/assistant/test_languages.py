@@ -235,9 +235,36 @@ async def test_the_volume_changes_by_a_number_or_to_it(
     assert (await said(language, phrase)).calls == [*before, (SET_VOLUME, {"volume": volume})]
 
 
+@pytest.mark.parametrize(("language", "phrase"), rows("volume_told"))
+async def test_the_volume_is_told(language: str, phrase: str) -> None:
+    answer = await said(language, phrase)
+    assert answer.calls == [(GET_STATUS, {})]
+    assert answer.text in {text.format(value=70) for text in reply(language, "volume now")}
+
+
 @pytest.mark.parametrize(("language", "phrase", "value"), rows("brightness"))
 async def test_the_brightness_is_set(language: str, phrase: str, value: int) -> None:
     assert (await said(language, phrase)).calls == [(SET_BRIGHTNESS, {"brightness": value})]
+
+
+@pytest.mark.parametrize(
+    ("change", "language", "phrase"),
+    [
+        pytest.param(change, *row.values, id=row.id)
+        for kind, change in (("brightness_up", 10), ("brightness_down", -10))
+        for row in rows(kind)
+    ],
+)
+async def test_it_becomes_brighter_and_darker(change: int, language: str, phrase: str) -> None:
+    answer = await said(language, phrase)
+    assert answer.calls == [(GET_STATUS, {}), (SET_BRIGHTNESS, {"brightness": 50 + change})]
+
+
+@pytest.mark.parametrize(("language", "phrase"), rows("brightness_told"))
+async def test_the_brightness_is_told(language: str, phrase: str) -> None:
+    answer = await said(language, phrase)
+    assert answer.calls == [(GET_STATUS, {})]
+    assert answer.text in {text.format(value=50) for text in reply(language, "brightness now")}
 
 
 @pytest.mark.parametrize(("language", "phrase"), rows("battery"))
@@ -313,6 +340,18 @@ async def test_the_last_answer_is_said_again(language: str) -> None:
     before = [ChatMessage("assistant", "🙂 Eins.")]
     assert (await ask(phrase, options=options, before=before)).text == "🙂 Eins."
     assert (await ask(phrase, options=options)).text in reply(language, "how to repeat")
+
+
+@pytest.mark.parametrize(("language", "phrase"), rows("again"))
+async def test_there_are_several_ways_to_ask_for_the_last_answer(language: str, phrase: str) -> None:
+    options = ChatOptions(language=language)
+    before = [ChatMessage("assistant", "🙂 Eins.")]
+    assert (await ask(phrase, options=options, before=before)).text == "🙂 Eins."
+
+
+@pytest.mark.parametrize(("language", "phrase"), rows("jokes"))
+async def test_there_are_several_ways_to_ask_for_a_joke(language: str, phrase: str) -> None:
+    assert (await said(language, phrase)).text in reply(language, "joke")
 
 
 @pytest.mark.parametrize("language", OTHERS)
