@@ -11,13 +11,19 @@ from tests.servers.vendor import VendorServer
 
 class ModelServer(VendorServer):
     """`ollama` has the capabilities of each model by its name, `sizes` their length in bytes, `running` those
-    in memory; `lm_studio` the rows of its list. `raw` is sent in place of every answer."""
+    in memory; `cloud` are run elsewhere, `broken` can't be shown, and about those of `slow` nothing is said.
+    An `old` one does not tell what is in memory. `lm_studio` has the rows of its list. `raw` is sent in place
+    of every answer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ollama: Mapping[str, Sequence[str]] = {}
         self.sizes: Mapping[str, int] = {}
         self.running: Sequence[str] = ()
+        self.cloud: Sequence[str] = ()
+        self.broken: Sequence[str] = ()
+        self.slow: Sequence[str] = ()
+        self.old = False
         self.lm_studio: Sequence[Mapping[str, object]] | None = None
         self.raw: bytes | None = None
         self.silent = False
@@ -36,14 +42,27 @@ class ModelServer(VendorServer):
         return Response(self.raw) if self.raw is not None else JSONResponse(content)
 
     async def _tags(self, _: Request) -> Response:
-        rows = [{"name": name, "size": self.sizes.get(name, 1)} for name in self.ollama]
+        rows = [
+            {
+                "name": name,
+                "size": self.sizes.get(name, 1),
+                **({"remote_host": "https://ollama.example:443"} if name in self.cloud else {}),
+            }
+            for name in self.ollama
+        ]
         return await self._answer({"models": rows})
 
     async def _ps(self, _: Request) -> Response:
+        if self.old:
+            return Response(status_code=404)
         return await self._answer({"models": [{"name": name} for name in self.running]})
 
     async def _show(self, request: Request) -> Response:
         name = (await request.json())["model"]
+        if name in self.broken:
+            return JSONResponse({"error": "unable to load model"}, 500)
+        if name in self.slow:
+            await self._closing.wait()
         return await self._answer({"capabilities": self.ollama[name]})
 
     async def _v0(self, _: Request) -> Response:

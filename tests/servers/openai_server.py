@@ -39,6 +39,7 @@ class OpenAiServer(VendorServer):
         self.speech_headers: Mapping[str, str] = {}
         self.refuses_stream_options = False
         self.models: Sequence[str] = ("first-model",)
+        self.key = KEY
 
     @property
     def base_url(self) -> str:
@@ -64,7 +65,7 @@ class OpenAiServer(VendorServer):
         ]
 
     def _wrong_key(self, asked: Asked) -> Response | None:
-        if asked.headers.get("authorization") == f"Bearer {KEY}":
+        if asked.headers.get("authorization") == f"Bearer {self.key}":
             return None
         given = asked.headers.get("authorization", "").removeprefix("Bearer ")
         error = {"message": f"Incorrect API key provided: {given}", "code": "invalid_api_key"}

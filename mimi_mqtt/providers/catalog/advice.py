@@ -10,8 +10,9 @@ from mimi_mqtt.providers.catalog.local_models import models_folder
 from mimi_mqtt.providers.catalog.selection import Selection
 from mimi_mqtt.providers.languages import primary
 
-MODEL_COMMANDS: Final = ("curl -fsSL https://ollama.com/install.sh | sh", "ollama pull qwen3:4b")
-"""The two commands that give this machine a language model that can call tools."""
+MODEL_COMMANDS: Final = ("curl -fsSL https://ollama.com/install.sh | sh", "ollama pull qwen3:4b-instruct")
+"""The two commands that give this machine a language model that can call tools: 2.5 GB, which answer at
+once. The model of the name qwen3:4b thinks first, which can't be turned off."""
 
 _OFFLINE: Final = "offline"
 

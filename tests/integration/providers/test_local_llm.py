@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 
 import pytest
+from prometheus_client import REGISTRY
 
 from mimi_mqtt.config.voice import ProviderSettings
-from mimi_mqtt.errors import ProviderNotConfigured, ProviderRefused, ProviderUnavailable
+from mimi_mqtt.errors import ProviderNotConfigured, ProviderUnavailable
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta
 from mimi_mqtt.providers.contract.provider import ProviderOptions
@@ -17,10 +19,13 @@ from mimi_mqtt.providers.vendors.local.discovery import FoundModel, find, ollama
 from mimi_mqtt.providers.vendors.local.llm import LocalLanguageModel
 from tests.servers.model_servers import ModelServer
 from tests.servers.openai_server import OpenAiServer
+from tests.servers.vendor import Status
 from tests.unit.providers.fakes import FakeLlm, collect
 
 NOBODY = "http://127.0.0.1:9"
 TOOLS = ["completion", "tools"]
+THINKS = [*TOOLS, "thinking"]
+GIB = 1024**3
 QUESTION = [ChatMessage("user", "hello")]
 
 
@@ -60,7 +65,7 @@ def test_the_address_is_read_as_ollama_reads_it(given: str, address: str) -> Non
 async def test_a_model_that_can_not_call_tools_is_passed_over(server: ModelServer) -> None:
     server.ollama = {"embed": ["embedding"], "talker:1b": ["completion"], "helper:4b": TOOLS}
     found = await find(at(server), NOBODY)
-    assert found == FoundModel("ollama", f"{server.url}/v1", "helper:4b", loaded=False)
+    assert found == FoundModel("ollama", f"{server.url}/v1", "helper:4b", loaded=False, size=1)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,50 @@ async def test_one_in_memory_comes_first_then_the_largest_that_is_not_too_large(
     found = await find(at(server), NOBODY)
     assert found is not None
     assert found.model == chosen
+
+
+async def chosen(server: ModelServer) -> str:
+    found = await find(at(server), NOBODY)
+    return "" if found is None else found.model
+
+
+@pytest.mark.parametrize("running", [(), ("thinker",)])
+async def test_one_that_answers_without_thinking_comes_before_one_that_thinks(
+    server: ModelServer, running: tuple[str, ...]
+) -> None:
+    server.ollama, server.running = {"thinker": THINKS, "plain": TOOLS}, running
+    server.sizes = {"thinker": 5 * GIB, "plain": 2 * GIB}
+    assert await chosen(server) == "plain"
+
+
+async def test_one_that_thinks_comes_before_one_that_is_too_large(server: ModelServer) -> None:
+    server.ollama, server.sizes = {"thinker": THINKS, "huge": TOOLS}, {"thinker": 2 * GIB, "huge": 40 * GIB}
+    assert await chosen(server) == "thinker"
+
+
+async def test_a_model_that_ollama_asks_its_cloud_for_is_left_alone(server: ModelServer) -> None:
+    server.ollama, server.cloud = {"huge:120b-cloud": TOOLS}, ["huge:120b-cloud"]
+    assert await chosen(server) == ""
+    server.ollama = {"huge:120b-cloud": TOOLS, "small": TOOLS}
+    assert await chosen(server) == "small"
+
+
+async def test_a_broken_model_does_not_hide_the_others(server: ModelServer) -> None:
+    server.ollama, server.broken = {"broken": TOOLS, "whole": TOOLS}, ["broken"]
+    assert await chosen(server) == "whole"
+
+
+async def test_an_ollama_that_does_not_tell_what_is_in_memory_is_asked_too(server: ModelServer) -> None:
+    server.ollama, server.old = {"helper": TOOLS}, True
+    assert await chosen(server) == "helper"
+
+
+async def test_of_a_slow_server_the_models_told_of_in_time_count(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "TIMEOUT_S", 0.5)
+    server.ollama, server.slow = {"slow": TOOLS, "quick": TOOLS}, ["slow"]
+    assert await chosen(server) == "quick"
 
 
 async def test_lm_studio_is_found_too(server: ModelServer) -> None:
@@ -130,6 +179,16 @@ def made() -> LocalLanguageModel:
     return LocalLanguageModel("local", ProviderOptions(), Limits(timeout_s=5.0, retries=0))
 
 
+@pytest.fixture
+async def vendor() -> AsyncIterator[OpenAiServer]:
+    """The server of a model, which wants no key."""
+    made = OpenAiServer()
+    made.key = "none"
+    await made.start()
+    yield made
+    await made.aclose()
+
+
 async def text_of(model: LocalLanguageModel | LlmChain) -> str:
     return "".join(
         event.text for event in await collect(model.chat(QUESTION)) if isinstance(event, TextDelta)
@@ -149,19 +208,66 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[FoundModel | None]:
     return results
 
 
-async def test_a_model_that_is_there_answers(found: list[FoundModel | None]) -> None:
-    server = OpenAiServer()
-    await server.start()
-    found.append(FoundModel("ollama", server.base_url, "qwen", loaded=True))
+async def test_a_model_that_is_there_answers(vendor: OpenAiServer, found: list[FoundModel | None]) -> None:
+    found.append(FoundModel("ollama", vendor.base_url, "qwen", loaded=True))
     model = made()
     await model.start()
     assert model.available
-    assert model.answering == f"qwen of Ollama at {server.base_url}"
-    with pytest.raises(ProviderRefused):  # this one wants a key, and says so
-        await text_of(model)
-    assert server.asked[0].fields["model"] == "qwen"
+    assert model.answering == f"qwen of Ollama at {vendor.base_url}"
+    assert await text_of(model) == "good day"
+    assert vendor.asked[0].fields["model"] == "qwen"
     await model.aclose()
-    await server.aclose()
+
+
+@pytest.mark.parametrize(("thinks", "effort"), [(True, "none"), (False, None)])
+async def test_one_that_thinks_is_told_to_answer_at_once(
+    vendor: OpenAiServer, found: list[FoundModel | None], thinks: bool, effort: str | None
+) -> None:
+    found.append(FoundModel("ollama", vendor.base_url, "qwen", loaded=True, thinks=thinks))
+    model = made()
+    assert await text_of(model) == "good day"
+    assert vendor.asked[0].fields.get("reasoning_effort") == effort
+    await model.aclose()
+
+
+async def test_a_request_is_counted_and_repeated_once(
+    vendor: OpenAiServer, found: list[FoundModel | None]
+) -> None:
+    vendor.faults += [Status(503), Status(503)]
+    found += [FoundModel("ollama", vendor.base_url, "qwen", loaded=True), None]
+    model = LocalLanguageModel("local", ProviderOptions(), Limits(timeout_s=5.0, retries=1))
+    labels = {"role": "llm", "name": "ollama"}
+    counted = REGISTRY.get_sample_value("mimi_provider_requests_total", labels)
+    with pytest.raises(ProviderNotConfigured):
+        await text_of(model)
+    assert len(vendor.asked) == 1  # the second try looked for a server, and found none
+    assert REGISTRY.get_sample_value("mimi_provider_requests_total", labels) == counted
+    await model.aclose()
+
+
+async def test_an_answer_goes_on_when_another_one_fails(
+    vendor: OpenAiServer, found: list[FoundModel | None]
+) -> None:
+    found += [FoundModel("ollama", vendor.base_url, "qwen", loaded=True), None]
+    model = made()
+    async with aclosing(model.chat(QUESTION)) as first:
+        told = [await anext(first)]
+        vendor.faults.append(Status(503))
+        with pytest.raises(ProviderUnavailable):
+            await text_of(model)
+        assert not model.available
+        told += [event async for event in first]
+    assert "".join(event.text for event in told if isinstance(event, TextDelta)) == "good day"
+    await model.aclose()
+
+
+async def test_a_check_tells_which_model_answered(
+    vendor: OpenAiServer, found: list[FoundModel | None]
+) -> None:
+    found.append(FoundModel("lmstudio", vendor.base_url, "gemma", loaded=True))
+    model = made()
+    assert await model.check() == f"gemma of LM Studio at {vendor.base_url} answered 'good day'"
+    await model.aclose()
 
 
 async def test_without_one_the_next_in_the_chain_answers_and_is_told(found: list[FoundModel | None]) -> None:

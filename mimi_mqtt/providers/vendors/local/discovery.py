@@ -1,15 +1,17 @@
 """Language models on this machine: which servers answer, and which of their models fits a voice assistant.
 
 Asked are Ollama, at OLLAMA_HOST or its usual port, and LM Studio at its own: addresses of this machine, or
-the one that its owner gave. A model must be able to call tools; one that is in memory already comes first.
+the one that its owner gave. A model must be able to call tools, and run there: what Ollama passes on to its
+cloud would leave the house. One that does not think before it answers comes first, as a speaker waits; then
+one that is in memory already; then the largest that most machines can hold.
 """
 
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,7 +26,7 @@ MAX_NAME_CHARS: Final = 120
 
 OLLAMA_PORT: Final = 11434
 LM_STUDIO: Final = "http://127.0.0.1:1234"
-_BEST_BYTES: Final = 6 * 1024**3
+BEST_BYTES: Final = 6 * 1024**3
 """Of several models the largest up to this comes first: it fits most machines, and answers soon enough."""
 
 
@@ -37,6 +39,10 @@ class FoundModel:
     base_url: str
     model: str
     loaded: bool
+    thinks: bool = False
+    """True for one that writes down its thoughts before it answers, unless it is told not to."""
+    size: int = 0
+    """Its length in bytes; 0 where that is not told."""
 
     def __str__(self) -> str:
         return f"{self.model} of {'Ollama' if self.server == 'ollama' else 'LM Studio'} at {self.base_url}"
@@ -60,73 +66,79 @@ def ollama_address(environ: Mapping[str, str]) -> str:
 
 
 async def find(environ: Mapping[str, str], lm_studio: str = LM_STUDIO) -> FoundModel | None:
-    """The best model that can be asked now; None when there is none. Takes TIMEOUT_S at most."""
+    """The best model that can be asked now; None when there is none. Takes TIMEOUT_S at most: of a server
+    that is slow, the models that were told of by then count."""
+    found: list[FoundModel] = []
     async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
         asked = [
-            asyncio.create_task(_ollama(client, ollama_address(environ))),
-            asyncio.create_task(_lm_studio(client, lm_studio)),
+            asyncio.create_task(_ollama(client, ollama_address(environ), found)),
+            asyncio.create_task(_lm_studio(client, lm_studio, found)),
         ]
         try:
             await asyncio.wait(asked, timeout=TIMEOUT_S)
         finally:
             for task in asked:
                 task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
-    found = [task.result() for task in asked if not task.cancelled() and task.exception() is None]
-    models = [model for model in found if model is not None]
-    return next((model for model in models if model.loaded), next(iter(models), None))
+            ended = await asyncio.gather(*asked, return_exceptions=True)
+    for error in ended:
+        if error is not None and not isinstance(error, (asyncio.CancelledError, _NoAnswer)):
+            raise error
+    return max(found, key=_rank, default=None)
+
+
+def _rank(model: FoundModel) -> tuple[bool, bool, bool, int]:
+    small = model.size <= BEST_BYTES
+    return (small or model.loaded, not model.thinks, model.loaded, model.size if small else -model.size)
 
 
 class _NoAnswer(Exception):
     """A server that is not there, or is another one."""
 
 
-async def _ollama(client: httpx.AsyncClient, address: str) -> FoundModel | None:
+async def _ollama(client: httpx.AsyncClient, address: str, found: list[FoundModel]) -> None:
+    """Adds the models of the Ollama at `address` to `found`, each as soon as it is told of."""
+    tags = _rows(await _json(client, "GET", f"{address}/api/tags"), "models")
     try:
-        tags = _rows(await _json(client, "GET", f"{address}/api/tags"), "models")
-        running = {
-            str(row.get("name", ""))
-            for row in _rows(await _json(client, "GET", f"{address}/api/ps"), "models")
-        }
-        able = []
-        for row in tags:
-            name = str(row.get("name", ""))
+        in_memory = _rows(await _json(client, "GET", f"{address}/api/ps"), "models")
+    except _NoAnswer:  # an old one, which does not tell what is in memory
+        in_memory = []
+    running = [row.get("name") for row in in_memory]
+
+    async def look(row: Mapping[str, Any]) -> None:
+        name, size = row.get("name"), row.get("size")
+        if not _safe(name) or row.get("remote_host") or row.get("remote_model"):
+            return
+        try:
             about = await _json(client, "POST", f"{address}/api/show", {"model": name})
-            if _safe(name) and "tools" in (about.get("capabilities") or ()):
-                able.append((name, int(row.get("size") or 0)))
-    except (_NoAnswer, TypeError, ValueError):
-        return None
-    if not able:
-        return None
-    name, _ = max(able, key=lambda model: (model[0] in running, *_fit(model[1])))
-    return FoundModel("ollama", f"{address}/v1", name, name in running)
+        except _NoAnswer:  # one model that is broken does not hide the others
+            return
+        able = _words(about, "capabilities")
+        if "tools" in able:
+            length = size if isinstance(size, int) else 0
+            found.append(
+                FoundModel("ollama", f"{address}/v1", name, name in running, "thinking" in able, length)
+            )
+
+    await asyncio.gather(*map(look, tags))
 
 
-async def _lm_studio(client: httpx.AsyncClient, address: str) -> FoundModel | None:
-    try:
-        rows = _rows(await _json(client, "GET", f"{address}/api/v0/models"), "data")
-        able = [
-            (str(row.get("id", "")), row.get("state") == "loaded")
-            for row in rows
-            if row.get("type") in ("llm", "vlm") and "tool_use" in (row.get("capabilities") or ())
-        ]
-    except (_NoAnswer, TypeError, ValueError):
-        return None
-    able = [(name, loaded) for name, loaded in able if _safe(name)]
-    if not able:
-        return None
-    name, loaded = max(able, key=lambda model: model[1])
-    return FoundModel("lmstudio", f"{address}/v1", name, loaded)
+async def _lm_studio(client: httpx.AsyncClient, address: str, found: list[FoundModel]) -> None:
+    """Adds the models of the LM Studio at `address` to `found`. One without this list (before 0.3.6) passes
+    no tools to its models either."""
+    for row in _rows(await _json(client, "GET", f"{address}/api/v0/models"), "data"):
+        name = row.get("id")
+        if _safe(name) and row.get("type") in ("llm", "vlm") and "tool_use" in _words(row, "capabilities"):
+            found.append(FoundModel("lmstudio", f"{address}/v1", name, row.get("state") == "loaded"))
 
 
-def _fit(size: int) -> tuple[bool, int]:
-    """The rank of a model by its length in bytes: the largest that is not too large, else the smallest."""
-    return (True, size) if size <= _BEST_BYTES else (False, -size)
-
-
-def _safe(name: str) -> bool:
+def _safe(name: object) -> TypeGuard[str]:
     """True for a name that can be shown and logged."""
-    return 0 < len(name) <= MAX_NAME_CHARS and name.isprintable()
+    return isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARS and name.isprintable()
+
+
+def _words(answer: Mapping[str, Any], key: str) -> Sequence[object]:
+    words = answer.get(key)
+    return words if isinstance(words, list) else ()
 
 
 def _rows(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderRefused, ProviderUnavailable
 from mimi_mqtt.providers.catalog.advice import MODEL_COMMANDS
@@ -32,21 +32,19 @@ class LocalLanguageModel(LanguageModel):
 
     def __init__(self, name: str, options: ProviderOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
-        self.found: FoundModel | None = None
-        """The model that is asked now."""
-        self._asked: OpenAiLanguageModel | None = None
+        self._asked: _Asked | None = None
         self._looking = asyncio.Lock()
         self._loop = SupervisedLoop("search for a local language model", self._round, every_s=LOOKS_EVERY_S)
 
     @property
     def available(self) -> bool:
         """True while a model is known."""
-        return self.found is not None
+        return self._asked is not None
 
     @property
     def answering(self) -> str:
         """The model and its server; empty while there is none."""
-        return "" if self.found is None else str(self.found)
+        return "" if self._asked is None else str(self._asked.found)
 
     async def start(self) -> None:
         """Looks for a model, for a second at most, and goes on looking."""
@@ -56,43 +54,87 @@ class LocalLanguageModel(LanguageModel):
     async def aclose(self) -> None:
         """Looks no more."""
         await self._loop.aclose()
-        await self._forget()
+        await self._forget(self._asked)
+
+    async def check(self) -> str:
+        """Asks for one word; tells which model answered."""
+        said = await super().check()
+        return f"{self.answering} {said}"
 
     async def _round(self) -> None:
-        if self.found is None:
+        if self._asked is None:
             await self._look()
 
     async def _look(self) -> None:
         async with self._looking:
-            if self.found is not None:
+            if self._asked is not None:
                 return
             found = await find(environment())
             if found is not None:
                 _log.info("language model: %s", found)
-                options = OpenAiLlmOptions(base_url=found.base_url, llm_model=found.model)
-                self._asked = OpenAiLanguageModel(found.server, options, self.limits)
-                self.found = found
+                self._asked = _Asked(found, self.limits)
 
-    async def _forget(self) -> None:
-        asked, self._asked, self.found = self._asked, None, None
-        if asked is not None:
-            await asked.aclose()
+    async def _forget(self, asked: "_Asked | None") -> None:
+        """Asks `asked` no more, and looks for another; answers that it has begun go on."""
+        if asked is not None and self._asked is asked:
+            self._asked = None
+            await asked.retire()
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncGenerator[LlmEvent, None]:
         if self._asked is None:
             await self._look()
-        if self._asked is None:
+        if (asked := self._asked) is None:
             raise ProviderNotConfigured(
                 self.name,
                 "no Ollama or LM Studio with a model that can call tools is here: "
                 f"{MODEL_COMMANDS[0]}, then {MODEL_COMMANDS[1]}",
             )
         try:
-            async with closing_parts(self._asked.chat(messages, tools, options)) as events:
+            async with closing_parts(asked.answer(messages, tools, options)) as events:
                 async for event in events:
                     yield event
         except (ProviderUnavailable, ProviderRefused):
-            await self._forget()  # it was stopped, or the model was removed
+            await self._forget(asked)  # it was stopped, or the model was removed
             raise
+
+
+class _Asked:
+    """The client of a found model. Its connections are closed when it is retired and its last answer ends."""
+
+    def __init__(self, found: FoundModel, limits: Limits) -> None:
+        self.found = found
+        self._limits = limits
+        self._model = self._client("none" if found.thinks else None)
+        self._answers = 0
+        self._retired = False
+
+    def _client(self, effort: Literal["none"] | None) -> OpenAiLanguageModel:
+        options = OpenAiLlmOptions(
+            base_url=self.found.base_url, llm_model=self.found.model, llm_reasoning_effort=effort
+        )
+        return OpenAiLanguageModel(self.found.server, options, self._limits)
+
+    async def retire(self) -> None:
+        """No answer is begun any more."""
+        self._retired = True
+        await self._close_unused()
+
+    async def answer(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
+    ) -> AsyncGenerator[LlmEvent, None]:
+        """The model's answer. `LocalLanguageModel.chat` counts, bounds and repeats it, so that `chat` of the
+        client, which would do so again, is not used."""
+        self._answers += 1
+        try:
+            async with closing_parts(self._model._chat(messages, tools, options)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._answers -= 1
+            await self._close_unused()
+
+    async def _close_unused(self) -> None:
+        if self._retired and not self._answers:
+            await self._model.aclose()
