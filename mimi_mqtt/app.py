@@ -34,6 +34,7 @@ from mimi_mqtt.http.server import HttpServer
 from mimi_mqtt.memory.recent import RecentTurns
 from mimi_mqtt.providers.catalog.advice import better_model
 from mimi_mqtt.providers.catalog.selection import Selection, select_providers
+from mimi_mqtt.providers.runtime.unloading import IdleUnloading
 from mimi_mqtt.session.control import LiveDevices
 from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
@@ -161,6 +162,10 @@ class App:
         self._voices = VoicePool(settings, self._environ, self._turn_log, memory, events, ledger=ledger)
         stack.push_async_callback(self._voices.aclose)
         await self._voices.start()
+        unloading = IdleUnloading(lambda: self.settings.providers.unload_idle_min)
+        self.watch("unloading of idle models", lambda: unloading.healthy)
+        stack.push_async_callback(unloading.aclose)
+        unloading.start()
         self._provisioned = ProvisionedAgents(settings.every_agent)
         self._udp = UdpServer(settings.udp, self._directory.master_key)
         stack.push_async_callback(self._udp.aclose)

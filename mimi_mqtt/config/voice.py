@@ -167,6 +167,10 @@ class ProviderSettings(Section):
     """Folder of local models that `mimi-mqtt models` installs; several servers may share it. Empty:
     mimi-mqtt/models under $XDG_DATA_HOME, which is ~/.local/share."""
 
+    unload_idle_min: int = Field(10, ge=0, le=100_000)
+    """Local models that nobody has used for so long, in minutes, are unloaded while memory is short (less
+    than a tenth of it is available), and loaded again when they are needed. 0: never."""
+
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of each provider under its name, such as
     {openai: {base_url: "http://localhost:1234/v1"}}."""

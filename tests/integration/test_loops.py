@@ -96,6 +96,7 @@ LOOPS: dict[str, tuple[str, Callable[[House], Awaitable[None]]]] = {
     "mqtt telemetry": ("mqtt", House.boots),
     "reload": ("process", House.is_reloaded),
     "session expiry": ("sessions", House.nothing),
+    "unloading of idle models": ("process", House.nothing),
     "writer of reports of booting devices": ("store", House.boots),
     "writer of turns": ("store", House.takes_a_turn),
 }

@@ -14,12 +14,11 @@ import psutil
 
 from mimi_mqtt.cli.server_process import running_pid
 from mimi_mqtt.errors import MimiError
+from mimi_mqtt.machine_memory import memory_limit
 
 IpAddress = IPv4Address | IPv6Address
 
 _RECEIVE_BUFFER: Final = Path("/proc/sys/net/core/rmem_max")
-_CGROUPS: Final = Path("/sys/fs/cgroup")
-_UNLIMITED: Final = 1 << 60  # cgroup v1 writes a number near 2^63 where there is no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,37 +85,10 @@ def _interfaces() -> Mapping[str, tuple[IpAddress, ...]]:
     return found
 
 
-def memory_limit(pid: int, root: Path = _CGROUPS, proc: Path = Path("/proc")) -> int | None:
-    """The smallest memory limit of the process's control groups, in bytes; None when there is none.
-
-    Reads both versions of control groups (Linux, Documentation/admin-guide/cgroup-v2.rst).
-    """
-    try:
-        lines = (proc / str(pid) / "cgroup").read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    limits: list[int] = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        name = "memory.limit_in_bytes" if controllers else "memory.max"
-        folder = root / "memory" if controllers else root
-        inner = folder / group.strip("/")
-        for each in (inner, *inner.parents):
-            if each != folder and folder not in each.parents:
-                break
-            limit = _number(each / name)
-            if limit is not None and limit < _UNLIMITED:
-                limits.append(limit)
-    return min(limits, default=None)
-
-
 def _number(file: Path) -> int | None:
     try:
         return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # "max" where there is no limit
+    except (OSError, ValueError):
         return None
 
 

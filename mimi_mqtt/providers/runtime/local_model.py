@@ -2,10 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+import time
+import weakref
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
@@ -22,8 +24,20 @@ def cores() -> int:
 class LoadedModel(Generic[M]):
     """The model and its threads, as many as `workers`; what waits for one is fair by device."""
 
-    def __init__(self, provider: str, model: M, threads: ThreadPoolExecutor, workers: int) -> None:
+    def __init__(
+        self,
+        provider: str,
+        model: M,
+        threads: ThreadPoolExecutor,
+        workers: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.model = model
+        self.used_at = clock()
+        """Seconds of the clock at which work was last asked for or done."""
+        self.working = 0
+        """Work that runs or waits."""
+        self._clock = clock
         self._provider = provider
         self._threads = threads
         self._free = workers
@@ -38,6 +52,14 @@ class LoadedModel(Generic[M]):
     async def run(self, work: Callable[[], T], cost: float = 1.0) -> T:
         """Runs `work` in one of the threads. `cost` is about how long it takes, in any unit, against other
         work with this model. Raises ProviderUnavailable once the provider was closed."""
+        self.working += 1
+        try:
+            return await self._run(work, cost)
+        finally:
+            self.working -= 1
+            self.used_at = self._clock()
+
+    async def _run(self, work: Callable[[], T], cost: float) -> T:
         loop = asyncio.get_running_loop()
         if not self._closed:
             await self._thread_free(loop, cost)
@@ -81,18 +103,34 @@ class LoadedModel(Generic[M]):
         self._free += 1
 
 
+_models: "weakref.WeakSet[LocalModel[Any]]" = weakref.WeakSet()
+
+
+def loaded_models() -> "Sequence[LocalModel[Any]]":
+    """All that are in this process's memory now."""
+    return [model for model in _models if model.loaded]
+
+
 class LocalModel(Generic[M]):
     """`load` makes the model, in a thread, when it is first asked for; `workers` calls run at the same time.
 
     A model that was closed is loaded anew when it is asked for again.
     """
 
-    def __init__(self, provider: str, load: Callable[[], M], workers: int = 1) -> None:
-        self._provider = provider
+    def __init__(
+        self,
+        provider: str,
+        load: Callable[[], M],
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.provider = provider
         self._load = load
         self._workers = workers
+        self._clock = clock
         self._loaded: LoadedModel[M] | None = None
         self._loading = asyncio.Lock()
+        _models.add(self)
 
     @property
     def loaded(self) -> bool:
@@ -104,18 +142,30 @@ class LocalModel(Generic[M]):
         """True while work for the current device waits for a thread."""
         return self._loaded is not None and self._loaded.busy
 
+    @property
+    def idle_s(self) -> float | None:
+        """Seconds since it was last used; None while it works or is not in memory."""
+        loaded = self._loaded
+        return None if loaded is None or loaded.working else self._clock() - loaded.used_at
+
     async def get(self) -> LoadedModel[M]:
         """The model. Raises what `load` raises, such as ProviderNotConfigured; the next call tries again."""
         async with self._loading:
             if self._loaded is None:
-                threads = ThreadPoolExecutor(self._workers, f"{self._provider} model")
+                threads = ThreadPoolExecutor(self._workers, f"{self.provider} model")
                 try:
                     model = await asyncio.get_running_loop().run_in_executor(threads, self._load)
                 except BaseException:
                     threads.shutdown(wait=False)
                     raise
-                self._loaded = LoadedModel(self._provider, model, threads, self._workers)
+                self._loaded = LoadedModel(self.provider, model, threads, self._workers, self._clock)
+            self._loaded.used_at = self._clock()
             return self._loaded
+
+    def unload(self) -> None:
+        """Forgets the model, which is loaded anew when it is asked for again. Whoever has it may go on with
+        it: its memory is free, and its threads end, once nobody has it."""
+        self._loaded = None
 
     def close(self) -> None:
         """Lets go of the model and its threads, without waiting; safe to call twice."""
