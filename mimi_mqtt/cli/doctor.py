@@ -279,6 +279,7 @@ async def _conversation(settings: Settings, address: str) -> Finding:
 
 async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:
     """Whom the agents ask, each tried once. One that fails is a warning while others take its place."""
+    from mimi_mqtt.providers.catalog.advice import better_speech
     from mimi_mqtt.providers.catalog.overview import ROLES
     from mimi_mqtt.providers.catalog.selection import different, select_providers
 
@@ -303,6 +304,8 @@ async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:
                 else:
                     pipeline_works = False
             yield finding
+    if advice := better_speech(settings, asked):
+        yield Finding("warn", "local models", "none that is better for the language is installed", advice)
 
 
 def _mild(finding: Finding, instead: str) -> Finding:

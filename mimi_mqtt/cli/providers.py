@@ -16,9 +16,10 @@ from pathlib import Path
 from mimi_mqtt.config import Settings, load_settings
 from mimi_mqtt.errors import ConfigError, ProviderError
 from mimi_mqtt.log import setup_logging
+from mimi_mqtt.providers.catalog.advice import better_speech
 from mimi_mqtt.providers.catalog.overview import ROLES, Listing, Trial, attempt, listings
 from mimi_mqtt.providers.catalog.registry import build, known
-from mimi_mqtt.providers.catalog.selection import with_providers
+from mimi_mqtt.providers.catalog.selection import select_providers, with_providers
 from mimi_mqtt.providers.contract.provider import Role
 
 _TIMEOUT_S = 60.0
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([_as_json(listing) for listing in found], indent=2))
     else:
         _print_list(found)
+        if advice := better_speech(settings, select_providers(settings, os.environ)):
+            print(f"better speech: {advice}")
     return 0
 
 

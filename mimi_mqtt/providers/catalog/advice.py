@@ -1,12 +1,14 @@
 """What would make a server hear, speak or answer better, and the commands for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from mimi_mqtt.config import Settings
-from mimi_mqtt.models.catalog import small_set
+from mimi_mqtt.config.agents import AgentSettings
+from mimi_mqtt.models.catalog import catalog, for_language, small_set
 from mimi_mqtt.models.progress import megabytes
-from mimi_mqtt.providers.catalog.local_models import models_folder
+from mimi_mqtt.providers.catalog.local_models import models_folder, provider_name
+from mimi_mqtt.providers.catalog.registry import AUTO, runs_here
 from mimi_mqtt.providers.catalog.selection import Selection
 from mimi_mqtt.providers.languages import primary
 
@@ -18,19 +20,49 @@ _OFFLINE: Final = "offline"
 
 
 def better_speech(settings: Settings, asked: Mapping[str, Selection]) -> str:
-    """What to install when nobody but the simplest recogniser hears; empty when there is nothing better."""
-    default = next(iter(asked.values()))
-    language = primary(settings.server.language)
+    """The command that installs models for the languages of the agents, where `auto` found none better than
+    the simplest recogniser or voice; empty when there is nothing better.
+
+    `asked` has the providers of each agent.
+    """
     folder = models_folder(settings.providers)
-    lacking = [model for model in small_set(language) if not folder.has(model) and model.role == "stt"]
-    if default["stt"] != (_OFFLINE,) or not lacking:
+    languages: list[str] = []
+    gains: list[str] = []
+    for key, agent in settings.every_agent.items():
+        language = primary(agent.language or settings.server.language)
+        poor = [] if asked[key]["s2s"] else _poor(settings, agent, asked[key], language)
+        lacking = [model for model in small_set(language) if model.role in poor and not folder.has(model)]
+        roles = {model.role for model in lacking if runs_here(model)}
+        gains += (["ordinary sentences are heard"] if "stt" in roles else []) + (
+            ["a human voice"] if "tts" in roles else []
+        )
+        languages += [language] if roles else []
+    if not languages:
         return ""
-    size = sum(model.download_bytes for model in lacking)
-    return (
-        f"mimi-mqtt models install --language {language}  ({megabytes(size)}: ordinary sentences are heard)"
-    )
+    languages = list(dict.fromkeys(languages))
+    command = " ".join(("mimi-mqtt models install", *(f"--language {language}" for language in languages)))
+    models = {model.name: model for language in languages for model in small_set(language)}
+    size = sum(model.download_bytes for model in models.values() if not folder.has(model))
+    return f"{command}  ({megabytes(size)}: {', '.join(dict.fromkeys(gains))})"
 
 
 def better_model(answering: str) -> Sequence[str]:
     """The commands that give a language model, where `answering` is the name of what answers now."""
     return MODEL_COMMANDS if answering in ("", _OFFLINE) else ()
+
+
+def _poor(settings: Settings, agent: AgentSettings, asked: Selection, language: str) -> Sequence[str]:
+    """The roles for which `auto` found nothing that knows `language`, but for what is always there."""
+    automatic = {"stt": agent.stt or settings.providers.stt, "tts": agent.tts or settings.providers.tts}
+    return [
+        role
+        for role, names in (("stt", asked["stt"]), ("tts", asked["tts"]))
+        if AUTO in automatic[role] and not _known(names, language)
+    ]
+
+
+def _known(names: Iterable[str], language: str) -> bool:
+    """True when one of the providers `names` knows `language`; services are believed to know every one."""
+    models = {provider_name(model): model for model in catalog().values()}
+    others = [name for name in names if name != _OFFLINE]
+    return any(name not in models or for_language(language, [models[name]]) for name in others)

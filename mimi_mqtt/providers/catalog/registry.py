@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from mimi_mqtt.config.problems import wording
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
+from mimi_mqtt.models.catalog import Model
 from mimi_mqtt.providers.catalog.local_models import chosen_models, models_folder, provider_name, with_model
 from mimi_mqtt.providers.catalog.presets import PRESETS
 from mimi_mqtt.providers.catalog.requirements import (
@@ -201,14 +202,15 @@ def _automatic(
 
 def _local(role: Role, settings: ProviderSettings, language: str) -> list[str]:
     """The installed models of `role` that can be used, by their provider's name."""
-    able = [
-        model
-        for model in models_folder(settings).installed()
-        if model.role == role
-        and model.engine in _PROVIDERS[role]
-        and all(map(package_installed, load(role, model.engine).packages))
-    ]
+    able = [model for model in models_folder(settings).installed() if model.role == role and runs_here(model)]
     return [provider_name(model) for model in chosen_models(able, role, language)]
+
+
+def runs_here(model: Model) -> bool:
+    """True when the packages of the provider that runs `model` are installed."""
+    if model.engine not in _PROVIDERS[model.role]:
+        return False
+    return all(map(package_installed, load(model.role, model.engine).packages))
 
 
 def _usable(role: Role, vendor: str, settings: ProviderSettings, environ: Mapping[str, str]) -> bool:

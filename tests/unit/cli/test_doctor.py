@@ -112,3 +112,11 @@ mimi_provider_resting{name="edge",role="tts"} 1.0
     assert "providers.llm" in demoted.cure
     assert (resting.what, resting.detail) == ("tts edge", "rested for its failures")
     assert list(doctor.told_of_providers("<html>")) == []
+
+
+async def test_models_that_would_be_better_are_told_with_their_command(tmp_path: Path) -> None:
+    providers = OFFLINE | {"stt": "auto", "models_dir": tmp_path}
+    finding = (await found({"providers": providers}))["local models"]
+    assert finding.grade == "warn"
+    assert finding.cure.startswith("mimi-mqtt models install --language en")
+    assert "local models" not in await found({"providers": OFFLINE})

@@ -33,6 +33,12 @@ def test_the_list_shows_what_is_needed_and_who_is_asked(
     assert "secret" not in shown
 
 
+def test_the_list_ends_with_the_command_for_better_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["providers"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("better speech: mimi-mqtt models install --language en")
+
+
 def test_the_list_for_programs_has_a_row_for_each_role_and_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["providers", "--json"]) == 0
     rows = {(row["role"], row["name"]): row for row in json.loads(capsys.readouterr().out)}

@@ -65,14 +65,14 @@ def ollama_address(environ: Mapping[str, str]) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
 
 
-async def find(environ: Mapping[str, str], lm_studio: str = LM_STUDIO) -> FoundModel | None:
+async def find(environ: Mapping[str, str], lm_studio: str | None = None) -> FoundModel | None:
     """The best model that can be asked now; None when there is none. Takes TIMEOUT_S at most: of a server
     that is slow, the models that were told of by then count."""
     found: list[FoundModel] = []
     async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
         asked = [
             asyncio.create_task(_ollama(client, ollama_address(environ), found)),
-            asyncio.create_task(_lm_studio(client, lm_studio, found)),
+            asyncio.create_task(_lm_studio(client, lm_studio or LM_STUDIO, found)),
         ]
         try:
             await asyncio.wait(asked, timeout=TIMEOUT_S)

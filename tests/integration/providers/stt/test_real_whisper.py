@@ -11,6 +11,7 @@ from mimi_mqtt.audio import Pcm
 from mimi_mqtt.cli.device.speech import synthesise
 from mimi_mqtt.providers.contract.recording import Recording, Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText
+from mimi_mqtt.providers.runtime.local_model import loaded_models
 from tests.integration.providers.stt.hearing import provider
 
 RATE = 16_000
@@ -80,3 +81,12 @@ async def test_the_language_of_an_utterance_is_told(real_model: Callable[[str], 
     transcript = await heard(base, await synthesise("what time is it now my friend", RATE, "en", "hibari"))
     assert transcript.language == "en"
     await base.aclose()
+
+
+async def test_an_unloaded_model_hears_the_next_utterance(tiny: SpeechToText) -> None:
+    pcm = await synthesise("what time is it", RATE, "en", "hibari")
+    await heard(tiny, pcm)
+    (model,) = [model for model in loaded_models() if model.provider == tiny.name]
+    model.unload()
+    assert bare((await heard(tiny, pcm)).text) == "what time is it"
+    await tiny.aclose()
