@@ -302,6 +302,42 @@ async def test_a_server_that_comes_later_is_found(found: list[FoundModel | None]
     assert not model.available
 
 
+async def test_a_start_does_not_wait_for_a_server_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(_: object) -> FoundModel:
+        await go_on.wait()
+        return FoundModel("ollama", NOBODY, "slow", loaded=False)
+
+    monkeypatch.setattr(llm, "find", slow)
+    monkeypatch.setattr(llm, "START_WAIT_S", 0.01)
+    model = made()
+    await model.start()
+    answering = [model.answering]
+    go_on.set()
+    async with asyncio.timeout(10):
+        await model._look()  # waits for the one that runs
+    assert [*answering, model.answering] == ["", f"slow of Ollama at {NOBODY}"]
+    await model.aclose()
+
+
+async def test_one_that_is_closed_while_it_looks_looks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled = asyncio.Event()
+
+    async def endless(_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    monkeypatch.setattr(llm, "find", endless)
+    monkeypatch.setattr(llm, "START_WAIT_S", 0.01)
+    model = made()
+    await model.start()
+    await model.aclose()
+    assert cancelled.is_set()
+
+
 async def test_a_server_that_was_stopped_is_forgotten(found: list[FoundModel | None]) -> None:
     found += [FoundModel("ollama", f"{NOBODY}/v1", "gone", loaded=True), None]
     model = made()

@@ -13,12 +13,14 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.runtime.resilience import Limits, closing_parts
 from mimi_mqtt.providers.vendors.local.discovery import FoundModel, environment, find
 from mimi_mqtt.providers.vendors.openai.llm import OpenAiLanguageModel, OpenAiLlmOptions
-from mimi_mqtt.supervision import SupervisedLoop
+from mimi_mqtt.supervision import SupervisedLoop, forget_cancellation
 
 _log = logging.getLogger(__name__)
 
 LOOKS_EVERY_S: Final = 30.0
 """Seconds between two looks for a server while none is known."""
+START_WAIT_S: Final = 0.5
+"""Longest time that a start waits for the first look, in seconds: a server on this machine answers sooner."""
 
 
 class LocalLanguageModel(LanguageModel):
@@ -34,6 +36,7 @@ class LocalLanguageModel(LanguageModel):
         super().__init__(name, options, limits)
         self._asked: _Asked | None = None
         self._looking = asyncio.Lock()
+        self._first_look: asyncio.Task[None] | None = None
         self._loop = SupervisedLoop("search for a local language model", self._round, every_s=LOOKS_EVERY_S)
 
     @property
@@ -47,13 +50,24 @@ class LocalLanguageModel(LanguageModel):
         return "" if self._asked is None else str(self._asked.found)
 
     async def start(self) -> None:
-        """Looks for a model, for a second at most, and goes on looking."""
-        await self._look()
-        self._loop.start()
+        """Looks for a model, and after START_WAIT_S goes on looking in the background."""
+        if self._first_look is None:
+            self._first_look = asyncio.create_task(
+                self._look(), name="first search for a local language model"
+            )
+            self._first_look.add_done_callback(forget_cancellation)
+            self._loop.start()
+        done, _ = await asyncio.wait({self._first_look}, timeout=START_WAIT_S)
+        for look in done:
+            look.result()
 
     async def aclose(self) -> None:
         """Looks no more."""
         await self._loop.aclose()
+        look, self._first_look = self._first_look, None
+        if look is not None:
+            look.cancel()
+            await asyncio.wait({look})
         await self._forget(self._asked)
 
     async def check(self) -> str:
