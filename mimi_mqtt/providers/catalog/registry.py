@@ -196,7 +196,8 @@ def _automatic(
     ]
     if role == "llm":
         searched = settings.find_llm and "ollama" not in usable and "lmstudio" not in usable
-        return [*usable, *([_LOCAL] if searched else []), _OFFLINE]
+        able = all(map(package_installed, load("llm", _LOCAL).packages))
+        return [*usable, *([_LOCAL] if searched and able else []), _OFFLINE]
     return [*usable, *_local(role, settings, language), _OFFLINE]
 
 

@@ -351,3 +351,8 @@ async def test_a_server_that_was_stopped_is_forgotten(found: list[FoundModel | N
 def test_it_is_asked_by_auto_unless_the_owner_says_no() -> None:
     assert registry.resolve("llm", ProviderSettings(), {}) == ("local", "offline")
     assert registry.resolve("llm", ProviderSettings(find_llm=False), {}) == ("offline",)
+
+
+def test_it_is_not_asked_without_the_package_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "package_installed", lambda package: package != "openai")
+    assert registry.resolve("llm", ProviderSettings(), {}) == ("offline",)
