@@ -142,6 +142,8 @@ def _install(args: argparse.Namespace, settings: Settings, folder: ModelsFolder)
             continue  # what nobody could run is not worth its download
         refusal = _refusal(model, args)
         if refusal:
+            if args.default and model.name not in args.names:
+                continue  # said at each start it would be noise: `list` tells of it
             print(f"{model.name}: {refusal}", file=sys.stderr)
             failed = failed or model.name in args.names
             continue

@@ -1,7 +1,7 @@
 """The catalogue of models: what there is, for which languages, its licence, its files and their sources.
 
-It is data (`catalog.yaml` in this package), checked when it is read. A model whose files come with its engine
-(a package that is a dependency) has no sources: it is installed when the package is.
+It is data (`entries/*.yaml` in this package), checked when it is read. A model whose files come with its
+engine (a package that is a dependency) has no sources: it is installed when the package is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ class _Entry(BaseModel):
 class ModelFile(_Entry):
     """A file of an installed model: its exact length in bytes and its SHA-256.
 
-    Both are absent where the vendor publishes neither and the file could not be fetched for this catalogue.
+    Either is absent where it is not known for this catalogue; what was installed is in the model's manifest.
     """
 
     bytes: Annotated[int, Field(gt=0)] | None = None
@@ -65,12 +65,12 @@ class PackageSource(_Entry):
 
 
 class ArchiveSource(_Entry):
-    """An archive at the vendor's own address. `members`: for each file its name in the archive."""
+    """A tar archive at the vendor's own address. `root` is the folder in it that holds the model."""
 
     url: Annotated[str, Field(pattern=r"^https://")]
     bytes: Annotated[int, Field(gt=0)]
     sha256: Sha256 | None = None
-    members: Mapping[RelativeName, RelativeName]
+    root: RelativeName
 
     @property
     def download_bytes(self) -> int:
@@ -79,9 +79,9 @@ class ArchiveSource(_Entry):
 
 
 class FileSource(_Entry):
-    """Single files at the vendor's own address: `urls` has one for each file."""
+    """Single files at the vendor's own address: each is `base` and its name."""
 
-    urls: Mapping[RelativeName, Annotated[str, Field(pattern=r"^https://")]]
+    base: Annotated[str, Field(pattern=r"^https://.+/$")]
     bytes: Annotated[int, Field(gt=0)]
 
     @property
@@ -107,7 +107,8 @@ class Model(_Entry):
 
     `engine` is the provider that runs it, `kind` what that provider needs to be told of it; `file` is the
     file that is given to the engine in place of the folder; `needs` is the extra that installs the engine,
-    `package` the import name of the engine's package where that brings the files itself.
+    `package` the import name of the engine's package where that brings the files itself. `folders` are
+    wanted whole: their files are not named here, and only an archive of a known hash delivers them.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,63}$")]
@@ -123,6 +124,7 @@ class Model(_Entry):
     file: RelativeName | None = None
     voices: tuple[ModelVoice, ...] = ()
     files: Mapping[RelativeName, ModelFile] = Field(default_factory=dict)
+    folders: tuple[RelativeName, ...] = ()
     sources: tuple[Source, ...] = ()
 
     @model_validator(mode="after")
@@ -130,9 +132,12 @@ class Model(_Entry):
         if bool(self.package) == bool(self.sources):
             raise ValueError("a model has sources, or a package that brings it")
         for source in self.sources:
-            names = source.urls if isinstance(source, FileSource) else source.members
-            if set(names) != set(self.files):
+            if isinstance(source, PackageSource) and set(source.members) != set(self.files):
                 raise ValueError("each source delivers exactly the files of the model")
+            if isinstance(source, FileSource) and any(f.sha256 and not f.bytes for f in self.files.values()):
+                raise ValueError("a single file with a known hash has a known length")
+            if self.folders and not (isinstance(source, ArchiveSource) and source.sha256):
+                raise ValueError("whole folders come only from an archive whose hash is known")
         return self
 
     @property
@@ -142,8 +147,12 @@ class Model(_Entry):
 
     @property
     def pinned(self) -> bool:
-        """True when the SHA-256 of every file is known."""
-        return all(file.sha256 is not None for file in self.files.values())
+        """True when nothing but known contents can be installed, whichever source delivers it."""
+        files = all(file.sha256 is not None for file in self.files.values())
+        return all(
+            files or (isinstance(source, ArchiveSource) and source.sha256 is not None)
+            for source in self.sources
+        )
 
 
 class _Catalog(_Entry):
@@ -164,12 +173,16 @@ class _Catalog(_Entry):
 
 
 _CATALOG: Final = TypeAdapter(_Catalog)
+_ENTRIES: Final = ("stt.yaml", "tts.yaml", "small_sets.yaml")
 
 
 @cache
 def _read() -> _Catalog:
-    text = files("mimi_mqtt.models").joinpath("catalog.yaml").read_text(encoding="utf-8")
-    return _CATALOG.validate_python(yaml.safe_load(text))
+    entries = files("mimi_mqtt.models").joinpath("entries")
+    stt, tts, small_sets = (
+        yaml.safe_load(entries.joinpath(name).read_text(encoding="utf-8")) for name in _ENTRIES
+    )
+    return _CATALOG.validate_python({"models": [*stt, *tts], "small_sets": small_sets})
 
 
 def catalog() -> Mapping[str, Model]:

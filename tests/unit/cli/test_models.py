@@ -122,6 +122,19 @@ def test_a_model_without_a_known_hash_is_installed_only_on_demand(
     assert installer.asked == ["piper-fr-siwis"]
 
 
+def test_the_default_passes_over_what_must_be_agreed_to_without_a_word(
+    tmp_path: Path,
+    installer: type[FakeInstaller],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    limited = catalog()["whisper-tiny-en"].model_copy(update={"limits": "community"})
+    monkeypatch.setattr(command, "small_set", lambda language: (limited,))
+    assert run(tmp_path, "install", "--default", "--yes") == 0
+    assert installer.asked == []
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("limits", ["community", "non-commercial"])
 def test_a_licence_with_limits_is_agreed_to_first(
     tmp_path: Path,

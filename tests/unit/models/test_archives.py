@@ -1,12 +1,17 @@
 """Files out of wheels and tar archives: those asked for, with a bound, and nothing else."""
 
+import errno
 import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mimi_mqtt.errors import ModelError
 from mimi_mqtt.models import archives
@@ -31,8 +36,8 @@ def tar(path: Path, *entries: tuple[str, bytes | None], mode: str = "w:bz2") -> 
     return path
 
 
-def taken(archive: Path, into: Path, member: str = "model/model.onnx", file: ModelFile = KNOWN) -> None:
-    take_from_tar(archive, {"model.onnx": member}, {"model.onnx": file}, into)
+def taken(archive: Path, into: Path, file: ModelFile = KNOWN, folders: Sequence[str] = ()) -> None:
+    take_from_tar(archive, "model", {"model.onnx": file}, folders, into)
 
 
 @pytest.mark.parametrize("mode", ["w:bz2", "w:gz", "w:xz", "w"])
@@ -100,6 +105,80 @@ def test_an_archive_that_was_cut_is_told(tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-40])
     with pytest.raises(ModelError):
         taken(archive, tmp_path / "into")
+
+
+MODEL = ("model/model.onnx", CONTENT)
+
+
+def test_whole_folders_are_taken_with_all_that_is_in_them(tmp_path: Path) -> None:
+    archive = tar(
+        tmp_path / "a.tar",
+        ("model/data/lang/en-US", b"1"),
+        MODEL,
+        ("model/data/voices/!v/Mr serious", b"2"),
+        ("model/database", b"x"),
+        ("data/other", b"x"),
+    )
+    into = tmp_path / "into"
+    taken(archive, into, folders=["data"])
+    found = sorted(path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file())
+    assert found == ["data/lang/en-US", "data/voices/!v/Mr serious", "model.onnx"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escape", "a/../../escape", "", "a//b", "a\\b", "line\nbreak", "x" * 101]
+)
+def test_a_name_that_leads_out_of_a_whole_folder_is_refused(tmp_path: Path, name: str) -> None:
+    archive = tar(tmp_path / "a.tar", MODEL, (f"model/data/{name}", b"x"))
+    with pytest.raises(ModelError, match="is no name for a file"):
+        taken(archive, tmp_path / "into", folders=["data"])
+    assert not (tmp_path / "escape").exists()
+
+
+@given(name=st.text(max_size=40))
+def test_no_name_writes_outside_of_the_folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    place = tmp_path_factory.mktemp("archive")
+    try:
+        archive = tar(place / "a.tar", MODEL, (f"model/data/{name}", b"x"), mode="w")
+    except UnicodeEncodeError:
+        return
+    with suppress(ModelError, OSError):
+        taken(archive, place / "into" / "model", folders=["data"])
+    inside = place / "into" / "model" / "data"
+    outside = [path for path in place.rglob("*") if path.is_file() and not path.is_relative_to(inside)]
+    assert {path.name for path in outside} <= {"a.tar", "model.onnx"}
+
+
+def test_a_link_in_a_whole_folder_is_refused(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "a.tar", MODEL, ("model/data/link", None))
+    with pytest.raises(ModelError, match="is no file"):
+        taken(archive, tmp_path / "into", folders=["data"])
+
+
+@pytest.mark.parametrize(("bound", "value"), [("MAX_FOLDER_FILES", 2), ("MAX_FOLDER_BYTES", 250)])
+def test_whole_folders_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    monkeypatch.setattr(archives, bound, value)
+    archive = tar(tmp_path / "a.tar", MODEL, *((f"model/data/{number}", b"x" * 100) for number in range(3)))
+    with pytest.raises(ModelError, match=r"too many files|is longer than"):
+        taken(archive, tmp_path / "into", folders=["data"])
+
+
+def test_a_whole_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="does not hold data"):
+        taken(tar(tmp_path / "a.tar", MODEL), tmp_path / "into", folders=["data"])
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archives, "write_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        taken(tar(tmp_path / "a.tar", MODEL), tmp_path / "into")
 
 
 def wheel(path: Path, *entries: tuple[str, bytes]) -> Path:

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from mimi_mqtt.models.catalog import Model, PackageSource, catalog, for_language, small_set
+from mimi_mqtt.models.catalog import FileSource, Model, PackageSource, catalog, for_language, small_set
+from mimi_mqtt.providers.catalog.registry import load
 
 TEN = ("en", "vi", "ru", "ja", "zh", "ko", "es", "fr", "de", "pt")
 
@@ -24,6 +25,50 @@ def test_models_from_packages_are_pinned_in_every_file() -> None:
         if any(isinstance(source, PackageSource) for source in model.sources):
             assert model.pinned, model.name
             assert all(file.bytes for file in model.files.values()), model.name
+
+
+def test_every_source_of_single_files_delivers_what_is_told_of_them() -> None:
+    for model in catalog().values():
+        known = [file.bytes for file in model.files.values()]
+        for source in model.sources:
+            if isinstance(source, FileSource) and None not in known:
+                assert source.bytes == sum(length or 0 for length in known), model.name
+
+
+def test_only_models_that_say_so_are_not_pinned() -> None:
+    assert [model.name for model in catalog().values() if not model.pinned] == ["piper-fr-siwis"]
+
+
+def test_licences_with_limits_say_so() -> None:
+    for model in catalog().values():
+        assert model.limits == "non-commercial" or "NC" not in model.licence.split("-"), model.name
+
+
+def test_each_model_is_run_by_a_provider_that_knows_its_kind() -> None:
+    for model in catalog().values():
+        options = load(model.role, model.engine).Options
+        place = {options.model_option: "/model", f"{model.role}_kind": model.kind}
+        options.model_validate({key: value for key, value in place.items() if value})
+
+
+ARCHIVE = {"url": "https://models.example/m.tar.bz2", "root": "m", "bytes": 9}
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [[ARCHIVE], [{**ARCHIVE, "sha256": "0" * 64}, {"base": "https://models.example/", "bytes": 9}]],
+    ids=["no hash", "single files"],
+)
+def test_whole_folders_come_only_from_archives_of_a_known_hash(sources: list[object]) -> None:
+    given = catalog()["whisper-tiny-en"].model_dump()
+    with pytest.raises(ValidationError, match="whole folders"):
+        Model.model_validate({**given, "folders": ["data"], "sources": sources})
+
+
+def test_an_address_without_encryption_is_refused() -> None:
+    given = catalog()["whisper-tiny-en"].model_dump()
+    with pytest.raises(ValidationError):
+        Model.model_validate({**given, "sources": [{**ARCHIVE, "url": "http://models.example/m.tar.bz2"}]})
 
 
 def test_a_file_outside_of_the_folder_is_refused() -> None:
