@@ -93,6 +93,8 @@ def candidates(text: str, language: str) -> Sequence[str]:
     script; of those in Latin letters, the one with more of its commonest words goes before.
     """
     scripts = letters_by_script(_TIMES.sub(" ", text))
+    if "kana" in scripts:
+        scripts.pop("han", None)  # of Japanese: Chinese has no kana
     written = [code for script in _SCRIPTS if script in scripts for code in _SCRIPTS[script]]
     own = not scripts or script_of(language) in scripts or language in written
     latin: Sequence[str] = ()

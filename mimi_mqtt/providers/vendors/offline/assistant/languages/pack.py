@@ -37,6 +37,8 @@ _SPACES: Final = re.compile(r"\s+")
 _FRACTION: Final = re.compile(r"(\d*) ?([¼½¾])")
 _FRACTIONS: Final[Mapping[str, str]] = {"¼": ".25", "½": ".5", "¾": ".75"}
 _POWERS: Final = str.maketrans({"²": "^2", "³": "^3"})
+_BRACKETS: Final = re.compile(r"[()]")
+_CLOSING: Final = re.compile(r"\s+\)")
 _REST: Final = re.compile(r"[^\w\s%√*/+^.:'’()×÷−-]")
 _DOT: Final = re.compile(r"\.(?!\d)|(?<!\d)\.|:(?!\d)|(?<!\d):|['’]")
 _POINT_THOUSANDS: Final = re.compile(r"(?<=\d)[.'’\u202f\xa0 ](?=\d{3}(?![\d.]))")
@@ -111,11 +113,11 @@ class Pack:
         text = _SPACES.sub(
             " ", _composed(text[:LONGEST_QUESTION])[:LONGEST_QUESTION].lower().replace("ё", "е")
         )
-        text = sums_apart(text)
+        text = _BRACKETS.sub(r" \g<0> ", text)
         for pattern, written in self.fractions:
             text = self._of(pattern).sub(written, text)
         text = _DOT.sub(" ", _REST.sub(" ", self._points(text)))
-        text = _X.sub(" * ", self.read().digits(text))
+        text = _X.sub(" * ", sums_apart(_CLOSING.sub(")", self.read().digits(text))))
         for pattern, written in self.operators:
             text = self._of(pattern).sub(written, text)
         text = _SIGN.sub(lambda sign: f" {sign[1] or '-'} ", text)

@@ -69,6 +69,7 @@ PACK: Final = Pack(
         (r"\btrăm rưỡi\b", "trăm năm mươi"),
         (r"\bnửa (?:giờ|tiếng)(?: đồng hồ)?\b", "30 phút"),
         (r"\bnửa phút\b", "30 giây"),
+        (r"\bba phần tư (?:giờ|tiếng)(?: đồng hồ)?\b", "45 phút"),
         (r"\b(?:còn|về|xuống|lên|ở|mức) (?:một )?nửa\b", "còn 50%"),
         (r"\bmột nửa của\b", "50% của"),
         (r"\bkhông(?= (?:cộng|trừ|nhân)\b)", "0"),
@@ -87,6 +88,7 @@ PACK: Final = Pack(
         (r"(?<=\d) bình phương\b", " ^ 2"),
     ),
     clock=(
+        (r"\b12 ?(?:giờ|h)(?: ?(\d{1,2}))?(?: phút)? đêm\b", r"@0:\1"),
         (r"\b(\d{1,2}) ?(?:giờ|h) kém (\d{1,2})\b", r"@\1:-\2"),
         (r"\b(\d{1,2})(?: ?(?:giờ|h))? rưỡi\b", r"@\1:30"),
         (r"\b(?:lúc|vào) (\d{1,2}) ?(?:giờ|h)(?: ?(\d{1,2})\b)?", r"@\1:\2"),
@@ -102,7 +104,7 @@ PACK: Final = Pack(
     intents={
         "timer": r"\b(?:hẹn giờ|đặt giờ|bấm giờ|canh giờ|đếm giờ|đếm ngược|báo thức|đồng hồ hẹn|bộ đếm|timer)\b"
         r"|^(?:hãy |giúp |đặt )*hẹn (?=\d)",
-        "remind": r"\b(?:nhắc|gọi|đánh thức|báo(?! nhiêu| chí| cáo))\b",
+        "remind": r"\b(?:nhắc|gọi(?! điện)|đánh thức|báo(?! nhiêu| chí| cáo))\b",
         "cancel": r"\b(?:hủy|huỷ|xóa|xoá|tắt|dừng|bỏ|ngừng)\b",
         "list": r"\b(?:còn (?:bao lâu|bao nhiêu|mấy|lại)|bao lâu|những|nào|liệt kê|đang chạy|mấy)\b",
         "volume": r"\bâm lượng\b|\bâm thanh\b|\bvolume\b|\bloa\b(?!.*\b(?:giá|mua)\b)"
@@ -118,7 +120,7 @@ PACK: Final = Pack(
         "highest": r"\b(?:tối đa|lớn nhất|to nhất|cao nhất|hết cỡ|sáng nhất)\b",
         "lowest": r"\b(?:tối thiểu|nhỏ nhất|thấp nhất|tối nhất)\b",
         "tell": r"\bbao nhiêu\b|\blà mấy\b|\bthế nào\b|\bcho (?:tôi )?biết\b|\bcòn\b|\bkiểm tra\b",
-        "mute": r"^(?:hãy |làm ơn )?(?:tắt (?:tiếng|loa|âm|âm thanh)|im lặng|im đi|yên lặng)\b(?: \S+)?$",
+        "mute": r"^(?:hãy |làm ơn )?(?:tắt (?:tiếng|loa|âm|âm thanh)|im lặng|im đi|im mồm|yên lặng)\b(?: \S+)?$",
         "unmute": r"\b(?:bật|mở) (?:loa|tiếng|âm thanh|lại tiếng|lại âm thanh)\b(?!.*(?:nhất|\d))",
         "battery": r"\bpin\b(?! (?:mặt trời|năng lượng))",
         "time": r"(?<!lúc )\bmấy giờ(?: rồi| vậy| thế| nhỉ| ạ| hả| em| anh| chị| bạn| đấy| đó| không| được| ta)*$"
@@ -130,7 +132,7 @@ PACK: Final = Pack(
         "hello": r"^(?:xin )?chào\b(?: \S+){0,2}$|^(?:alo|a lô|hello|hi)\b(?: \S+)?$",
         "goodbye": r"\btạm biệt\b|\bhẹn gặp lại\b|^chúc ngủ ngon\b|\bthế thôi\b$|^(?:bai bai|bye bye|bye)\b",
         "thanks": r"\bc[ảá]m ơn\b",
-        "help": r"\bgiúp (?:tôi|với|đỡ)(?: với)?$|\bgiúp gì\b|\blàm được (?:gì|những gì)\b|\btrợ giúp\b"
+        "help": r"\bgiúp (?:tôi|với|đỡ)(?: với)?$|\bgiúp (?:được )?gì\b|\blàm được (?:gì|những gì)\b|\btrợ giúp\b"
         r"|\b(?:có thể|biết) làm (?:được )?(?:những )?gì\b",
         "name": r"\b(?:bạn|em|mày) (?:là ai|tên (?:là )?gì)\b|\btên (?:của )?(?:bạn|em) (?:là )?gì\b"
         r"|^(?:hãy )?(?:tự )?giới thiệu (?:bản thân|về bạn|đi)",
@@ -149,7 +151,7 @@ PACK: Final = Pack(
         r"|\b(?:chiều|tối|đêm) (?:nay|mai)\b",
         "again": r"^(?:hãy )?(?:nhắc lại|nói lại|lặp lại)(?: (?:đi|điều đó|lần nữa|một lần nữa|1 lần nữa))*$"
         r"|^bạn (?:vừa )?nói gì(?: vậy| thế)?$",
-        "left": r"\bcòn (?:bao lâu|bao nhiêu (?:thời gian|phút|giây)|mấy (?:phút|giây))(?: nữa)?(?: vậy| ạ| nhỉ| không)*$",
+        "left": r"\bcòn (?:bao lâu|bao nhiêu (?:thời gian|phút|giây)|mấy (?:phút|giây))(?: nữa)?(?: hết giờ| vậy| ạ| nhỉ| không)*$",
     },
     replies={
         "greeting": "😊 Xin chào! Tôi có thể giúp gì cho bạn?",

@@ -149,6 +149,13 @@ async def test_an_alarm_of_more_than_a_day_is_refused(language: str) -> None:
     assert answer.text in reply(language, "too long")
 
 
+@pytest.mark.parametrize(("language", "phrase"), rows("too_long"))
+async def test_a_timer_of_more_than_a_day_is_refused(language: str, phrase: str) -> None:
+    answer = await said(language, phrase)
+    assert answer.calls == []
+    assert answer.text in reply(language, "too long")
+
+
 @pytest.mark.parametrize(("language", "phrase"), rows("ask"))
 async def test_a_timer_without_a_time_is_asked_about(language: str, phrase: str) -> None:
     answer = await said(language, phrase)
@@ -392,7 +399,9 @@ async def test_long_sentences_are_answered(language: str) -> None:
     """A pattern that goes back over and over would not come to an end here."""
     found = table(language)
     phrases = [
-        phrase for kind in ("timers", "clock", "sums", "volume", "time", "unknown") for phrase in found[kind]
+        phrase
+        for kind in ("timers", "clock", "sums", "volume", "time", "unknown")
+        for phrase in list(found[kind])[:12]
     ]
     for phrase in phrases:
         word = phrase.rstrip(".?。？")
