@@ -30,6 +30,7 @@ _AND: Final[Mapping[str, str]] = {
     "ja": "",
     "zh": "",
 }
+_NATIVE: Final = ("", "한", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉")
 _UNSPACED: Final = frozenset(("ja", "zh", "ko"))
 
 
@@ -41,8 +42,22 @@ def spoken_duration(seconds: int, language: str = "en") -> str:
     for size, unit in zip(_SIZES, _UNITS[code], strict=True):
         number, seconds = divmod(seconds, size)
         if number or (size == 1 and not parts):
-            parts.append(f"{number}{space}{plural(number, unit)}")
+            parts.append(f"{_counted(number, size, code)}{space}{plural(number, unit)}")
     return _AND.get(code, " ").join(parts)
+
+
+def _counted(number: int, size: int, language: str) -> str:
+    """`number` in digits, or in words where digits would be read as another word than people count with."""
+    if language == "ko" and size == 3_600 and 1 <= number <= 24:
+        return f"{native(number)} "
+    return "两" if language == "zh" and number == 2 else str(number)
+
+
+def native(number: int) -> str:
+    """A number from 1 to 24 as Koreans count hours: 한, 두, 열두, 스물네."""
+    if number == 20:
+        return "스무"
+    return f"{('', '열', '스물')[number // 10]}{_NATIVE[number % 10]}"
 
 
 def plural(number: int, forms: tuple[str, ...]) -> str:

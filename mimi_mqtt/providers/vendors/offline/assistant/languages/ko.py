@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from mimi_mqtt.providers.durations import native
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import HANGUL
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
@@ -12,7 +13,6 @@ from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 _DAYS: Final = "월화수목금토일"
 _NUMBER: Final = r"[영공일이삼사오육칠팔구십백천\d]{1,12}"
 _DIGITS: Final = r"[영공일이삼사오육칠팔구\d]{1,6}"
-_NATIVE: Final = ("", "한", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉")
 _TENS: Final = ("", "열", "스물", "서른", "마흔", "쉰")
 # One-syllable numbers are parts of other words: they count before a unit only.
 _SHORT: Final = frozenset(
@@ -49,7 +49,7 @@ _SHORT: Final = frozenset(
 
 def _further() -> Mapping[str, int]:
     return {
-        f"{_TENS[tens]}{_NATIVE[unit]}": tens * 10 + unit
+        f"{_TENS[tens]}{native(unit) if unit else ''}": tens * 10 + unit
         for tens in range(1, 6)
         for unit in range(10)
         if tens * 10 + unit > 10
@@ -64,8 +64,7 @@ _SINGLE: Final[Mapping[str, str]] = {
 
 def _clock(now: datetime) -> str:
     half = "오전" if now.hour < 12 else "오후"
-    hour = (now.hour - 1) % 12 + 1
-    return f"{half} {hour}시{f' {now.minute}분' if now.minute else ' 정각'}"
+    return f"{half} {native((now.hour - 1) % 12 + 1)} 시{f' {now.minute}분' if now.minute else ' 정각'}"
 
 
 def _day(now: datetime) -> str:
@@ -186,8 +185,8 @@ PACK: Final = Pack(
         "how are you": "😊 잘 지내요, 고마워요!",
         "never mind": "🙂 알겠어요.",
         "joke": (
-            "😆 시계가 왜 병원에 갔을까요? 늦어서요.",
-            "😆 마이크가 스피커에게 말했어요. 다 들려요.",
+            "😆 왕이 넘어지면 뭐라고 할까요? 킹콩이요.",
+            "😆 마이크가 스피커에게 말했어요. 살살 말해, 다 들려.",
             "😆 로봇은 왜 겁이 없을까요? 신경이 강철이라서요.",
         ),
         "how to repeat": "🙂 따라 해, 라고 한 다음 말해 주세요.",
@@ -198,7 +197,7 @@ PACK: Final = Pack(
         "too long": "🤔 타이머는 1초부터 24시간까지예요.",
         "no timers": "😔 여기서는 타이머를 쓸 수 없어요.",
         "timer set": "👍 타이머를 맞췄어요: {duration}.",
-        "timers": "🙂 타이머가 {count}개 있어요. 첫 번째는 {duration} 남았어요.",
+        "timers": "🙂 맞춘 타이머 수는 {count}, 가장 먼저 울릴 것은 {duration} 남았어요.",
         "timer left": "🙂 {duration} 남았어요.",
         "no timer": "🙂 그런 타이머가 없거나 여러 개예요.",
         "cancelled": "👍 타이머를 취소했어요.",

@@ -9,6 +9,7 @@ from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import read
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
 _DAYS: Final = ("thứ hai", "thứ ba", "thứ tư", "thứ năm", "thứ sáu", "thứ bảy", "chủ nhật")
+_PARTS_OF_DAY: Final = ((1, "đêm"), (11, "sáng"), (13, "trưa"), (18, "chiều"), (22, "tối"), (24, "đêm"))
 _UNITS: Final = ["không", "một", "hai", "ba", "bốn", "năm", "sáu", "bảy", "tám", "chín"]
 
 
@@ -33,7 +34,9 @@ def _further() -> Mapping[str, int]:
 
 
 def _clock(now: datetime) -> str:
-    return f"{now.hour} giờ{f' {now.minute} phút' if now.minute else ' đúng'}"
+    hour = now.hour
+    part = next(part for end, part in _PARTS_OF_DAY if hour < end)
+    return f"{(hour - 1) % 12 + 1} giờ{f' {now.minute} phút' if now.minute else ''} {part}"
 
 
 def _day(now: datetime) -> str:

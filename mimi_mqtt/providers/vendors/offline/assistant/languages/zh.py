@@ -1,5 +1,6 @@
 """Chinese, in simplified and traditional characters."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -9,15 +10,18 @@ from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import CHI
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 
 _DAYS: Final = "一二三四五六日"
+_PARTS_OF_DAY: Final = ((6, "凌晨"), (12, "上午"), (13, "中午"), (18, "下午"), (24, "晚上"))
+_HOURS: Final[Mapping[int, str]] = {0: "零", 2: "两"}
 _NUMBER: Final = r"[〇零一二三四五六七八九十百千万两兩\d]{1,12}"
 _DIGITS: Final = r"[〇零一二三四五六七八九\d]{1,6}"
 _SIGNS: Final = r"[-+*/×÷加减減乘]|除以"
 
 
 def _clock(now: datetime) -> str:
-    part = "凌晨" if now.hour < 6 else "上午" if now.hour < 12 else "下午" if now.hour < 18 else "晚上"
+    part = next(part for end, part in _PARTS_OF_DAY if now.hour < end)
     hour = now.hour if now.hour <= 12 else now.hour - 12
-    return f"{part}{hour}点{f'{now.minute}分' if now.minute else '整'}"
+    minutes = f"{'零' if now.minute < 10 else ''}{now.minute}分" if now.minute else "整"
+    return f"{part}{_HOURS.get(hour, hour)}点{minutes}"
 
 
 def _day(now: datetime) -> str:
