@@ -160,7 +160,7 @@ class ProviderSettings(Section):
     no wait. 0: none are kept."""
 
     find_llm: bool = True
-    """Whether auto looks for a language model on this machine: Ollama (at OLLAMA_HOST, if that is set) or LM
+    """Makes auto look for a language model on this machine: Ollama (at OLLAMA_HOST, if that is set) or LM
     Studio, with a model that can call tools."""
 
     models_dir: Path | None = None

@@ -39,7 +39,7 @@ class ModelsFolder:
         return (self.path / model.name / MANIFEST).is_file()
 
     def locate(self, name: str) -> Path | None:
-        """What the engine of the installed model `name` is given: its folder, or its main file.
+        """The path that the engine of the installed model `name` is given: its folder, or its main file.
 
         None for a model that is not installed, is not in the catalogue, or has no files of its own.
         """

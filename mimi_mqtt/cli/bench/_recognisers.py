@@ -105,7 +105,7 @@ class Asked:
         return Spoken(self._text, whole=True) if self._at is not None and now >= self._at else Spoken()
 
     def _written(self, now: float) -> str:
-        """What it makes of the utterance up to `now`."""
+        """The transcript of the utterance up to `now`."""
         text = [text for at, text in self._words if at <= now]
         return text[-1] + self._mark if text else ""
 

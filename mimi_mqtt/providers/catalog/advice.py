@@ -1,4 +1,4 @@
-"""What would make a server hear, speak or answer better, and the commands for it."""
+"""Advice: models that would make a server hear, speak or answer better, and the commands for them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final

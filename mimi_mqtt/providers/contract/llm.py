@@ -42,7 +42,7 @@ class LanguageModel(Provider):
 
     @property
     def answering(self) -> str:
-        """What answers now, for a person: its name, or what stands behind it. Empty: nothing."""
+        """The name of the model that answers now, for a person, or of what stands behind it. Empty: nothing."""
         return self.name
 
     def chat(

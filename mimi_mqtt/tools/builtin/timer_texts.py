@@ -1,4 +1,4 @@
-"""What is said of a timer that is due, in the languages that the server's own sentences are in. Pure."""
+"""Sentences for a timer that is due, in the languages that the server's own sentences are in. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

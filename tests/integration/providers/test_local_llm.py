@@ -197,7 +197,7 @@ async def text_of(model: LocalLanguageModel | LlmChain) -> str:
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> list[FoundModel | None]:
-    """What each search finds; the last one again and again."""
+    """The models that the searches find; the last one again and again."""
     results: list[FoundModel | None] = []
 
     async def one(_: object) -> FoundModel | None:

@@ -26,7 +26,7 @@ _QUIET: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a microphone and a network do: white noise at `snr_db` (None: a quiet room), and `loss_percent` of
+    """Conditions of a microphone and a network: white noise at `snr_db` (None: a quiet room), and `loss_percent` of
     the packets lost."""
 
     name: str
@@ -44,7 +44,7 @@ CONDITIONS: Final = (
 
 
 def through(speech: NDArray[np.float64], condition: Condition, seed: int) -> Pcm:
-    """What the server's recogniser is given of `speech`; the same `seed` makes the same noise and losses."""
+    """Audio that the server's recogniser is given of `speech`; the same `seed` makes the same noise and losses."""
     random = np.random.default_rng(seed)
     lead, tail = np.zeros(int(LEAD_S * RATE)), np.zeros(int(TAIL_S * RATE))
     room = np.concatenate((lead, at_level(speech, LEVEL), tail))

@@ -77,7 +77,7 @@ async def corpus(
 
 
 async def heard(stt: SpeechToText, utterances: Sequence[Utterance], language: str) -> Tally:
-    """What `stt` makes of the utterances, one after the other. Raises ProviderError."""
+    """Transcripts of the utterances by `stt`, one after the other. Raises ProviderError."""
     tally = Tally()
     for utterance in utterances:
         began, cpu = time.perf_counter(), time.process_time()

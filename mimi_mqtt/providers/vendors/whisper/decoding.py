@@ -42,7 +42,7 @@ DOUBTFUL: Final = -0.5
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a model makes of one utterance; `probability` is how sure it is of `language`."""
+    """The transcript of one utterance by a model; `probability` is how sure it is of `language`."""
 
     segments: Sequence[Segment]
     language: str | None

@@ -1,4 +1,4 @@
-"""What a server is told that would make it hear, speak or answer better."""
+"""Advice that would make a server hear, speak or answer better."""
 
 from collections.abc import Mapping
 from pathlib import Path

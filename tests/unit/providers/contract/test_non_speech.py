@@ -1,4 +1,4 @@
-"""What recognisers write for sounds is no speech."""
+"""Words that recognisers write for sounds are no speech."""
 
 import pytest
 from hypothesis import given

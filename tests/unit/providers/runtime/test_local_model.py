@@ -127,7 +127,7 @@ async def test_work_that_waits_when_the_provider_closes_fails() -> None:
 
 
 def busy_for(model: LocalModel[int], device: str) -> bool:
-    """What the model tells somebody who works for `device`."""
+    """`busy` of the model, as work for `device` sees it."""
 
     def asked() -> bool:
         bind_holder(device)

@@ -23,7 +23,7 @@ PLENTY = Memory(8 * GIB, GIB)
 
 
 class Weights:
-    """What a model holds in memory."""
+    """Memory of a model."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class House:
 
 
 def is_loaded(model: LocalModel[Weights]) -> bool:
-    """Whether it is in memory: a function, as a type checker believes that a property stays as it was."""
+    """True while it is in memory: a function, as a type checker believes that a property stays as it was."""
     return model.loaded
 
 

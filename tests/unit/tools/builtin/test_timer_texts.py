@@ -1,4 +1,4 @@
-"""What is said of a timer that is due, in ten languages."""
+"""Sentences for a timer that is due, in ten languages."""
 
 import pytest
 

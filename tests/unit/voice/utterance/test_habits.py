@@ -1,4 +1,4 @@
-"""What is remembered of a device's speaker between sessions."""
+"""Habits of a device's speaker, remembered between sessions."""
 
 import gc
 import weakref

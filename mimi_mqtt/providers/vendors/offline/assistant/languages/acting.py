@@ -1,4 +1,4 @@
-"""What the offline assistant does in a language other than English: the same as in English, in its words."""
+"""The offline assistant's actions in a language other than English: the same as in English, in its words."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -201,7 +201,7 @@ class Pack:
         return self._of(rf"\d ?(?:%|{self.percent}|(?: \S+){{0,2}}$)").search(text) is not None
 
     def words_to_repeat(self, spoken: str) -> str | None:
-        """What is to be said again, in the user's own spelling; None when that is not asked for."""
+        """The words to be said again, in the user's own spelling; None when that is not asked for."""
         match = self._of(rf"^\W*(?:{self.repeat})(?:\W+(?P<words>.+)|\W*)$").search(spoken[:LONGEST_QUESTION])
         return (match["words"] or "").strip(" \"“”«»「」'") if match else None
 
