@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
@@ -19,6 +19,10 @@ T = TypeVar("T")
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+MAX_WAITING: Final = 200
+"""Pieces of work that may wait for a thread, whoever asked for them; more are refused."""
 
 
 class LoadedModel(Generic[M]):
@@ -51,7 +55,9 @@ class LoadedModel(Generic[M]):
 
     async def run(self, work: Callable[[], T], cost: float = 1.0) -> T:
         """Runs `work` in one of the threads. `cost` is about how long it takes, in any unit, against other
-        work with this model. Raises ProviderUnavailable once the provider was closed."""
+        work with this model. Raises ProviderUnavailable once the provider was closed, and while MAX_WAITING
+        others wait.
+        """
         self.working += 1
         try:
             return await self._run(work, cost)
@@ -86,6 +92,8 @@ class LoadedModel(Generic[M]):
         if self._free:
             self._free -= 1
             return
+        if len(self._waiting) >= MAX_WAITING:
+            raise ProviderUnavailable(self._provider, "too many utterances are waiting")
         waiting = loop.create_future()
         self._waiting.add(current_holder(), waiting, cost)
         try:

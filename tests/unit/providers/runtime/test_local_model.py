@@ -8,7 +8,7 @@ import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderUnavailable
 from mimi_mqtt.providers.runtime.fair_queue import bind_holder
-from mimi_mqtt.providers.runtime.local_model import LocalModel
+from mimi_mqtt.providers.runtime.local_model import MAX_WAITING, LocalModel
 
 
 class Loader:
@@ -149,3 +149,17 @@ async def test_only_the_device_whose_work_waits_is_told_so() -> None:
     await asyncio.gather(first, waiting)
     assert not busy_for(busy.model, "waiting")
     busy.model.close()
+
+
+async def test_work_that_is_too_much_is_refused_and_the_rest_is_done() -> None:
+    model = LocalModel("local", Loader())
+    loaded = await model.get()
+    held = threading.Event()
+    begun = [asyncio.create_task(loaded.run(held.wait)) for _ in range(1 + MAX_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(ProviderUnavailable, match="too many"):
+        await loaded.run(lambda: None)
+    held.set()
+    assert await asyncio.gather(*begun) == [True] * len(begun)
+    assert await loaded.run(lambda: "room again") == "room again"
+    model.close()
