@@ -337,8 +337,10 @@ class App:
 
     @property
     def answering(self) -> str:
-        """The language model that answers the default agent now, for a person."""
-        return self._voices.newest(DEFAULT_AGENT).services.llm.answering
+        """The model that answers the default agent now, for a person: the language model, or the service
+        for speech to speech."""
+        services = self._voices.newest(DEFAULT_AGENT).services
+        return services.llm.answering if services.s2s is None else services.s2s.name
 
     @property
     def udp_port(self) -> int:

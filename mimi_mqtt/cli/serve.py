@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             async with attended(app, reloading):
                 print(_welcome(app, time.monotonic() - began), flush=True)
                 if args.say:
-                    await _talk(_local_ota(app), args.say, stop)
+                    await _talk(_local_ota(app), args, stop)
                 await stop.wait()
         finally:
             await app.stop()
@@ -104,12 +104,16 @@ async def tell_log_counts() -> None:
     tell_left_out()
 
 
-async def _talk(ota: str, texts: Sequence[str], stop: asyncio.Event) -> None:
-    """Has a simulated device say `texts` to the server at `ota`, in another process; ends it at `stop`."""
-    said = [word for text in texts for word in ("--say", text)]
+async def _talk(ota: str, args: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Has a simulated device say the texts of --say to the server at `ota`, in another process with the same
+    configuration; ends it at `stop`."""
+    # With "=", as a text may begin with a minus sign.
+    said = [f"--say={text}" for text in args.say]
+    environ = os.environ if args.config is None else {**os.environ, "MIMI_CONFIG": str(args.config)}
     device = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mimi_mqtt", "device", "--ota", ota, *said, stdin=asyncio.subprocess.DEVNULL
-    )
+        *(sys.executable, "-m", "mimi_mqtt", "device", "--ota", ota, *said),
+        env=environ, stdin=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
     ended, stopped = asyncio.ensure_future(device.wait()), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)

@@ -26,6 +26,7 @@ from mimi_mqtt.voice.shared import Closer, SharedProvider, Shelf
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
 from mimi_mqtt.voice.turn.observed import ObservedTurns
+from mimi_mqtt.voice.utterance.habits import HabitsCache
 
 _OFFLINE: Final = ("offline",)
 
@@ -69,6 +70,7 @@ class Parts:
     events: EventBus
     memory: Memory
     shares: DeviceShares
+    habits: HabitsCache = field(default_factory=HabitsCache)
     apologies: dict[Hashable, _SharedApologies] = field(default_factory=dict)
     """Spoken apologies in use, by text to speech, voice and speed."""
 
@@ -178,6 +180,7 @@ class AgentVoice:
             memory=parts.memory,
             languages=parts.languages,
             shares=parts.shares,
+            habits=parts.habits,
             spoken_apologies=self._apologies,
             s2s=self._s2s.provider if self._s2s is not None else None,
         )

@@ -62,6 +62,10 @@ class Provider(ABC):
     """True when it holds a model in memory: in a chain it is started when it is first needed, if a provider
     before it knows its languages."""
 
+    last_resort: ClassVar[bool] = False
+    """True when it is always there, and the others of a chain are better: it takes the place of none that is
+    only slow."""
+
     has_side_effects: bool = False
     """True when asking the model may itself have side effects, as with a service that switches lights."""
 

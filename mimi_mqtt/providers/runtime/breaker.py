@@ -5,6 +5,7 @@ request at a time tries it; success closes the breaker, failure rests it again.
 """
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,8 +126,9 @@ class Pace:
         self._lost = 0
         self._times = 0
         self._demoted_until: float | None = None
-        self._gauge = _demoted.labels(role, name)
-        self._gauge.set(0)
+        # Read when it is asked for, so that a pause that is over does not stay to be seen while nobody speaks.
+        this = weakref.ref(self)
+        _demoted.labels(role, name).set_function(lambda: float((pace := this()) is not None and pace.slow))
 
     @property
     def slow(self) -> bool:
@@ -136,7 +138,6 @@ class Pace:
         if self._clock() < self._demoted_until:
             return True
         self._demoted_until = None
-        self._gauge.set(0)
         return False
 
     def lost(self) -> float:
@@ -150,7 +151,6 @@ class Pace:
         seconds = DEMOTED_S * float(1 << self._times)
         self._times = min(self._times + 1, DOUBLED)
         self._demoted_until = self._clock() + seconds
-        self._gauge.set(1)
         return seconds
 
     def won(self) -> None:

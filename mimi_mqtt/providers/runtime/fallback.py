@@ -35,6 +35,7 @@ from mimi_mqtt.providers.contract.tts import (
 from mimi_mqtt.providers.runtime.breaker import Breaker, Health, Pace
 from mimi_mqtt.providers.runtime.hedging import Hedge, race
 from mimi_mqtt.providers.runtime.resilience import may_have_acted, provider_border
+from mimi_mqtt.providers.runtime.shared_task import SharedTask
 from mimi_mqtt.providers.runtime.unfinished import UnfinishedAnswer, UnfinishedSentence
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,19 @@ class _Member(Generic[P]):
     health: Health
     pace: Pace
     started: bool = False
-    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    starting: SharedTask[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.starting = SharedTask(f"start of {self.provider.name}", self._start)
+
+    @property
+    def last_resort(self) -> bool:
+        """See `Provider`."""
+        return self.provider.last_resort
+
+    async def _start(self) -> None:
+        await self.provider.start()
+        self.started = True
 
 
 @dataclass(slots=True)
@@ -113,18 +126,21 @@ class _Members(Generic[P]):
 
         A failed start is repeated later. Raises ProviderNotConfigured when none of all works.
         """
-        standing_by = [
+        standing_by = self._spare(spare)
+        first = [member for member in self._members if member not in standing_by]
+        errors = [error for error in await asyncio.gather(*map(self._try_start, first)) if error]
+        # Those that started may know less than they seemed to: some tell their languages only now.
+        wanted = [member for member in standing_by if errors or member not in self._spare(spare)]
+        errors += [error for error in await asyncio.gather(*map(self._try_start, wanted)) if error]
+        if len(errors) == len(self._members):
+            raise ProviderNotConfigured(self.name, "; ".join(map(str, errors))) from errors[0]
+
+    def _spare(self, spare: Callable[[P, Sequence[P]], bool]) -> "list[_Member[P]]":
+        return [
             member
             for at, member in enumerate(self._members)
             if spare(member.provider, [before.provider for before in self._members[:at]])
         ]
-        first = [member for member in self._members if member not in standing_by]
-        errors = [error for error in await asyncio.gather(*map(self._try_start, first)) if error]
-        if not errors:
-            return
-        errors += [error for error in await asyncio.gather(*map(self._try_start, standing_by)) if error]
-        if len(errors) == len(self._members):
-            raise ProviderNotConfigured(self.name, "; ".join(map(str, errors))) from errors[0]
 
     async def _try_start(self, member: _Member[P]) -> ProviderError | None:
         try:
@@ -136,22 +152,18 @@ class _Members(Generic[P]):
         return None
 
     async def _ensure_started(self, member: _Member[P], timeout_s: float | None) -> None:
-        """Starts `member` once; `timeout_s` bounds the start while a user waits."""
+        """Starts `member` once; `timeout_s` bounds the wait of a user for it, not the start itself, which
+        the next request finds further on."""
         if member.started:
             return
         provider = member.provider
-        async with (
-            provider_border(provider.name, provider.limits),
-            asyncio.timeout(timeout_s),
-            member.starting,
-        ):
-            if not member.started:
-                await provider.start()
-                member.started = True
+        async with provider_border(provider.name, provider.limits), asyncio.timeout(timeout_s):
+            await member.starting.result()
 
     async def aclose(self) -> None:
         """Closes all; a failure does not keep the others open."""
         for member in self._members:
+            await member.starting.aclose()
             try:
                 async with provider_border(member.provider.name, member.provider.limits):
                     await member.provider.aclose()
@@ -224,6 +236,8 @@ class _Members(Generic[P]):
         if member.provider.has_side_effects or rival.provider.has_side_effects:
             return answer
 
+        failures = len(question.errors)
+
         async def due() -> None:
             if asked_all is not None:
                 await asked_all()
@@ -236,6 +250,8 @@ class _Members(Generic[P]):
 
         def rescued() -> None:
             _hedges_won.labels(self._role, rival.provider.name).inc()
+            if rival.last_resort or len(question.errors) > failures:
+                return  # the last resort is always fast, and a failure is counted by the breaker
             if seconds := member.pace.lost():
                 logger.warning(
                     "%s %s is slower than %s again and again: for %.0f s it is asked after it",
@@ -274,7 +290,15 @@ class _Members(Generic[P]):
 
     def _in_order(self, supports: Callable[[P], bool]) -> list[_Member[P]]:
         able = [member for member in self._members if supports(member.provider)] or self._members
-        return sorted(able, key=lambda member: (not member.health.ready, member.pace.slow))
+        order = sorted(able, key=lambda member: not member.health.ready)
+        at = 0
+        while at + 1 < len(order):
+            member, after = order[at : at + 2]
+            if member.pace.slow and not after.pace.slow and after.health.ready and not after.last_resort:
+                order[at : at + 2] = after, member
+                at += 1
+            at += 1
+        return order
 
     def _all_failed(self, errors: Sequence[ProviderError]) -> ProviderError:
         if len(errors) == 1:

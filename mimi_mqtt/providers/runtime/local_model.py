@@ -7,10 +7,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
+from mimi_mqtt.providers.runtime.shared_task import SharedTask
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -137,7 +139,9 @@ class LocalModel(Generic[M]):
         self._workers = workers
         self._clock = clock
         self._loaded: LoadedModel[M] | None = None
-        self._loading = asyncio.Lock()
+        self._use = object()
+        """Another one after each close: a loading that began before it is not for this use."""
+        self._loading = self._new_loading()
         _models.add(self)
 
     @property
@@ -157,18 +161,31 @@ class LocalModel(Generic[M]):
         return None if loaded is None or loaded.working else self._clock() - loaded.used_at
 
     async def get(self) -> LoadedModel[M]:
-        """The model. Raises what `load` raises, such as ProviderNotConfigured; the next call tries again."""
-        async with self._loading:
-            if self._loaded is None:
-                threads = ThreadPoolExecutor(self._workers, f"{self.provider} model")
-                try:
-                    model = await asyncio.get_running_loop().run_in_executor(threads, self._load)
-                except BaseException:
-                    threads.shutdown(wait=False)
-                    raise
-                self._loaded = LoadedModel(self.provider, model, threads, self._workers, self._clock)
-            self._loaded.used_at = self._clock()
-            return self._loaded
+        """The model. Raises what `load` raises, such as ProviderNotConfigured; the next call tries again.
+
+        A caller that is cancelled, or has no more time, does not end the loading: the next one finds it.
+        """
+        if self._loaded is None:
+            return await self._loading.result()
+        self._loaded.used_at = self._clock()
+        return self._loaded
+
+    def _new_loading(self) -> SharedTask[LoadedModel[M]]:
+        return SharedTask(f"loading of {self.provider}", partial(self._make, self._use))
+
+    async def _make(self, use: object) -> LoadedModel[M]:
+        threads = ThreadPoolExecutor(self._workers, f"{self.provider} model")
+        try:
+            model = await asyncio.get_running_loop().run_in_executor(threads, self._load)
+        except BaseException:
+            threads.shutdown(wait=False)
+            raise
+        loaded = LoadedModel(self.provider, model, threads, self._workers, self._clock)
+        if self._use is use:
+            self._loaded = loaded
+        else:
+            loaded.close()
+        return loaded
 
     def unload(self) -> None:
         """Forgets the model, which is loaded anew when it is asked for again. Whoever has it may go on with
@@ -177,6 +194,8 @@ class LocalModel(Generic[M]):
 
     def close(self) -> None:
         """Lets go of the model and its threads, without waiting; safe to call twice."""
+        self._use = object()
+        self._loading = self._new_loading()
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             loaded.close()

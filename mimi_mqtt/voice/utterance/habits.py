@@ -1,7 +1,7 @@
 """Pauses of the people at each device, remembered between its sessions.
 
 A session often has a single turn: what endpointing learned of its speaker would be of no use within it. Kept
-are numbers only, in memory, and for as long as the agent's services are not renewed.
+are numbers only, in memory, of all agents in one place; those made under other settings are not used again.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,8 @@ class SpeakerHabits:
     """
 
     def __init__(self, voice: VoiceSettings, language: Callable[[], str]) -> None:
+        self.voice = voice
+        """The settings under which it learned."""
         self._language = _Language(language)
         self._strategy = endpointing(voice, self._language)
 
@@ -57,17 +59,19 @@ class SpeakerHabits:
 
 
 class HabitsCache:
-    """The habits of devices between their sessions, all under the settings `voice`."""
+    """The habits of devices between their sessions."""
 
     def __init__(self) -> None:
         self._kept: Lru[SpeakerHabits] = Lru(MAX_DEVICES)
 
     def take(self, device_id: str, voice: VoiceSettings, language: Callable[[], str]) -> SpeakerHabits:
-        """The habits of a device's speaker; new ones when it is unknown or in another conversation."""
+        """The habits of a device's speaker; new ones when it is unknown, in another conversation, or was
+        heard under other settings than `voice`."""
         habits = self._kept.get(device_id)
-        if habits is None:
+        if habits is not None:
+            self._kept.forget(device_id)
+        if habits is None or habits.voice != voice:
             return SpeakerHabits(voice, language)
-        self._kept.forget(device_id)
         habits.use_language(language)
         return habits
 

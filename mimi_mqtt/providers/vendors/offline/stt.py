@@ -45,6 +45,7 @@ class PocketSphinx(SpeechToText):
     extra = "offline"
     capabilities = SttCapabilities(streaming=True, languages=frozenset({_LANGUAGE}))
     standby = True
+    last_resort = True
 
     def __init__(self, name: str, options: PocketSphinxOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)

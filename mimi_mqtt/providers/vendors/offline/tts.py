@@ -69,6 +69,7 @@ class Espeak(TextToSpeech):
     Options = EspeakOptions
     packages = ("espeakng_loader",)
     extra = "offline"
+    last_resort = True
     capabilities = TtsCapabilities(
         streaming=False,
         languages=frozenset(_LANGUAGES.split()),

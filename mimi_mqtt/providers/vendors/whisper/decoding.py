@@ -33,6 +33,8 @@ TOKENS_PER_S: Final = 8
 SPARE_TOKENS: Final = 12
 MAX_TOKENS: Final = 224
 """Half of what the model's decoder holds, as its own software has it."""
+MAX_LENGTH: Final = 448
+"""Tokens that the model's decoder holds, prompt included."""
 SURE_OF_LANGUAGE: Final = 0.6
 """Probability of a detected language below which the expected one is taken: of a second of speech it is often
 wrong."""
@@ -132,12 +134,13 @@ class Decoder:
         if self._prompt:
             expected = tokenizer.encode(" " + self._prompt.strip())[-MAX_TOKENS + 1 :]
             prompt = [tokenizer.sot_prev, *expected, *prompt]
-        most = min(MAX_TOKENS, SPARE_TOKENS + int(TOKENS_PER_S * seconds))
+        most = min(MAX_TOKENS, SPARE_TOKENS + int(TOKENS_PER_S * seconds), MAX_LENGTH - len(prompt))
         (result,) = self._model.model.generate(
             encoded,
             [prompt],
             beam_size=self._beam_size,
-            max_length=len(prompt) + most,
+            # CTranslate2 ends a text at half of this, and at this less the prompt.
+            max_length=min(MAX_LENGTH, max(2 * most, len(prompt) + most)),
             return_scores=True,
             return_no_speech_prob=True,
         )

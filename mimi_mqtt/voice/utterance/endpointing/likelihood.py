@@ -81,6 +81,8 @@ class LikelyEnd:
     def ended(self) -> None:
         """Learns that an utterance ended."""
         self._ends += 1
+        # One noisy utterance, such as a television's, must not outweigh the many after it.
+        self._pauses = min(self._pauses, _OFTENEST * self._ends)
         if self._ends > _UTTERANCES:
             self._pauses *= _UTTERANCES / self._ends
             self._ends = _UTTERANCES

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.cli.device.speech import synthesise
+from mimi_mqtt.config.voice import ProviderSettings
+from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.recording import Recording, Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText
+from mimi_mqtt.providers.contract.tts import VoiceOptions
 from mimi_mqtt.providers.runtime.local_model import loaded_models
 from tests.integration.providers.stt.hearing import provider
 
@@ -90,3 +94,16 @@ async def test_an_unloaded_model_hears_the_next_utterance(tiny: SpeechToText) ->
     model.unload()
     assert bare((await heard(tiny, pcm)).text) == "what time is it"
     await tiny.aclose()
+
+
+async def test_fast_japanese_is_heard_to_its_end(real_model: Callable[[str], Path]) -> None:
+    base = provider("faster_whisper", stt_model=real_model("whisper-base"), stt_device="cpu")
+    voice = {"tts": "kokoro", "options": {"kokoro": {"tts_model": real_model("kokoro-ja")}}}
+    kokoro = registry.build("tts", ProviderSettings.model_validate(voice), {})
+    said = "明日の朝七時に目覚ましをかけて、天気予報も教えてください。"
+    parts = [chunk async for chunk in kokoro.speak(said, VoiceOptions(language="ja", speed=1.3))]
+    resampler = Resampler(parts[0].sample_rate, RATE)
+    pcm = resampler.process(np.concatenate([part.pcm for part in parts]), last=True)
+    assert (await heard(base, pcm, "ja")).text.rstrip("。").endswith("教えてください")
+    await kokoro.aclose()
+    await base.aclose()

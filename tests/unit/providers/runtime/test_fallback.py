@@ -17,6 +17,7 @@ from mimi_mqtt.errors import (
 )
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta
 from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.contract.stt import SttCapabilities
 from mimi_mqtt.providers.contract.tts import VoiceOptions
 from mimi_mqtt.providers.runtime.breaker import Breaker
 from mimi_mqtt.providers.runtime.fallback import LlmChain, SttChain, TtsChain
@@ -339,6 +340,51 @@ async def test_a_model_stands_by_no_longer_when_one_before_it_does_not_start() -
     first, second = heavy("first", works=False), heavy("second")
     await SttChain([first, second]).start()
     assert second.started == 1
+
+
+async def test_a_model_is_started_when_those_before_it_know_less_than_they_seemed_to() -> None:
+    class LearnsItsLanguages(FakeStt):
+        async def start(self) -> None:
+            self.capabilities = SttCapabilities(True, frozenset({"en"}))
+
+    first, second = LearnsItsLanguages(heard("first"), name="first", limits=ONE_TRY), heavy("second")
+    await SttChain([first, second]).start()
+    assert second.started == 1
+
+
+async def test_a_start_that_takes_longer_than_a_user_waits_is_there_for_the_next_one() -> None:
+    class Loads(FakeStt):
+        standby = True
+        starts = 0
+
+        async def start(self) -> None:
+            self.starts += 1
+            await loading.wait()
+
+    loading = asyncio.Event()
+    slow = Loads(heard("slow"), heard("slow"), name="slow", limits=IMPATIENT)
+    chain = SttChain([slow, stt("other", heard("other"))])
+    assert await hear(chain) == "other"
+    loading.set()
+    assert await hear(chain) == "slow"
+    assert slow.starts == 1
+
+
+async def test_the_end_of_a_chain_ends_a_start_that_goes_on() -> None:
+    ended = asyncio.Event()
+
+    class Loads(FakeLlm):
+        async def start(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+    chain = LlmChain([Loads(name="first", limits=IMPATIENT), llm("second", [TextDelta("second")])])
+    assert await answer(chain) == "second"
+    assert not ended.is_set()
+    await chain.aclose()
+    assert ended.is_set()
 
 
 async def test_when_nobody_knows_the_language_all_are_asked() -> None:

@@ -151,6 +151,34 @@ async def test_a_race_that_is_won_in_between_keeps_the_first_place() -> None:
         assert await asked_for(chain, slow, 1) == 1
 
 
+class LastResort(Late):
+    last_resort = True
+
+
+async def test_the_last_resort_takes_the_place_of_none_that_is_only_slow() -> None:
+    cloud, last = Late("cloud", 3.0, "a"), LastResort("last", 0.0, "z")
+    chain = hedged(cloud, last)
+    assert await asked_for(chain, cloud, 10) == 10
+    cloud.delay_s = 0.0
+    assert await answer(chain) == "a"
+
+
+async def test_one_that_keeps_losing_is_asked_after_the_faster_one_and_before_all_others() -> None:
+    slow, quick, last = Late("slow", 3.0, "a"), Late("quick", 0.0, "b"), LastResort("last", 0.0, "z")
+    chain = hedged(slow, quick, last)
+    await asked_for(chain, slow, RACES_LOST)
+    quick.fails, quick.words = True, ()
+    slow.delay_s = 0.2
+    assert await answer(chain) == "a"
+    assert last.asked_at == []
+
+
+async def test_a_failure_after_the_second_was_asked_is_no_lost_race() -> None:
+    failing, rival = Late("failing", 0.6, fails=True), Late("rival", 0.3, "b")
+    chain = LlmChain((failing, rival), Breaker(failures=99), hedge_s=HEDGE_S)
+    assert await asked_for(chain, failing, 6) == 6
+
+
 async def test_one_that_is_asked_later_answers_when_the_other_is_down() -> None:
     slow, rival = Late("slow but alive", 3.0, "a"), Late("dying", 0.0, "b")
     chain = hedged(slow, rival)

@@ -163,3 +163,38 @@ async def test_work_that_is_too_much_is_refused_and_the_rest_is_done() -> None:
     assert await asyncio.gather(*begun) == [True] * len(begun)
     assert await loaded.run(lambda: "room again") == "room again"
     model.close()
+
+
+async def test_who_waits_no_more_does_not_end_the_loading_and_the_next_one_finds_it() -> None:
+    gate = threading.Event()
+    loads: list[int] = []
+
+    def load() -> int:
+        loads.append(gate.wait())
+        return len(loads)
+
+    model = LocalModel("local", load)
+    for _ in range(30):
+        waiting = asyncio.create_task(model.get())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        assert waiting.cancelled()
+    gate.set()
+    assert (await model.get()).model == 1
+    assert len(loads) == 1
+    model.close()
+
+
+async def test_a_model_that_is_closed_while_it_is_loaded_is_given_to_nobody_afterwards() -> None:
+    gate = threading.Event()
+    model = LocalModel("local", gate.wait)
+    waiting = asyncio.create_task(model.get())
+    await asyncio.sleep(0)
+    model.close()
+    gate.set()
+    with pytest.raises(ProviderUnavailable):
+        await (await waiting).run(lambda: None)
+    assert not model.loaded
+    assert await (await model.get()).run(lambda: "anew") == "anew"
+    model.close()

@@ -42,6 +42,24 @@ def test_two_sessions_of_a_device_at_once_do_not_share(cache: HabitsCache) -> No
     assert cache.take("kitchen", VOICE, english) is not cache.take("kitchen", VOICE, english)
 
 
+def test_habits_under_other_settings_are_not_used_again(cache: HabitsCache) -> None:
+    habits = cache.take("kitchen", VOICE, english)
+    cache.keep("kitchen", habits)
+    other = VOICE.model_copy(update={"end_silence_ms": VOICE.end_silence_ms + 300})
+    assert cache.take("kitchen", other, english) is not habits
+
+
+def test_one_noisy_utterance_does_not_outweigh_the_next_ones(cache: HabitsCache) -> None:
+    habits = cache.take("kitchen", VOICE, english)
+    for _ in range(100):
+        habits.paused(400.0)
+    habits.ended()
+    noisy_ms = waits(habits)
+    for _ in range(12):
+        habits.ended()
+    assert waits(habits) < noisy_ms
+
+
 def test_nothing_is_kept_of_a_device_without_id(cache: HabitsCache) -> None:
     habits = cache.take("", VOICE, english)
     cache.keep("", habits)

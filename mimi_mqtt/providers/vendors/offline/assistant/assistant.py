@@ -39,6 +39,7 @@ class OfflineAssistant(LanguageModel):
     """A model that answers at once, offline. `now` gives the time in a zone (None: the machine's own)."""
 
     can_continue = False
+    last_resort = True
 
     def __init__(
         self,

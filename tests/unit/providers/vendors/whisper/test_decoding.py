@@ -44,7 +44,7 @@ class Model:
         self, encoded: int, prompts: list[list[int]], *, max_length: int, **_: object
     ) -> list[SimpleNamespace]:
         self.asked.append(encoded)
-        room = max_length - len(prompts[0])
+        room = min(max_length // 2, max_length - len(prompts[0]))  # as CTranslate2 bounds it
         self.limits.append(room)
         tokens = list(self.answers[encoded])[:room]
         return [
@@ -117,6 +117,19 @@ def test_a_text_without_an_end_is_decoded_in_the_whole_context(monkeypatch: pyte
     heard = decoder(model, monkeypatch).hear(silence(2), None)
     assert [segment.text for segment in heard.segments] == [" Hello there."]
     assert model.limits[0] < 40
+
+
+@pytest.mark.parametrize("prompt", ["", "some words to expect", "word " * 300])
+def test_speech_is_heard_to_its_end_however_many_tokens_it_has(
+    monkeypatch: pytest.MonkeyPatch, prompt: str
+) -> None:
+    words = {token: f" {chr(ord('a') + token - 100) * 3}" for token in range(100, 124)}
+    for token, word in words.items():
+        monkeypatch.setitem(WORDS, token, word)
+    model = Model({1000: tuple(words)})  # 24 tokens in two seconds
+    (segment,) = decoder(model, monkeypatch, prompt).hear(silence(2), "en").segments
+    assert segment.text == "".join(words.values())
+    assert model.asked == [1000]
 
 
 @pytest.mark.parametrize(("whole", "text"), [(-0.3, " Hello there."), (-1.5, " What?")])
