@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: event loops, patience, logging as it was before, no models but those asked for."""
+"""Fixtures that all tests share: event loops, patience, logging as before, no models but those asked for."""
 
 import asyncio
 import logging

@@ -138,11 +138,12 @@ def _install(args: argparse.Namespace, settings: Settings, folder: ModelsFolder)
             if not args.default:
                 print(f"{model.name} is installed")
             continue
-        if args.default and not _engine_is_there(model):
+        unasked = args.default and model.name not in args.names
+        if unasked and not _engine_is_there(model):
             continue  # what nobody could run is not worth its download
         refusal = _refusal(model, args)
         if refusal:
-            if args.default and model.name not in args.names:
+            if unasked:
                 continue  # said at each start it would be noise: `list` tells of it
             print(f"{model.name}: {refusal}", file=sys.stderr)
             failed = failed or model.name in args.names
@@ -167,7 +168,7 @@ def _asked(args: argparse.Namespace, settings: Settings) -> Sequence[Model]:
             known = ", ".join(languages_with_sets())
             raise ConfigError(f"--language {language}: there is no set for it, only for {known}")
     if args.default:
-        languages = list(dict.fromkeys(("en", _language_of_the_house(settings))))
+        languages += ["en", _language_of_the_house(settings)]
     chosen += [model for language in languages for model in small_set(language)]
     return list({model.name: model for model in chosen}.values())
 

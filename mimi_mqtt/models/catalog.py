@@ -169,6 +169,8 @@ class _Catalog(_Entry):
                 model = next((model for model in self.models if model.name == name), None)
                 if model is None or (language not in model.languages and "*" not in model.languages):
                     raise ValueError(f"{name} is no model for {language}")
+                if model.limits or not model.pinned:
+                    raise ValueError(f"{name} can't be installed without a question: it is in no small set")
         return self
 
 

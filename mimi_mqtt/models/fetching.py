@@ -96,8 +96,8 @@ class Fetcher:
             return
         url = wanted.url
         for _ in range(MAX_REDIRECTS + 1):
-            self._check_address(url)
             try:
+                self._check_address(url)
                 with client.stream("GET", url, headers=part.headers()) as response:
                     target = response.headers.get("Location")
                     if response.is_redirect and target is not None:
@@ -107,7 +107,7 @@ class Fetcher:
                     return
             except httpx.TransportError as error:
                 raise _Cut(str(error) or type(error).__name__) from error
-            except httpx.InvalidURL as error:
+            except (httpx.InvalidURL, ValueError) as error:
                 raise ModelError(f"{wanted.name}: a redirect leads to no address: {error}") from error
         raise ModelError(f"{wanted.name}: more than {MAX_REDIRECTS} redirects from {_place(wanted.url)}")
 
@@ -193,12 +193,12 @@ class _Part:
         except (OSError, ValueError):
             return asked
         version = about.get("etag") if isinstance(about, dict) else None
-        return {**asked, "If-Range": version} if isinstance(version, str) and version else asked
+        return {**asked, "If-Range": version} if isinstance(version, str) and _is_etag(version) else asked
 
     def remember(self, headers: Mapping[str, str]) -> None:
         """Keeps the version, if the server tells a strong one."""
         etag = headers.get("ETag", "")
-        self._about.write_text(json.dumps({"etag": "" if etag.startswith("W/") else etag}), encoding="utf-8")
+        self._about.write_text(json.dumps({"etag": etag if _is_etag(etag) else ""}), encoding="utf-8")
 
     def forget(self) -> None:
         """Deletes what came."""
@@ -208,6 +208,11 @@ class _Part:
         """Gives the complete file its name."""
         self.path.replace(path)
         self._about.unlink(missing_ok=True)
+
+
+def _is_etag(text: str) -> bool:
+    """True for a strong mark of a version that can be sent back (RFC 9110, section 8.8.3)."""
+    return text.startswith('"') and text.isascii() and text.isprintable()
 
 
 def sha256_of(path: Path) -> str:

@@ -158,7 +158,7 @@ class Installer:
                 for name, expected in model.files.items():
                     kept = work / "fetched" / name
                     kept.parent.mkdir(parents=True, exist_ok=True)
-                    if not kept.is_file():
+                    if expected.sha256 is not None or not kept.is_file():
                         longest = expected.bytes or source.bytes
                         wanted = Wanted(name, source.base + name, longest, expected.sha256)
                         self._fetcher.fetch(wanted, kept)

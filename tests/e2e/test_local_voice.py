@@ -56,9 +56,11 @@ async def test_japanese_is_heard_and_answered(make_server: MakeServer, models_di
 
 
 async def test_first_start_to_first_answer_is_one_command(make_server: MakeServer, models_dir: Path) -> None:
-    server = make_server(MIMI_PROVIDERS__MODELS_DIR=str(models_dir))
+    server = make_server()
+    (server.folder / "broker.yaml").write_text("another server's: [\n")
+    (server.folder / "house.yaml").write_text(f"providers: {{models_dir: {str(models_dir)!r}}}\n")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mimi_mqtt", "serve", "--say", "what time is it",
+        sys.executable, "-m", "mimi_mqtt", "serve", "--config", "house.yaml", "--say", "what time is it",
         cwd=server.folder, env=server.environ,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Transcripts that a real recogniser writes of a corpus at every pause of its speakers; part of `bench turns`.
+"""Transcripts by a real recogniser at every pause of a corpus; part of `bench turns`.
 
 It is asked as the server asks it for a preemptive reply: with all that was heard from just before the speech
 to the pause. The pauses are the same for every strategy, until it ends the utterance.

@@ -16,7 +16,7 @@ class Preset:
     """One service. `base_url` None: the user says it, or it is OpenAI itself. `key` None: it needs none.
 
     `key`, `address` and `variables` name environment variables; `nine_char_ids` is Mistral's rule for the ids
-    of tool calls.
+    of tool calls. `in_house`: a server of one's own, which is never asked through a proxy.
     """
 
     roles: Mapping[Role, Mapping[str, object]]
@@ -27,6 +27,7 @@ class Preset:
     client: Literal["openai", "azure"] = "openai"
     needs_base_url: bool = False
     nine_char_ids: bool = False
+    in_house: bool = False
     example_url: str = ""
 
     @property
@@ -105,12 +106,19 @@ PRESETS: Mapping[str, Preset] = {
         roles={"llm": {"llm_model": "llama3.2"}},
         base_url="http://localhost:11434/v1",
         address="OLLAMA_BASE_URL",
+        in_house=True,
     ),
     "lmstudio": Preset(
-        roles={"llm": {"llm_model": ""}}, base_url="http://localhost:1234/v1", address="LMSTUDIO_BASE_URL"
+        roles={"llm": {"llm_model": ""}},
+        base_url="http://localhost:1234/v1",
+        address="LMSTUDIO_BASE_URL",
+        in_house=True,
     ),
     "vllm": Preset(
-        roles={"llm": {"llm_model": ""}}, base_url="http://localhost:8000/v1", address="VLLM_BASE_URL"
+        roles={"llm": {"llm_model": ""}},
+        base_url="http://localhost:8000/v1",
+        address="VLLM_BASE_URL",
+        in_house=True,
     ),
     "custom": Preset(
         roles={"llm": {"llm_model": ""}}, needs_base_url=True, example_url="http://192.168.1.20:8080/v1"

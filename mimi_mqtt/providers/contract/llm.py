@@ -42,7 +42,7 @@ class LanguageModel(Provider):
 
     @property
     def answering(self) -> str:
-        """The name of the model that answers now, for a person, or of what stands behind it. Empty: nothing."""
+        """The name of the model that answers now, for a person. Empty: there is none."""
         return self.name
 
     def chat(

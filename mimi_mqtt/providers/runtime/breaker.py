@@ -126,7 +126,7 @@ class Pace:
         self._lost = 0
         self._times = 0
         self._demoted_until: float | None = None
-        # Read when it is asked for, so that a pause that is over does not stay to be seen while nobody speaks.
+        # Read when it is asked for: a pause that is over must not be shown because nobody spoke since.
         this = weakref.ref(self)
         _demoted.labels(role, name).set_function(lambda: float((pace := this()) is not None and pace.slow))
 

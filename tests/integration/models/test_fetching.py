@@ -14,6 +14,7 @@ from mimi_mqtt.models.progress import Silence
 from tests.integration.models.evil_server import (
     Conversation,
     EvilServer,
+    Request,
     corrupt,
     cut_after,
     endless,
@@ -139,6 +140,24 @@ def test_a_redirect_is_followed_and_a_circle_is_not(server: EvilServer, tmp_path
     server.script = [says("302 Found", "Location: /elsewhere")]
     with pytest.raises(ModelError, match="redirects"):
         fetch(server, tmp_path / "again.bin")
+
+
+@pytest.mark.parametrize("address", ["https://[x/", "http://a]b/"])
+def test_a_redirect_to_no_address_is_told(server: EvilServer, tmp_path: Path, address: str) -> None:
+    server.script = [says("302 Found", f"Location: {address}")]
+    with pytest.raises(ModelError, match="leads to no address"):
+        fetch(server, tmp_path / "model.bin")
+
+
+@pytest.mark.parametrize("etag", ['"v\u00e9"', 'W/"1"', "unquoted", '"1'])
+def test_a_strange_mark_of_a_version_is_not_sent_back(server: EvilServer, tmp_path: Path, etag: str) -> None:
+    def cut(request: Request) -> None:
+        length = f"Content-Length: {len(CONTENT)}"
+        request.send("200 OK", (length, f"ETag: {etag}"), CONTENT[:10_000])
+
+    server.script = [cut, whole]
+    fetch(server, tmp_path / "model.bin")
+    assert server.begins == [0, 10_000]
 
 
 def test_nothing_is_fetched_without_encryption(server: EvilServer, tmp_path: Path) -> None:

@@ -135,6 +135,15 @@ def test_single_files_are_fetched_from_their_address(server: EvilServer, folder:
     assert names(folder) == ["encoder.onnx", MANIFEST, "tokens.txt"]
 
 
+def test_a_file_that_was_kept_damaged_is_fetched_again(server: EvilServer, folder: ModelsFolder) -> None:
+    made = model(from_files(server))
+    kept = folder.path / PARTIAL / "made" / "fetched"
+    kept.mkdir(parents=True)
+    (kept / "encoder.onnx").touch()  # as a power cut may leave it
+    assert installer(folder).install(made)
+    assert installer(folder).check(made) == []
+
+
 def test_a_cut_archive_goes_on_where_it_was(
     server: EvilServer, index: PackageIndex, folder: ModelsFolder
 ) -> None:

@@ -219,6 +219,21 @@ async def test_a_model_that_is_there_answers(vendor: OpenAiServer, found: list[F
     await model.aclose()
 
 
+@pytest.mark.parametrize("server", ["ollama", "lmstudio"])
+async def test_what_is_said_in_the_house_is_sent_to_no_proxy(
+    vendor: OpenAiServer, found: list[FoundModel | None], monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+        monkeypatch.setenv(variable.lower(), "http://127.0.0.1:9")
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    found.append(FoundModel(server, vendor.base_url, "qwen", loaded=True))
+    model = made()
+    assert await text_of(model) == "good day"
+    await model.aclose()
+
+
 @pytest.mark.parametrize(("thinks", "effort"), [(True, "none"), (False, None)])
 async def test_one_that_thinks_is_told_to_answer_at_once(
     vendor: OpenAiServer, found: list[FoundModel | None], thinks: bool, effort: str | None

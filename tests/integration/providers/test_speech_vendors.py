@@ -1,6 +1,7 @@
 """Peculiarities of each vendor of speech: its requests, and answers that only it gives."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -332,6 +333,22 @@ async def test_wyoming_is_asked_what_it_can_once_and_again_after_a_failure(
         await say(tts)
     await say(tts)
     assert tts.capabilities.languages == frozenset({"vi"})
+
+
+@pytest.mark.parametrize("data", [{"tts": [{"name": "x"}]}, {"tts": 5}, {"tts": [[]]}])
+async def test_wyoming_that_describes_itself_strangely_starts_all_the_same(data: dict[str, Any]) -> None:
+    async def describe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(json.dumps({"type": "info", "data": data}).encode() + b"\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(describe, "127.0.0.1", 0)
+    tts = build("wyoming", tts_uri=f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    await tts.start()
+    with pytest.raises((ProviderBadAnswer, ProviderNotConfigured)):
+        await say(tts, "hello")
+    server.close()
 
 
 async def test_wyoming_that_only_listens_is_not_configured(serve: Serve[WyomingTtsServer]) -> None:

@@ -103,6 +103,13 @@ def test_the_default_is_english_and_the_language_of_the_house(
     assert installer.asked == asked
 
 
+def test_the_default_adds_to_the_languages_and_models_that_are_named(
+    tmp_path: Path, installer: type[FakeInstaller]
+) -> None:
+    assert run(tmp_path, "install", "hibari-en-kore", "--default", "--language", "ja", "--yes") == 0
+    assert {"hibari-en-kore", "kokoro-ja", "whisper-base", "whisper-tiny-en"} <= set(installer.asked)
+
+
 def test_a_download_that_fails_is_told_and_the_others_go_on(
     tmp_path: Path, installer: type[FakeInstaller], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,8 +26,8 @@ _QUIET: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Conditions of a microphone and a network: white noise at `snr_db` (None: a quiet room), and `loss_percent` of
-    the packets lost."""
+    """Conditions of a microphone and a network: white noise at `snr_db` (None: a quiet room), and
+    `loss_percent` of the packets lost."""
 
     name: str
     snr_db: float | None = None
@@ -44,7 +44,7 @@ CONDITIONS: Final = (
 
 
 def through(speech: NDArray[np.float64], condition: Condition, seed: int) -> Pcm:
-    """Audio that the server's recogniser is given of `speech`; the same `seed` makes the same noise and losses."""
+    """Audio that the server's recogniser is given of `speech`; one `seed` makes the same noise and losses."""
     random = np.random.default_rng(seed)
     lead, tail = np.zeros(int(LEAD_S * RATE)), np.zeros(int(TAIL_S * RATE))
     room = np.concatenate((lead, at_level(speech, LEVEL), tail))

@@ -67,7 +67,7 @@ async def spoken(tts: TextToSpeech, text: str, voice: VoiceOptions) -> Pcm:
 
 
 async def transcribed(stt: SpeechToText, pcm: Pcm, language: str, *, certain: bool = True) -> Transcript:
-    """The transcript by `stt` of an utterance that is all there. Not `certain`: it finds out the language itself.
+    """The transcript by `stt` of an utterance that is all there. Not `certain`: it finds the language itself.
 
     Raises ProviderError.
     """

@@ -62,6 +62,7 @@ class Hibari(TextToSpeech):
         path = self._options.tts_model
         if path is None:
             return package.Hibari()
+        path = path.expanduser()
         if not path.is_file():
             raise ProviderNotConfigured(
                 self.name, f"there is no file {path}: see providers.options.{self.name}.tts_model"

@@ -63,12 +63,17 @@ class OpenAiOptions(ProviderOptions):
         return self.base_url is None or self.base_url.rstrip("/") == OFFICIAL_URL
 
 
-def _http_client() -> "httpx2.AsyncClient":
-    """The SDK's own HTTP client with the shared certificates."""
+def _http_client(name: str) -> "httpx2.AsyncClient":
+    """The SDK's own HTTP client with the shared certificates.
+
+    A server in the house is asked without the proxy of the environment: what is said stays in the house.
+    """
     import httpx2
     from openai import DefaultAsyncHttpxClient
 
-    return DefaultAsyncHttpxClient(verify=trusted_certificates(httpx2.create_ssl_context))
+    return DefaultAsyncHttpxClient(
+        verify=trusted_certificates(httpx2.create_ssl_context), trust_env=not preset(name).in_house
+    )
 
 
 class OpenAiClient(LazyClient["AsyncOpenAI"]):
@@ -107,7 +112,7 @@ class OpenAiClient(LazyClient["AsyncOpenAI"]):
             base_url=self._options.base_url or OFFICIAL_URL,
             timeout=self._limits.timeout_s,
             max_retries=0,
-            http_client=_http_client(),
+            http_client=_http_client(self._name),
         )
 
     def _azure(self) -> "AsyncOpenAI":
@@ -120,7 +125,7 @@ class OpenAiClient(LazyClient["AsyncOpenAI"]):
             api_version=self._options.api_version,
             timeout=self._limits.timeout_s,
             max_retries=0,
-            http_client=_http_client(),
+            http_client=_http_client(self._name),
         )
 
     @asynccontextmanager

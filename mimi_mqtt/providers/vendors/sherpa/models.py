@@ -31,9 +31,9 @@ class Kind:
     fixed: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def takes_language(self) -> bool:
-        """True when the language is told as it is loaded."""
-        return bool(self.languages)
+    def finds_language(self) -> bool:
+        """True when it finds the language out with each utterance, unless it is told one."""
+        return tuple(self.languages) == ("language",)
 
 
 _PARTS = {"encoder": "encoder", "decoder": "decoder"}
@@ -99,6 +99,13 @@ class Model:
 
 def find(folder: Path, kind: str = "") -> Model:
     """The model in `folder`; an empty `kind` is read from the folder's name and files. Raises ModelError."""
+    try:
+        return _found(folder, kind)
+    except OSError as error:
+        raise ModelError(f"{folder} can't be read ({error.strerror})") from error
+
+
+def _found(folder: Path, kind: str) -> Model:
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder: unpack a model of sherpa-onnx there")
     found = KINDS[kind or _guess(folder)]
@@ -171,7 +178,7 @@ def recognizer(package: ModuleType, model: Model, threads: int, language: str, e
         }
     if model.kind.model_type:
         arguments["model_type"] = model.kind.model_type
-    if language or model.kind.languages == ("language",):  # an empty one there means: find out
+    if language or model.kind.finds_language:  # an empty one there means: find out
         arguments |= dict.fromkeys(model.kind.languages, language)
     maker = package.OnlineRecognizer if model.kind.streaming else package.OfflineRecognizer
     return getattr(maker, model.kind.method)(**arguments)

@@ -87,8 +87,7 @@ class SherpaOnnx(SpeechToText):
             kind = self._find(options.stt_model).kind if options.stt_model is not None else None
         except ProviderNotConfigured:  # which `start` says again
             kind = None
-        # Such models are told the language when they are loaded, or find it out with each utterance.
-        finds_out = kind is not None and kind.takes_language and not options.stt_language
+        finds_out = kind is not None and kind.finds_language and not options.stt_language
         self.capabilities = SttCapabilities(
             kind is not None and kind.streaming, languages, _RATE, None if finds_out else frozenset()
         )

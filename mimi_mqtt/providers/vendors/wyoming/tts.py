@@ -84,7 +84,10 @@ class WyomingTextToSpeech(TextToSpeech):
         await connection.write(Describe().event())
         while not Info.is_type((event := await connection.read()).type):
             pass
-        program = next(iter(Info.from_event(event).tts), None)
+        try:
+            program = next(iter(Info.from_event(event).tts), None)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ProviderBadAnswer(self.name, "describes its voices in an unknown shape") from error
         if program is None:
             raise ProviderNotConfigured(self.name, "the Wyoming server at tts_uri does not speak")
         self.capabilities = TtsCapabilities(streaming=True, languages=self._languages(program))
@@ -191,6 +194,8 @@ class _Connection:
             event = await async_read_event(self._reader)
         except asyncio.IncompleteReadError as error:
             raise ProviderUnavailable(self._name, "hung up in the middle of an event") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ProviderBadAnswer(self._name, "sent something that is no Wyoming event") from error
         if event is None and self._reader.at_eof():
             raise ProviderUnavailable(self._name, "hung up")
         if event is None:

@@ -1,7 +1,7 @@
 """sherpa-onnx: real loading and decoding of tiny models, and models that can't be used."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from importlib import import_module
 from pathlib import Path
@@ -64,6 +64,24 @@ async def test_models_that_find_out_the_language_say_so(
 ) -> None:
     stt = provider("sherpa_onnx", stt_model=sherpa.offline(tmp_path), **options)
     assert stt.capabilities.detects == detects
+
+
+def test_a_model_that_must_be_told_the_language_finds_none() -> None:
+    finds = {name for name, kind in KINDS.items() if kind.finds_language}
+    assert finds == {"sense_voice", "whisper"}
+
+
+async def test_a_folder_that_can_not_be_read_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    folder = sherpa.offline(tmp_path)
+    monkeypatch.setattr(Path, "iterdir", refused)
+    stt = provider("sherpa_onnx", stt_model=folder, stt_kind="nemo_ctc")
+    with pytest.raises(ProviderNotConfigured, match="Permission denied"):
+        await stt.start()
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

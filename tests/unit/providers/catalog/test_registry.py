@@ -29,7 +29,7 @@ def test_every_entry_loads_and_has_its_role(role: Role, name: str) -> None:
 
 
 ALWAYS: Mapping[Role, tuple[str, ...]] = {"stt": (), "llm": ("local",), "tts": ("hibari",)}
-"""Providers that auto asks before the offline one on a machine without models: the voice of a package that the
+"""Providers that auto asks before the offline one without models: the voice of a package that the
 tests have, and a server that may be there."""
 
 
