@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from mimi_mqtt.config.problems import wording
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
+from mimi_mqtt.models.engines import engine_installed
 from mimi_mqtt.providers.catalog.local_models import chosen_models, models_folder, provider_name, with_model
 from mimi_mqtt.providers.catalog.presets import PRESETS
 from mimi_mqtt.providers.catalog.requirements import (
     environment,
     missing,
-    package_installed,
     preset_of,
     required,
 )
@@ -84,8 +84,11 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "elevenlabs": "mimi_mqtt.providers.vendors.elevenlabs.tts:ElevenLabs",
         "gemini": "mimi_mqtt.providers.vendors.gemini.tts:GeminiTextToSpeech",
         "hibari": "mimi_mqtt.providers.vendors.hibari.tts:Hibari",
+        "kitten": "mimi_mqtt.providers.vendors.sherpa.tts:Kitten",
         "kokoro": "mimi_mqtt.providers.vendors.kokoro.tts:Kokoro",
         "piper": "mimi_mqtt.providers.vendors.piper.tts:Piper",
+        "sherpa_onnx": "mimi_mqtt.providers.vendors.sherpa.tts:SherpaVoice",
+        "supertonic": "mimi_mqtt.providers.vendors.sherpa.tts:Supertonic",
         "wyoming": "mimi_mqtt.providers.vendors.wyoming.tts:WyomingTextToSpeech",
         "offline": "mimi_mqtt.providers.vendors.offline.tts:Espeak",
     },
@@ -113,6 +116,9 @@ AUTO_ORDER: Sequence[str] = (
     "home_assistant",
     "sherpa_onnx",
     "faster_whisper",
+    "kokoro",
+    "supertonic",
+    "kitten",
     "piper",
     "ollama",
     "lmstudio",
@@ -204,9 +210,7 @@ def _local(role: Role, settings: ProviderSettings, language: str) -> list[str]:
     able = [
         model
         for model in models_folder(settings).installed()
-        if model.role == role
-        and model.engine in _PROVIDERS[role]
-        and all(map(package_installed, load(role, model.engine).packages))
+        if model.role == role and model.engine in _PROVIDERS[role] and engine_installed(model)
     ]
     return [provider_name(model) for model in chosen_models(able, role, language)]
 
