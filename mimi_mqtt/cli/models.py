@@ -10,25 +10,18 @@ import locale
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
 
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.config.settings import Settings
 from mimi_mqtt.errors import ConfigError, ModelError
 from mimi_mqtt.models.catalog import Model, catalog, for_language, languages_with_sets, small_set
+from mimi_mqtt.models.engines import engine_installed
 from mimi_mqtt.models.folder import ModelsFolder
 from mimi_mqtt.models.installing import Installer
 from mimi_mqtt.models.progress import ProgressLines, megabytes
 from mimi_mqtt.providers.catalog.local_models import models_folder
 from mimi_mqtt.providers.languages import primary
-
-_ENGINES: Final = {
-    "faster-whisper": "faster_whisper", "sherpa-onnx": "sherpa_onnx", "piper": "piper", "hibari": "hibari",
-    "offline": "onnxruntime",
-}  # fmt: skip
-"""The package that runs a model, by the extra that installs it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +90,7 @@ def _list(args: argparse.Namespace, settings: Settings, folder: ModelsFolder) ->
 
 def _row(model: Model, folder: ModelsFolder) -> dict[str, object]:
     installed = folder.has(model)
-    lacking = "" if _engine_is_there(model) else f"needs pip install 'mimi-mqtt[{model.needs}]'"
+    lacking = "" if engine_installed(model) else f"needs pip install 'mimi-mqtt[{model.needs}]'"
     limits = {"community": "community licence", "non-commercial": "not for commercial use"}.get(
         model.limits, ""
     )
@@ -122,11 +115,6 @@ def _row(model: Model, folder: ModelsFolder) -> dict[str, object]:
     }
 
 
-def _engine_is_there(model: Model) -> bool:
-    package = _ENGINES.get(model.needs, model.needs.replace("-", "_"))
-    return not model.needs or find_spec(package) is not None
-
-
 def _install(args: argparse.Namespace, settings: Settings, folder: ModelsFolder) -> int:
     models = _asked(args, settings)
     if not models:
@@ -139,7 +127,7 @@ def _install(args: argparse.Namespace, settings: Settings, folder: ModelsFolder)
                 print(f"{model.name} is installed")
             continue
         unasked = args.default and model.name not in args.names
-        if unasked and not _engine_is_there(model):
+        if unasked and not engine_installed(model):
             continue  # what nobody could run is not worth its download
         refusal = _refusal(model, args)
         if refusal:
@@ -152,7 +140,7 @@ def _install(args: argparse.Namespace, settings: Settings, folder: ModelsFolder)
             progress.say(f"{model.name}: {megabytes(model.download_bytes)}, licence {model.licence}")
             installer.install(model)
             print(f"{model.name} is installed in {folder.path / model.name}")
-            if not _engine_is_there(model):
+            if not engine_installed(model):
                 print(f"  to use it: pip install 'mimi-mqtt[{model.needs}]'")
         except ModelError as error:
             print(f"mimi-mqtt: {error}", file=sys.stderr)

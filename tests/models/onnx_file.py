@@ -26,16 +26,21 @@ class Graph:
             node += _bytes(5, _bytes(1, name.encode()) + _number(3, value) + _number(20, 2))
         self.nodes.append(node)
 
-    def file(self, metadata: Mapping[str, str | int]) -> bytes:
+    def file(self, about: Mapping[str, str | int]) -> bytes:
         """The whole file."""
         graph = b"".join(_bytes(1, node) for node in self.nodes) + _bytes(2, b"tiny")
         graph += b"".join(_bytes(5, _tensor(name, value)) for name, value in self.constants.items())
         graph += b"".join(_bytes(11, _value(*value)) for value in self.inputs)
         graph += b"".join(_bytes(12, _value(*value)) for value in self.outputs)
         model = _number(1, 8) + _bytes(7, graph) + _bytes(8, _bytes(1, b"") + _number(2, 13))
-        for key, value in metadata.items():
-            model += _bytes(14, _bytes(1, key.encode()) + _bytes(2, str(value).encode()))
-        return model
+        return model + metadata(about)
+
+
+def metadata(about: Mapping[str, str | int]) -> bytes:
+    """The end of a file that says `about` of its model; may be appended to any ONNX file."""
+    return b"".join(
+        _bytes(14, _bytes(1, key.encode()) + _bytes(2, str(value).encode())) for key, value in about.items()
+    )
 
 
 def _varint(value: int) -> bytes:

@@ -16,12 +16,12 @@ from mimi_mqtt.config.problems import wording
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.models.catalog import Model
+from mimi_mqtt.models.engines import engine_installed
 from mimi_mqtt.providers.catalog.local_models import chosen_models, models_folder, provider_name, with_model
 from mimi_mqtt.providers.catalog.presets import PRESETS
 from mimi_mqtt.providers.catalog.requirements import (
     environment,
     missing,
-    package_installed,
     preset_of,
     required,
 )
@@ -85,8 +85,11 @@ _PROVIDERS: Mapping[Role, Mapping[str, str]] = {
         "elevenlabs": "mimi_mqtt.providers.vendors.elevenlabs.tts:ElevenLabs",
         "gemini": "mimi_mqtt.providers.vendors.gemini.tts:GeminiTextToSpeech",
         "hibari": "mimi_mqtt.providers.vendors.hibari.tts:Hibari",
+        "kitten": "mimi_mqtt.providers.vendors.sherpa.tts:Kitten",
         "kokoro": "mimi_mqtt.providers.vendors.kokoro.tts:Kokoro",
         "piper": "mimi_mqtt.providers.vendors.piper.tts:Piper",
+        "sherpa_onnx": "mimi_mqtt.providers.vendors.sherpa.tts:SherpaVoice",
+        "supertonic": "mimi_mqtt.providers.vendors.sherpa.tts:Supertonic",
         "wyoming": "mimi_mqtt.providers.vendors.wyoming.tts:WyomingTextToSpeech",
         "offline": "mimi_mqtt.providers.vendors.offline.tts:Espeak",
     },
@@ -114,6 +117,9 @@ AUTO_ORDER: Sequence[str] = (
     "home_assistant",
     "sherpa_onnx",
     "faster_whisper",
+    "kokoro",
+    "supertonic",
+    "kitten",
     "piper",
     "ollama",
     "lmstudio",
@@ -208,10 +214,8 @@ def _local(role: Role, settings: ProviderSettings, language: str) -> list[str]:
 
 
 def runs_here(model: Model) -> bool:
-    """True when the packages of the provider that runs `model` are installed."""
-    if model.engine not in _PROVIDERS[model.role]:
-        return False
-    return all(map(package_installed, load(model.role, model.engine).packages))
+    """True when the packages that run `model` are installed, and a provider of its name is known."""
+    return model.engine in _PROVIDERS[model.role] and engine_installed(model)
 
 
 def _usable(role: Role, vendor: str, settings: ProviderSettings, environ: Mapping[str, str]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderBadAnswer
@@ -20,13 +20,20 @@ MAX_SPEECH_S = 600.0
 """Longest speech taken for one sentence, in seconds; more is a broken answer."""
 
 
+Gender = Literal["female", "male", ""]
+
+
 @dataclass(frozen=True, slots=True)
 class VoiceOptions:
-    """Manner of speaking: `voice` None is the provider's default for `language`; `speed` 1.0 is normal."""
+    """Manner of speaking: `voice` None is the provider's default for `language`; `speed` 1.0 is normal.
+
+    `gender` is what is wished where no voice is named; providers that don't know their voices' ignore it.
+    """
 
     language: str = "en"
     voice: str | None = None
     speed: float = 1.0
+    gender: Gender = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,10 @@ class TextToSpeech(Provider):
 
     role = "tts"
     capabilities: TtsCapabilities
+
+    def has_voice(self, name: str) -> bool:
+        """True when it is known without asking a service that `name` is one of its voices."""
+        return False
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of one sentence, chunk by chunk; none for a text without a letter or digit.

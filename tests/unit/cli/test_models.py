@@ -83,7 +83,10 @@ def test_the_set_of_a_language_is_installed(tmp_path: Path, installer: type[Fake
         ({}, ["whisper-tiny-en"]),
         ({"LANG": "C.UTF-8"}, ["whisper-tiny-en"]),
         ({"LANG": "ja_JP.UTF-8"}, ["whisper-tiny-en", "whisper-base", "kokoro-ja"]),
-        ({"LC_ALL": "ru_RU.UTF-8", "LANG": "ja_JP.UTF-8"}, ["whisper-tiny-en", "whisper-base"]),
+        (
+            {"LC_ALL": "ru_RU.UTF-8", "LANG": "ja_JP.UTF-8"},
+            ["whisper-tiny-en", "whisper-base", "piper-ru-irina"],
+        ),
         ({"MIMI_SERVER__LANGUAGE": "ko", "LANG": "ja_JP.UTF-8"}, ["whisper-tiny-en", "whisper-base"]),
         ({"LANG": "sw_KE.UTF-8"}, ["whisper-tiny-en"]),
     ],

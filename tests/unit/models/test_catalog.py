@@ -16,6 +16,19 @@ def test_each_of_the_ten_languages_has_a_recogniser_in_its_small_set(language: s
     assert for_language(language, chosen) == chosen
 
 
+def test_no_two_voices_of_models_that_may_be_used_together_have_one_name() -> None:
+    names = [voice.name for model in catalog().values() for voice in model.voices]
+    twice = {name for name in names if names.count(name) > 1}
+    # The same voices, by another model or by Hibari, which learned from them.
+    assert twice <= {"af_heart", "af_kore", "am_fenrir", "bf_emma", "bm_fable"}
+
+
+def test_voices_speak_a_language_of_their_model() -> None:
+    for model in catalog().values():
+        for voice in model.voices:
+            assert voice.language == "*" or voice.language.partition("-")[0] in model.languages, voice.name
+
+
 def test_a_language_without_a_set_has_none() -> None:
     assert small_set("xx") == ()
 

@@ -21,11 +21,15 @@ _SYNCHRONOUS = 2
 _DONT_EXIT = 0x8000
 _CHARS_UTF8 = 1
 _RATE, _PITCH = 1, 3
+_IPA = 2
+_TIED = 1 << 7
 _OK = 0
 _LONGEST_PATH = 150  # the library keeps paths in 160 bytes, and names of files are added
 
 MIN_WORDS_PER_MINUTE, MAX_WORDS_PER_MINUTE = 80, 450
 """The range of the library's speaking rate."""
+
+_USUAL_RATE, _USUAL_PITCH = 175, 50  # the library's own; phonemes depend on neither
 
 _Samples: TypeAlias = "ctypes._Pointer[ctypes.c_short]"
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -99,6 +103,8 @@ class Engine:
             ctypes.c_void_p,
             ctypes.c_void_p,
         )
+        library.espeak_TextToPhonemes.argtypes = (ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int)
+        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
 
     def _short(self, data_path: str) -> bytes:
         """The path of the data; a long one through a descriptor that stays open as long as the process."""
@@ -141,6 +147,24 @@ class Engine:
         if result != _OK:
             raise EspeakFailure(f"espeak-ng answered {result}")
         return np.concatenate(made) if made else np.zeros(0, np.int16)
+
+    def phonemes(self, text: str, voice: str, tie: str = "") -> str:
+        """`text` in the International Phonetic Alphabet, without its punctuation, as `voice` says it.
+
+        The letters of one sound, such as a diphthong, are joined by `tie`. Raises EspeakFailure for an
+        unknown voice.
+        """
+        mode = _IPA | (_TIED | ord(tie) << 8 if tie else 0)
+        encoded = ctypes.create_string_buffer(text.encode())
+        rest = ctypes.c_void_p(ctypes.addressof(encoded))
+        clauses: list[bytes] = []
+        with self._lock:
+            self._choose(Speech(voice, _USUAL_RATE, _USUAL_PITCH))
+            while rest.value is not None:  # each call reads a clause and moves on; None: there is no more
+                clauses.append(
+                    self._library.espeak_TextToPhonemes(ctypes.byref(rest), _CHARS_UTF8, mode) or b""
+                )
+        return b" ".join(clauses).decode("utf-8", "replace")
 
     def _choose(self, speech: Speech) -> None:
         if speech == self._set:

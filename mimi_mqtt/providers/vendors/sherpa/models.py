@@ -109,9 +109,9 @@ def _found(folder: Path, kind: str) -> Model:
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder: unpack a model of sherpa-onnx there")
     found = KINDS[kind or _guess(folder)]
-    files = {argument: _file(folder, word, found.suffixes) for argument, word in found.files.items()}
+    files = {argument: model_file(folder, word, found.suffixes) for argument, word in found.files.items()}
     if found.tokens:
-        files["tokens"] = _file(folder, "tokens", (".txt",))
+        files["tokens"] = model_file(folder, "tokens", (".txt",))
     for argument in found.folders:
         if not (folder / argument).is_dir():
             raise ModelError(f"{folder} has no folder {argument}")
@@ -151,7 +151,7 @@ def _guess(folder: Path) -> str:
     )
 
 
-def _file(folder: Path, word: str, suffixes: Sequence[str]) -> str:
+def model_file(folder: Path, word: str, suffixes: Sequence[str]) -> str:
     """The file with `word` in its name; of several the quantised one, which is the faster."""
     paths = sorted(path for path in folder.iterdir() if path.suffix in suffixes and word in path.name)
     if word == "cached_decode":

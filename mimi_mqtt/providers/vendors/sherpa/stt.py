@@ -5,7 +5,6 @@ utterance when it is over. https://k2-fsa.github.io/sherpa/onnx/pretrained_model
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -24,11 +23,11 @@ from mimi_mqtt.providers.languages import language_named, primary
 from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.sherpa.models import KINDS, Model, ModelError, find, recognizer
+from mimi_mqtt.providers.vendors.sherpa.proving import Trial, prove
 
 _RATE = 16_000
 # Models want to see some silence before they are sure of the last word, and fail with next to no audio.
 _TAIL = np.zeros(int(0.66 * _RATE), np.float32)
-_LOADING_S = 180.0
 
 
 def _known_kind(kind: str) -> str:
@@ -74,8 +73,6 @@ class SherpaOnnx(SpeechToText):
     packages = ("sherpa_onnx",)
     extra = "sherpa-onnx"
     standby = True
-    _proven: ClassVar[set[tuple[object, ...]]] = set()
-    """Models that were loaded successfully in a process before."""
 
     def __init__(self, name: str, options: SherpaOnnxOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
@@ -111,9 +108,11 @@ class SherpaOnnx(SpeechToText):
             if not self._model.loaded:
                 await asyncio.to_thread(load_package, "sherpa_onnx", self.name, self.extra)
                 model = self._find(self._folder)
-                if (state := _state(model, self._options.stt_language)) not in self._proven:
-                    await self._probe(str(self._folder))
-                    self._proven.add(state)
+                await prove(
+                    self.name,
+                    Trial("stt", self._folder, self._options.stt_kind, self._options.stt_language),
+                    model.files.values(),
+                )
             return await self._model.get()
 
     @property
@@ -127,33 +126,6 @@ class SherpaOnnx(SpeechToText):
             raise ProviderNotConfigured(
                 self.name, f"{error}; see providers.options.{self.name}.stt_model"
             ) from error
-
-    async def _probe(self, folder: str) -> None:
-        arguments = (folder, self._options.stt_kind, self._options.stt_language)
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mimi_mqtt.providers.vendors.sherpa.probe", *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(_LOADING_S):
-                _, said = await child.communicate()
-        except TimeoutError as error:
-            raise ProviderNotConfigured(
-                self.name, f"the model in {folder} does not load within {_LOADING_S:g} s"
-            ) from error
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-        if child.returncode:
-            last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"code {child.returncode}"]
-            raise ProviderNotConfigured(
-                self.name,
-                f"sherpa-onnx can't use the model in {folder} ({last[0][-200:]}): get it anew, or set "
-                f"providers.options.{self.name}.stt_kind",
-            )
 
     def _load(self) -> Any:
         options = self._options
@@ -198,13 +170,6 @@ async def _decoded(
     stream.input_finished()
     while (transcript := await loaded.run(step)) is not None:
         yield transcript
-
-
-def _state(model: Model, language: str) -> tuple[object, ...]:
-    """The key of a load's outcome: the files as they are, the kind of model, and the language."""
-    stats = [(path, Path(path).stat()) for path in sorted(model.files.values())]
-    files = tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
-    return (model.kind.method, model.kind.streaming, language, *files)
 
 
 def _step(recognizer: Any, stream: Any) -> Transcript | None:

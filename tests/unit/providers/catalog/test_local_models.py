@@ -89,7 +89,7 @@ def test_auto_hears_with_installed_models_that_fit_the_language(
 def test_a_model_of_an_engine_that_is_not_there_is_not_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "package_installed", lambda package: package != "faster_whisper")
+    monkeypatch.setattr(registry, "engine_installed", lambda model: model.engine != "faster_whisper")
     assert registry.resolve("stt", installed(tmp_path, "whisper-base"), {}) == ("offline",)
 
 

@@ -16,6 +16,9 @@ def made(folder: Path | None) -> Kokoro:
 async def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProviderNotConfigured, match="tts_model"):
         await made(None).start()
+    with pytest.raises(ProviderNotConfigured, match="no model file"):
+        await made(tmp_path).start()
+    (tmp_path / "vocab.json").touch()
     with pytest.raises(ProviderNotConfigured, match=r"no model\.onnx and no voices\.npz"):
         await made(tmp_path).start()
 
