@@ -48,10 +48,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--accept-licence", action="append", default=[], metavar="NAME",
         help="you have read the licence of this model, which limits what it may be used for, and agree",
     )  # fmt: skip
-    install.add_argument(
-        "--accept-unpinned", action="store_true",
-        help="install models whose hash is not known, too; it is recorded for later checks",
-    )  # fmt: skip
     install.set_defaults(act=_install)
     check = commands.add_parser("check", help="read every byte of installed models and compare it")
     check.add_argument("names", nargs="*", metavar="NAME", help="default: all that are installed")
@@ -94,7 +90,7 @@ def _row(model: Model, folder: ModelsFolder) -> dict[str, object]:
     limits = {"community": "community licence", "non-commercial": "not for commercial use"}.get(
         model.limits, ""
     )
-    notes = [limits, "" if model.pinned else "its hash is not known", lacking]
+    notes = [limits, lacking]
     return {
         "name": model.name,
         "role": model.role,
@@ -106,7 +102,6 @@ def _row(model: Model, folder: ModelsFolder) -> dict[str, object]:
         "bytes": model.download_bytes,
         "licence": model.licence,
         "limits": model.limits,
-        "pinned": model.pinned,
         "installed": installed,
         "needs": model.needs if lacking else "",
         "state": "installed" if installed else "-",
@@ -187,8 +182,6 @@ def _refusal(model: Model, args: argparse.Namespace) -> str:
             return f"{told}: --accept-licence {model.name}"
         if input(f"{model.name}: {told}. Agree? [y/N] ").strip().lower() not in ("y", "yes"):
             return "not installed"
-    if not model.pinned and not args.accept_unpinned:
-        return "its hash is not known, so that a replaced file would not be noticed: --accept-unpinned"
     return ""
 
 

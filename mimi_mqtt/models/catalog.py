@@ -36,7 +36,7 @@ class _Entry(BaseModel):
 class ModelFile(_Entry):
     """A file of an installed model: its exact length in bytes and its SHA-256.
 
-    Either is absent where it is not known for this catalogue; what was installed is in the model's manifest.
+    Either is absent where only the archive that it comes in is known.
     """
 
     bytes: Annotated[int, Field(gt=0)] | None = None
@@ -69,12 +69,12 @@ class ArchiveSource(_Entry):
 
     url: Annotated[str, Field(pattern=r"^https://")]
     bytes: Annotated[int, Field(gt=0)]
-    sha256: Sha256 | None = None
+    sha256: Sha256
     root: RelativeName
 
     @property
     def download_bytes(self) -> int:
-        """The length of the archive; without a hash, what is known of it."""
+        """The length of the archive."""
         return self.bytes
 
 
@@ -108,7 +108,8 @@ class Model(_Entry):
     `engine` is the provider that runs it, `kind` what that provider needs to be told of it; `file` is the
     file that is given to the engine in place of the folder; `needs` is the extra that installs the engine,
     `package` the import name of the engine's package where that brings the files itself. `folders` are
-    wanted whole: their files are not named here, and only an archive of a known hash delivers them.
+    wanted whole: their files are not named here, and only an archive delivers them. Nothing but known
+    contents can be installed: each file has a hash, or the archive of each source.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,63}$")]
@@ -134,25 +135,16 @@ class Model(_Entry):
         for source in self.sources:
             if isinstance(source, PackageSource) and set(source.members) != set(self.files):
                 raise ValueError("each source delivers exactly the files of the model")
-            if isinstance(source, FileSource) and any(f.sha256 and not f.bytes for f in self.files.values()):
-                raise ValueError("a single file with a known hash has a known length")
-            if self.folders and not (isinstance(source, ArchiveSource) and source.sha256):
-                raise ValueError("whole folders come only from an archive whose hash is known")
+            if isinstance(source, FileSource) and not all(f.sha256 and f.bytes for f in self.files.values()):
+                raise ValueError("a single file has a known hash and length")
+            if self.folders and not isinstance(source, ArchiveSource):
+                raise ValueError("whole folders come only from an archive")
         return self
 
     @property
     def download_bytes(self) -> int:
         """The length of what the first source delivers; 0 for a model that a package brings."""
         return self.sources[0].download_bytes if self.sources else 0
-
-    @property
-    def pinned(self) -> bool:
-        """True when nothing but known contents can be installed, whichever source delivers it."""
-        files = all(file.sha256 is not None for file in self.files.values())
-        return all(
-            files or (isinstance(source, ArchiveSource) and source.sha256 is not None)
-            for source in self.sources
-        )
 
 
 class _Catalog(_Entry):
@@ -169,8 +161,6 @@ class _Catalog(_Entry):
                 model = next((model for model in self.models if model.name == name), None)
                 if model is None or (language not in model.languages and "*" not in model.languages):
                     raise ValueError(f"{name} is no model for {language}")
-                if model.limits or not model.pinned:
-                    raise ValueError(f"{name} can't be installed without a question: it is in no small set")
         return self
 
 

@@ -27,24 +27,17 @@ TIMEOUT_S: Final = 30.0
 SLOWEST_BYTES_PER_S: Final = 1024
 """Rate below which, over `RATE_WINDOW_S`, a connection is given up for a new one."""
 RATE_WINDOW_S: Final = 60.0
-MAX_UNKNOWN_BYTES: Final = 64 * 1024
-"""Tolerance of a length that the catalogue gives without a hash: vendors replace files by ones of about the
-same length."""
-
 _RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file to fetch: its address, its length in bytes, and its SHA-256 where that is known.
-
-    Without a hash `bytes` is the most that is taken.
-    """
+    """A file to fetch: its address, its length in bytes, and its SHA-256."""
 
     name: str
     url: str
     bytes: int
-    sha256: str | None = None
+    sha256: str
 
 
 class Fetcher:
@@ -70,7 +63,7 @@ class Fetcher:
 
     def fetch(self, wanted: Wanted, into: Path) -> None:
         """Completes `into`; what of it is there already is not asked for again. Raises ModelError."""
-        if wanted.sha256 is not None and into.is_file() and sha256_of(into) == wanted.sha256:
+        if into.is_file() and sha256_of(into) == wanted.sha256:
             return
         with httpx.Client(timeout=self._timeout_s, headers={"Accept-Encoding": "identity"}) as client:
             part = _Part(into.with_name(into.name + ".part"))
@@ -92,7 +85,7 @@ class Fetcher:
                     self._wait(min(30.0, 0.5 * 2**barren))
 
     def _attempt(self, client: httpx.Client, wanted: Wanted, part: "_Part") -> None:
-        if wanted.sha256 is not None and part.size == wanted.bytes:
+        if part.size == wanted.bytes:
             return
         url = wanted.url
         for _ in range(MAX_REDIRECTS + 1):
@@ -130,18 +123,17 @@ class Fetcher:
             part.forget()
             raise _Cut("the server sent another part than was asked for")
         part.remember(response.headers)
-        longest = wanted.bytes if wanted.sha256 is not None else wanted.bytes + MAX_UNKNOWN_BYTES
         told = response.headers.get("Content-Length", "")
         expected = part.size + int(told) if told.isdecimal() else None
         since, at = self._clock(), part.size
         with part.path.open("ab") as file:
             # As it comes: what waits for a full piece would be lost with the connection.
             for chunk in response.iter_raw():
-                if file.tell() + len(chunk) > longest:
+                if file.tell() + len(chunk) > wanted.bytes:
                     file.close()
                     part.forget()
                     raise ModelError(
-                        f"{wanted.name}: {_place(str(response.url))} sends more than its {longest} bytes"
+                        f"{wanted.name}: {_place(str(response.url))} sends more than its {wanted.bytes} bytes"
                     )
                 file.write(chunk)
                 self._progress.downloaded(wanted.name, file.tell(), wanted.bytes)
@@ -153,8 +145,6 @@ class Fetcher:
             raise _Cut("the connection ended too early")
 
     def _verify(self, wanted: Wanted, part: "_Part") -> None:
-        if wanted.sha256 is None:
-            return
         if part.size < wanted.bytes:
             raise _Cut(f"{part.size} of {wanted.bytes} bytes came")
         found = sha256_of(part.path)

@@ -158,10 +158,8 @@ class Installer:
                 for name, expected in model.files.items():
                     kept = work / "fetched" / name
                     kept.parent.mkdir(parents=True, exist_ok=True)
-                    if expected.sha256 is not None or not kept.is_file():
-                        longest = expected.bytes or source.bytes
-                        wanted = Wanted(name, source.base + name, longest, expected.sha256)
-                        self._fetcher.fetch(wanted, kept)
+                    known = expected.bytes or 0, expected.sha256 or ""  # the catalogue has both
+                    self._fetcher.fetch(Wanted(name, source.base + name, *known), kept)
                     (files / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(kept, files / name)
                 return source.base

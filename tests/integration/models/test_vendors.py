@@ -56,11 +56,11 @@ def described(content: bytes) -> ModelFile:
     return ModelFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def from_archive(server: EvilServer, *, pinned: bool = True) -> ArchiveSource:
+def from_archive(server: EvilServer) -> ArchiveSource:
     return ArchiveSource.model_construct(
         url=f"http://127.0.0.1:{server.port}/made-1.tar.bz2",
         bytes=len(ARCHIVE),
-        sha256=hashlib.sha256(ARCHIVE).hexdigest() if pinned else None,
+        sha256=hashlib.sha256(ARCHIVE).hexdigest(),
         root="made-1",
     )
 
@@ -198,11 +198,10 @@ def test_when_all_sources_fail_each_reason_is_told(
     assert not folder.has(model())
 
 
-def test_what_was_installed_without_a_known_hash_is_checked_by_the_manifest(
+def test_files_known_only_by_their_archive_are_checked_by_the_manifest(
     server: EvilServer, folder: ModelsFolder
 ) -> None:
-    made = model(from_archive(server, pinned=False), known=False)
-    assert not made.pinned
+    made = model(from_archive(server), known=False)
     installer(folder).install(made)
     assert installer(folder).check(made) == []
     (folder.path / "made" / "tokens.txt").write_bytes(TOKENS[:-1] + b"x")

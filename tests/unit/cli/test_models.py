@@ -64,7 +64,6 @@ def test_the_list_tells_size_licence_languages_and_what_is_there(
     tiny, base = rows["whisper-tiny-en"], rows["whisper-base"]
     assert (tiny["installed"], tiny["licence"], tiny["languages"]) == (True, "MIT", ["en"])
     assert (base["installed"], base["provider"], base["size"]) == (False, "faster_whisper", "150 MB")
-    assert rows["piper-fr-siwis"]["pinned"] is False
     assert run(tmp_path, "list", "--language", "ja-JP") == 0
     shown = capsys.readouterr().out
     assert "kokoro-ja" in shown
@@ -120,16 +119,6 @@ def test_a_download_that_fails_is_told_and_the_others_go_on(
     assert run(tmp_path, "install", "whisper-tiny-en", "whisper-base") == 1
     assert installer.asked == ["whisper-tiny-en", "whisper-base"]
     assert "no internet" in capsys.readouterr().err
-
-
-def test_a_model_without_a_known_hash_is_installed_only_on_demand(
-    tmp_path: Path, installer: type[FakeInstaller], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(tmp_path, "install", "piper-fr-siwis") == 1
-    assert "--accept-unpinned" in capsys.readouterr().err
-    assert installer.asked == []
-    assert run(tmp_path, "install", "piper-fr-siwis", "--accept-unpinned") == 0
-    assert installer.asked == ["piper-fr-siwis"]
 
 
 def test_the_default_passes_over_what_must_be_agreed_to_without_a_word(
