@@ -25,6 +25,7 @@ _COMMANDS = {
     "end": "end a device's session",
     "disconnect": "close a device's connection",
     "models": "list, install, check and remove local models",
+    "voices": "list the voices of local models, and hear how they sound",
     "providers": "list speech and language providers, what they need, and test one",
     "doctor": "check this machine, the network and the providers",
     "hash-password": "make the hash of a password for broker.yaml",

@@ -279,9 +279,10 @@ async def _conversation(settings: Settings, address: str) -> Finding:
 
 async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:
     """Whom the agents ask, each tried once. One that fails is a warning while others take its place."""
-    from mimi_mqtt.providers.catalog.advice import better_speech
+    from mimi_mqtt.providers.catalog.advice import better_speech, missing_voices
     from mimi_mqtt.providers.catalog.overview import ROLES
-    from mimi_mqtt.providers.catalog.selection import different, select_providers
+    from mimi_mqtt.providers.catalog.registry import build
+    from mimi_mqtt.providers.catalog.selection import different, select_providers, with_providers
 
     asked = select_providers(settings, os.environ)
     pipeline_works = True
@@ -304,6 +305,12 @@ async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:
                 else:
                     pipeline_works = False
             yield finding
+    for agent, own in settings.every_agent.items():
+        if asked[agent]["s2s"]:
+            continue
+        tts = build("tts", with_providers(settings.providers, "tts", asked[agent]["tts"]), os.environ)
+        for missing in missing_voices(own, own.language or settings.server.language, tts):
+            yield Finding("warn", f"voice of {agent}", missing)
     if advice := better_speech(settings, asked):
         yield Finding("warn", "local models", "none that is better for the language is installed", advice)
 

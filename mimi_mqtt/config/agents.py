@@ -1,9 +1,18 @@
 """Settings of agents. The default agent has every key, the others only those in which they differ."""
 
 import re
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
 from mimi_mqtt.config.prompt import DEFAULT_PROMPT, PromptTemplate
 from mimi_mqtt.config.section import Section
@@ -14,6 +23,13 @@ DEFAULT_AGENT: Final = "default"
 LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3}")
 """A language such as en or zh-CN."""
 
+SLOWEST: Final = 0.5
+FASTEST: Final = 2.0
+"""The range of an agent's speaking speed."""
+
+_SPEED: Final = TypeAdapter(Annotated[float, Field(ge=SLOWEST, le=FASTEST)])
+
+T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -49,13 +65,42 @@ def _check_s2s(value: object) -> object:
 def _check_voice(value: object) -> object:
     if value is None or value == "":
         return None
-    by_language = value if isinstance(value, dict) else {"en": value}
-    for language, voice in by_language.items():
+    by_language = _by_language(value) if isinstance(value, dict) else {"en": value}
+    for voice in by_language.values():
+        if not isinstance(voice, str) or not voice.strip():
+            raise ValueError(
+                "must be a voice's name, female or male, or these by language such as {en: Ava, vi: female}"
+            )
+    return value
+
+
+def _check_speed(value: object) -> object:
+    by_language = _by_language(value) if isinstance(value, dict) else {"en": value}
+    for language, speed in by_language.items():
+        try:
+            given = _SPEED.validate_python(speed)
+        except ValidationError:
+            raise ValueError(
+                f"must be {SLOWEST:g} to {FASTEST:g}, or such numbers by language: {{en: 1.1, ja: 0.9}}"
+            ) from None
+        by_language[language] = given
+    return by_language if isinstance(value, dict) else by_language["en"]
+
+
+def _by_language(value: dict[object, object]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for language, given in value.items():
         if not isinstance(language, str) or not LANGUAGE_TAG.fullmatch(language):
             raise ValueError(f"{language!r} is not a language such as en or zh-CN")
-        if not isinstance(voice, str) or not voice.strip():
-            raise ValueError("must be a voice's name, or names by language such as {en: Ava, vi: Linh}")
-    return value
+        found[language] = given
+    return found
+
+
+def _for_language(by_language: Mapping[str, T], language: str) -> T | None:
+    """The entry for a tag such as `zh-CN`: its own, else its primary language's."""
+    wanted = language.replace("_", "-").lower()
+    known = {tag.lower(): given for tag, given in by_language.items()}
+    return known.get(wanted, known.get(wanted.partition("-")[0]))
 
 
 AgentChain = Annotated[
@@ -86,12 +131,13 @@ class AgentSettings(Section):
     device's."""
 
     voice: Annotated[str | dict[str, str] | None, BeforeValidator(_check_voice)] = None
-    """Voice name at the text-to-speech provider, or at the speech-to-speech service where there is one, or
-    names by language: {en: Ava, zh: Xiaoxiao}. Empty, or a language that is not among them: the provider's
+    """Voice: a name that `mimi-mqtt voices` lists, or one of the text-to-speech provider's, or of the
+    speech-to-speech service where there is one; female or male for any such voice of the local models; or
+    these by language: {en: Ava, zh: male}. Empty, or a language that is not among them: the provider's
     default for the language."""
 
-    speed: float = Field(1.0, ge=0.5, le=2.0)
-    """Speaking speed."""
+    speed: Annotated[float | dict[str, float], BeforeValidator(_check_speed)] = 1.0
+    """Speaking speed, 0.5 to 2; 1 is the voice's own. Or speeds by language: {en: 1.1, ja: 0.9}."""
 
     greeting: str = "Hello! How can I help you?"
     """Said at the wake word when wake_word is greet: plain text, as it is kept in the speech cache. This
@@ -138,11 +184,13 @@ class AgentSettings(Section):
     def voice_for(self, language: str) -> str | None:
         """The voice for a tag such as `zh-CN`: its own, its primary language's, or None: the provider's
         default."""
-        if not isinstance(self.voice, dict):
-            return self.voice
-        wanted = language.replace("_", "-").lower()
-        voices = {tag.lower(): name for tag, name in self.voice.items()}
-        return voices.get(wanted, voices.get(wanted.partition("-")[0]))
+        return _for_language(self.voice, language) if isinstance(self.voice, dict) else self.voice
+
+    def speed_for(self, language: str) -> float:
+        """The speaking speed for a tag such as `zh-CN`; 1 is the voice's own."""
+        if not isinstance(self.speed, dict):
+            return self.speed
+        return _for_language(self.speed, language) or 1.0
 
     def changed_by(self, other: "AgentSettings") -> "AgentSettings":
         """This agent with every key that `other` was given, be it a null."""

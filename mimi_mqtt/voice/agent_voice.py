@@ -3,6 +3,7 @@
 `voice.pool` makes one `AgentVoice` an agent, and another in its place when the configuration was changed.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
@@ -11,6 +12,7 @@ from mimi_mqtt.config import Settings, VoiceSettings
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.events import EventBus
+from mimi_mqtt.providers.catalog.advice import missing_voices
 from mimi_mqtt.providers.catalog.selection import Selection
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import Provider
@@ -27,6 +29,8 @@ from mimi_mqtt.voice.speech.encoder import SpeechEncoders
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
 from mimi_mqtt.voice.turn.observed import ObservedTurns
 from mimi_mqtt.voice.utterance.habits import HabitsCache
+
+_log = logging.getLogger(__name__)
 
 _OFFLINE: Final = ("offline",)
 
@@ -130,6 +134,10 @@ class AgentVoice:
     def open(self) -> None:
         """Makes the services. Providers that have not started yet are started in the background; until then
         requests wait for theirs."""
+        if self._s2s is None:
+            language = self.agent.language or self._settings.server.language
+            for missing in missing_voices(self.agent, language, self._tts.provider):
+                _log.warning("agent %s: %s", self.key, missing)
         apologies = self._apologies = self._shared_apologies()
         self._services = self._made()
         apologies.prepare(self.agent.language or self._settings.server.language)
@@ -190,8 +198,7 @@ class AgentVoice:
         are needed."""
         # Where the voice is the speech-to-speech service's, text to speech stands in for it with its own.
         agent = self.agent if self._s2s is None else self.agent.model_copy(update={"voice": None})
-        voice = tuple(agent.voice.items()) if isinstance(agent.voice, dict) else agent.voice
-        sounds, known = (self._tts, voice, agent.speed), self._parts.apologies
+        sounds, known = (self._tts, repr(agent.voice), repr(agent.speed)), self._parts.apologies
         shared = known.get(sounds)
         if shared is None:
             spare = self._spare.provider if self._spare is not None else None

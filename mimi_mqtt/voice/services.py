@@ -1,7 +1,7 @@
 """Services that all conversations with an agent share: providers, hearing, encoders and settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from mimi_mqtt.config.agents import AgentSettings
@@ -10,14 +10,14 @@ from mimi_mqtt.config.settings import SessionSettings
 from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.stt import SpeechToText
-from mimi_mqtt.providers.contract.tts import TextToSpeech
+from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
 from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
 from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.hearing.stream import UplinkStream
-from mimi_mqtt.voice.language.languages import voice_for
 from mimi_mqtt.voice.language.spoken import SpokenLanguage, TellsLanguages
 from mimi_mqtt.voice.ports import AudioFormat, HeardFrame, Memory, TurnLog
 from mimi_mqtt.voice.speech.encoder import SpeechEncoders
+from mimi_mqtt.voice.speech.manner import manner
 from mimi_mqtt.voice.speech.prepared import SpokenApologies
 from mimi_mqtt.voice.utterance.habits import HabitsCache
 
@@ -71,9 +71,11 @@ class VoiceServices:
     s2s: SpeechToSpeech | None = None
     """Answers instead of the three, as long as it works."""
 
-    def tts_voice(self, language: str) -> str | None:
-        """The voice to ask text to speech for; None when the agent's is the speech-to-speech service's."""
-        return voice_for(self.agent.voice_for(language), language) if self.s2s is None else None
+    def manner(self, language: str) -> VoiceOptions:
+        """The manner in which text to speech speaks `language`; the agent's voice may be the
+        speech-to-speech service's, and then is not asked for."""
+        options = manner(self.agent, language)
+        return options if self.s2s is None else replace(options, voice=None)
 
     def spoken_language(self, language: str) -> SpokenLanguage:
         """The language of a conversation that begins in `language`; an agent's own language stays."""

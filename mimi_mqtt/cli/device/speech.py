@@ -99,7 +99,7 @@ def _sounddevice() -> ModuleType:
         return import_module("sounddevice")
     except (ImportError, OSError) as error:  # OSError: the package is there, PortAudio is not
         raise ConfigError(
-            f"--mic needs sounddevice and PortAudio ({error}): "
+            f"sound of this machine needs sounddevice and PortAudio ({error}): "
             "pip install 'mimi-mqtt[mic]' and apt-get install libportaudio2"
         ) from error
 
@@ -147,7 +147,7 @@ class Loudspeaker:
             )
             stream.start()
         except sounddevice.PortAudioError as error:
-            raise ConfigError(f"--mic: the loudspeaker can't be opened: {error}") from error
+            raise ConfigError(f"the loudspeaker can't be opened: {error}") from error
         self._close = stream.close
 
     def play(self, pcm: Pcm) -> None:

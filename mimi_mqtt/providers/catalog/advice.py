@@ -8,8 +8,10 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.models.catalog import catalog, for_language, small_set
 from mimi_mqtt.models.progress import megabytes
 from mimi_mqtt.providers.catalog.local_models import models_folder, provider_name
+from mimi_mqtt.providers.catalog.model_voices import ANY_LANGUAGE, owners, speaks_in, wish_of
 from mimi_mqtt.providers.catalog.registry import AUTO, runs_here
 from mimi_mqtt.providers.catalog.selection import Selection
+from mimi_mqtt.providers.contract.tts import TextToSpeech
 from mimi_mqtt.providers.languages import primary
 
 MODEL_COMMANDS: Final = ("curl -fsSL https://ollama.com/install.sh | sh", "ollama pull qwen3:4b-instruct")
@@ -49,6 +51,38 @@ def better_speech(settings: Settings, asked: Mapping[str, Selection]) -> str:
 def better_model(answering: str) -> Sequence[str]:
     """The commands that give a language model, where `answering` is the name of what answers now."""
     return MODEL_COMMANDS if answering in ("", _OFFLINE) else ()
+
+
+def missing_voices(agent: AgentSettings, language: str, tts: TextToSpeech) -> Sequence[str]:
+    """A sentence for each voice of `agent` that `tts`, its providers, is known not to have.
+
+    `language` is the one that is spoken, as far as it is set.
+    """
+    wishes = agent.voice.items() if isinstance(agent.voice, Mapping) else _usual_wish(agent.voice, language)
+    return [
+        f"no voice {name} for {spoken} in {tts.name}: {_cure(name, spoken)}"
+        for spoken, name in wishes
+        if tts.has_voice(wish_of(spoken, name)) is False
+    ]
+
+
+def _usual_wish(voice: str | None, language: str) -> Sequence[tuple[str, str]]:
+    if not voice:
+        return ()
+    # A voice is wanted for its own language, be it another than the usual one.
+    own = next((known.language for _, known in owners(voice) if known.language != ANY_LANGUAGE), language)
+    return ((own, voice),)
+
+
+def _cure(voice: str, language: str) -> str:
+    """What to do for a voice that is wished and is not there."""
+    if voice in catalog():
+        names = ", ".join(known.name for known in catalog()[voice].voices)
+        return f"it is a model; its voices: {names}"
+    models = [model.name for model, known in owners(voice) if speaks_in(known, language)]
+    if models:
+        return f"mimi-mqtt models install {models[0]}, or name that model in tts"
+    return f"see mimi-mqtt voices --language {language}"
 
 
 def _poor(settings: Settings, agent: AgentSettings, asked: Selection, language: str) -> Sequence[str]:

@@ -4,15 +4,21 @@ The option that names a provider's model (`ProviderOptions.model_option`) takes 
 catalogue; a provider's label that is such a name (`faster_whisper:whisper-base`) stands for that option.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.models.catalog import Model, catalog
 from mimi_mqtt.models.folder import ModelsFolder, default_models_dir
+from mimi_mqtt.providers.catalog.model_voices import has_voice, wish_of
 from mimi_mqtt.providers.contract.provider import ProviderOptions, Role
+from mimi_mqtt.providers.contract.tts import GENDERS, VoiceOptions
 from mimi_mqtt.providers.languages import primary
+
+VoiceWish: TypeAlias = str | Mapping[str, str] | None
+"""An agent's voice (`AgentSettings.voice`): a name or a gender, or these by language."""
 
 
 def models_folder(settings: ProviderSettings) -> ModelsFolder:
@@ -63,12 +69,12 @@ def with_model(
     return {**values, **told}
 
 
-def chosen_models(able: Iterable[Model], role: Role, language: str) -> list[Model]:
+def chosen_models(able: Iterable[Model], role: Role, language: str, voice: VoiceWish = None) -> list[Model]:
     """Those of `able` that `auto` asks for `role`, best first; together they know what any of them knows.
 
     `language` is what is spoken as far as it is set, else empty. Speech to text: a model for that language
     alone comes before one for many, which comes first where none is set. Text to speech: the first of each
-    language, as the catalogue has the better ones first.
+    language, as the catalogue has the better ones first, and those that have the voices of `voice`.
     """
     spoken = primary(language) if language else ""
     of_role = [model for model in able if model.role == role]
@@ -80,7 +86,27 @@ def chosen_models(able: Iterable[Model], role: Role, language: str) -> list[Mode
         if not known.issuperset(model.languages) and "*" not in known:
             chosen.append(model)
             known.update(model.languages)
-    return chosen
+    return chosen if role == "stt" else _with_voices(chosen, of_role, voice)
+
+
+def _with_voices(chosen: Sequence[Model], able: Sequence[Model], voice: VoiceWish) -> list[Model]:
+    """`chosen` with those of `able` that have what is wished and `chosen` has not."""
+    models = list(chosen)
+    for wish in _wishes(voice, chosen):
+        if not any(has_voice(model.voices, wish) for model in models):
+            models += [model for model in able if has_voice(model.voices, wish)][:1]
+    return models
+
+
+def _wishes(voice: VoiceWish, models: Iterable[Model]) -> Sequence[VoiceOptions]:
+    """`voice` as it is asked for in each language of `models` or of its own."""
+    if isinstance(voice, Mapping):
+        return [wish_of(language, name) for language, name in voice.items()]
+    if not voice:
+        return []
+    languages = dict.fromkeys(primary(known.language) for model in models for known in model.voices)
+    named = (known.language for model in catalog().values() for known in model.voices if known.name == voice)
+    return [wish_of(language, voice) for language in (languages if voice in GENDERS else [*named][:1])]
 
 
 def _rank(model: Model, spoken: str) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mimi_mqtt.models.catalog import ModelVoice, catalog
-from mimi_mqtt.providers.contract.tts import VoiceOptions
+from mimi_mqtt.models.catalog import Model, ModelVoice, catalog
+from mimi_mqtt.providers.contract.tts import GENDERS, VoiceOptions
 from mimi_mqtt.providers.languages import normalized, primary
 
 ANY_LANGUAGE = "*"
@@ -23,6 +23,11 @@ def voices_at(place: Path | None, engine: str = "") -> Sequence[ModelVoice]:
     return next((catalog()[name].voices for name in names if name in catalog()), ())
 
 
+def owners(name: str) -> list[tuple[Model, ModelVoice]]:
+    """The catalogue's voices of this name, each with its model."""
+    return [(model, voice) for model in catalog().values() for voice in model.voices if voice.name == name]
+
+
 def fitting(voices: Iterable[ModelVoice], wish: VoiceOptions) -> ModelVoice | None:
     """The voice for `wish`: the one that it names, else one for its language, of its gender if there is one.
 
@@ -38,6 +43,20 @@ def fitting(voices: Iterable[ModelVoice], wish: VoiceOptions) -> ModelVoice | No
         return (bool(wish.gender) and voice.gender != wish.gender, normalized(voice.language) != tag)
 
     return min(able, key=rank, default=None)
+
+
+def wish_of(language: str, voice: str | None, speed: float = 1.0) -> VoiceOptions:
+    """The options for an agent's voice: a name, or a gender in place of one."""
+    gender = GENDERS.get(voice or "", "")
+    return VoiceOptions(language, None if gender else voice, speed, gender)
+
+
+def has_voice(voices: Iterable[ModelVoice], wish: VoiceOptions) -> bool:
+    """True when one of `voices` is what `wish` names for its language, or has its gender."""
+    found = fitting(voices, wish)
+    if found is None:
+        return False
+    return found.name == wish.voice if wish.voice else not wish.gender or found.gender == wish.gender
 
 
 def speaks_in(voice: ModelVoice, language: str) -> bool:

@@ -17,11 +17,18 @@ from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.models.catalog import Model
 from mimi_mqtt.models.engines import engine_installed
-from mimi_mqtt.providers.catalog.local_models import chosen_models, models_folder, provider_name, with_model
+from mimi_mqtt.providers.catalog.local_models import (
+    VoiceWish,
+    chosen_models,
+    models_folder,
+    provider_name,
+    with_model,
+)
 from mimi_mqtt.providers.catalog.presets import PRESETS
 from mimi_mqtt.providers.catalog.requirements import (
     environment,
     missing,
+    package_installed,
     preset_of,
     required,
 )
@@ -158,19 +165,20 @@ def resolve(
     environ: Mapping[str, str],
     key: str = "",
     language: str = "",
+    voice: VoiceWish = None,
 ) -> tuple[str, ...]:
     """The providers of `role` in the order they are asked, `auto` replaced by what can be used.
 
     `auto` is every provider of AUTO_ORDER whose key, address or model is set (in `environ` or
-    `providers.options`), then the installed models that fit `language` (empty: none is set), or the language
-    model server of this machine, and then `offline`, so that a dead vendor or a lost line is still answered
-    with speech.
+    `providers.options`), then the installed models that fit `language` (empty: none is set) and have `voice`,
+    or the language model server of this machine, and then `offline`, so that a dead vendor or a lost line is
+    still answered with speech.
     Raises ConfigError, which names `key` as the place to mend: providers.<role> without one.
     """
     names: list[str] = []
     for name in _configured(role, settings):
         automatic = name == AUTO and role != "s2s"
-        names += _automatic(role, settings, environ, language) if automatic else [name]
+        names += _automatic(role, settings, environ, language, voice) if automatic else [name]
     for name in names:
         _check_name(role, name, key)
     return tuple(dict.fromkeys(names))
@@ -191,7 +199,7 @@ def _configured(role: Role, settings: ProviderSettings) -> tuple[str, ...]:
 
 
 def _automatic(
-    role: Role, settings: ProviderSettings, environ: Mapping[str, str], language: str
+    role: Role, settings: ProviderSettings, environ: Mapping[str, str], language: str, voice: VoiceWish
 ) -> list[str]:
     if role == "vad":
         return [next(iter(_PROVIDERS["vad"]))]
@@ -204,13 +212,13 @@ def _automatic(
         searched = settings.find_llm and "ollama" not in usable and "lmstudio" not in usable
         able = all(map(package_installed, load("llm", _LOCAL).packages))
         return [*usable, *([_LOCAL] if searched and able else []), _OFFLINE]
-    return [*usable, *_local(role, settings, language), _OFFLINE]
+    return [*usable, *_local(role, settings, language, voice), _OFFLINE]
 
 
-def _local(role: Role, settings: ProviderSettings, language: str) -> list[str]:
+def _local(role: Role, settings: ProviderSettings, language: str, voice: VoiceWish) -> list[str]:
     """The installed models of `role` that can be used, by their provider's name."""
     able = [model for model in models_folder(settings).installed() if model.role == role and runs_here(model)]
-    return [provider_name(model) for model in chosen_models(able, role, language)]
+    return [provider_name(model) for model in chosen_models(able, role, language, voice)]
 
 
 def runs_here(model: Model) -> bool:

@@ -42,11 +42,16 @@ def _of_agent(
     names = _own(own, role)
     language = _language(settings, own)
     if names is None:
-        return resolve(role, settings.providers, environ, language=language)
+        return resolve(role, settings.providers, environ, language=language, voice=own.voice)
     given = agent != DEFAULT_AGENT and role in settings.agents[agent].model_fields_set
     section = f"agents.{agent}" if given else "assistant"
     return resolve(
-        role, with_providers(settings.providers, role, names), environ, f"{section}.{role}", language
+        role,
+        with_providers(settings.providers, role, names),
+        environ,
+        f"{section}.{role}",
+        language,
+        own.voice,
     )
 
 

@@ -1,7 +1,7 @@
 """The contract of text-to-speech providers."""
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +21,15 @@ MAX_SPEECH_S = 600.0
 
 
 Gender = Literal["female", "male", ""]
+GENDERS: Final[Mapping[str, Gender]] = {"female": "female", "male": "male"}
+"""The genders that a voice may be wished by in place of its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceOptions:
     """Manner of speaking: `voice` None is the provider's default for `language`; `speed` 1.0 is normal.
 
-    `gender` is what is wished where no voice is named; providers that don't know their voices' ignore it.
+    `gender` is what is wished where no voice is named; services, whose voices are named, ignore it.
     """
 
     language: str = "en"
@@ -63,9 +65,12 @@ class TextToSpeech(Provider):
     role = "tts"
     capabilities: TtsCapabilities
 
-    def has_voice(self, name: str) -> bool:
-        """True when it is known without asking a service that `name` is one of its voices."""
-        return False
+    def has_voice(self, wish: VoiceOptions) -> bool | None:
+        """True when it has the voice that `wish` names for its language, or one of its gender.
+
+        None where only its service knows its voices.
+        """
+        return None
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of one sentence, chunk by chunk; none for a text without a letter or digit.

@@ -47,6 +47,10 @@ class CachedSpeech(TextToSpeech):
         """Sends the provider a real request."""
         return await self._inner.check()
 
+    def has_voice(self, wish: VoiceOptions) -> bool | None:
+        """See `TextToSpeech`."""
+        return self._inner.has_voice(wish)
+
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of `text`, from the cache where it is kept. Raises ProviderError."""
         if not has_words(text):
@@ -93,6 +97,7 @@ class CachedSpeech(TextToSpeech):
             self.name,
             self.options.model_dump(mode="json"),
             voice.voice,
+            voice.gender,
             voice.language,
             round(voice.speed, 2),
             text,

@@ -190,18 +190,20 @@ class _Members(Generic[P]):
         request: Callable[[P], AsyncGenerator[T, None]],
         *,
         supports: Callable[[P], bool] = lambda provider: True,
+        prefers: Callable[[P], bool] = lambda provider: False,
         can_continue: Callable[[P], bool] = lambda provider: False,
         asked_all: Callable[[], Awaitable[None]] | None = None,
         begins: Callable[[T], bool] = lambda part: True,
     ) -> AsyncGenerator[T, None]:
-        """The first answer given; only providers for which `supports` holds are asked, if there are any.
+        """The first answer given; only providers for which `supports` holds are asked, if there are any,
+        and those for which `prefers` holds before others.
 
         `request` is made anew for each; `can_continue` is true for a provider that can go on with an answer
         of which parts were passed on, when the one before is lost in the middle: none by default. For
         hedging: `asked_all` returns when the request is complete, as speech is at its end; `begins` tells the
         part by which the answer has begun. Raises ProviderError when no provider could answer.
         """
-        question = _Question(request, deque(self._in_order(supports)))
+        question = _Question(request, deque(self._in_order(supports, prefers)))
         began = False
         while question.waiting:
             delivered = False
@@ -288,9 +290,9 @@ class _Members(Generic[P]):
             finally:
                 question.asked -= 1
 
-    def _in_order(self, supports: Callable[[P], bool]) -> list[_Member[P]]:
+    def _in_order(self, supports: Callable[[P], bool], prefers: Callable[[P], bool]) -> list[_Member[P]]:
         able = [member for member in self._members if supports(member.provider)] or self._members
-        order = sorted(able, key=lambda member: not member.health.ready)
+        order = sorted(able, key=lambda member: (not member.health.ready, not prefers(member.provider)))
         at = 0
         while at + 1 < len(order):
             member, after = order[at : at + 2]
@@ -365,11 +367,7 @@ class SttChain(_Chain[SpeechToText], SpeechToText):
         return any(member.busy for member in self._members.providers)
 
     def _spare(self, provider: SpeechToText, before: Sequence[SpeechToText]) -> bool:
-        if not provider.standby or not before:
-            return False
-        known = _union([other.capabilities.languages for other in before])
-        own = provider.capabilities.languages
-        return known is None or (own is not None and own <= known)
+        return provider.standby and _adds_nothing(provider, before)
 
     def listen(
         self, recording: Recording, language: str | None, certain: bool = True
@@ -432,14 +430,22 @@ class TtsChain(_Chain[TextToSpeech], TextToSpeech):
         self, members: Sequence[TextToSpeech], breaker: Breaker | None = None, hedge_s: float = 0.0
     ) -> None:
         super().__init__(members, breaker, hedge_s)
-        self._first = members[0]
         languages = _union([member.capabilities.languages for member in members])
         self.capabilities = TtsCapabilities(members[0].capabilities.streaming, languages)
+
+    def _spare(self, provider: TextToSpeech, before: Sequence[TextToSpeech]) -> bool:
+        return provider.standby and _adds_nothing(provider, before)
+
+    def has_voice(self, wish: VoiceOptions) -> bool | None:
+        """See `TextToSpeech`: True when one of its members has it, None when one may have it."""
+        told = {member.has_voice(wish) for member in self._members.providers}
+        return True if True in told else None if None in told else False
 
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of one sentence; when a voice is lost in the middle of it, the next one says the rest.
 
-        A named voice is the first provider's: the others speak with their own for the language.
+        A named voice is asked of the provider that has it, which is asked first, else of the first that may
+        have it; the others speak with their own for the language.
         """
         if not has_words(text):
             return silence()
@@ -449,12 +455,17 @@ class TtsChain(_Chain[TextToSpeech], TextToSpeech):
     async def _speak(
         self, sentence: UnfinishedSentence, voice: VoiceOptions
     ) -> AsyncGenerator[SpeechChunk, None]:
+        has = {id(member): member.has_voice(voice) for member in self._members.providers}
+        wished = voice.voice is not None or voice.gender != ""
+        named = next((key for answer in (True, None) for key in has if has[key] is answer), None)
+
         def speak_by(member: TextToSpeech) -> AsyncGenerator[SpeechChunk, None]:
-            return member.speak(sentence.rest, voice if member is self._first else replace(voice, voice=None))
+            return member.speak(sentence.rest, voice if id(member) == named else replace(voice, voice=None))
 
         chunks = self._members.ask(
             speak_by,
             supports=lambda member: speaks(member.capabilities.languages, voice.language),
+            prefers=lambda member: wished and has[id(member)] is True,
             can_continue=lambda member: True,
         )
         async with aclosing(chunks):
@@ -464,6 +475,17 @@ class TtsChain(_Chain[TextToSpeech], TextToSpeech):
 
     def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         return self.speak(text, voice)
+
+
+def _adds_nothing(
+    provider: SpeechToText | TextToSpeech, before: Sequence[SpeechToText] | Sequence[TextToSpeech]
+) -> bool:
+    """True when those `before` know all languages of `provider`."""
+    if not before:
+        return False
+    known = _union([other.capabilities.languages for other in before])
+    own = provider.capabilities.languages
+    return known is None or (own is not None and own <= known)
 
 
 def _union(sets: Sequence[frozenset[str] | None]) -> frozenset[str] | None:

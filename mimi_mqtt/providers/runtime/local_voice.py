@@ -1,4 +1,4 @@
-"""Text to speech by a model in this process that makes one piece of a text after the other."""
+"""Text to speech by models in this process: the voices that a model has, and speech piece by piece."""
 
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -6,8 +6,11 @@ from functools import partial
 from typing import Protocol
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.models.catalog import ModelVoice
+from mimi_mqtt.providers.catalog.model_voices import ANY_LANGUAGE, has_voice
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, VoiceOptions
+from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
 from mimi_mqtt.providers.runtime.resilience import Limits
 
@@ -23,13 +26,31 @@ class Speaker(Protocol):
         """`text` in the pieces in which it is said, each as what makes its speech; none for what it can't."""
 
 
-class LocalVoice(TextToSpeech):
+class ModelTextToSpeech(TextToSpeech):
+    """Speech of a model of this machine; `voices` are those that the catalogue tells, empty for other models.
+
+    It is loaded at the start only where it adds a language to those of the providers before it.
+    """
+
+    standby = True
+    voices: Sequence[ModelVoice] = ()
+
+    def has_voice(self, wish: VoiceOptions) -> bool | None:
+        """See `TextToSpeech`; None for a model that is not the catalogue's."""
+        return has_voice(self.voices, wish) if self.voices else None
+
+    def known_languages(self) -> frozenset[str] | None:
+        """The languages of the catalogue's voices; None (any) where one speaks all of its model's, or for a
+        model that is not the catalogue's."""
+        languages = frozenset(primary(voice.language) for voice in self.voices)
+        return None if not languages or ANY_LANGUAGE in languages else languages
+
+
+class LocalVoice(ModelTextToSpeech):
     """A `Speaker` in a thread of its own, one for all sessions; each piece is passed on when it is made.
 
     A caller that stops early ends it after the piece that is being made.
     """
-
-    standby = True
 
     def __init__(self, name: str, options: ProviderOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)

@@ -13,7 +13,6 @@ from typing import Final
 from mimi_mqtt.errors import AudioError, ProviderError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ToolCall
 from mimi_mqtt.providers.contract.provider import speaks
-from mimi_mqtt.providers.contract.tts import VoiceOptions
 from mimi_mqtt.voice.answer.context import ReplyState, TurnContext
 from mimi_mqtt.voice.answer.dialogue import SpokenSentence
 from mimi_mqtt.voice.language.languages import of_sentence
@@ -149,7 +148,7 @@ class Reply:
     async def _synthesize(self, encoder: ReplyEncoder, sentence: Sentence) -> None:
         """Speaks a sentence by text to speech; when that fails the reply is mute from then on."""
         services, language = self._services, sentence.language or self._language
-        voice = VoiceOptions(language, services.tts_voice(language), services.agent.speed)
+        voice = services.manner(language)
         begin = self.spoken[-1].end if self.spoken else 0
         spoken = SpokenSentence(sentence.piece, begin, begin)
         self.spoken.append(spoken)

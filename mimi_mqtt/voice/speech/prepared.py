@@ -8,12 +8,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final, get_args
 
 from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, VoiceOptions
-from mimi_mqtt.voice.language.languages import voice_for
+from mimi_mqtt.voice.speech.manner import manner
 from mimi_mqtt.voice.speech.phrases import Phrase, apologies, language_of
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class SpokenApologies:
         self._not_before[language] = self._loop.time() + _AGAIN_AFTER_S
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await self._make_by(self._tts, language, self._agent.voice_for(language))
+                await self._make_by(self._tts, manner(self._agent, language))
                 return
         except (ProviderError, TimeoutError) as error:
             _log.info("no apology in %s by %s: %s", language, self._tts.name, error)
@@ -84,12 +85,12 @@ class SpokenApologies:
             return
         try:
             await self._spare.start()
-            await self._make_by(self._spare, language, None)
+            await self._make_by(self._spare, replace(manner(self._agent, language), voice=None))
         except ProviderError as error:
             _log.warning("if text to speech fails, nothing will be heard (%s): %s", language, error)
 
-    async def _make_by(self, tts: TextToSpeech, language: str, voice: str | None) -> None:
-        options = VoiceOptions(language, voice_for(voice, language), self._agent.speed)
+    async def _make_by(self, tts: TextToSpeech, options: VoiceOptions) -> None:
+        language = options.language
         for phrase in _PHRASES:
             if (language, phrase) not in self._made:
                 async with aclosing(tts.speak(apologies(language).text(phrase), options)) as chunks:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from mimi_mqtt.config import AgentSettings, Settings, load_settings
 from mimi_mqtt.config.prompt import DEFAULT_PROMPT
@@ -84,6 +85,28 @@ def test_variables_reach_agents_too(tmp_path: Path) -> None:
 )
 def test_the_voice_is_looked_up_by_language(voice: object, language: str, expected: str | None) -> None:
     assert AgentSettings.model_validate({"voice": voice}).voice_for(language) == expected
+
+
+@pytest.mark.parametrize(
+    ("speed", "language", "expected"),
+    [
+        (1.2, "en", 1.2),
+        ("0.9", "en", 0.9),
+        ({"en": 1.1, "zh-TW": 0.8, "zh": 0.9}, "en-GB", 1.1),
+        ({"en": 1.1, "zh-TW": 0.8, "zh": 0.9}, "zh-tw", 0.8),
+        ({"en": 1.1}, "vi", 1.0),
+    ],
+)
+def test_the_speed_is_looked_up_by_language(speed: object, language: str, expected: float) -> None:
+    assert AgentSettings.model_validate({"speed": speed}).speed_for(language) == expected
+
+
+@pytest.mark.parametrize(
+    "speed", [0.4, 2.1, "fast", None, [1.0], {"en": 3}, {"english language": 1.0}, {1: 1.0}]
+)
+def test_a_speed_out_of_range_is_refused(speed: object) -> None:
+    with pytest.raises(ValidationError, match=r"must be 0\.5 to 2|is not a language"):
+        AgentSettings.model_validate({"speed": speed})
 
 
 def test_one_name_is_a_chain_and_a_list_of_tools() -> None:

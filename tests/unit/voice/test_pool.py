@@ -242,8 +242,8 @@ async def test_a_voice_that_is_named_for_speech_to_speech_is_not_asked_of_text_t
     assistant, agents = {"voice": "marin"}, {"typist": {"s2s": False, "voice": "eva"}}
     providers = {"s2s": "openai_realtime"}
     async with playing(tmp_path, assistant=assistant, agents=agents, providers=providers) as services:
-        assert services["default"].tts_voice("en") is None
-        assert services["typist"].tts_voice("en") == "eva"
+        assert services["default"].manner("en").voice is None
+        assert services["typist"].manner("en").voice == "eva"
         await started(services["default"], services["typist"])
         (tts,) = [provider for _, _, provider in made.providers if isinstance(provider, FakeTts)]
         assert {voice.voice for _, voice in tts.asked} == {None, "eva"}

@@ -8,10 +8,12 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.errors import ProviderNotConfigured
+from mimi_mqtt.providers.catalog.model_voices import voices_at
 from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
-from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TtsCapabilities, VoiceOptions
 from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
+from mimi_mqtt.providers.runtime.local_voice import ModelTextToSpeech
 from mimi_mqtt.providers.runtime.resilience import Limits
 
 _SLOWEST: Final = 0.5
@@ -29,7 +31,7 @@ class HibariOptions(ProviderOptions):
     its package, a female American one."""
 
 
-class Hibari(TextToSpeech):
+class Hibari(ModelTextToSpeech):
     """A model in a thread of its own; each sentence of the text is passed on when it is made.
 
     It writes out numbers, times, amounts and abbreviations itself.
@@ -43,6 +45,7 @@ class Hibari(TextToSpeech):
     def __init__(self, name: str, options: HibariOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
+        self.voices = voices_at(options.tts_model, "hibari")
         self._model: LocalModel[Any] = LocalModel(name, self._load)
 
     async def start(self) -> None:

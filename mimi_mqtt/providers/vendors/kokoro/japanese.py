@@ -21,6 +21,7 @@ from mimi_mqtt.providers.catalog.model_voices import fitting
 from mimi_mqtt.providers.contract.provider import load_package
 from mimi_mqtt.providers.contract.tts import VoiceOptions
 from mimi_mqtt.providers.vendors.kokoro.kana import phonemes
+from mimi_mqtt.providers.vendors.offline.espeak_words import in_words
 from mimi_mqtt.providers.vendors.offline.japanese import JapaneseReader
 
 SAMPLE_RATE: Final = 24_000
@@ -104,7 +105,7 @@ def load(
 def _pieces(model: JapaneseKokoro, sentence: str) -> Sequence[Sequence[int]]:
     """The sentence in pieces of at most MAX_TOKENS phonemes, as the model's numbers."""
     pieces: list[list[int]] = []
-    for clause in filter(None, _CLAUSE.split(phonemes(model.reader.reading(sentence)))):
+    for clause in filter(None, _CLAUSE.split(phonemes(model.reader.reading(in_words(sentence, "ja"))))):
         numbers = [model.tokens[letter] for letter in clause if letter in model.tokens]
         if pieces and len(pieces[-1]) + len(numbers) <= MAX_TOKENS:
             pieces[-1] += numbers

@@ -47,4 +47,4 @@ class Kokoro(SherpaVoice):
         if not self._japanese:
             return super()._load()
         threads = self._options.tts_threads or min(2, cores())
-        return japanese.load(self.name, "offline", self._folder, threads, self._voices, self._usual_voice)
+        return japanese.load(self.name, "offline", self._folder, threads, self.voices, self._usual_voice)

@@ -50,6 +50,8 @@ _LANGUAGES = """
     om or pa pap pl pt ro ru sd si sk sl sq sr sv sw ta te th ti tk tn tr tt ug uk ur uz vi yue zh
 """
 
+_KNOWN = frozenset(_LANGUAGES.split())
+
 _VOICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}(\+[A-Za-z0-9_-]{1,20})?")
 
 
@@ -72,7 +74,7 @@ class Espeak(TextToSpeech):
     last_resort = True
     capabilities = TtsCapabilities(
         streaming=False,
-        languages=frozenset(_LANGUAGES.split()),
+        languages=_KNOWN,
     )
 
     def __init__(self, name: str, options: EspeakOptions, limits: Limits) -> None:
@@ -80,6 +82,14 @@ class Espeak(TextToSpeech):
         self._options = options
         self._model = LocalModel(name, self._load)
         self._japanese = JapaneseReader(name, self.extra)
+
+    def has_voice(self, wish: VoiceOptions) -> bool:
+        """True for a name such as `en-gb+f3` of a language of the library, and where none is named."""
+        if not wish.voice:
+            return not wish.gender
+        language = wish.voice.partition("+")[0].lower()
+        known = _VOICE_NAME.fullmatch(wish.voice) is not None and primary_subtag(language) in _KNOWN
+        return known and primary(language) == primary(wish.language)
 
     async def start(self) -> None:
         """Loads the library. Raises ProviderNotConfigured."""

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from mimi_mqtt.errors import ProviderBadAnswer, ProviderNotConfigured
+from mimi_mqtt.providers.catalog.model_voices import voices_at
 from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.provider import ProviderOptions, load_package
-from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
+from mimi_mqtt.providers.contract.tts import SpeechChunk, TtsCapabilities, VoiceOptions
 from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel
+from mimi_mqtt.providers.runtime.local_voice import ModelTextToSpeech
 from mimi_mqtt.providers.runtime.resilience import Limits
+from mimi_mqtt.providers.vendors.offline.espeak_words import in_words
 
 if TYPE_CHECKING:
     from piper import PiperVoice
@@ -38,7 +41,7 @@ class PiperOptions(ProviderOptions):
     """Loudness; 1 is the model's own."""
 
 
-class Piper(TextToSpeech):
+class Piper(ModelTextToSpeech):
     """A model in a thread of its own; each sentence in the text is passed on when it is made."""
 
     Options = PiperOptions
@@ -47,8 +50,9 @@ class Piper(TextToSpeech):
 
     def __init__(self, name: str, options: PiperOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
-        self.capabilities = TtsCapabilities(streaming=True)
         self._options = options
+        self.voices = voices_at(options.tts_model)
+        self.capabilities = TtsCapabilities(streaming=True, languages=self.known_languages())
         self._model: LocalModel[PiperVoice] = LocalModel(name, self._load)
 
     async def start(self) -> None:
@@ -100,8 +104,8 @@ class Piper(TextToSpeech):
             length_scale=model.config.length_scale / voice.speed,
             volume=self._options.tts_volume,
         )
-        # `[[ ]]` would be taken for phonemes.
-        plain = text.replace("[[", "[").replace("]]", "]")
+        # `[[ ]]` would be taken for phonemes; espeak-ng, which makes them, reads few times and sums right.
+        plain = in_words(text.replace("[[", "[").replace("]]", "]"), voice.language)
         for chunk in model.synthesize(plain, config):
             if chunk.sample_channels != 1:
                 raise ProviderBadAnswer(self.name, "the model is not mono")

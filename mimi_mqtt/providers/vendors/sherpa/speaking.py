@@ -16,6 +16,7 @@ from mimi_mqtt.providers.contract.tts import VoiceOptions
 from mimi_mqtt.providers.languages import normalized, primary
 from mimi_mqtt.providers.vendors.offline.espeak_engine import Engine
 from mimi_mqtt.providers.vendors.offline.espeak_text import pieces, readable
+from mimi_mqtt.providers.vendors.offline.espeak_words import in_words
 from mimi_mqtt.providers.vendors.offline.phonemes import phonemes
 from mimi_mqtt.providers.vendors.sherpa.voices import VoiceModel
 
@@ -77,7 +78,10 @@ class SherpaSpeaker:
         speaker = self._speaker(voice)
         speed = min(max(voice.speed, SLOWEST), FASTEST)
         made: list[Callable[[], Pcm]] = []
-        for sentence in filter(None, _SENTENCE.split(readable(text))):
+        clean = readable(text)
+        if self._model.name != "supertonic":  # which writes numbers out itself
+            clean = in_words(clean, voice.language)
+        for sentence in filter(None, _SENTENCE.split(clean)):
             for piece in pieces(sentence):
                 written, sounds = self._written(piece, voice.language, speaker)
                 if written or sounds:

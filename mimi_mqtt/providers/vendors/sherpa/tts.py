@@ -76,15 +76,11 @@ class SherpaVoice(LocalVoice):
     def __init__(self, name: str, options: LocalVoiceOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._voices = voices_at(options.tts_model)
+        self.voices = voices_at(options.tts_model)
         self._usual_voice = ""
         self._starting = asyncio.Lock()
         languages = frozenset(map(primary, options.tts_languages))
         self.capabilities = TtsCapabilities(streaming=True, languages=languages or None)
-
-    def has_voice(self, name: str) -> bool:
-        """See `TextToSpeech`."""
-        return any(voice.name == name for voice in self._voices)
 
     @property
     def _folder(self) -> Path:
@@ -92,7 +88,7 @@ class SherpaVoice(LocalVoice):
 
     def _usual(self) -> int | None:
         """The number of the speaker where none is asked for; None: one for the language."""
-        named = (voice.speaker for voice in self._voices if voice.name == self._usual_voice)
+        named = (voice.speaker for voice in self.voices if voice.name == self._usual_voice)
         number = next(named, "") or self._options.tts_speaker
         return None if number is None else int(number)
 
@@ -123,9 +119,7 @@ class SherpaVoice(LocalVoice):
             raise ProviderNotConfigured(self.name, f"{error}: reinstall espeakng-loader") from None
         options = self._options
         loaded = synthesizer(package, model, options.tts_threads or min(2, cores()))
-        speaker = SherpaSpeaker(
-            package, loaded, model, engine, self._voices, self._usual(), options.tts_steps
-        )
+        speaker = SherpaSpeaker(package, loaded, model, engine, self.voices, self._usual(), options.tts_steps)
         if self.capabilities.languages is None and model.name == "vits" and speaker.language:
             told = frozenset({primary(speaker.language)})
             self.capabilities = TtsCapabilities(streaming=True, languages=told)

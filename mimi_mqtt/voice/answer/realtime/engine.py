@@ -27,7 +27,7 @@ from mimi_mqtt.voice.answer.engine import Engine
 from mimi_mqtt.voice.answer.pipeline.engine import PipelineEngine
 from mimi_mqtt.voice.answer.realtime.alignment import USUAL_PACE_MS
 from mimi_mqtt.voice.answer.realtime.reply import SpokenReply
-from mimi_mqtt.voice.language.languages import voice_for
+from mimi_mqtt.voice.speech.manner import manner
 from mimi_mqtt.voice.utterance.transcription import Transcriber
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
 
@@ -328,15 +328,16 @@ class RealtimeEngine:
             self._leave()
         if self._session is None:
             self._language = language
-            voice, agent = conversation.services.voice, conversation.services.agent
+            voice = conversation.services.voice
+            wished = manner(conversation.services.agent, language)
             self._session = self._service.open(
                 SpeechSetup(
                     prompt=lambda: conversation.prompt.text(conversation.language.current, speech=True),
                     tools=conversation.tools.specs if voice.max_tool_rounds else tuple,
                     history=conversation.dialogue.history,
                     language=language,
-                    voice=voice_for(agent.voice_for(language), language),
-                    speed=agent.speed,
+                    voice=wished.voice,
+                    speed=wished.speed,
                     device_id=conversation.device_id,
                     end_by_vendor=voice.endpointing == "vendor",
                     max_s=conversation.max_utterance_s,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mimi_mqtt.config import Settings
+from mimi_mqtt.config import AgentSettings, ProviderSettings, Settings
 from mimi_mqtt.models.folder import MANIFEST
 from mimi_mqtt.providers.catalog import registry
-from mimi_mqtt.providers.catalog.advice import MODEL_COMMANDS, better_model, better_speech
+from mimi_mqtt.providers.catalog.advice import MODEL_COMMANDS, better_model, better_speech, missing_voices
 from mimi_mqtt.providers.catalog.selection import select_providers
 
 
@@ -28,7 +28,7 @@ def advice(folder: Path, environ: Mapping[str, str] | None = None, **sections: o
 
 @pytest.fixture
 def _every_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "package_installed", lambda package: True)
+    monkeypatch.setattr(registry, "engine_installed", lambda model: True)
 
 
 @pytest.mark.usefixtures("_every_engine")
@@ -72,7 +72,7 @@ def test_who_has_chosen_is_told_nothing(tmp_path: Path) -> None:
 def test_a_model_that_nothing_here_can_run_is_not_advised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "package_installed", lambda package: package != "faster_whisper")
+    monkeypatch.setattr(registry, "engine_installed", lambda model: model.engine != "faster_whisper")
     assert advice(tmp_path) == ""
 
 
@@ -84,3 +84,37 @@ def test_a_language_without_a_set_gets_no_advice(tmp_path: Path) -> None:
 def test_the_commands_for_a_language_model_are_told_while_none_answers() -> None:
     assert better_model("offline") == better_model("") == MODEL_COMMANDS
     assert better_model("qwen3 of Ollama at http://127.0.0.1:11434/v1") == ()
+
+
+@pytest.mark.parametrize(
+    ("voice", "tts", "told"),
+    [
+        (None, ("hibari",), []),
+        ("af_heart", ("hibari",), []),
+        ("female", ("hibari",), []),
+        ("male", ("hibari",), ["no voice male for en in hibari: see mimi-mqtt voices --language en"]),
+        ("nobody", ("openai",), []),  # only the service knows its voices
+        ("nobody", ("hibari",), ["no voice nobody for en in hibari: see mimi-mqtt voices --language en"]),
+        (
+            {"en": "af_heart", "ru": "irina"},
+            ("hibari", "offline"),
+            [
+                "no voice irina for ru in hibari+offline: mimi-mqtt models install piper-ru-irina, "
+                "or name that model in tts"
+            ],
+        ),
+        (
+            "piper-en-joe",
+            ("hibari",),
+            ["no voice piper-en-joe for en in hibari: it is a model; its voices: joe"],
+        ),
+        ("en-gb+f3", ("hibari", "offline"), []),
+    ],
+    ids=str,
+)
+def test_a_wished_voice_that_nobody_has_is_told(
+    voice: str | dict[str, str] | None, tts: tuple[str, ...], told: list[str]
+) -> None:
+    providers = ProviderSettings(tts=tts, options={"openai": {"api_key": "sk-test"}})
+    asked = registry.build("tts", providers, {})
+    assert missing_voices(AgentSettings(voice=voice), "en", asked) == told

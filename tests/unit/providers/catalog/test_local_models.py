@@ -86,6 +86,28 @@ def test_auto_hears_with_installed_models_that_fit_the_language(
     assert with_key == ("openai", *expected, "offline")
 
 
+@pytest.mark.parametrize(
+    ("voice", "asked"),
+    [
+        (None, ("hibari", "kokoro:kokoro-ja")),
+        ("joe", ("hibari", "kokoro:kokoro-ja", "piper:piper-en-joe")),
+        ("male", ("hibari", "kokoro:kokoro-ja", "piper:piper-en-joe")),
+        ({"en": "male", "ja": "female"}, ("hibari", "kokoro:kokoro-ja", "piper:piper-en-joe")),
+        ({"ja": "male"}, ("hibari", "kokoro:kokoro-ja")),
+        ("am_fenrir", ("hibari", "kokoro:kokoro-ja")),  # its model is not installed
+        ("nobody", ("hibari", "kokoro:kokoro-ja")),
+    ],
+    ids=str,
+)
+def test_auto_speaks_with_the_model_of_the_wished_voice_too(
+    tmp_path: Path, voice: str | dict[str, str] | None, asked: tuple[str, ...]
+) -> None:
+    given = installed(tmp_path, "kokoro-ja", "piper-en-joe")
+    assert registry.resolve("tts", given, {}, voice=voice) == (*asked, "offline")
+    agent = Settings(providers=given, agents={"ann": {"voice": voice}})
+    assert select_providers(agent, {})["ann"]["tts"] == (*asked, "offline")
+
+
 def test_a_model_of_an_engine_that_is_not_there_is_not_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

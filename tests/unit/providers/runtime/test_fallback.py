@@ -431,6 +431,68 @@ async def test_a_named_voice_belongs_to_the_first_provider() -> None:
     assert second.asked[0][1] == VoiceOptions("de", None, 1.2)
 
 
+class KnowsItsVoices(FakeTts):
+    """A voice model: it has one voice, of a gender."""
+
+    standby = True
+
+    def __init__(self, name: str, voice: str, gender: str = "female", language: str = "en") -> None:
+        super().__init__([chunk(1)], name=name, limits=ONE_TRY, languages=frozenset({language}))
+        self._voice = voice
+        self._gender = gender
+        self._language = language
+
+    def has_voice(self, wish: VoiceOptions) -> bool | None:
+        named = wish.voice is None or wish.voice == self._voice
+        return named and wish.gender in ("", self._gender) and wish.language == self._language
+
+
+@pytest.mark.parametrize(
+    ("wish", "asked"),
+    [
+        (VoiceOptions("en"), "woman"),
+        (VoiceOptions("en", "joe"), "man"),
+        (VoiceOptions("en", gender="male"), "man"),
+        (VoiceOptions("en", "nobody"), "woman"),
+        (VoiceOptions("de", "joe"), "woman"),
+    ],
+    ids=str,
+)
+async def test_the_provider_that_has_the_wished_voice_speaks_first(wish: VoiceOptions, asked: str) -> None:
+    members = [KnowsItsVoices("woman", "ann"), KnowsItsVoices("man", "joe", "male")]
+    await collect(TtsChain(members).speak("hello", wish))
+    assert [member.name for member in members if member.asked] == [asked]
+
+
+async def test_a_voice_that_no_model_has_is_asked_of_the_first_service() -> None:
+    model, service = KnowsItsVoices("model", "ann"), FakeTts([chunk(2)], name="service", limits=ONE_TRY)
+    wish = VoiceOptions("en", "coral")
+    await collect(TtsChain([model, service]).speak("hello", wish))
+    assert model.asked[0][1] == VoiceOptions("en")  # it is still the first, and speaks with its own
+    await collect(TtsChain([service, model]).speak("hello", wish))
+    assert service.asked[0][1] == wish
+
+
+def test_a_chain_has_the_voices_of_its_members_as_far_as_they_are_known() -> None:
+    model = KnowsItsVoices("model", "ann")
+    assert TtsChain([model]).has_voice(VoiceOptions("en", "ann")) is True
+    assert TtsChain([model]).has_voice(VoiceOptions("en", "coral")) is False
+    assert TtsChain([model, FakeTts()]).has_voice(VoiceOptions("en", "coral")) is None
+
+
+async def test_a_voice_model_stands_by_while_one_before_it_speaks_its_language() -> None:
+    members = [
+        KnowsItsVoices("woman", "ann"),
+        KnowsItsVoices("man", "joe", "male"),
+        KnowsItsVoices("japanese", "jin", language="ja"),
+    ]
+    chain = TtsChain(members)
+    await chain.start()
+    assert [member.started for member in members] == [1, 0, 1]
+    await collect(chain.speak("hello", VoiceOptions("en", "joe")))
+    assert members[1].started == 1
+
+
 async def test_a_speaking_chain_starts_checks_and_closes_its_members() -> None:
     members = [FakeTts([chunk(1)], name=name) for name in ("first", "second")]
     chain = TtsChain(members)

@@ -82,6 +82,12 @@ async def test_brackets_are_not_taken_for_phonemes(load: Open, tmp_path: Path) -
     assert length(await collect(tts.speak("see [[link]] now."))) >= plain
 
 
+async def test_times_and_sums_are_spoken_as_words(load: Open, tmp_path: Path) -> None:
+    tts = await load(write_voice(tmp_path))
+    words = length(await collect(tts.speak("It costs 5 dollars 20 at 7 30.")))
+    assert length(await collect(tts.speak("It costs $5.20 at 7:30."))) == words
+
+
 async def test_speech_can_be_left_early_and_asked_for_again(load: Open, tmp_path: Path) -> None:
     tts = await load(write_voice(tmp_path))
     async with aclosing(tts.speak("One. Two. Three. Four.")) as chunks:

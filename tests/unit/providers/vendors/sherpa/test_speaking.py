@@ -69,6 +69,18 @@ def test_each_sentence_is_a_piece_with_its_punctuation() -> None:
     assert [sounds(config) for _, config in asked] == ["həloʊ, juː ðɛɹ!", "haʊ ɑːɹ juː?"]
 
 
+@pytest.mark.parametrize(("kind", "written"), [("vits", True), ("kokoro", True), ("supertonic", False)])
+def test_times_and_sums_are_words_where_the_model_does_not_write_them_out(kind: str, written: bool) -> None:
+    short, long = (
+        said(Library(), kind, text, VoiceOptions("en"))
+        for text in ("It costs $5 at 7:30.", "It costs 5 dollars at 7 30.")
+    )
+    if written:
+        assert sounds(short[0][1]) == sounds(long[0][1])
+    else:
+        assert short[0][0] == "It costs $5 at 7:30."
+
+
 def test_the_models_own_language_decides_how_a_text_is_read() -> None:
     ((_, config),) = said(Library(lang="ru"), "vits", "Привет", VoiceOptions("en"))
     assert sounds(config) == "prʲivʲet"

@@ -742,7 +742,7 @@ async def test_a_named_voice_is_the_services() -> None:
         await one_turn(s)
         setup = service.sessions[0].setup
         assert (setup.voice, setup.speed, setup.language) == ("marin", 1.2, "en")
-        assert s.services.tts_voice("en") is None
+        assert s.services.manner("en").voice is None
 
 
 async def test_another_language_is_another_session_that_knows_the_past() -> None:
