@@ -12,6 +12,7 @@ from mimi_mqtt.cli.bench.voice.providers import percentile, transcribed
 from mimi_mqtt.cli.bench.voice.scoring import BY_CHARACTER, Score, score
 from mimi_mqtt.cli.bench.voice.sentences import Sentence
 from mimi_mqtt.cli.bench.voice.speakers import Kind, Recordings, Speaker
+from mimi_mqtt.cli.bench.voice.stalls import Stalls
 from mimi_mqtt.providers.contract.provider import speaks
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.languages import primary
@@ -40,6 +41,7 @@ class Tally:
     cpu_s: float = 0.0
     audio_s: float = 0.0
     written: list[tuple[str, str]] = field(default_factory=list)
+    stalls: Stalls = field(default_factory=Stalls)
 
     def figures(self, language: str) -> dict[str, object]:
         """The row of the result. CPU time is this process's, without its children's."""
@@ -56,6 +58,7 @@ class Tally:
             "ms_p95": percentile(self.took, 95),
             "s_per_audio_s": round(sum(self.took) / self.audio_s, 3) if self.audio_s else None,
             "cpu_s_per_audio_s": round(self.cpu_s / self.audio_s, 3) if self.audio_s else None,
+            **self.stalls.figures(),
         }
 
 
@@ -80,10 +83,11 @@ async def heard(stt: SpeechToText, utterances: Sequence[Utterance], language: st
     """Transcripts of the utterances by `stt`, one after the other. Raises ProviderError."""
     tally = Tally()
     for utterance in utterances:
-        began, cpu = time.perf_counter(), time.process_time()
-        text = (await transcribed(stt, utterance.pcm, language)).text
-        tally.took.append(time.perf_counter() - began)
-        tally.cpu_s += time.process_time() - cpu
+        async with tally.stalls.watched():
+            began, cpu = time.perf_counter(), time.process_time()
+            text = (await transcribed(stt, utterance.pcm, language)).text
+            tally.took.append(time.perf_counter() - began)
+            tally.cpu_s += time.process_time() - cpu
         tally.audio_s += utterance.pcm.size / RATE
         found = score(utterance.sentence, text, language)
         if utterance.sentence.command:

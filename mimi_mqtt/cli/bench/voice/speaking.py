@@ -14,6 +14,7 @@ from mimi_mqtt.cli.bench.voice.hearing import Utterance, heard
 from mimi_mqtt.cli.bench.voice.providers import Providers, percentile
 from mimi_mqtt.cli.bench.voice.sentences import Sentence
 from mimi_mqtt.cli.bench.voice.speakers import trimmed
+from mimi_mqtt.cli.bench.voice.stalls import Stalls
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
 
@@ -34,17 +35,20 @@ async def row(
     took: list[float] = []
     utterances: list[Utterance] = []
     cpu_s = audio_s = 0.0
+    stalls = Stalls()
     async with providers.voice(name) as tts:
         await _say(tts, chosen[0].spoken, language)  # what is loaded at the first word is not counted
         for number, sentence in enumerate(chosen):
-            cpu = time.process_time()
-            pcm, first_s, whole_s = await _say(tts, sentence.spoken, language)
-            cpu_s += time.process_time() - cpu
+            async with stalls.watched():
+                cpu = time.process_time()
+                speech, rate, first_s, whole_s = await _say(tts, sentence.spoken, language)
+                cpu_s += time.process_time() - cpu
+            pcm = Resampler(rate, RATE).process(speech, last=True)
             first.append(first_s)
             took.append(whole_s)
             audio_s += pcm.size / RATE
-            speech = through(trimmed(pcm).astype(np.float64), CLEAN, seed + number)
-            utterances.append(Utterance(sentence, speech))
+            heard_as = through(trimmed(pcm).astype(np.float64), CLEAN, seed + number)
+            utterances.append(Utterance(sentence, heard_as))
     figures: dict[str, object] = {
         "voice": name,
         "language": language,
@@ -54,6 +58,7 @@ async def row(
         "s_per_audio_s": round(sum(took) / audio_s, 3),
         "cpu_s_per_audio_s": round(cpu_s / audio_s, 3),
         "sentences": len(chosen),
+        **stalls.figures(),
     }
     for recogniser, stt in recognisers:
         tally = await heard(stt, utterances, language)
@@ -61,8 +66,8 @@ async def row(
     return figures
 
 
-async def _say(tts: TextToSpeech, text: str, language: str) -> tuple[Pcm, float, float]:
-    """The speech at 16 kHz, and the seconds to its first chunk and to its end."""
+async def _say(tts: TextToSpeech, text: str, language: str) -> tuple[Pcm, int, float, float]:
+    """The speech, its rate in Hz, and the seconds to its first chunk and to its end."""
     began = time.perf_counter()
     first_s = 0.0
     chunks: list[Pcm] = []
@@ -74,4 +79,4 @@ async def _say(tts: TextToSpeech, text: str, language: str) -> tuple[Pcm, float,
             chunks.append(chunk.pcm)
             rate = chunk.sample_rate
     took = time.perf_counter() - began
-    return Resampler(rate, RATE).process(np.concatenate(chunks), last=True), first_s, took
+    return np.concatenate(chunks), rate, first_s, took
