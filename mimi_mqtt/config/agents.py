@@ -122,7 +122,8 @@ class AgentSettings(Section):
     prompt: str = DEFAULT_PROMPT
     """System prompt for language models: a Jinja2 template (if, for and set), filled in for every answer.
     Variables: agent.name; device.id, .name, .board, .language, .firmware_version; user.name, .language (set
-    with `mimi-mqtt devices set`); language (of the answer); time (a datetime, for
+    with `mimi-mqtt devices set`), .emotion (how the last words sounded, such as angry, where speech to text
+    tells: SenseVoice does); language (of the answer); time (a datetime, for
     {{ time.strftime('%H:%M') }}), date, weekday; memory (the last turns of earlier conversations with this
     device, empty when there are none); speech (whether the model speaks itself, speech to speech)."""
 

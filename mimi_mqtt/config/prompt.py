@@ -31,6 +31,7 @@ DEFAULT_PROMPT: Final = (
     "You are {{ agent.name }}, a friendly voice assistant in a small device"
     "{% if device.name %} named {{ device.name }}{% endif %}. "
     "{% if user.name %}You are talking to {{ user.name }}. {% endif %}"
+    "{% if user.emotion %}The user sounds {{ user.emotion }}. {% endif %}"
     "Answer in the user's language ({{ language }}), in one to three short spoken sentences, without lists, "
     "markup or links. {% if not speech %}Begin with one emoji that shows your mood. {% endif %}"
     "Use the tools when the user wants something done. "
@@ -62,6 +63,8 @@ class UserFacts:
 
     name: str = ""
     language: str = ""
+    emotion: str = ""
+    """How the last words sounded, such as `angry`, where the recogniser tells; empty for neutral."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ _EVERYTHING: Final = Facts(
     datetime(2026, 12, 30, 23, 59, 59, tzinfo=UTC),
     "zh-Hant-TW",
     DeviceFacts("aa-bb-cc-dd-ee-ff", "n" * 64, "b" * 64, "zh-Hant-TW", "v" * 64),
-    UserFacts("n" * 64, "zh-Hant-TW"),
+    UserFacts("n" * 64, "zh-Hant-TW", "surprised"),
     AgentFacts("n" * 64),
     "m " * (MAX_MEMORY_CHARS // 2),
 )

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-_FLOAT, _INT64 = 1, 7
+_FLOAT, _INT32, _INT64 = 1, 6, 7
 
 
 @dataclass
 class Graph:
-    """`inputs` and `outputs` are (name, "float" or "int64", shape); a shape's strings are free dimensions."""
+    """`inputs` and `outputs` are (name, "float", "int32" or "int64", shape); a shape's strings are free
+    dimensions."""
 
     inputs: Sequence[tuple[str, str, Sequence[int | str]]]
     outputs: Sequence[tuple[str, str, Sequence[int | str]]]
@@ -70,5 +71,5 @@ def _value(name: str, kind: str, shape: Sequence[int | str]) -> bytes:
     dims = b"".join(
         _bytes(1, _number(1, size) if isinstance(size, int) else _bytes(2, size.encode())) for size in shape
     )
-    element = _number(1, _FLOAT if kind == "float" else _INT64)
+    element = _number(1, {"float": _FLOAT, "int32": _INT32, "int64": _INT64}[kind])
     return _bytes(1, name.encode()) + _bytes(2, _bytes(1, element + _bytes(2, dims)))

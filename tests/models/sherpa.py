@@ -49,6 +49,39 @@ def offline(folder: Path) -> Path:
     return folder
 
 
+def sense_voice(folder: Path, language: str, emotion: str) -> Path:
+    """A model in the form of SenseVoice: tags of language, emotion and event, then two words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = ("<blank>", f"<|{language}|>", f"<|{emotion}|>", "<|Speech|>", "<|withitn|>", "▁hello", "▁world")
+    text = "".join(f"{token} {number}\n" for number, token in enumerate(tokens))
+    (folder / "tokens.txt").write_text(text, encoding="utf-8")
+    spoken = np.full((1, _FRAMES, len(tokens)), -9.0)
+    spoken[0, :, 0] = 0.0
+    for frame, token in enumerate((1, 2, 3, 4, 0, 5, 0, 6)):
+        spoken[0, frame] = -9.0
+        spoken[0, frame, token] = 0.0
+    graph = Graph(
+        inputs=[
+            ("x", "float", ["N", "T", 560]),
+            *((name, "int32", ["N"]) for name in ("x_length", "language", "text_norm")),
+        ],
+        outputs=[("logits", "float", ["N", "T", len(tokens)])],
+        constants={"spoken": spoken, "zero": np.array([0]), "one": np.array([1]), "four": np.array([4])},
+    )
+    graph.add("Shape", ["x"], "shape")
+    graph.add("Gather", ["shape", "one"], "frames", axis=0)
+    graph.add("Add", ["frames", "four"], "tagged")
+    graph.add("Slice", ["spoken", "zero", "tagged", "one"], "logits")
+    metadata: dict[str, str | int] = {
+        "model_type": "sense_voice_ctc", "vocab_size": len(tokens), "normalize_samples": 0,
+        "lfr_window_size": 7, "lfr_window_shift": 6, "with_itn": 14, "without_itn": 15,
+        "lang_auto": 0, "lang_zh": 3, "lang_en": 4, "lang_yue": 7, "lang_ja": 11, "lang_ko": 12,
+        "neg_mean": ",".join(["0"] * 560), "inv_stddev": ",".join(["1"] * 560),
+    }  # fmt: skip
+    (folder / "model.onnx").write_bytes(graph.file(metadata))
+    return folder
+
+
 def streaming(folder: Path) -> Path:
     """A model in the form of NeMo's streaming CTC models: a word in each of the first two windows."""
     _tokens(folder)

@@ -20,7 +20,8 @@ from mimi_mqtt.supervision import forget_cancellation
 class Transcript:
     """The text of an utterance so far, or (`final`) of all of it. Empty text: no speech.
 
-    `endpoint` with an interim one: the vendor's own endpointing holds the speaker to be done.
+    `endpoint` with an interim one: the vendor's own endpointing holds the speaker to be done. `emotion` is
+    how the speaker sounds, such as `angry`; empty where the recogniser doesn't tell, and for neutral.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Transcript:
     language: str | None = None
     confidence: float | None = None
     endpoint: bool = False
+    emotion: str = ""
 
 
 class Transcription(ABC):

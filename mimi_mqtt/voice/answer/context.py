@@ -108,9 +108,10 @@ class ConversationContext:
         voice = self.services.voice
         return voice.max_utterance_s + voice.preroll_ms / 1000 + 1
 
-    def messages(self, question: str, language: str) -> list[ChatMessage]:
-        """Messages that ask a language model `question`, now, for an answer in `language`."""
-        return self.dialogue.messages(self.prompt.text(language), question)
+    def messages(self, question: str, language: str, emotion: str) -> list[ChatMessage]:
+        """Messages that ask a language model `question`, now, for an answer in `language`; `emotion` is how
+        it sounded (`Transcript.emotion`)."""
+        return self.dialogue.messages(self.prompt.text(language, emotion=emotion), question)
 
 
 class TurnContext(ABC):
@@ -138,6 +139,8 @@ class TurnContext(ABC):
         self.outcome: Outcome = "running"
         self.heard = ""
         """The user's words."""
+        self.emotion = ""
+        """How they sounded (`Transcript.emotion`)."""
         self.utterance: UserUtterance | None = None
         """The utterance to answer, in a turn that begins with one."""
         self.reply: ReplyState | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -59,10 +60,12 @@ class SystemPrompt:
         except TimeoutError:
             self._complete.set()  # the next answer does not wait for it
 
-    def text(self, language: str, *, speech: bool = False) -> str:
-        """The prompt now, for an answer in `language` (a tag); `speech`: for a model that speaks itself."""
+    def text(self, language: str, *, emotion: str = "", speech: bool = False) -> str:
+        """The prompt now, for an answer in `language` (a tag) to words that sounded like `emotion`; `speech`:
+        for a model that speaks itself."""
+        user = replace(self._user, emotion=emotion)
         return self._template.render(
-            Facts(self._now(), language, self._device, self._user, self._agent, self._memory, speech)
+            Facts(self._now(), language, self._device, user, self._agent, self._memory, speech)
         )
 
 

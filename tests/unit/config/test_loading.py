@@ -143,7 +143,7 @@ def test_value_out_of_range_says_the_range(tmp_path: Path) -> None:
         ("server: {data_dir: }", "must not be empty: leave the key out for its default"),
         ("server: {data_dir: 5}", "must be the path of a file or folder, not 5"),
         ("voice: {audio_threads: lots}", "must be a whole number, not 'lots'"),
-        ("assistant: {speed: fast}", "must be a number, not 'fast'"),
+        ("voice: {filler_s: fast}", "must be a number, not 'fast'"),
         ("accounts: {anonymous: perhaps}", "must be true or false, not 'perhaps'"),
         ("providers: {llm: []}", "must have at least 1 item, not 0"),
         ("assistant: {name: ''}", "must have at least 1 character, not ''"),

@@ -60,6 +60,9 @@ def test_the_default_prompt_leaves_out_what_is_unknown() -> None:
     nobody = render(DEFAULT_PROMPT, Facts(FACTS.now))
     assert "named" not in nobody
     assert "talking to" not in nobody
+    assert "sounds" not in nobody
+    angry = replace(FACTS, user=replace(FACTS.user, emotion="angry"))
+    assert "The user sounds angry. " in render(DEFAULT_PROMPT, angry)
 
 
 def test_a_model_that_speaks_itself_is_asked_for_no_emoji_and_told_no_minute() -> None:

@@ -155,3 +155,17 @@ async def test_the_agents_voice_and_prompt_follow_the_language() -> None:
         await turns(s, 2)
         assert tts.voices == [("de", "Katja"), ("en", "Ava")]
         assert [request[0].content for request in llm.requests] == ["Speak de.", "Speak en."]
+
+
+@pytest.mark.parametrize("preemptive_ms", [0, 240], ids=["at the end", "at a pause"])
+async def test_the_model_is_told_how_the_user_sounds(preemptive_ms: int) -> None:
+    angry = Transcript("Where is my coffee?", final=True, language="en", emotion="angry")
+    stt, llm = ScriptedStt(angry, heard(ENGLISH, "en")), ScriptedLlm(["At once."], ["It is three."])
+    agent = AgentSettings(prompt="{% if user.emotion %}They sound {{ user.emotion }}.{% endif %}")
+    settings = VoiceSettings(preemptive_silence_ms=preemptive_ms)
+    async with scene(services(stt=stt, llm=llm, agent=agent, voice=settings)) as s:
+        await turns(s, 2)
+        told = [
+            [message.content for message in request if message.role == "system"] for request in llm.requests
+        ]
+        assert told == [["They sound angry."], []]

@@ -6,9 +6,10 @@ utterance when it is over. https://k2-fsa.github.io/sherpa/onnx/pretrained_model
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -28,6 +29,13 @@ from mimi_mqtt.providers.vendors.sherpa.proving import Trial, prove
 _RATE = 16_000
 # Models want to see some silence before they are sure of the last word, and fail with next to no audio.
 _TAIL = np.zeros(int(0.66 * _RATE), np.float32)
+
+_EMOTIONS: Final = {
+    "HAPPY": "happy", "SAD": "sad", "ANGRY": "angry", "FEARFUL": "afraid", "DISGUSTED": "disgusted",
+    "SURPRISED": "surprised",
+}  # fmt: skip
+"""SenseVoice's tags, of which neutral and unknown tell nothing:
+https://github.com/FunAudioLLM/SenseVoice#speech-emotion-recognition"""
 
 
 def _known_kind(kind: str) -> str:
@@ -146,8 +154,8 @@ class SherpaOnnx(SpeechToText):
         if not self.capabilities.streaming:
             async for pcm in audio:
                 decode = partial(_decode_whole, loaded.model, stream, pcm)
-                text, heard = await loaded.run(decode, cost=pcm.size)
-                yield Transcript(text, final=True, language=language_named(heard) or spoken)
+                heard = await loaded.run(decode, cost=pcm.size)
+                yield replace(heard, language=heard.language or spoken)
             return
         shown = Transcript("", final=False)
         async for transcript in _decoded(loaded, stream, audio):
@@ -181,11 +189,17 @@ def _step(recognizer: Any, stream: Any) -> Transcript | None:
     return Transcript(text, final=False, endpoint=bool(text) and bool(recognizer.is_endpoint(stream)))
 
 
-def _decode_whole(recognizer: Any, stream: Any, pcm: Pcm) -> tuple[str, str]:
-    """The text, and the language where the model tells it (`<|en|>`)."""
+def _decode_whole(recognizer: Any, stream: Any, pcm: Pcm) -> Transcript:
+    """The text, with the language (`<|en|>`) and the emotion (`<|HAPPY|>`) where the model tells them."""
     stream.accept_waveform(_RATE, np.concatenate([_floats(pcm), _TAIL]))
     recognizer.decode_stream(stream)
-    return str(stream.result.text).strip(), str(stream.result.lang).strip("<|>")
+    result = stream.result
+    return Transcript(
+        str(result.text).strip(),
+        final=True,
+        language=language_named(str(result.lang).strip("<|>")),
+        emotion=_EMOTIONS.get(str(result.emotion).strip("<|>").upper(), ""),
+    )
 
 
 def _floats(pcm: Pcm) -> "np.ndarray[Any, np.dtype[np.float32]]":

@@ -101,6 +101,7 @@ class PipelineEngine:
             await PipelineReply(turn).apologize(error)
             return
         if turn.take_words(transcript.text, began_at):
+            turn.emotion = transcript.emotion
             await turn.follow_language(transcript.language)
             await self.answer(turn, instead_of)
         else:
@@ -141,7 +142,7 @@ class PipelineEngine:
                 await turn.tools.act()
             if instead_of is not None:
                 reply.take_over(instead_of)
-            messages = self._conversation.messages(turn.heard, turn.language)
+            messages = self._conversation.messages(turn.heard, turn.language, turn.emotion)
             await reply.answer([*messages, *reply.rounds])
         turn.judge()
 

@@ -130,7 +130,7 @@ class PreemptiveReply:
             context.mark("transcript")
             context.language = await conversation.language.of(text, self._transcript.language)
             reply = context.reply = PipelineReply(context)
-            await reply.answer(conversation.messages(text, context.language))
+            await reply.answer(conversation.messages(text, context.language, self._transcript.emotion))
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -52,6 +52,24 @@ async def test_a_model_of_one_language_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        (("en", "ANGRY"), ("en", "angry")),
+        (("ja", "HAPPY"), ("ja", "happy")),
+        (("yue", "NEUTRAL"), ("yue", "")),
+        (("ko", "EMO_UNKNOWN"), ("ko", "")),
+    ],
+)
+async def test_language_and_emotion_are_told_by_a_model_that_knows_them(
+    tmp_path: Path, tags: tuple[str, str], told: tuple[str, str]
+) -> None:
+    stt = provider("sherpa_onnx", stt_model=sherpa.sense_voice(tmp_path, *tags), stt_kind="sense_voice")
+    heard = await final(stt)
+    assert (heard.text, heard.language, heard.emotion) == ("hello world", *told)
+    await stt.aclose()
+
+
+@pytest.mark.parametrize(
     ("options", "detects"),
     [
         ({"stt_kind": "sense_voice"}, None),
