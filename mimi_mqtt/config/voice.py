@@ -147,7 +147,8 @@ class ProviderSettings(Section):
     """Hedging: when the first provider of a list has not begun to answer after so much time, in ms, the
     second is asked too, the first to begin is heard, and the other is stopped. Costs a second request when it
     happens. Counts from the end of the audio for speech to text. Providers that act themselves, such as
-    home_assistant, are never hedged. 0: off."""
+    home_assistant, are never hedged; offline is the second only for text to speech, as its words are worth
+    less than some patience. 0: off."""
 
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     """Prices by provider, as name or name:label, for mimi_provider_cost_total in /metrics, in any one

@@ -64,7 +64,7 @@ class Provider(ABC):
 
     last_resort: ClassVar[bool] = False
     """True when it is always there, and the others of a chain are better: it takes the place of none that is
-    only slow."""
+    only slow, nor is it asked beside it, but for text to speech."""
 
     has_side_effects: bool = False
     """True when asking the model may itself have side effects, as with a service that switches lights."""

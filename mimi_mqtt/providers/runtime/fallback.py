@@ -237,6 +237,8 @@ class _Members(Generic[P]):
             return answer
         if member.provider.has_side_effects or rival.provider.has_side_effects:
             return answer
+        if rival.last_resort and self._role != "tts":
+            return answer  # it always begins first, with words that are worth less than a little patience
 
         failures = len(question.errors)
 

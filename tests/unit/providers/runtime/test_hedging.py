@@ -155,12 +155,15 @@ class LastResort(Late):
     last_resort = True
 
 
-async def test_the_last_resort_takes_the_place_of_none_that_is_only_slow() -> None:
+async def test_the_last_resort_answers_for_none_that_is_only_slow() -> None:
     cloud, last = Late("cloud", 3.0, "a"), LastResort("last", 0.0, "z")
     chain = hedged(cloud, last)
-    assert await asked_for(chain, cloud, 10) == 10
-    cloud.delay_s = 0.0
     assert await answer(chain) == "a"
+    assert last.asked_at == []
+
+
+async def test_the_last_resort_answers_for_one_that_fails() -> None:
+    assert await answer(hedged(Late("cloud", 0.1, fails=True), LastResort("last", 0.0, "z"))) == "z"
 
 
 async def test_one_that_keeps_losing_is_asked_after_the_faster_one_and_before_all_others() -> None:
@@ -325,6 +328,19 @@ async def test_a_slow_voice_loses_to_the_second() -> None:
     assert [list(part.pcm) for part in spoken] == [[1], [2]]
     assert second.asked[0][1].voice is None
     assert first.script.closed == 1
+
+
+class LastVoice(FakeTts):
+    last_resort = True
+
+
+async def test_the_last_resort_speaks_for_a_slow_voice_which_keeps_its_place() -> None:
+    first = FakeTts(*[[HANG]] * 10, name="first", limits=LIMITS)
+    last = LastVoice([chunk(2)], name="last", limits=LIMITS)
+    chain = TtsChain([first, last], hedge_s=HEDGE_S)
+    for _ in range(10):
+        assert [list(part.pcm) for part in await collect(chain.speak("hello"))] == [[2]]
+    assert len(first.asked) == 10
 
 
 def listener(name: str, *steps: Transcript | BaseException | Hang) -> FakeStt:
