@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.clock import seconds_until
-from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack, TimeOfDay
 from mimi_mqtt.providers.vendors.offline.assistant.numbers import shown
 from mimi_mqtt.providers.vendors.offline.assistant.settings import (
     BRIGHTNESS,
@@ -83,7 +83,7 @@ class _Answer:
         if self._means("alarm") or not named:
             at = self._pack.time_of_day(self._text)
             if at is not None:
-                return self._set_alarm(*at)
+                return self._set_alarm(at)
         if seconds is not None:
             return self._set_timer(seconds)
         if named and self._means("list"):
@@ -102,19 +102,21 @@ class _Answer:
         arguments: dict[str, object] = {"seconds": seconds, "label": self._label()}
         return self._call("set_timer", arguments, done, self._say("failed"))
 
-    def _set_alarm(self, hour: int, minute: int) -> Action:
+    def _set_alarm(self, at: TimeOfDay) -> Action:
         """A timer until it is next so late."""
         now = self._turn.now
-        due = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-        if due <= now:
-            due += timedelta(days=1)
-        elif self._means("tomorrow") and not self._means("morning"):
+        due = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+        tomorrow = self._means("tomorrow") and not self._means("morning")
+        if due > now and tomorrow:
             return self._say("too long")
+        step = timedelta(hours=12 if at.either and not tomorrow else 24)
+        while due <= now:
+            due += step
         seconds = seconds_until(due, now)
         if not 1 <= seconds <= _LONGEST_S:
             return self._say("too long")
         done = self._say("alarm set", at=self._pack.at(due))
-        arguments: dict[str, object] = {"seconds": seconds, "label": f"{hour}:{minute:02}"}
+        arguments: dict[str, object] = {"seconds": seconds, "label": f"{due.hour}:{due.minute:02}"}
         return self._call("set_timer", arguments, done, self._say("failed"))
 
     def _call(self, name: str, arguments: dict[str, object], done: Say, failed: Say) -> Action:

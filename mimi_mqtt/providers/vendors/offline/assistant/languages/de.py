@@ -120,6 +120,7 @@ PACK: Final = Pack(
         "yesterday": r"\bgestern\b",
         "morning": r"\bmorgens\b|\bfrüh\b|\bvormittags?\b|\bnachts\b",
         "evening": r"\babends?\b|\bnachmittags?\b",
+        "wake": r"\bweck(?:e|en|t)?\b|\baufwachen\b|\baufstehen\b",
         "again": r"^(?:bitte )?(?:wiederhole? (?:das|es)(?: bitte| noch ?mal)?|noch ?(?:ein)?mal(?: bitte)?|wie bitte|was hast du gesagt)$",
         "left": r"\bwie (?:lange|viel zeit)\b.*\b(?:noch|übrig|bleibt)\b",
     },

@@ -126,6 +126,7 @@ PACK: Final = Pack(
         "yesterday": r"\bayer\b",
         "morning": r"\bde la (?:mañana|madrugada)\b",
         "evening": r"\bde la (?:tarde|noche)\b",
+        "wake": r"\bdespi[ée]rta",
         "again": r"^(?:por favor )?(?:rep[íi]te(?:lo|(?: eso)?)(?: por favor)?|otra vez|qu[ée] (?:has dicho|dijiste)|cómo dices)$",
         "left": r"\bcu[áa]nto (?:tiempo )?(?:queda|falta)\b",
     },

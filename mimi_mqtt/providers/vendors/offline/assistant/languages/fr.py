@@ -117,6 +117,7 @@ PACK: Final = Pack(
         "yesterday": r"\bhier\b",
         "morning": r"\bdu matin\b",
         "evening": r"\bdu soir\b|\bde l après[- ]midi\b",
+        "wake": r"\bréveille",
         "again": r"^(?:répète(?: (?:ça|cela))?(?: s il te plaît)?|encore une fois|qu as[- ]tu dit|pardon|comment)$",
         "left": r"\bcombien de temps\b.*\breste\b|\breste combien de temps\b|\breste[- ]t[- ]il\b",
     },

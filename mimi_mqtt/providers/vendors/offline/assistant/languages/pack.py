@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from re import Match, Pattern
-from typing import Final
+from typing import Final, NamedTuple
 
 from mimi_mqtt.providers.durations import spoken_duration
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import Reader, unmarked
@@ -19,7 +19,7 @@ LONGEST_QUESTION: Final = 500
 INTENTS: Final = (
     "timer", "alarm", "set", "remind", "cancel", "list", "left", "volume", "brightness", "up", "down", "to", "louder",
     "quieter", "brighter", "darker", "highest", "lowest", "tell", "mute", "unmute", "battery", "time",
-    "elsewhere", "date", "tomorrow", "yesterday", "morning", "evening", "hello", "goodbye", "thanks", "help",
+    "elsewhere", "date", "tomorrow", "yesterday", "morning", "evening", "wake", "hello", "goodbye", "thanks", "help",
     "name", "how are you", "joke", "again", "never mind",
 )  # fmt: skip
 """The patterns of a language: some are parts of a command, others whole ones."""
@@ -54,6 +54,14 @@ _CLOCK: Final = re.compile(r"@(\d{1,2})(?::(-?\d{1,2}))?")
 
 Rewrites = Sequence[tuple[str, str | Callable[[Match[str]], str]]]
 """Patterns, and what is written in place of what they match."""
+
+
+class TimeOfDay(NamedTuple):
+    """A time as it is said; `either`: nothing tells morning from evening, so that it is the next of both."""
+
+    hour: int
+    minute: int
+    either: bool
 
 
 @dataclass(frozen=True)
@@ -158,19 +166,24 @@ class Pack:
                     total += int(match[2]) * size / 60
         return None if total is None else round(total)
 
-    def time_of_day(self, text: str) -> tuple[int, int] | None:
-        """The time of day in `text` as `plain` makes it, in hours and minutes; None when there is none."""
+    def time_of_day(self, text: str) -> TimeOfDay | None:
+        """The time of day in `text` as `plain` makes it; None when there is none."""
         for pattern, written in ((r"(?<![\d:.@])(\d{1,2}):(\d{2})(?![\d:])", r"@\1:\2"), *self.clock):
             if (match := _CLOCK.search(text := self._of(pattern).sub(written, text))) is not None:
                 break
         if match is None:
             return None
         hour, minute = divmod(int(match[1]) * 60 + int(match[2] or 0), 60)
-        if self.means("evening", text) and 1 <= hour < 12:
+        evening, morning = self.means("evening", text), self.means("morning", text)
+        # An alarm is to wake up by, and rings in the morning.
+        told = evening or morning or self.means("wake", text) or self.means("alarm", text)
+        either = 1 <= hour < 12 and match[1][0] != "0" and not told
+        if evening and 1 <= hour < 12:
             hour += 12
-        elif self.means("morning", text) and hour == 12:
+        elif morning and hour == 12:
             hour = 0
-        return (hour % 24, minute) if 0 <= hour <= 24 and int(match[2] or 0) < 60 else None
+        known = 0 <= hour <= 24 and int(match[2] or 0) < 60
+        return TimeOfDay(hour % 24, minute, either) if known else None
 
     def named(self, spoken: str) -> str:
         """The name that a timer is called by in `spoken`; empty when it has none."""

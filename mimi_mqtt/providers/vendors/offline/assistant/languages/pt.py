@@ -125,6 +125,7 @@ PACK: Final = Pack(
         "yesterday": r"\bontem\b",
         "morning": r"\bda (?:manhã|madrugada)\b",
         "evening": r"\bda (?:tarde|noite)\b",
+        "wake": r"\bacord[ea]",
         "again": r"^(?:por favor )?(?:rep[ei]t[ae](?: isso)?(?: por favor)?|de novo|outra vez|o que você disse)$",
         "left": r"\bquanto (?:tempo )?(?:ainda )?(?:falta|resta)\b",
     },

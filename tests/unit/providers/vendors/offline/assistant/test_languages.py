@@ -130,6 +130,37 @@ async def test_alarms_ring_at_a_time_of_day(language: str, phrase: str, time: st
     assert language == "en" or pack(language).at(due) in answer.text
 
 
+@pytest.mark.parametrize(
+    ("language", "phrase", "at"),
+    [
+        ("de", "Erinnere mich um fünf Uhr ans Essen.", 17),
+        ("es", "Avísame a las cinco.", 17),
+        ("fr", "Rappelle-moi à cinq heures.", 17),
+        ("pt", "Me avise às cinco horas.", 17),
+        ("vi", "Nhắc tôi lúc 5 giờ.", 17),
+        ("ru", "Напомни мне в пять часов.", 17),
+        ("ja", "5時に教えて。", 17),
+        ("zh", "五点提醒我。", 17),
+        ("ko", "다섯 시에 알려 줘.", 17),
+        ("zh", "三点提醒我。", 3),
+        ("zh", "凌晨五点提醒我。", 5),
+        ("de", "Weck mich um fünf Uhr.", 5),
+        ("ru", "Поставь будильник на 5:00.", 5),
+        ("ja", "5時に起こして。", 5),
+        ("zh", "五点叫醒我。", 5),
+    ],
+)
+async def test_an_hour_without_morning_or_evening_is_the_next_of_both(
+    language: str, phrase: str, at: int
+) -> None:
+    """`clock` is at 16:25; who wants to be woken up means the morning."""
+    ((tool, arguments),) = (await said(language, phrase)).calls
+    now = clock(None)
+    due = now.replace(hour=at, minute=0, second=0, microsecond=0)
+    due += timedelta(days=due <= now)
+    assert (tool, arguments["seconds"]) == ("set_timer", (due - now).total_seconds())
+
+
 @pytest.mark.parametrize("language", OTHERS)
 async def test_an_alarm_of_more_than_a_day_is_refused(language: str) -> None:
     """`clock` is at 16:25; tomorrow at 20:00 is more than a day away."""

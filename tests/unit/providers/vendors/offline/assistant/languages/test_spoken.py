@@ -13,7 +13,9 @@ from mimi_mqtt.providers.vendors.offline.assistant.languages import pack
 def test_what_is_said_of_an_alarm_is_understood_too(language: str, hour: int, minute: int) -> None:
     words = pack(language)
     said = words.at(datetime(2026, 11, 21, hour, minute, tzinfo=UTC))
-    assert words.time_of_day(words.plain(said)) == (hour, minute)
+    heard = words.time_of_day(words.plain(said))
+    assert heard is not None
+    assert (heard.hour, heard.minute) == (hour, minute)
 
 
 @pytest.mark.parametrize(
