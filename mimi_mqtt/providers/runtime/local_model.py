@@ -4,9 +4,10 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
 from mimi_mqtt.providers.runtime.shared_task import SharedTask
 
 M = TypeVar("M")
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -25,6 +27,16 @@ def cores() -> int:
 
 MAX_WAITING: Final = 200
 """Pieces of work that may wait for a thread, whoever asked for them; more are refused."""
+
+
+@dataclass(eq=False, slots=True)
+class _Part:
+    """One item of work: its `kind`, its result once it is there, and whether another's call has taken it."""
+
+    item: Any
+    kind: Hashable
+    result: asyncio.Future[Any]
+    taken: bool = False
 
 
 class LoadedModel(Generic[M]):
@@ -48,6 +60,8 @@ class LoadedModel(Generic[M]):
         self._threads = threads
         self._free = workers
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._parts: dict[asyncio.Future[None], _Part] = {}
+        """What waits, by its place in the queue."""
         self._closed = False
 
     @property
@@ -60,27 +74,68 @@ class LoadedModel(Generic[M]):
         work with this model. Raises ProviderUnavailable once the provider was closed, and while MAX_WAITING
         others wait.
         """
+        return await self.run_many(lambda _: [work()], None, object(), cost=cost)
+
+    async def run_many(
+        self,
+        work: Callable[[Sequence[A]], Sequence[T]],
+        item: A,
+        kind: Hashable,
+        *,
+        cost: float = 1.0,
+        most: int = 1,
+    ) -> T:
+        """The result of `work` for `item`, in one of the threads.
+
+        Up to `most - 1` others that wait for a thread with the same `kind`, and with a `work` that does the
+        same, are given to it at once. See `run` for `cost` and what is raised.
+        """
+        part = _Part(item, kind, asyncio.get_running_loop().create_future())
         self.working += 1
         try:
-            return await self._run(work, cost)
+            if not self._closed:
+                await self._thread_free(part, cost)
+            if not part.taken:
+                if self._closed:
+                    raise ProviderUnavailable(self._provider, "was closed")
+                self._begin(work, [part, *self._companions(kind, most - 1)])
+            result: T = await part.result
+            return result
         finally:
             self.working -= 1
             self.used_at = self._clock()
 
-    async def _run(self, work: Callable[[], T], cost: float) -> T:
+    def _companions(self, kind: Hashable, most: int) -> Iterator[_Part]:
+        """Takes the next parts of `kind` out of the queue."""
+        for _ in range(most):
+            waiting = self._waiting.pop(lambda place: self._parts[place].kind == kind)
+            if waiting is None:
+                return
+            if not waiting.done():
+                part = self._parts[waiting]
+                part.taken = True
+                waiting.set_result(None)
+                yield part
+
+    def _begin(self, work: Callable[[Sequence[Any]], Sequence[T]], parts: Sequence[_Part]) -> None:
         loop = asyncio.get_running_loop()
-        if not self._closed:
-            await self._thread_free(loop, cost)
-        if self._closed:
-            raise ProviderUnavailable(self._provider, "was closed")
 
-        def done(_: object) -> None:
+        def done(running: "Future[Sequence[T]]") -> None:
             with suppress(RuntimeError):  # the loop was closed before the work ended
-                loop.call_soon_threadsafe(self._thread_freed)
+                loop.call_soon_threadsafe(self._ended, parts, running)
 
-        running = self._threads.submit(work)
-        running.add_done_callback(done)
-        return await asyncio.wrap_future(running)
+        self._threads.submit(_each, work, [part.item for part in parts]).add_done_callback(done)
+
+    def _ended(self, parts: Sequence[_Part], running: "Future[Sequence[Any]]") -> None:
+        self._thread_freed()
+        error = running.exception()
+        for number, part in enumerate(parts):
+            if part.result.done():
+                continue  # its asker went away
+            if error is None:
+                part.result.set_result(running.result()[number])
+            else:
+                part.result.set_exception(error)
 
     def close(self) -> None:
         """Ends the threads without waiting; work that has begun ends by itself, its result unread."""
@@ -90,20 +145,25 @@ class LoadedModel(Generic[M]):
                 waiting.set_result(None)
         self._threads.shutdown(wait=False)
 
-    async def _thread_free(self, loop: asyncio.AbstractEventLoop, cost: float) -> None:
+    async def _thread_free(self, part: _Part, cost: float) -> None:
+        """Returns when there is a thread for `part`, or when another's call has taken it."""
         if self._free:
             self._free -= 1
             return
         if len(self._waiting) >= MAX_WAITING:
             raise ProviderUnavailable(self._provider, "too many utterances are waiting")
-        waiting = loop.create_future()
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._parts[waiting] = part
         self._waiting.add(current_holder(), waiting, cost)
         try:
             await waiting
         except asyncio.CancelledError:
-            if not self._waiting.remove(waiting) and waiting.done() and not waiting.cancelled():
+            queued = self._waiting.remove(waiting)
+            if not (queued or part.taken) and waiting.done() and not waiting.cancelled():
                 self._thread_freed()  # it was given to this one, which does not need it any more
             raise
+        finally:
+            del self._parts[waiting]
 
     def _thread_freed(self) -> None:
         while (waiting := self._waiting.pop()) is not None:
@@ -111,6 +171,13 @@ class LoadedModel(Generic[M]):
                 waiting.set_result(None)
                 return
         self._free += 1
+
+
+def _each(work: Callable[[Sequence[A]], Sequence[T]], items: Sequence[A]) -> Sequence[T]:
+    results = work(items)
+    if len(results) != len(items):
+        raise RuntimeError(f"{len(results)} results of {len(items)} items")
+    return results
 
 
 _models: "weakref.WeakSet[LocalModel[Any]]" = weakref.WeakSet()

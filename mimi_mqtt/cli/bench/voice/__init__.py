@@ -183,9 +183,12 @@ class _Language:
         return [await talkers.row(stt, name, self._language, utterances, n) for n in self._args.talkers]
 
     async def _answers(self, recordings: Recordings, speakers: Sequence[Speaker]) -> dict[str, object]:
-        """With the small set of the language, and the assistant that needs no model."""
+        """With the small set of the language, and the assistant that needs no model; the first recogniser or
+        voice that was asked for takes the place of the set's."""
         models = small_set(self._language)
         providers = {model.role: provider_name(model) for model in models} | {"llm": "offline"}
+        asked = {"stt": self._args.recognisers, "tts": self._args.voices}
+        providers |= {role: names[0] for role, names in asked.items() if names}
         commands = [sentence.spoken for sentence in self._chosen if sentence.command]
         texts = [commands[number % len(commands)] for number in range(self._args.turns + 1)]
         try:

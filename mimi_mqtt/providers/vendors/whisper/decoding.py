@@ -43,6 +43,30 @@ DOUBTFUL: Final = -0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Utterance:
+    """Samples (float32 mono at 16 kHz, -1 to 1) to be heard in `language`, or in the one that is found.
+
+    `expected` is the language that is usually spoken here: it is taken when another one is not sure.
+    """
+
+    samples: Samples
+    language: str | None = None
+    expected: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.samples.size / RATE
+
+    @property
+    def context(self) -> int:
+        """Frames of the context that holds it; 0 for a speech that is heard in pieces."""
+        if self.seconds > LONGEST_S:
+            return 0
+        return min(WHOLE_FRAMES, int(max(SHORTEST_S, self.seconds + MARGIN_S) * FRAMES_PER_S) // 2 * 2)
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """The transcript of one utterance by a model; `probability` is how sure it is of `language`."""
 
@@ -56,6 +80,8 @@ class _Guess:
     segment: Segment
     complete: bool
     """True when the model itself ended the text."""
+    language: str
+    probability: float
 
     @property
     def good(self) -> bool:
@@ -81,91 +107,121 @@ class Decoder:
         known: Sequence[str] = self._model.supported_languages
         return known
 
-    def hear(self, samples: Samples, language: str | None, expected: str | None = None) -> Heard:
-        """The text in `samples` (float32 mono at 16 kHz, -1 to 1), in `language`, or in the one it finds.
+    def hear(self, utterances: Sequence[Utterance]) -> Sequence[Heard]:
+        """The texts of utterances of the same `context`, decoded together, sooner than one by one."""
+        frames = utterances[0].context
+        if not frames:
+            return [self._long(utterance) for utterance in utterances]
+        guesses = self._guesses(utterances, frames)
+        doubtful = [
+            number
+            for number, guess in enumerate(guesses)
+            if frames < WHOLE_FRAMES and (not guess.good or guess.segment.avg_logprob < DOUBTFUL)
+        ]
+        if doubtful:
+            whole = self._guesses([utterances[number] for number in doubtful], WHOLE_FRAMES)
+            for number, other in zip(doubtful, whole, strict=True):
+                guess = guesses[number]
+                if not guess.good or other.segment.avg_logprob > guess.segment.avg_logprob:
+                    guesses[number] = other
+        return [
+            Heard((guess.segment,) if guess.segment.text.strip() else (), guess.language, guess.probability)
+            for guess in guesses
+        ]
 
-        `expected` is the language that is usually spoken here: it is taken when another one is not sure.
-        """
-        wished = language if language in self.languages else None
-        usual = expected if expected in self.languages else None
-        seconds = samples.size / RATE
-        if seconds > LONGEST_S:
-            return self._long(samples, wished)
-        frames = min(WHOLE_FRAMES, int(max(SHORTEST_S, seconds + MARGIN_S) * FRAMES_PER_S) // 2 * 2)
-        encoded = self._encode(samples, frames)
-        told, probability = self._language(encoded, wished, usual)
-        guess = self._words(encoded, told, seconds)
-        if frames < WHOLE_FRAMES and (not guess.good or guess.segment.avg_logprob < DOUBTFUL):
-            encoded = self._encode(samples, WHOLE_FRAMES)
-            if wished is None:
-                told, probability = self._language(encoded, None, usual)
-            whole = self._words(encoded, told, seconds)
-            if not guess.good or whole.segment.avg_logprob > guess.segment.avg_logprob:
-                guess = whole
-        segments = (guess.segment,) if guess.segment.text.strip() else ()
-        return Heard(segments, told, probability)
+    def _guesses(self, utterances: Sequence[Utterance], frames: int) -> list[_Guess]:
+        """The words of each utterance in a context of `frames`."""
+        encoded = self._encode([utterance.samples for utterance in utterances], frames)
+        languages = self._languages(encoded, utterances)
+        tokenizers = [
+            self._tokenizer(
+                self._model.hf_tokenizer,
+                self._model.model.is_multilingual,
+                task="transcribe",
+                language=language,
+            )
+            for language, _ in languages
+        ]
+        prompts = [self._words_before(tokenizer) for tokenizer in tokenizers]
+        most = [
+            min(MAX_TOKENS, SPARE_TOKENS + int(TOKENS_PER_S * utterance.seconds), MAX_LENGTH - len(prompt))
+            for utterance, prompt in zip(utterances, prompts, strict=True)
+        ]
+        results = self._model.model.generate(
+            encoded,
+            prompts,
+            beam_size=self._beam_size,
+            # CTranslate2 ends a text at half of this, and at this less the prompt.
+            max_length=min(MAX_LENGTH, max(2 * max(most), len(prompts[0]) + max(most))),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        return [
+            _guess(result, tokenizer, room, *language)
+            for result, tokenizer, room, language in zip(results, tokenizers, most, languages, strict=True)
+        ]
 
-    def _encode(self, samples: Samples, frames: int) -> Any:
+    def _encode(self, speech: Sequence[Samples], frames: int) -> Any:
         hop = RATE // FRAMES_PER_S
-        padded = np.zeros(frames * hop, np.float32)
-        padded[: samples.size] = samples[: padded.size]
-        features = self._model.feature_extractor(padded)[:, :frames]
-        return self._model.model.encode(
-            self._storage.from_array(np.ascontiguousarray(features[None])), to_cpu=False
-        )
+        features = []
+        for samples in speech:
+            padded = np.zeros(frames * hop, np.float32)
+            padded[: samples.size] = samples[: padded.size]
+            features.append(self._model.feature_extractor(padded)[:, :frames])
+        return self._model.model.encode(self._storage.from_array(np.stack(features)), to_cpu=False)
 
-    def _language(self, encoded: Any, wished: str | None, usual: str | None) -> tuple[str, float]:
-        """The language to decode in, and its probability: 1 for the one wished, or the only one."""
-        if wished is not None:
-            return wished, 1.0
+    def _languages(self, encoded: Any, utterances: Sequence[Utterance]) -> Sequence[tuple[str, float]]:
+        """The language to decode each in, and its probability: 1 for the one wished, or the only one."""
         if not self._model.model.is_multilingual:
-            return "en", 1.0
-        token, probability = self._model.model.detect_language(encoded)[0][0]
-        found = str(token).strip("<|>")
-        if usual is not None and (probability < SURE_OF_LANGUAGE or found not in self.languages):
-            return usual, float(probability)
-        return found, float(probability)
+            return [("en", 1.0)] * len(utterances)
+        wished = [
+            utterance.language if utterance.language in self.languages else None for utterance in utterances
+        ]
+        if None not in wished:
+            return [(language, 1.0) for language in wished if language]
+        detected = self._model.model.detect_language(encoded)
+        return [
+            (language, 1.0) if language else self._found(probable[0], utterance.expected)
+            for language, probable, utterance in zip(wished, detected, utterances, strict=True)
+        ]
 
-    def _words(self, encoded: Any, language: str, seconds: float) -> _Guess:
-        tokenizer = self._tokenizer(
-            self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=language
-        )
+    def _found(self, likeliest: tuple[str, float], expected: str | None) -> tuple[str, float]:
+        found, probability = likeliest[0].strip("<|>"), likeliest[1]
+        unsure = probability < SURE_OF_LANGUAGE or found not in self.languages
+        usual = expected if expected in self.languages else None
+        return (usual if usual is not None and unsure else found), float(probability)
+
+    def _words_before(self, tokenizer: Any) -> list[int]:
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         if self._prompt:
             expected = tokenizer.encode(" " + self._prompt.strip())[-MAX_TOKENS + 1 :]
             prompt = [tokenizer.sot_prev, *expected, *prompt]
-        most = min(MAX_TOKENS, SPARE_TOKENS + int(TOKENS_PER_S * seconds), MAX_LENGTH - len(prompt))
-        (result,) = self._model.model.generate(
-            encoded,
-            [prompt],
-            beam_size=self._beam_size,
-            # CTranslate2 ends a text at half of this, and at this less the prompt.
-            max_length=min(MAX_LENGTH, max(2 * most, len(prompt) + most)),
-            return_scores=True,
-            return_no_speech_prob=True,
-        )
-        tokens = result.sequences_ids[0]
-        text = tokenizer.decode(tokens)
-        segment = Segment(
-            text=text,
-            # The library divides by the length without the end of the text.
-            avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
-            no_speech_prob=result.no_speech_prob,
-            compression_ratio=compression(text),
-        )
-        return _Guess(segment, len(tokens) < most)
+        return prompt
 
-    def _long(self, samples: Samples, language: str | None) -> Heard:
+    def _long(self, utterance: Utterance) -> Heard:
         """A speech of more than one piece; the library cuts it, at the ends of sentences by their times."""
         segments, about = self._model.transcribe(
-            samples,
-            language=language,
+            utterance.samples,
+            language=utterance.language if utterance.language in self.languages else None,
             beam_size=self._beam_size,
             initial_prompt=self._prompt or None,
             temperature=0.0,
             condition_on_previous_text=False,
         )
         return Heard(segments_of(list(segments)), about.language, float(about.language_probability))
+
+
+def _guess(result: Any, tokenizer: Any, room: int, language: str, probability: float) -> _Guess:
+    tokens = result.sequences_ids[0]
+    text = tokenizer.decode(tokens)
+    segment = Segment(
+        text=text,
+        # The library divides by the length without the end of the text.
+        avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
+        no_speech_prob=result.no_speech_prob,
+        compression_ratio=compression(text),
+    )
+    return _Guess(segment, len(tokens) < room, language, probability)
 
 
 def compression(text: str) -> float:

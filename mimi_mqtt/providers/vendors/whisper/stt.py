@@ -6,7 +6,6 @@ nothing is ever fetched here.
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -22,11 +21,15 @@ from mimi_mqtt.providers.contract.stt import SpeechToText, SttCapabilities
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.runtime.local_model import LoadedModel, LocalModel, cores
 from mimi_mqtt.providers.runtime.resilience import Limits
-from mimi_mqtt.providers.vendors.whisper.decoding import Decoder
+from mimi_mqtt.providers.vendors.whisper.decoding import Decoder, Heard, Utterance
 from mimi_mqtt.providers.vendors.whisper.segments import spoken
 
 # The tokenizer would be fetched from the internet if it weren't there.
 _FILES = ("model.bin", "config.json", "tokenizer.json")
+
+_BATCH_CPU = 4
+_BATCH_GPU = 16
+"""More at once save nothing on a CPU (docs/voice.md), and keep those who wait longer."""
 
 _SURE = 0.5
 """Least probability of a detected language that is reported."""
@@ -53,10 +56,13 @@ class FasterWhisperOptions(ProviderOptions):
     a sixth longer."""
 
     stt_threads: int = Field(0, ge=0, le=128)
-    """Threads of one decoding on the CPU. 0: two, or one on a machine with one core."""
+    """Threads of one decoding on the CPU. 0: half as many as there are cores, at least one, four at most."""
 
     stt_workers: int = Field(0, ge=0, le=64)
     """Utterances that are decoded at the same time. 0: as many as there are cores."""
+
+    stt_batch: int = Field(0, ge=0, le=64)
+    """Utterances of up to 8 s that are decoded in one call when so many wait. 0: four, with cuda sixteen."""
 
     stt_prompt: str = ""
     """Words to expect: names of people, rooms and things."""
@@ -114,7 +120,7 @@ class FasterWhisper(SpeechToText):
                 str(folder),
                 device=options.stt_device,
                 compute_type=options.stt_compute_type,
-                cpu_threads=options.stt_threads or min(2, cores()),
+                cpu_threads=options.stt_threads or max(1, min(4, cores() // 2)),
                 num_workers=self._workers,
                 local_files_only=True,
             )
@@ -138,11 +144,20 @@ class FasterWhisper(SpeechToText):
         loaded = await self._loaded()
         hints = [primary(hint) if hint else None for hint in (language, expected)]
         async for pcm in audio:
-            yield await loaded.run(partial(_decode, loaded.model, pcm, *hints), cost=pcm.size)
+            utterance = Utterance(np.divide(pcm, 32768, dtype=np.float32), *hints)
+            kind = utterance.context or object()  # a long speech is heard by itself
+            heard = await loaded.run_many(
+                loaded.model.hear, utterance, kind, cost=pcm.size, most=self._together
+            )
+            yield _transcript(heard)
+
+    @property
+    def _together(self) -> int:
+        """Utterances that are decoded in one call, where so many wait."""
+        return self._options.stt_batch or (_BATCH_GPU if self._options.stt_device == "cuda" else _BATCH_CPU)
 
 
-def _decode(decoder: Decoder, pcm: Pcm, language: str | None, expected: str | None) -> Transcript:
-    heard = decoder.hear(np.divide(pcm, 32768, dtype=np.float32), language, expected)
+def _transcript(heard: Heard) -> Transcript:
     said = spoken(heard.segments)
     text = "".join(segment.text for segment in said).strip()
     sure = math.exp(sum(segment.avg_logprob for segment in said) / len(said)) if said else None

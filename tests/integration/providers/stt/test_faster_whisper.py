@@ -1,6 +1,7 @@
 """faster-whisper: real loading and decoding of a tiny model, and models that can't be used."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.contract.stt import SttCapabilities
-from mimi_mqtt.providers.vendors.whisper.decoding import Heard
+from mimi_mqtt.providers.vendors.whisper.decoding import Heard, Utterance
 from mimi_mqtt.providers.vendors.whisper.segments import Segment
 from mimi_mqtt.providers.vendors.whisper.stt import FasterWhisper
 from tests.integration.providers.stt.hearing import final, provider
@@ -41,9 +42,10 @@ class ManyLanguages:
     expected: str | None = None
     segments: tuple[Segment, ...] = (Segment(text=" Guten Tag", avg_logprob=0.0),)
 
-    def hear(self, samples: object, language: str | None, expected: str | None) -> Heard:
-        self.hint, self.expected = language, expected
-        return Heard(self.segments, language or "de", self.probability)
+    def hear(self, utterances: Sequence[Utterance]) -> Sequence[Heard]:
+        (utterance,) = utterances
+        self.hint, self.expected = utterance.language, utterance.expected
+        return [Heard(self.segments, self.hint or "de", self.probability)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The real Whisper models of the small sets."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.recording import Recording, Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import VoiceOptions
-from mimi_mqtt.providers.runtime.local_model import loaded_models
+from mimi_mqtt.providers.runtime.local_model import cores, loaded_models
+from mimi_mqtt.providers.vendors.whisper.decoding import Heard, Utterance
 from tests.integration.providers.stt.hearing import provider
 
 RATE = 16_000
@@ -44,6 +46,31 @@ def tiny(real_model: Callable[[str], Path]) -> SpeechToText:
 async def test_ordinary_english_is_heard(tiny: SpeechToText, said: str) -> None:
     pcm = await synthesise(said, RATE, "en", "hibari")
     assert bare((await heard(tiny, pcm)).text) == said
+    await tiny.aclose()
+
+
+async def test_many_who_speak_at_once_are_heard_as_each_alone(tiny: SpeechToText) -> None:
+    sentences = (
+        "turn on the light", "what time is it", "play some music in the kitchen", "stop the timer",
+        "how is the weather today", "set an alarm for seven", "tell me a joke", "good morning",
+    )  # fmt: skip
+    speech = [await synthesise(said, RATE, "en", "hibari") for said in sentences]
+    alone = [(await heard(tiny, pcm)).text for pcm in speech]
+    (model,) = [model for model in loaded_models() if model.provider == tiny.name]
+    loaded = await model.get()
+    together: list[int] = []
+    hear = loaded.model.hear
+
+    def counted(utterances: Sequence[Utterance]) -> Sequence[Heard]:
+        together.append(len(utterances))
+        texts: Sequence[Heard] = hear(utterances)
+        return texts
+
+    loaded.model.hear = counted
+    transcripts = await asyncio.gather(*(heard(tiny, pcm) for pcm in speech))
+    assert [transcript.text for transcript in transcripts] == alone
+    assert sum(together) == len(sentences)
+    assert len(together) < len(sentences) or cores() >= len(sentences)
     await tiny.aclose()
 
 

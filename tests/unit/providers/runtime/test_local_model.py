@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -97,6 +98,80 @@ async def test_sentences_of_many_devices_take_turns_and_short_audio_goes_first()
     busy.free()
     await asyncio.gather(first, *asked)
     assert busy.done == ["short", "flood", "quiet", "flood", "flood", "flood"]
+    busy.model.close()
+
+
+class Batches(Busy):
+    """Doubles numbers, several at once; `together` has what was given to it at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.together: list[list[int]] = []
+
+    def double(self, number: int, kind: str = "", most: int = 4) -> "asyncio.Task[int]":
+        def work(numbers: Sequence[int]) -> Sequence[int]:
+            self.together.append([*numbers])
+            if 13 in numbers:
+                raise ArithmeticError("13")
+            return [2 * given for given in numbers]
+
+        async def run() -> int:
+            bind_holder(f"device {number}")
+            return await self._loaded.run_many(work, number, kind, most=most)
+
+        return asyncio.create_task(run())
+
+
+async def test_what_waits_is_done_at_once_as_far_as_it_is_of_a_kind() -> None:
+    busy = Batches()
+    first = await busy.begin()
+    asked = [busy.double(number, "odd" if number % 2 else "even") for number in range(1, 12)]
+    await asyncio.sleep(0)
+    busy.free()
+    await first
+    assert await asyncio.gather(*asked) == [2 * number for number in range(1, 12)]
+    assert busy.together == [[1, 3, 5, 7], [2, 4, 6, 8], [9, 11], [10]]
+    assert await busy.double(20) == 40
+    busy.model.close()
+
+
+async def test_who_goes_away_is_left_out_or_unheard_and_the_others_get_theirs() -> None:
+    busy = Batches()
+    first = await busy.begin()
+    asked = [busy.double(number) for number in range(5)]
+    await asyncio.sleep(0)
+    asked[1].cancel()
+    busy.free()
+    await first
+    asked[0].cancel()  # its call goes on for those that it has taken
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    assert done[2:] == [4, 6, 8]
+    assert all(isinstance(gone, asyncio.CancelledError) for gone in done[:2])
+    assert 1 not in [number for numbers in busy.together for number in numbers]
+    assert await busy.double(20) == 40
+    busy.model.close()
+
+
+async def test_a_failure_is_that_of_all_who_were_together() -> None:
+    busy = Batches()
+    first = await busy.begin()
+    asked = [busy.double(number) for number in (12, 13, 14)]
+    await asyncio.sleep(0)
+    busy.free()
+    await first
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(error) for error in done] == [ArithmeticError] * 3
+    assert await busy.double(20) == 40
+    busy.model.close()
+
+
+async def test_results_that_are_too_few_are_an_error() -> None:
+    busy = Batches()
+    first = await busy.begin()
+    busy.free()
+    await first
+    with pytest.raises(RuntimeError, match="0 results of 1 items"):
+        await busy._loaded.run_many(lambda items: [], 1, "")
     busy.model.close()
 
 

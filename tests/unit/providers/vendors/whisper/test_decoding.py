@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.providers.vendors.whisper import decoding
-from mimi_mqtt.providers.vendors.whisper.decoding import Decoder, compression, repeats
+from mimi_mqtt.providers.vendors.whisper.decoding import Decoder, Heard, Utterance, compression, repeats
 
 WORDS = {1: " Hello", 2: " there.", 3: " Hel", 4: " What?"}
 
@@ -25,6 +25,10 @@ class Model:
     detected: Sequence[tuple[str, float]] = (("<|de|>", 0.9),)
     asked: list[int] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
+    together: list[int] = field(default_factory=list)
+    """Utterances of each call."""
+    others: dict[int, list[Sequence[int]]] = field(default_factory=dict)
+    """Answers of several utterances at once, by the number of frames."""
     hf_tokenizer: object = None
 
     @property
@@ -35,10 +39,11 @@ class Model:
         return np.zeros((80, samples.size // 160), np.float32)
 
     def encode(self, features: "np.ndarray[Any, Any]", to_cpu: bool) -> int:
+        self.together.append(int(features.shape[0]))
         return int(features.shape[2])
 
     def detect_language(self, encoded: int) -> list[Sequence[tuple[str, float]]]:
-        return [self.detected]
+        return [self.detected] * self.together[-1]
 
     def generate(
         self, encoded: int, prompts: list[list[int]], *, max_length: int, **_: object
@@ -46,11 +51,12 @@ class Model:
         self.asked.append(encoded)
         room = min(max_length // 2, max_length - len(prompts[0]))  # as CTranslate2 bounds it
         self.limits.append(room)
-        tokens = list(self.answers[encoded])[:room]
+        answers = self.others.get(encoded) or [self.answers[encoded]] * len(prompts)
         return [
             SimpleNamespace(
-                sequences_ids=[tokens], scores=[self.scores.get(encoded, -0.1)], no_speech_prob=0.01
+                sequences_ids=[[*answer][:room]], scores=[self.scores.get(encoded, -0.1)], no_speech_prob=0.01
             )
+            for answer in answers
         ]
 
     def transcribe(self, samples: object, **options: object) -> tuple[list[object], object]:
@@ -83,20 +89,47 @@ def decoder(model: Model, monkeypatch: pytest.MonkeyPatch, prompt: str = "") -> 
     return Decoder(model, 5, prompt)
 
 
+def hear(
+    made: Decoder,
+    samples: "np.ndarray[Any, np.dtype[np.float32]]",
+    language: str | None = None,
+    expected: str | None = None,
+) -> Heard:
+    (heard,) = made.hear([Utterance(samples, language, expected)])
+    return heard
+
+
 def silence(seconds: float) -> "np.ndarray[Any, np.dtype[np.float32]]":
     return np.zeros(int(seconds * 16_000), np.float32)
 
 
 def test_a_clear_sentence_needs_the_short_context_only(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model({1000: (1, 2)})
-    heard = decoder(model, monkeypatch).hear(silence(2), None)
+    heard = hear(decoder(model, monkeypatch), silence(2), None)
     assert [segment.text for segment in heard.segments] == [" Hello there."]
     assert model.asked == [1000]
 
 
+def test_utterances_are_decoded_together_and_only_the_doubtful_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WORDS, 3, " Hello there")
+    model = Model({3000: (4,)}, others={1000: [(1, 2), (1, 2, 3), (4,)]})
+    utterances = [Utterance(silence(seconds), "en") for seconds in (2, 3, 1)]
+    heard = decoder(model, monkeypatch).hear(utterances)
+    texts = [segment.text for one in heard for segment in one.segments]
+    assert texts == [" Hello there.", " What?", " What?"]
+    assert (model.asked, model.together) == ([1000, 3000], [3, 1])
+
+
+def test_each_of_several_is_heard_in_its_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model({1000: (1,)}, is_multilingual=True, supported_languages=("en", "de", "vi"))
+    utterances = [Utterance(silence(1), "vi"), Utterance(silence(2)), Utterance(silence(1), None, "vi")]
+    heard = decoder(model, monkeypatch).hear(utterances)
+    assert [(one.language, one.probability) for one in heard] == [("vi", 1.0), ("de", 0.9), ("de", 0.9)]
+
+
 def test_the_context_holds_the_speech_and_some_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model({1700: (1, 2)})
-    decoder(model, monkeypatch).hear(silence(15), "en")
+    hear(decoder(model, monkeypatch), silence(15), "en")
     assert model.asked == [1700]
 
 
@@ -107,14 +140,14 @@ def test_a_sentence_that_begins_again_is_decoded_in_the_whole_context(
     monkeypatch.setitem(WORDS, 1, " Hello my dear")
     monkeypatch.setitem(WORDS, 3, " Hello my de")
     model = Model({1000: answer, 3000: (4,)}, scores={3000: -0.9})
-    heard = decoder(model, monkeypatch).hear(silence(2), None)
+    heard = hear(decoder(model, monkeypatch), silence(2), None)
     assert [segment.text for segment in heard.segments] == [" What?"]
     assert model.asked == [1000, 3000]
 
 
 def test_a_text_without_an_end_is_decoded_in_the_whole_context(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model({1000: (4,) * 500, 3000: (1, 2)})
-    heard = decoder(model, monkeypatch).hear(silence(2), None)
+    heard = hear(decoder(model, monkeypatch), silence(2), None)
     assert [segment.text for segment in heard.segments] == [" Hello there."]
     assert model.limits[0] < 40
 
@@ -127,7 +160,7 @@ def test_speech_is_heard_to_its_end_however_many_tokens_it_has(
     for token, word in words.items():
         monkeypatch.setitem(WORDS, token, word)
     model = Model({1000: tuple(words)})  # 24 tokens in two seconds
-    (segment,) = decoder(model, monkeypatch, prompt).hear(silence(2), "en").segments
+    (segment,) = hear(decoder(model, monkeypatch, prompt), silence(2), "en").segments
     assert segment.text == "".join(words.values())
     assert model.asked == [1000]
 
@@ -137,19 +170,19 @@ def test_of_two_doubtful_texts_the_likelier_counts(
     monkeypatch: pytest.MonkeyPatch, whole: float, text: str
 ) -> None:
     model = Model({1000: (4,), 3000: (1, 2)}, scores={1000: -1.1, 3000: whole})
-    heard = decoder(model, monkeypatch).hear(silence(1), None)
+    heard = hear(decoder(model, monkeypatch), silence(1), None)
     assert [segment.text for segment in heard.segments] == [text]
 
 
 def test_no_words_are_no_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert decoder(Model({1000: ()}), monkeypatch).hear(silence(1), None).segments == ()
+    assert hear(decoder(Model({1000: ()}), monkeypatch), silence(1)).segments == ()
 
 
 def test_the_language_is_found_unless_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model({1000: (1,)}, is_multilingual=True, supported_languages=("en", "de"))
-    found = decoder(model, monkeypatch).hear(silence(1), None)
+    found = hear(decoder(model, monkeypatch), silence(1), None)
     assert (found.language, found.probability) == ("de", 0.9)
-    told = decoder(model, monkeypatch).hear(silence(1), "en")
+    told = hear(decoder(model, monkeypatch), silence(1), "en")
     assert (told.language, told.probability) == ("en", 1.0)
 
 
@@ -166,19 +199,19 @@ def test_a_language_that_is_not_sure_gives_way_to_the_one_expected(
         supported_languages=("en", "de"),
         detected=(("<|de|>", probability),),
     )
-    heard = decoder(model, monkeypatch).hear(silence(1), None, expected)
+    heard = hear(decoder(model, monkeypatch), silence(1), None, expected)
     assert (heard.language, heard.probability) == (language, probability)
 
 
 def test_expected_words_leave_room_for_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model({1000: (1, 2)})
-    decoder(model, monkeypatch, prompt="word " * 1000).hear(silence(2), None)
+    hear(decoder(model, monkeypatch, prompt="word " * 1000), silence(2), None)
     assert model.limits == [decoding.SPARE_TOKENS + 2 * decoding.TOKENS_PER_S]
 
 
 def test_a_speech_of_several_pieces_is_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model({})
-    heard = decoder(model, monkeypatch).hear(silence(40), "en")
+    heard = hear(decoder(model, monkeypatch), silence(40), "en")
     assert [segment.text for segment in heard.segments] == [" A long speech."]
 
 
