@@ -79,15 +79,15 @@ def test_the_set_of_a_language_is_installed(tmp_path: Path, installer: type[Fake
 @pytest.mark.parametrize(
     ("variables", "asked"),
     [
-        ({}, ["whisper-tiny-en"]),
-        ({"LANG": "C.UTF-8"}, ["whisper-tiny-en"]),
-        ({"LANG": "ja_JP.UTF-8"}, ["whisper-tiny-en", "whisper-base", "kokoro-ja"]),
+        ({}, ["whisper-base"]),
+        ({"LANG": "C.UTF-8"}, ["whisper-base"]),
+        ({"LANG": "ja_JP.UTF-8"}, ["whisper-base", "kokoro-ja"]),
         (
             {"LC_ALL": "ru_RU.UTF-8", "LANG": "ja_JP.UTF-8"},
-            ["whisper-tiny-en", "whisper-base", "piper-ru-irina"],
+            ["whisper-base", "piper-ru-irina"],
         ),
-        ({"MIMI_SERVER__LANGUAGE": "ko", "LANG": "ja_JP.UTF-8"}, ["whisper-tiny-en", "whisper-base"]),
-        ({"LANG": "sw_KE.UTF-8"}, ["whisper-tiny-en"]),
+        ({"MIMI_SERVER__LANGUAGE": "ko", "LANG": "ja_JP.UTF-8"}, ["whisper-base"]),
+        ({"LANG": "sw_KE.UTF-8"}, ["whisper-base"]),
     ],
 )
 def test_the_default_is_english_and_the_language_of_the_house(
@@ -109,7 +109,7 @@ def test_the_default_adds_to_the_languages_and_models_that_are_named(
     tmp_path: Path, installer: type[FakeInstaller]
 ) -> None:
     assert run(tmp_path, "install", "hibari-en-kore", "--default", "--language", "ja", "--yes") == 0
-    assert {"hibari-en-kore", "kokoro-ja", "whisper-base", "whisper-tiny-en"} <= set(installer.asked)
+    assert {"hibari-en-kore", "kokoro-ja", "whisper-base"} <= set(installer.asked)
 
 
 def test_a_download_that_fails_is_told_and_the_others_go_on(

@@ -33,7 +33,7 @@ def _every_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_every_engine")
 def test_without_models_the_set_of_the_language_is_named_with_its_size(tmp_path: Path) -> None:
-    english = "mimi-mqtt models install --language en  (70.7 MB: ordinary sentences are heard)"
+    english = "mimi-mqtt models install --language en  (150 MB: ordinary sentences are heard)"
     assert advice(tmp_path) == english
     japanese = "mimi-mqtt models install --language ja  (216 MB: ordinary sentences are heard, a human voice)"
     assert advice(tmp_path, server={"language": "ja-JP"}) == japanese
@@ -54,7 +54,7 @@ def test_models_of_another_language_are_not_enough(tmp_path: Path) -> None:
 def test_the_languages_of_all_agents_count(tmp_path: Path) -> None:
     agents = {"sensei": {"language": "ja"}, "cook": {"language": "ja"}, "guest": {}}
     told = advice(tmp_path, agents=agents)
-    assert told.startswith("mimi-mqtt models install --language en --language ja  (287 MB: ")
+    assert told.startswith("mimi-mqtt models install --language en --language ja  (216 MB: ")
 
 
 @pytest.mark.usefixtures("_every_engine")
