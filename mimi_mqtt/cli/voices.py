@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.cli.device.speech import Loudspeaker, write_wav
 from mimi_mqtt.config import Settings, load_settings
 from mimi_mqtt.config.agents import FASTEST, LANGUAGE_TAG, SLOWEST, AgentSettings
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the list, or says a text. Raises ConfigError or ProviderError."""
     settings = load_settings(args.config, os.environ)
     if args.say is not None:
+        if args.installed:
+            raise ConfigError("--installed: only for the list, not with --say")
         setup_logging("error", "text")
         return asyncio.run(_say(args, settings))
     unused = [f"--{name}" for name in ("voice", "speed", "save") if getattr(args, name) is not None]
@@ -160,8 +163,8 @@ def _manner(args: argparse.Namespace, settings: Settings) -> VoiceOptions:
     usual = manner(assistant, language)
     if not (args.voice or args.gender):
         return wish_of(language, usual.voice or usual.gender or None, args.speed or usual.speed)
-    if args.voice and args.gender and args.voice not in GENDERS:
-        raise ConfigError("--gender: not with --voice NAME, which has its own")
+    if args.voice and args.gender:
+        raise ConfigError("--gender: not with --voice, which has its own")
     return wish_of(language, args.voice or args.gender, args.speed or usual.speed)
 
 
@@ -186,7 +189,7 @@ def _provider(args: argparse.Namespace, settings: Settings, options: VoiceOption
         names = registry.resolve("tts", given, os.environ, "assistant.tts", options.language, voice)
     tts = registry.build("tts", with_providers(providers, "tts", names), os.environ)
     wished = options.voice or options.gender
-    if args.voice in catalog():
+    if args.voice in catalog() and catalog()[args.voice].voices:
         known = ", ".join(voice.name for voice in catalog()[args.voice].voices)
         raise ConfigError(f"--voice: {args.voice} is a model; its voices: {known}")
     if wished and tts.has_voice(options) is False:
@@ -202,8 +205,10 @@ async def _spoken(tts: TextToSpeech, text: str, options: VoiceOptions) -> tuple[
     rate = 0
     async with aclosing(tts.speak(text, options)) as chunks:
         async for chunk in chunks:
-            rate = chunk.sample_rate
-            parts.append(chunk.pcm)
+            rate = rate or chunk.sample_rate
+            same = chunk.sample_rate == rate  # another provider may go on when one fails
+            pcm = chunk.pcm if same else Resampler(chunk.sample_rate, rate).process(chunk.pcm, last=True)
+            parts.append(pcm)
     if not parts:
         raise ConfigError(f"there is nothing to say in {text!r}")
     return np.concatenate(parts), rate

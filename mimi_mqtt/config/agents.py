@@ -66,12 +66,14 @@ def _check_voice(value: object) -> object:
     if value is None or value == "":
         return None
     by_language = _by_language(value) if isinstance(value, dict) else {"en": value}
-    for voice in by_language.values():
+    for language, voice in by_language.items():
         if not isinstance(voice, str) or not voice.strip():
             raise ValueError(
                 "must be a voice's name, female or male, or these by language such as {en: Ava, vi: female}"
             )
-    return value
+        gender = voice.strip().lower()
+        by_language[language] = gender if gender in ("female", "male") else voice.strip()
+    return by_language if isinstance(value, dict) else by_language["en"]
 
 
 def _check_speed(value: object) -> object:

@@ -11,7 +11,7 @@ from mimi_mqtt.providers.catalog.local_models import models_folder, provider_nam
 from mimi_mqtt.providers.catalog.model_voices import ANY_LANGUAGE, owners, speaks_in, wish_of
 from mimi_mqtt.providers.catalog.registry import AUTO, runs_here
 from mimi_mqtt.providers.catalog.selection import Selection
-from mimi_mqtt.providers.contract.tts import TextToSpeech
+from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
 from mimi_mqtt.providers.languages import primary
 
 MODEL_COMMANDS: Final = ("curl -fsSL https://ollama.com/install.sh | sh", "ollama pull qwen3:4b-instruct")
@@ -45,7 +45,9 @@ def better_speech(settings: Settings, asked: Mapping[str, Selection]) -> str:
     command = " ".join(("mimi-mqtt models install", *(f"--language {language}" for language in languages)))
     models = {model.name: model for language in languages for model in small_set(language)}
     size = sum(model.download_bytes for model in models.values() if not folder.has(model))
-    return f"{command}  ({megabytes(size)}: {', '.join(dict.fromkeys(gains))})"
+    asked_about = [name for name, model in models.items() if model.limits and not folder.has(model)]
+    terms = f"; {' and '.join(asked_about)} has a licence to agree to" if asked_about else ""
+    return f"{command}  ({megabytes(size)}: {', '.join(dict.fromkeys(gains))}{terms})"
 
 
 def better_model(answering: str) -> Sequence[str]:
@@ -62,8 +64,15 @@ def missing_voices(agent: AgentSettings, language: str, tts: TextToSpeech) -> Se
     return [
         f"no voice {name} for {spoken} in {tts.name}: {_cure(name, spoken)}"
         for spoken, name in wishes
-        if tts.has_voice(wish_of(spoken, name)) is False
+        if _is_missing(tts, wish_of(spoken, name))
     ]
+
+
+def _is_missing(tts: TextToSpeech, wish: VoiceOptions) -> bool:
+    """True when none of `tts` has what is wished. A service may have any name that is no local model's; none
+    knows genders."""
+    has = tts.has_voice(wish)
+    return has is False or (has is None and (wish.voice is None or bool(owners(wish.voice))))
 
 
 def _usual_wish(voice: str | None, language: str) -> Sequence[tuple[str, str]]:
@@ -76,7 +85,7 @@ def _usual_wish(voice: str | None, language: str) -> Sequence[tuple[str, str]]:
 
 def _cure(voice: str, language: str) -> str:
     """What to do for a voice that is wished and is not there."""
-    if voice in catalog():
+    if voice in catalog() and catalog()[voice].voices:
         names = ", ".join(known.name for known in catalog()[voice].voices)
         return f"it is a model; its voices: {names}"
     models = [model.name for model, known in owners(voice) if speaks_in(known, language)]

@@ -18,10 +18,8 @@ _DESCRIBED: Final = re.compile(
     # Round ones with digits are telephone numbers, stars between digits are products.
     rf"|\([^()\d]{{0,{_LONGEST}}}\)|（[^（）\d]{{0,{_LONGEST}}}）"
 )
-_SENTENCE: Final = re.compile(r"[^.!?。！？…]+[.!?。！？…]*\s*|[.!?。！？…]+\s*")
-
 _ENDS_OF_FILMS: Final = frozenset(
-    "".join(filter(str.isalnum, line.lower()))
+    "".join(filter(str.isalpha, line.lower()))
     for line in """
         Thanks for watching
         Thank you for watching
@@ -57,7 +55,8 @@ _ENDS_OF_FILMS: Final = frozenset(
         Субтитры сделал DimaTorzok
         Субтитры создавал DimaTorzok
         Подписывайтесь на мой канал
-        Untertitel im Auftrag des ZDF für funk, 2017
+        Untertitel im Auftrag des ZDF für funk
+        Untertitel im Auftrag des ZDF
         Untertitel der Amara.org-Community
         Vielen Dank fürs Zuschauen
         Sous-titres réalisés par la communauté d'Amara.org
@@ -84,13 +83,13 @@ def words_only(text: str) -> str:
     """`text` without descriptions of sounds and last words of films; empty when no word is left."""
     words = _NOTES.sub(" ", _DESCRIBED.sub(" ", text))
     if _ends_a_film(words):
-        words = ""
-    else:
-        words = "".join(sentence for sentence in _SENTENCE.findall(words) if not _ends_a_film(sentence))
+        return ""
     if not any(character.isalnum() for character in words):
         return ""
     return text if words == text else " ".join(words.split())
 
 
 def _ends_a_film(text: str) -> bool:
-    return "".join(filter(str.isalnum, text.lower())) in _ENDS_OF_FILMS
+    """True when `text` is nothing but such a line, once or again and again."""
+    letters = "".join(filter(str.isalpha, text.lower()))
+    return any(letters == line * (len(letters) // len(line)) for line in _ENDS_OF_FILMS if letters)

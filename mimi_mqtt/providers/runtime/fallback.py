@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.events import EventBus
+from mimi_mqtt.providers.catalog.model_voices import owners
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, ToolSpec
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import Provider, ProviderOptions, speaks
@@ -160,8 +161,9 @@ class TtsChain(_Chain[TextToSpeech], TextToSpeech):
     def speak(self, text: str, voice: VoiceOptions | None = None) -> AsyncGenerator[SpeechChunk, None]:
         """The speech of one sentence; when a voice is lost in the middle of it, the next one says the rest.
 
-        A named voice is asked of the provider that has it, which is asked first, else of the first that may
-        have it; the others speak with their own for the language.
+        The provider that has the wished voice is asked first, else for a name that is none of the catalogue's
+        the first service, which may have it. All others are not told the name, and speak with their own for
+        the language.
         """
         if not has_words(text):
             return silence()
@@ -171,23 +173,32 @@ class TtsChain(_Chain[TextToSpeech], TextToSpeech):
     async def _speak(
         self, sentence: UnfinishedSentence, voice: VoiceOptions
     ) -> AsyncGenerator[SpeechChunk, None]:
-        has = {id(member): member.has_voice(voice) for member in self._members.providers}
-        wished = voice.voice is not None or voice.gender != ""
-        named = next((key for answer in (True, None) for key in has if has[key] is answer), None)
+        first = self._wished(voice)
 
         def speak_by(member: TextToSpeech) -> AsyncGenerator[SpeechChunk, None]:
-            return member.speak(sentence.rest, voice if id(member) == named else replace(voice, voice=None))
+            return member.speak(sentence.rest, voice if member is first else replace(voice, voice=None))
 
         chunks = self._members.ask(
             speak_by,
             supports=lambda member: speaks(member.capabilities.languages, voice.language),
-            prefers=lambda member: wished and has[id(member)] is True,
+            prefers=lambda member: member is first,
             can_continue=lambda member: True,
         )
         async with aclosing(chunks):
             async for chunk in chunks:
                 sentence.add(chunk)
                 yield chunk
+
+    def _wished(self, wish: VoiceOptions) -> TextToSpeech | None:
+        """The member that is to speak because of the wished voice or gender; None where nothing is wished, or
+        nobody can."""
+        if wish.voice is None and not wish.gender:
+            return None
+        told = [(member, member.has_voice(wish)) for member in self._members.providers]
+        found = next((member for member, has in told if has), None)
+        if found is not None or wish.voice is None or owners(wish.voice):
+            return found
+        return next((member for member, has in told if has is None), None)
 
     def _synthesize(self, text: str, voice: VoiceOptions) -> AsyncIterator[SpeechChunk]:
         return self.speak(text, voice)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from mimi_mqtt.errors import ProviderUnavailable
 from mimi_mqtt.providers.runtime.fair_queue import FairQueue, current_holder
@@ -120,20 +120,24 @@ class LoadedModel(Generic[M]):
     def _begin(self, work: Callable[[Sequence[Any]], Sequence[T]], parts: Sequence[_Part]) -> None:
         loop = asyncio.get_running_loop()
 
-        def done(running: "Future[Sequence[T]]") -> None:
+        def done(running: "Future[Sequence[_Outcome]]") -> None:
             with suppress(RuntimeError):  # the loop was closed before the work ended
-                loop.call_soon_threadsafe(self._ended, parts, running)
+                loop.call_soon_threadsafe(self._ended, parts, running.result())
 
-        self._threads.submit(_each, work, [part.item for part in parts]).add_done_callback(done)
+        try:
+            running = self._threads.submit(_each, work, [part.item for part in parts])
+        except RuntimeError as error:  # no thread can be started
+            self._ended(parts, [(None, error)] * len(parts))
+        else:
+            running.add_done_callback(done)
 
-    def _ended(self, parts: Sequence[_Part], running: "Future[Sequence[Any]]") -> None:
+    def _ended(self, parts: Sequence[_Part], outcomes: "Sequence[_Outcome]") -> None:
         self._thread_freed()
-        error = running.exception()
-        for number, part in enumerate(parts):
+        for part, (result, error) in zip(parts, outcomes, strict=True):
             if part.result.done():
                 continue  # its asker went away
             if error is None:
-                part.result.set_result(running.result()[number])
+                part.result.set_result(result)
             else:
                 part.result.set_exception(error)
 
@@ -158,6 +162,7 @@ class LoadedModel(Generic[M]):
         try:
             await waiting
         except asyncio.CancelledError:
+            part.result.cancel()
             queued = self._waiting.remove(waiting)
             if not (queued or part.taken) and waiting.done() and not waiting.cancelled():
                 self._thread_freed()  # it was given to this one, which does not need it any more
@@ -173,11 +178,21 @@ class LoadedModel(Generic[M]):
         self._free += 1
 
 
-def _each(work: Callable[[Sequence[A]], Sequence[T]], items: Sequence[A]) -> Sequence[T]:
-    results = work(items)
-    if len(results) != len(items):
-        raise RuntimeError(f"{len(results)} results of {len(items)} items")
-    return results
+_Outcome: TypeAlias = tuple[Any, BaseException | None]
+"""A result, or the error in its place."""
+
+
+def _each(work: Callable[[Sequence[A]], Sequence[T]], items: Sequence[A]) -> Sequence[_Outcome]:
+    """The outcome of each item. When they fail together each is tried alone: one must not cost the others."""
+    try:
+        results = work(items)
+        if len(results) != len(items):
+            raise RuntimeError(f"{len(results)} results of {len(items)} items")
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+        if len(items) == 1:
+            return [(None, error)]
+        return [outcome for item in items for outcome in _each(work, [item])]
+    return [(result, None) for result in results]
 
 
 _models: "weakref.WeakSet[LocalModel[Any]]" = weakref.WeakSet()

@@ -47,8 +47,13 @@ class EarlierPart:
 
     def before(self, transcript: Transcript) -> Transcript:
         """`transcript` with the words known of this part in front."""
-        language = transcript.language or self._transcript.language
-        return replace(transcript, text=join(self.text, transcript.text), language=language)
+        earlier = self._transcript
+        return replace(
+            transcript,
+            text=join(self.text, transcript.text),
+            language=transcript.language or earlier.language,
+            emotion=transcript.emotion or earlier.emotion,
+        )
 
     async def known(self) -> None:
         """Waits until its words are known, or known to be lost."""

@@ -133,7 +133,7 @@ def test_a_named_voice_is_its_models(tmp_path: Path, folder: Path, asked: Asked)
     [
         (("--voice", "irina"), "--voice irina: mimi-mqtt models install piper-ru-irina"),
         (("--voice", "nobody"), "has no voice nobody for en: see mimi-mqtt voices --language en"),
-        (("--voice", "joe", "--gender", "male"), "--gender: not with --voice NAME"),
+        (("--voice", "joe", "--gender", "male"), "--gender: not with --voice"),
         (("--voice", "piper-en-joe"), "piper-en-joe is a model; its voices: joe"),
     ],
 )
@@ -151,6 +151,7 @@ def test_a_voice_that_is_not_there_is_told_with_the_cure(
     [
         (("--save", "x.wav"), "--save: only with --say TEXT"),
         (("--voice", "joe", "--speed", "1"), "--voice and --speed: only with --say TEXT"),
+        (("--say", "hello", "--installed"), "--installed: only for the list"),
         (("--say", "...", "--save", "x.wav"), "there is nothing to say in '...'"),
         (("--say", "hello", "--save", "/nowhere/x.wav"), "--save: /nowhere/x.wav can't be written"),
     ],

@@ -4,6 +4,7 @@ Its Japanese voices run by onnxruntime (`japanese`), the others by sherpa-onnx, 
 https://huggingface.co/hexgrad/Kokoro-82M
 """
 
+from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.catalog.requirements import demand
 from mimi_mqtt.providers.contract.tts import TtsCapabilities
 from mimi_mqtt.providers.runtime.local_model import LoadedModel, cores
@@ -30,7 +31,7 @@ class Kokoro(SherpaVoice):
     def __init__(self, name: str, options: KokoroOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._usual_voice = options.tts_voice
-        if self._japanese:
+        if self._japanese and not options.tts_languages:
             self.capabilities = TtsCapabilities(streaming=True, languages=frozenset({"ja"}))
 
     @property
@@ -46,5 +47,9 @@ class Kokoro(SherpaVoice):
     def _load(self) -> Speaker:
         if not self._japanese:
             return super()._load()
+        if self._options.tts_speaker is not None:
+            raise ProviderNotConfigured(
+                self.name, f"the voices of {self._folder} have names: set tts_voice in place of tts_speaker"
+            )
         threads = self._options.tts_threads or min(2, cores())
         return japanese.load(self.name, "offline", self._folder, threads, self.voices, self._usual_voice)

@@ -24,6 +24,8 @@ class Trial:
     folder: Path
     kind: str = ""
     language: str = ""
+    kind_is_chosen: bool = True
+    """True where an option says which kind it is."""
 
 
 async def prove(provider: str, trial: Trial, files: Iterable[str]) -> None:
@@ -63,9 +65,9 @@ async def _attempt(provider: str, trial: Trial) -> None:
             child.kill()
             await child.wait()
     if child.returncode:
+        kind = f", or set providers.options.{provider}.{trial.role}_kind" if trial.kind_is_chosen else ""
         last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"code {child.returncode}"]
         raise ProviderNotConfigured(
             provider,
-            f"sherpa-onnx can't use the model in {trial.folder} ({last[0][-200:]}): get it anew, or set "
-            f"providers.options.{provider}.{trial.role}_kind",
+            f"sherpa-onnx can't use the model in {trial.folder} ({last[0][-200:]}): get it anew{kind}",
         )

@@ -92,7 +92,8 @@ class SherpaSpeaker:
     def _speaker(self, voice: VoiceOptions) -> ModelVoice:
         """The speaker that `voice` names, by its name or number, or that fits it."""
         speakers = int(self._loaded.num_speakers)
-        if voice.voice and voice.voice.isdecimal() and int(voice.voice) < speakers:
+        numbered = not self._voices and voice.voice is not None and voice.voice.isdecimal()
+        if voice.voice and numbered and int(voice.voice) < speakers:
             return ModelVoice(name=voice.voice, language=voice.language, speaker=voice.voice)
         named = any(known.name == voice.voice for known in self._voices)
         if self._usual is not None and self._usual < speakers and not named and not voice.gender:

@@ -51,11 +51,15 @@ class LocalVoiceOptions(ProviderOptions):
     tts_threads: int = Field(0, ge=0, le=64)
     """Threads of one sentence. 0: as many as there are cores, two at most."""
 
+
+class SupertonicOptions(LocalVoiceOptions):
+    """Options of `providers.options.supertonic`."""
+
     tts_steps: int = Field(5, ge=1, le=50)
     """Steps in which a Supertonic model refines what it says: more sound better and take longer."""
 
 
-class SherpaVoiceOptions(LocalVoiceOptions):
+class SherpaVoiceOptions(SupertonicOptions):
     """Options of `providers.options.sherpa_onnx` for speaking."""
 
     tts_kind: Annotated[str, AfterValidator(_known_kind)] = ""
@@ -107,7 +111,11 @@ class SherpaVoice(LocalVoice):
             if not self._model.loaded:
                 await asyncio.to_thread(load_package, "sherpa_onnx", self.name, self.extra)
                 model = self._find()
-                await prove(self.name, Trial("tts", self._folder, model.name), model.files.values())
+                await prove(
+                    self.name,
+                    Trial("tts", self._folder, model.name, kind_is_chosen=not self.kind),
+                    model.files.values(),
+                )
             return await self._model.get()
 
     def _load(self) -> Speaker:
@@ -118,8 +126,9 @@ class SherpaVoice(LocalVoice):
         except EspeakFailure as error:
             raise ProviderNotConfigured(self.name, f"{error}: reinstall espeakng-loader") from None
         options = self._options
+        steps = options.tts_steps if isinstance(options, SupertonicOptions) else 5
         loaded = synthesizer(package, model, options.tts_threads or min(2, cores()))
-        speaker = SherpaSpeaker(package, loaded, model, engine, self.voices, self._usual(), options.tts_steps)
+        speaker = SherpaSpeaker(package, loaded, model, engine, self.voices, self._usual(), steps)
         if self.capabilities.languages is None and model.name == "vits" and speaker.language:
             told = frozenset({primary(speaker.language)})
             self.capabilities = TtsCapabilities(streaming=True, languages=told)
@@ -134,11 +143,12 @@ class Kitten(SherpaVoice):
 
     def __init__(self, name: str, options: LocalVoiceOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
-        self.capabilities = TtsCapabilities(streaming=True, languages=frozenset({"en"}))
+        if not options.tts_languages:
+            self.capabilities = TtsCapabilities(streaming=True, languages=frozenset({"en"}))
 
 
 class Supertonic(SherpaVoice):
     """Supertonic: ten voices that speak many languages. https://github.com/supertone-inc/supertonic"""
 
-    Options = LocalVoiceOptions
+    Options = SupertonicOptions
     kind = "supertonic"

@@ -76,16 +76,32 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class _Guess:
+class Guess:
+    """The words of one utterance in one context, and the language that they were taken to be in."""
+
     segment: Segment
     complete: bool
     """True when the model itself ended the text."""
     language: str
     probability: float
+    whole: bool
+    """True when the context was the whole one, for which the model was made."""
 
     @property
     def good(self) -> bool:
+        """True for a text that is no endless repetition."""
         return self.complete and not repeats(self.segment.text)
+
+    @property
+    def doubtful(self) -> bool:
+        """True when the whole context should be tried as well."""
+        return not self.whole and (not self.good or self.segment.avg_logprob < DOUBTFUL)
+
+    @property
+    def heard(self) -> Heard:
+        """The transcript that it is."""
+        said = (self.segment,) if self.segment.text.strip() else ()
+        return Heard(said, self.language, self.probability)
 
 
 class Decoder:
@@ -107,29 +123,19 @@ class Decoder:
         known: Sequence[str] = self._model.supported_languages
         return known
 
-    def hear(self, utterances: Sequence[Utterance]) -> Sequence[Heard]:
-        """The texts of utterances of the same `context`, decoded together, sooner than one by one."""
-        frames = utterances[0].context
-        if not frames:
-            return [self._long(utterance) for utterance in utterances]
-        guesses = self._guesses(utterances, frames)
-        doubtful = [
-            number
-            for number, guess in enumerate(guesses)
-            if frames < WHOLE_FRAMES and (not guess.good or guess.segment.avg_logprob < DOUBTFUL)
-        ]
-        if doubtful:
-            whole = self._guesses([utterances[number] for number in doubtful], WHOLE_FRAMES)
-            for number, other in zip(doubtful, whole, strict=True):
-                guess = guesses[number]
-                if not guess.good or other.segment.avg_logprob > guess.segment.avg_logprob:
-                    guesses[number] = other
+    def guess(self, utterances: Sequence[Utterance]) -> Sequence[Guess]:
+        """The words of utterances of the same `context`, decoded together, sooner than one by one."""
+        return self._guesses(utterances, utterances[0].context)
+
+    def guess_again(self, doubtful: Sequence[tuple[Utterance, Guess]]) -> Sequence[Guess]:
+        """The better of each guess and another one in the whole context."""
+        others = self._guesses([utterance for utterance, _ in doubtful], WHOLE_FRAMES)
         return [
-            Heard((guess.segment,) if guess.segment.text.strip() else (), guess.language, guess.probability)
-            for guess in guesses
+            other if not guess.good or other.segment.avg_logprob > guess.segment.avg_logprob else guess
+            for (_, guess), other in zip(doubtful, others, strict=True)
         ]
 
-    def _guesses(self, utterances: Sequence[Utterance], frames: int) -> list[_Guess]:
+    def _guesses(self, utterances: Sequence[Utterance], frames: int) -> list[Guess]:
         """The words of each utterance in a context of `frames`."""
         encoded = self._encode([utterance.samples for utterance in utterances], frames)
         languages = self._languages(encoded, utterances)
@@ -157,7 +163,7 @@ class Decoder:
             return_no_speech_prob=True,
         )
         return [
-            _guess(result, tokenizer, room, *language)
+            _guess(result, tokenizer, room, *language, whole=frames == WHOLE_FRAMES)
             for result, tokenizer, room, language in zip(results, tokenizers, most, languages, strict=True)
         ]
 
@@ -198,7 +204,7 @@ class Decoder:
             prompt = [tokenizer.sot_prev, *expected, *prompt]
         return prompt
 
-    def _long(self, utterance: Utterance) -> Heard:
+    def hear_long(self, utterance: Utterance) -> Heard:
         """A speech of more than one piece; the library cuts it, at the ends of sentences by their times."""
         segments, about = self._model.transcribe(
             utterance.samples,
@@ -211,9 +217,12 @@ class Decoder:
         return Heard(segments_of(list(segments)), about.language, float(about.language_probability))
 
 
-def _guess(result: Any, tokenizer: Any, room: int, language: str, probability: float) -> _Guess:
+def _guess(
+    result: Any, tokenizer: Any, room: int, language: str, probability: float, *, whole: bool
+) -> Guess:
     tokens = result.sequences_ids[0]
-    text = tokenizer.decode(tokens)
+    # The longest of those decoded together had more room.
+    text = tokenizer.decode(tokens[:room])
     segment = Segment(
         text=text,
         # The library divides by the length without the end of the text.
@@ -221,7 +230,7 @@ def _guess(result: Any, tokenizer: Any, room: int, language: str, probability: f
         no_speech_prob=result.no_speech_prob,
         compression_ratio=compression(text),
     )
-    return _Guess(segment, len(tokens) < room, language, probability)
+    return Guess(segment, len(tokens) < room, language, probability, whole)
 
 
 def compression(text: str) -> float:

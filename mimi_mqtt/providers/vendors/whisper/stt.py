@@ -6,6 +6,7 @@ nothing is ever fetched here.
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -26,6 +27,9 @@ from mimi_mqtt.providers.vendors.whisper.segments import spoken
 
 # The tokenizer would be fetched from the internet if it weren't there.
 _FILES = ("model.bin", "config.json", "tokenizer.json")
+
+_CORES_FOR_TWO_THREADS = 4
+"""On two cores, decodings of one thread each are sooner done than those of two (docs/voice.md)."""
 
 _BATCH_CPU = 4
 _BATCH_GPU = 16
@@ -56,13 +60,14 @@ class FasterWhisperOptions(ProviderOptions):
     a sixth longer."""
 
     stt_threads: int = Field(0, ge=0, le=128)
-    """Threads of one decoding on the CPU. 0: half as many as there are cores, at least one, four at most."""
+    """Threads of one decoding on the CPU. 0: one on machines with up to three cores, else two."""
 
     stt_workers: int = Field(0, ge=0, le=64)
-    """Utterances that are decoded at the same time. 0: as many as there are cores."""
+    """Decodings at the same time. 0: as many as the cores have threads for."""
 
     stt_batch: int = Field(0, ge=0, le=64)
-    """Utterances of up to 8 s that are decoded in one call when so many wait. 0: four, with cuda sixteen."""
+    """Utterances of up to 8 s that are decoded in one call when so many wait. 0: four, and sixteen
+    where stt_device is cuda."""
 
     stt_prompt: str = ""
     """Words to expect: names of people, rooms and things."""
@@ -80,7 +85,8 @@ class FasterWhisper(SpeechToText):
     def __init__(self, name: str, options: FasterWhisperOptions, limits: Limits) -> None:
         super().__init__(name, options, limits)
         self._options = options
-        self._workers = options.stt_workers or cores()
+        self._threads = options.stt_threads or (1 if cores() < _CORES_FOR_TWO_THREADS else 2)
+        self._workers = options.stt_workers or max(1, cores() // self._threads)
         self._model: LocalModel[Decoder] = LocalModel(name, self._load, self._workers)
 
     @property
@@ -120,7 +126,7 @@ class FasterWhisper(SpeechToText):
                 str(folder),
                 device=options.stt_device,
                 compute_type=options.stt_compute_type,
-                cpu_threads=options.stt_threads or max(1, min(4, cores() // 2)),
+                cpu_threads=self._threads,
                 num_workers=self._workers,
                 local_files_only=True,
             )
@@ -145,11 +151,20 @@ class FasterWhisper(SpeechToText):
         hints = [primary(hint) if hint else None for hint in (language, expected)]
         async for pcm in audio:
             utterance = Utterance(np.divide(pcm, 32768, dtype=np.float32), *hints)
-            kind = utterance.context or object()  # a long speech is heard by itself
-            heard = await loaded.run_many(
-                loaded.model.hear, utterance, kind, cost=pcm.size, most=self._together
+            yield _transcript(await self._hear(loaded, utterance))
+
+    async def _hear(self, loaded: LoadedModel[Decoder], utterance: Utterance) -> Heard:
+        decoder, cost = loaded.model, float(utterance.samples.size)
+        if not utterance.context:
+            return await loaded.run(partial(decoder.hear_long, utterance), cost)
+        guess = await loaded.run_many(
+            decoder.guess, utterance, utterance.context, cost=cost, most=self._together
+        )
+        if guess.doubtful:  # which the others of the call need not wait for
+            guess = await loaded.run_many(
+                decoder.guess_again, (utterance, guess), "again", cost=cost, most=self._together
             )
-            yield _transcript(heard)
+        return guess.heard
 
     @property
     def _together(self) -> int:

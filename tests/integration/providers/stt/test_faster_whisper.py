@@ -9,7 +9,7 @@ import pytest
 
 from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.providers.contract.stt import SttCapabilities
-from mimi_mqtt.providers.vendors.whisper.decoding import Heard, Utterance
+from mimi_mqtt.providers.vendors.whisper.decoding import Guess, Utterance
 from mimi_mqtt.providers.vendors.whisper.segments import Segment
 from mimi_mqtt.providers.vendors.whisper.stt import FasterWhisper
 from tests.integration.providers.stt.hearing import final, provider
@@ -42,10 +42,10 @@ class ManyLanguages:
     expected: str | None = None
     segments: tuple[Segment, ...] = (Segment(text=" Guten Tag", avg_logprob=0.0),)
 
-    def hear(self, utterances: Sequence[Utterance]) -> Sequence[Heard]:
+    def guess(self, utterances: Sequence[Utterance]) -> Sequence[Guess]:
         (utterance,) = utterances
         self.hint, self.expected = utterance.language, utterance.expected
-        return [Heard(self.segments, self.hint or "de", self.probability)]
+        return [Guess(self.segments[0], True, self.hint or "de", self.probability, whole=True)]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_words_that_nobody_has_said_are_left_out(monkeypatch: pytest.Monke
     invented = Segment(
         text=" Thanks for watching!", avg_logprob=-0.7, no_speech_prob=0.8, compression_ratio=0.9
     )
-    model = ManyLanguages(1.0, segments=(said, invented))
+    model = ManyLanguages(1.0, segments=(said,))
     monkeypatch.setattr(FasterWhisper, "_load", lambda _: model)
     transcript = await final(provider("faster_whisper"), language="en", certain=False)
     assert transcript.text == "Hello"

@@ -17,7 +17,7 @@ from mimi_mqtt.providers.contract.recording import Recording, Transcript
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import VoiceOptions
 from mimi_mqtt.providers.runtime.local_model import cores, loaded_models
-from mimi_mqtt.providers.vendors.whisper.decoding import Heard, Utterance
+from mimi_mqtt.providers.vendors.whisper.decoding import Guess, Utterance
 from tests.integration.providers.stt.hearing import provider
 
 RATE = 16_000
@@ -59,14 +59,14 @@ async def test_many_who_speak_at_once_are_heard_as_each_alone(tiny: SpeechToText
     (model,) = [model for model in loaded_models() if model.provider == tiny.name]
     loaded = await model.get()
     together: list[int] = []
-    hear = loaded.model.hear
+    guess = loaded.model.guess
 
-    def counted(utterances: Sequence[Utterance]) -> Sequence[Heard]:
+    def counted(utterances: Sequence[Utterance]) -> Sequence[Guess]:
         together.append(len(utterances))
-        texts: Sequence[Heard] = hear(utterances)
-        return texts
+        guesses: Sequence[Guess] = guess(utterances)
+        return guesses
 
-    loaded.model.hear = counted
+    loaded.model.guess = counted
     transcripts = await asyncio.gather(*(heard(tiny, pcm) for pcm in speech))
     assert [transcript.text for transcript in transcripts] == alone
     assert sum(together) == len(sentences)

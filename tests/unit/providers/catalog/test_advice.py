@@ -109,6 +109,20 @@ def test_the_commands_for_a_language_model_are_told_while_none_answers() -> None
             ["no voice piper-en-joe for en in hibari: it is a model; its voices: joe"],
         ),
         ("en-gb+f3", ("hibari", "offline"), []),
+        (
+            "am_santa",
+            ("openai", "offline"),
+            [
+                "no voice am_santa for en-US in openai+offline: mimi-mqtt models install kokoro-multi, "
+                "or name that model in tts"
+            ],
+        ),
+        ("male", ("openai",), ["no voice male for en in openai: see mimi-mqtt voices --language en"]),
+        (
+            "whisper-base",
+            ("hibari",),
+            ["no voice whisper-base for en in hibari: see mimi-mqtt voices --language en"],
+        ),
     ],
     ids=str,
 )
@@ -118,3 +132,9 @@ def test_a_wished_voice_that_nobody_has_is_told(
     providers = ProviderSettings(tts=tts, options={"openai": {"api_key": "sk-test"}})
     asked = registry.build("tts", providers, {})
     assert missing_voices(AgentSettings(voice=voice), "en", asked) == told
+
+
+@pytest.mark.usefixtures("_every_engine")
+def test_a_licence_to_agree_to_is_told(tmp_path: Path) -> None:
+    told = advice(tmp_path, server={"language": "ko"})
+    assert told.endswith("a human voice; supertonic-3 has a licence to agree to)")

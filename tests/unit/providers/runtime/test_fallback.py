@@ -468,9 +468,14 @@ async def test_a_voice_that_no_model_has_is_asked_of_the_first_service() -> None
     model, service = KnowsItsVoices("model", "ann"), FakeTts([chunk(2)], name="service", limits=ONE_TRY)
     wish = VoiceOptions("en", "coral")
     await collect(TtsChain([model, service]).speak("hello", wish))
-    assert model.asked[0][1] == VoiceOptions("en")  # it is still the first, and speaks with its own
+    assert (service.asked[0][1], model.asked) == (wish, [])
+
+
+@pytest.mark.parametrize("wish", [VoiceOptions("ja", "af_heart"), VoiceOptions("en", gender="male")], ids=str)
+async def test_a_voice_of_the_catalogue_is_asked_of_no_service(wish: VoiceOptions) -> None:
+    service, model = FakeTts([chunk(2)], name="service", limits=ONE_TRY), KnowsItsVoices("model", "ann")
     await collect(TtsChain([service, model]).speak("hello", wish))
-    assert service.asked[0][1] == wish
+    assert service.asked[0][1].voice is None
 
 
 def test_a_chain_has_the_voices_of_its_members_as_far_as_they_are_known() -> None:

@@ -152,7 +152,7 @@ async def test_who_goes_away_is_left_out_or_unheard_and_the_others_get_theirs() 
     busy.model.close()
 
 
-async def test_a_failure_is_that_of_all_who_were_together() -> None:
+async def test_a_failure_is_only_that_of_the_one_who_causes_it() -> None:
     busy = Batches()
     first = await busy.begin()
     asked = [busy.double(number) for number in (12, 13, 14)]
@@ -160,8 +160,44 @@ async def test_a_failure_is_that_of_all_who_were_together() -> None:
     busy.free()
     await first
     done = await asyncio.gather(*asked, return_exceptions=True)
-    assert [type(error) for error in done] == [ArithmeticError] * 3
+    assert (done[0], type(done[1]), done[2]) == (24, ArithmeticError, 28)
     assert await busy.double(20) == 40
+    busy.model.close()
+
+
+async def test_where_no_thread_can_be_started_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Batches()
+    first = await busy.begin()
+    asked = [busy.double(number) for number in (1, 2, 3)]
+    await asyncio.sleep(0)
+    threads = busy._loaded._threads
+    submit = threads.submit
+
+    def refuse(*_: object) -> None:
+        monkeypatch.setattr(threads, "submit", submit)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "submit", refuse)
+    busy.free()
+    await first
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    assert [str(error) for error in done] == ["can't start new thread"] * 3
+    assert await busy.double(20) == 40
+    busy.model.close()
+
+
+@pytest.mark.filterwarnings("error")
+async def test_the_failure_of_one_who_went_away_is_nobodys() -> None:
+    busy = Batches()
+    first = await busy.begin()
+    asked = [busy.double(number) for number in (12, 13)]
+    await asyncio.sleep(0)
+    busy.free()
+    await first
+    asked[1].cancel()
+    assert await asked[0] == 24
+    with pytest.raises(asyncio.CancelledError):
+        await asked[1]
     busy.model.close()
 
 

@@ -48,3 +48,17 @@ def test_the_voice_that_speaks_is_chosen_again_afterwards(engine: Engine) -> Non
     before = engine.speak("hello", speech).size
     phonemes(engine, "Привет", "ru")
     assert abs(engine.speak("hello", speech).size - before) < before / 4
+
+
+def test_words_of_another_language_are_said_without_a_note_of_it() -> None:
+    engine = shared_engine(espeakng_loader)
+    for tie in ("", "^"):
+        said = phonemes(engine, "Le football et le parking, c'est cool.", "fr", tie)
+        assert "(" not in said
+
+
+@pytest.mark.parametrize("tie", ["", "^"])
+def test_nothing_of_a_long_row_of_digits_is_lost(tie: str) -> None:
+    engine = shared_engine(espeakng_loader)
+    short, long = (phonemes(engine, "The number is " + "7777 " * count, "en-us", tie) for count in (10, 70))
+    assert long.count("ˈ") > 6 * short.count("ˈ")

@@ -95,8 +95,13 @@ def hear(
     language: str | None = None,
     expected: str | None = None,
 ) -> Heard:
-    (heard,) = made.hear([Utterance(samples, language, expected)])
-    return heard
+    utterance = Utterance(samples, language, expected)
+    if not utterance.context:
+        return made.hear_long(utterance)
+    (guess,) = made.guess([utterance])
+    if guess.doubtful:
+        (guess,) = made.guess_again([(utterance, guess)])
+    return guess.heard
 
 
 def silence(seconds: float) -> "np.ndarray[Any, np.dtype[np.float32]]":
@@ -114,16 +119,32 @@ def test_utterances_are_decoded_together_and_only_the_doubtful_again(monkeypatch
     monkeypatch.setitem(WORDS, 3, " Hello there")
     model = Model({3000: (4,)}, others={1000: [(1, 2), (1, 2, 3), (4,)]})
     utterances = [Utterance(silence(seconds), "en") for seconds in (2, 3, 1)]
-    heard = decoder(model, monkeypatch).hear(utterances)
-    texts = [segment.text for one in heard for segment in one.segments]
-    assert texts == [" Hello there.", " What?", " What?"]
+    made = decoder(model, monkeypatch)
+    guesses = [*made.guess(utterances)]
+    assert [guess.doubtful for guess in guesses] == [False, True, False]
+    (again,) = made.guess_again([(utterances[1], guesses[1])])
+    assert [guess.segment.text for guess in (guesses[0], again, guesses[2])] == [
+        " Hello there.",
+        " What?",
+        " What?",
+    ]
     assert (model.asked, model.together) == ([1000, 3000], [3, 1])
+
+
+def test_a_short_utterance_has_its_own_room_beside_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model({}, others={1000: [(1,) * 60, (2,) * 15]})
+    long, short = decoder(model, monkeypatch).guess(
+        [Utterance(silence(7), "en"), Utterance(silence(0.2), "en")]
+    )
+    assert long.complete
+    assert not short.complete
+    assert short.segment.text == " there." * (decoding.SPARE_TOKENS + 1)
 
 
 def test_each_of_several_is_heard_in_its_language(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model({1000: (1,)}, is_multilingual=True, supported_languages=("en", "de", "vi"))
     utterances = [Utterance(silence(1), "vi"), Utterance(silence(2)), Utterance(silence(1), None, "vi")]
-    heard = decoder(model, monkeypatch).hear(utterances)
+    heard = decoder(model, monkeypatch).guess(utterances)
     assert [(one.language, one.probability) for one in heard] == [("vi", 1.0), ("de", 0.9), ("de", 0.9)]
 
 

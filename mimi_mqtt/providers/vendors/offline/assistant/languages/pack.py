@@ -175,8 +175,9 @@ class Pack:
             return None
         hour, minute = divmod(int(match[1]) * 60 + int(match[2] or 0), 60)
         evening, morning = self.means("evening", text), self.means("morning", text)
-        # An alarm is to wake up by, and rings in the morning.
-        told = evening or morning or self.means("wake", text) or self.means("alarm", text)
+        # An alarm clock is to wake up by, unless somebody is reminded of one.
+        alarm = self.means("alarm", text) and not self.means("remind", text)
+        told = evening or morning or alarm or self.means("wake", text)
         either = 1 <= hour < 12 and match[1][0] != "0" and not told
         if evening and 1 <= hour < 12:
             hour += 12

@@ -152,7 +152,7 @@ PACK: Final = Pack(
         "morning": r"\bsáng\b",
         "evening": r"(?:@\d+:-?\d*|phút) (?:chiều|tối|đêm)\b|@[123]:\d* (?:phút )?trưa\b"
         r"|\b(?:chiều|tối|đêm) (?:nay|mai)\b",
-        "wake": r"\b(?:đánh thức|thức dậy|dậy)\b",
+        "wake": r"\b(?:đánh thức|báo thức|thức dậy|dậy)\b",
         "again": r"^(?:hãy )?(?:nhắc lại|nói lại|lặp lại)(?: (?:đi|điều đó|lần nữa|một lần nữa|1 lần nữa))*$"
         r"|^bạn (?:vừa )?nói gì(?: vậy| thế)?$",
         "left": r"\bcòn (?:bao lâu|bao nhiêu (?:thời gian|phút|giây)|mấy (?:phút|giây))(?: nữa)?(?: hết giờ| vậy| ạ| nhỉ| không)*$",
