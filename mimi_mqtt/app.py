@@ -47,6 +47,7 @@ from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 from mimi_mqtt.transports.mqtt.server import MqttServer
 from mimi_mqtt.transports.mqtt.telemetry import Telemetry
 from mimi_mqtt.transports.udp import UdpServer
+from mimi_mqtt.transports.websocket import PATH, WebSocketDevices
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.pool import VoicePool
 from mimi_mqtt.voice.speech.phrases import greetings
@@ -108,6 +109,7 @@ class App:
         self._environ = environ
         self._stack = AsyncExitStack()
         self._watched: dict[str, Callable[[], bool]] = {}
+        self._http: HttpServer | None = None
 
     def watch(self, what: str, healthy: Callable[[], bool]) -> None:
         """Shows `what`, a loop of this process beside the app's own, in the part `process` of the health."""
@@ -174,10 +176,13 @@ class App:
         stack.push_async_callback(last_sessions.aclose)
         await last_sessions.start()
         self._last_sessions = last_sessions
+        self._websockets = WebSocketDevices(
+            settings, self._directory, lambda: self._sessions, lambda *shown: self._mqtt.show(*shown)
+        )
         self._sessions = SessionManager(
             settings,
             devices=self._directory,
-            audio_transports={"udp": self._udp},
+            audio_transports={"udp": self._udp, "websocket": self._websockets},
             agents=AgentCatalog(self._provisioned),
             converse=self._converse,
             last=last_sessions,
@@ -199,7 +204,8 @@ class App:
         self._directory.on_renewed = self._renewed
         self._directory.is_connected = self._sessions.connected
         stack.push_async_callback(self._mqtt.aclose)
-        # Goodbyes travel over MQTT: sessions end before it does.
+        stack.push_async_callback(self._close_http)
+        # Goodbyes travel over MQTT and WebSockets: sessions end before these do.
         stack.push_async_callback(self._sessions.aclose)
         await self._mqtt.start(sockets.mqtt, sockets.mqtt_tls)
 
@@ -212,6 +218,7 @@ class App:
             udp_port=self._udp.advertised_port,
             http_port=self.http_port,
             public_host=settings.server.public_host,
+            websocket_path=PATH,
         )
         provisioner = Provisioner(
             self._store, self._directory, credentials, endpoints, settings.ota, shares=settings.shares,
@@ -222,6 +229,8 @@ class App:
             directory=self._directory,
             health=self.health,
             mqtt_websocket=self._mqtt.websocket_app,
+            device_websocket=self._websockets,
+            device_path=PATH,
             settings=http_in_force,
             ledger=ledger,
             advice=lambda: better_model(self.answering),
@@ -230,7 +239,6 @@ class App:
             web, http_in_force, shares=settings.shares, ledger=ledger, known=known,
             max_websocket_bytes=settings.mqtt.max_packet_bytes,
         )  # fmt: skip
-        stack.push_async_callback(self._http.aclose)
         await self._http.start(sockets.http)
 
     @staticmethod
@@ -256,6 +264,7 @@ class App:
             self._sessions.disconnect(device_id, "revoked")
         finally:
             self._mqtt.disconnect(device_id, "revoked")
+            self._websockets.disconnect(device_id, "revoked")
         self._events.publish(DeviceRevoked(device_id=device_id))
 
     def _renewed(self, device_id: str) -> None:
@@ -268,8 +277,15 @@ class App:
         New connections are refused before anything else, so that no device begins what would be cut off.
         """
         self._mqtt.stop_accepting()
-        self._http.stop_accepting()
+        self._websockets.stop_accepting()
+        if self._http is not None:
+            self._http.stop_accepting()
         await self._stack.aclose()
+
+    async def _close_http(self) -> None:
+        self._websockets.close()
+        if self._http is not None:
+            await self._http.aclose()
 
     def _converse(self, agent: Agent) -> ConversationFactory:
         lease = self._voices.lease(agent.key)
@@ -315,7 +331,10 @@ class App:
         failing = [what for what, healthy in self._watched.items() if not healthy()]
         return {
             "process": PartHealth(not failing, f"failed: {', '.join(failing)}" if failing else "running"),
-            "http": PartHealth(self._http.healthy, f"port {self.http_port}"),
+            "http": PartHealth(
+                self._http is not None and self._http.healthy,
+                f"port {self.http_port}; {len(self._websockets)} devices over WebSocket",
+            ),
             "mqtt": PartHealth(
                 self._mqtt.running and self._telemetry.healthy,
                 f"port {self.mqtt_port}; {connections['device']} devices, {connections['general']} others",

@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge
 
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet.accounts import Accounts
+from mimi_mqtt.fleet.activation import same_client
 from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, Credentials
 from mimi_mqtt.fleet.entry import DeviceInfo as DeviceInfo
 from mimi_mqtt.fleet.entry import Entry
@@ -178,6 +179,15 @@ class DeviceDirectory:
             return Identity(Role.TESTER, username, username)
         self._seen[username] = datetime.now(UTC)
         return Identity(Role.DEVICE, username, username)
+
+    def admits(self, device_id: str, client_id: str, token: bytes) -> bool:
+        """True when `token` is the device's own, and `client_id` the one that it is bound to; takes the same
+        time for every wrong one. For connections other than MQTT's, whose token is the MQTT password."""
+        entry = self._entries.get(device_id)
+        registration = entry.registration if entry is not None else None
+        bound = same_client(registration.client_id if registration is not None else "", client_id)
+        identity = self.authenticate(device_id, device_id, token)
+        return isinstance(identity, Identity) and identity.role is Role.DEVICE and bound
 
     def _check_in_overlap(
         self, given: bytes, username: str, entry: Entry | None, is_current: bool, itself: bool

@@ -41,13 +41,15 @@ def build_app(
     directory: DeviceDirectory,
     health: Callable[[], Mapping[str, PartHealth]],
     mqtt_websocket: ASGIApp | None,
+    device_websocket: ASGIApp | None = None,
+    device_path: str = "",
     settings: HttpSettings,
     ledger: Ledger | None = None,
     advice: Callable[[], Sequence[str]] = tuple,
 ) -> Starlette:
     """The application. `health` is called for every page and check; `mqtt_websocket` serves MQTT over
-    WebSocket at /mqtt. `ledger` is the process's one; without it refusals are counted apart. `advice` has the
-    commands that give a language model, where there is none."""
+    WebSocket at /mqtt, `device_websocket` devices at `device_path`. `ledger` is the process's one; without it
+    refusals are counted apart. `advice` has the commands that give a language model, where there is none."""
     ledger = ledger or Ledger()
     readers = Readers(settings)
     pages = Pages(provisioner.endpoints, directory, health, readers, advice)
@@ -63,6 +65,11 @@ def build_app(
             {"Upgrade": "websocket"},
         )
 
+    async def device_without_websocket(_: Request) -> Response:
+        return error_reply(
+            426, "this is the WebSocket of devices: connect with ws://", {"Upgrade": "websocket"}
+        )
+
     routes: list[BaseRoute] = [
         Route("/", front),
         *Monitoring(readers, health).routes(),
@@ -70,6 +77,11 @@ def build_app(
     ]
     if mqtt_websocket is not None:
         routes += [WebSocketRoute("/mqtt", mqtt_websocket), Route("/mqtt", mqtt_without_websocket)]
+    if device_websocket is not None:
+        routes += [
+            WebSocketRoute(device_path, device_websocket),
+            Route(device_path, device_without_websocket),
+        ]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(CommonHeaders), Middleware(BrowserGuard, rules, ledger)],

@@ -6,7 +6,7 @@ counted, pongs wait for a client that reads, and a client that misbehaves is abo
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
@@ -39,6 +39,21 @@ _PIECE_BYTES: Final = 1_024
 """Bytes that are parsed before frames are counted: at most 170 frames, 3 ms."""
 
 
+DIRECT: Final = "mimi.direct"
+"""The key, among a scope's extensions, of the connection itself, for applications that take its messages
+without a queue."""
+
+
+class MessageSink(Protocol):
+    """The receiver of a connection's messages as they are parsed."""
+
+    def text_received(self, payload: bytes) -> None:
+        """A text message, whose bytes need not be UTF-8."""
+
+    def binary_received(self, payload: bytes) -> None:
+        """A binary message."""
+
+
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket with bounds; `admission` counts the frames of all connections of an address."""
 
@@ -66,6 +81,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._empty_fragments = 0
         self._unread = b""
         self._pong = b""
+        self._sink: MessageSink | None = None
         self._throttle: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
 
@@ -145,6 +161,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == 101:
             self.scope["state"][CONNECTION] = self
+            self.scope["extensions"][DIRECT] = self  # type: ignore[assignment]
 
     def handle_text(self, event: Frame) -> None:
         """Begins a text message."""
@@ -225,6 +242,68 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.admission.refuse(share, self.address)
         self.frames = []
         self.transport.abort()
+
+    # ── without a queue ─────────────────────────────────────────────────────────────────────────────────
+
+    def deliver_to(self, sink: MessageSink) -> None:
+        """Gives `sink` each message when it is parsed, those that came before first; `receive` has only the
+        end of the connection from now on. For audio: a queue and a task cost as much again as the frame."""
+        waiting = []
+        while not self.queue.empty():
+            waiting.append(self.queue.get_nowait())
+        self._sink = sink
+        for message in waiting:
+            if message["type"] != "websocket.receive":
+                self.queue.put_nowait(message)
+            elif (text := message.get("text")) is not None:
+                sink.text_received(text.encode())
+            else:
+                sink.binary_received(message.get("bytes") or b"")
+        if self.read_paused:
+            self.read_paused = False
+            if self._throttle is None:
+                self._read_on()
+
+    def send_receive_event_to_app(self) -> None:
+        """Passes a complete message on."""
+        sink = self._sink
+        if sink is None:
+            super().send_receive_event_to_app()
+            return
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.close_sent or self.transport.is_closing():
+            return
+        if self.curr_msg_data_type == "text":
+            sink.text_received(bytes(data))
+        else:
+            sink.binary_received(bytes(data))
+
+    def send_now(self, payload: bytes, *, text: bool) -> bool:
+        """Writes one message at once, however much waits already; False once the connection is closing."""
+        if self.close_sent or self.disconnected or self.transport.is_closing():
+            return False
+        if text:
+            self.conn.send_text(payload)
+        else:
+            self.conn.send_binary(payload)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        return True
+
+    def close_now(self, code: int) -> None:
+        """Sends a close frame and ends the connection once it was written: some clients never answer it."""
+        if self.close_sent or self.disconnected or self.transport.is_closing():
+            return
+        self.conn.send_close(code)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.transport.close()
+        self._await_end()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self.transport.get_write_buffer_size()
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────
 

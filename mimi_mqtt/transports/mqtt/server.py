@@ -319,6 +319,11 @@ class MqttServer:
             return self._mirror(device_id, "down", payload)
         return Work()
 
+    def show(self, device_id: str, leaf: Leaf, payload: bytes) -> None:
+        """Shows a message of a device that is connected otherwise to the clients that watch its topic."""
+        if len(self._general):
+            self._mirror(device_id, leaf, payload)
+
     # ── mirrors ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _mirror(self, device_id: str, leaf: Leaf, payload: bytes, *, clear_for_testers: bool = False) -> Work:

@@ -1,0 +1,255 @@
+"""Devices over a WebSocket, with the whole server in this process: who is let in, speech, and the end."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from mimi_mqtt.app import App
+from mimi_mqtt.audio.opus import OpusEncoder
+from mimi_mqtt.config import Settings
+from mimi_mqtt.wire.websocket_frame import pack, unpack
+
+MAC, CLIENT = "aa:bb:cc:00:11:22", "5f1e6a3e-0000-4000-8000-000000000001"
+TIMEOUT_S = 20
+
+
+@asynccontextmanager
+async def serving(folder: Path, **assistant: Any) -> AsyncIterator[App]:
+    anywhere = {"bind": "127.0.0.1:0"}
+    providers = {"stt": "offline", "llm": "offline", "tts": "offline"}
+    settings = Settings.model_validate(
+        {
+            "server": {"data_dir": folder},
+            "http": anywhere, "mqtt": anywhere, "udp": anywhere,
+            "ota": {"transport": "websocket"}, "providers": providers,
+            "assistant": {"wake_word": "answer", **assistant},
+        }
+    )  # fmt: skip
+    app = App(settings, {})
+    await app.start()
+    try:
+        yield app
+    finally:
+        await app.stop()
+
+
+async def provisioned(app: App, mac: str = MAC, client: str = CLIENT) -> tuple[str, str]:
+    """The address and the token that OTA gives a device."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}") as http:
+        reply = await http.post("/xiaozhi/ota/", headers={"Device-Id": mac, "Client-Id": client})
+    section = reply.json()["websocket"]
+    return section["url"], section["token"]
+
+
+def headers(token: str, mac: str = MAC, client: str = CLIENT, version: int = 1) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {token}", "Device-Id": mac, "Client-Id": client,
+        "Protocol-Version": str(version),
+    }  # fmt: skip
+
+
+def hello(version: int = 1) -> str:
+    audio = {"format": "opus", "sample_rate": 16_000, "channels": 1, "frame_duration": 60}
+    return json.dumps({"type": "hello", "version": version, "transport": "websocket", "audio_params": audio})
+
+
+@asynccontextmanager
+async def device(app: App, version: int = 1) -> AsyncIterator[ClientConnection]:
+    url, token = await provisioned(app)
+    async with connect(url, additional_headers=headers(token, version=version), compression=None) as socket:
+        yield socket
+
+
+async def answer(socket: ClientConnection) -> dict[str, Any]:
+    """The next control message."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not isinstance(message := await socket.recv(), str):
+            pass
+    told: dict[str, Any] = json.loads(message)
+    return told
+
+
+async def ended(socket: ClientConnection) -> None:
+    """Waits until the server has closed the connection."""
+    async with asyncio.timeout(TIMEOUT_S):
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.recv()
+
+
+async def opened(socket: ClientConnection, version: int = 1) -> str:
+    """Says hello; the session's id."""
+    await socket.send(hello(version))
+    told = await answer(socket)
+    assert (told["type"], told["transport"]) == ("hello", "websocket")
+    assert "udp" not in told
+    return str(told["session_id"])
+
+
+async def reply_to(
+    socket: ClientConnection, session: str, text: str
+) -> tuple[list[Mapping[str, Any]], list[bytes]]:
+    """The messages and frames that answer `text`, up to the end of the speech."""
+    await socket.send(json.dumps({"session_id": session, "type": "listen", "state": "detect", "text": text}))
+    messages: list[Mapping[str, Any]] = []
+    frames: list[bytes] = []
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            message = await socket.recv()
+            if isinstance(message, bytes):
+                frames.append(message)
+                continue
+            messages.append(json.loads(message))
+            if messages[-1].get("state") == "stop":
+                return messages, frames
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+async def test_a_device_is_answered_in_its_version(tmp_path: Path, version: int) -> None:
+    async with serving(tmp_path) as app, device(app, version) as socket:
+        session = await opened(socket, version)
+        for _ in range(2):
+            messages, frames = await reply_to(socket, session, "what is two plus two")
+            kinds = [(message["type"], message.get("state")) for message in messages]
+            assert kinds[0] == ("stt", None)
+            assert ("tts", "start") in kinds
+            assert len(frames) > 5
+            content = [unpack(version, frame) for frame in frames]
+            assert all(frame.payload and not frame.is_json for frame in content)
+            if version == 2:
+                stamps = [frame.timestamp for frame in content]
+                assert stamps == sorted({*stamps})
+
+
+def speech(seconds: float) -> list[bytes]:
+    """A tone as a device sends it."""
+    encoder = OpusEncoder(16_000, application="voip")
+    frame = (8_000 * np.sin(np.arange(960) * 0.2)).astype(np.int16)
+    return [encoder.encode(frame) for _ in range(int(seconds / 0.06))]
+
+
+@pytest.mark.parametrize(("version", "sent_as"), [(1, 1), (2, 2), (3, 3), (2, 1), (3, 1)])
+async def test_audio_reaches_the_session_also_when_it_is_bare(
+    tmp_path: Path, version: int, sent_as: int
+) -> None:
+    async with serving(tmp_path) as app, device(app, version) as socket:
+        session = await opened(socket, version)
+        audio = app._websockets._devices["aa-bb-cc-00-11-22"].audio
+        assert audio is not None
+        await socket.send(
+            json.dumps({"session_id": session, "type": "listen", "state": "start", "mode": "manual"})
+        )
+        for number, packet in enumerate(speech(1.2)):
+            await socket.send(pack(sent_as, packet, number * 60))
+        await socket.send(b"")
+        await socket.send(b"\x00\x01garbage")
+        await socket.send(json.dumps({"session_id": session, "type": "listen", "state": "stop"}))
+        await socket.send(hello(version))  # answered after all that came before
+        told = await answer(socket)
+        while told["type"] != "hello":
+            told = await answer(socket)
+        assert (audio.stats.received, audio.ready) == (20, False)
+
+
+async def test_a_connection_has_several_sessions_one_after_the_other(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        first = await opened(socket)
+        await socket.send(json.dumps({"session_id": first, "type": "goodbye"}))
+        second = await opened(socket)
+        assert second != first
+        _, frames = await reply_to(socket, second, "what is two plus two")
+        assert frames
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "told"),
+    [
+        ({"Authorization": "Bearer nonsense"}, 401, "wrong token"),
+        ({"Authorization": ""}, 401, "wrong token"),
+        ({"Device-Id": "aa:bb:cc:00:11:99"}, 401, "wrong token"),
+        ({"Client-Id": "somebody-else"}, 401, "wrong token"),
+        ({"Device-Id": "nobody"}, 400, "is not a MAC address"),
+        ({"Protocol-Version": "9"}, 400, "does not exist: there are 1, 2, 3"),
+    ],
+    ids=str,
+)
+async def test_who_does_not_show_its_own_credentials_is_refused(
+    tmp_path: Path, changed: dict[str, str], status: int, told: str
+) -> None:
+    async with serving(tmp_path) as app:
+        url, token = await provisioned(app)
+        await provisioned(app, "aa:bb:cc:00:11:99", "another")
+        with pytest.raises(InvalidStatus) as refusal:
+            async with connect(url, additional_headers=headers(token) | changed):
+                pass
+        assert refusal.value.response.status_code == status
+        assert told in json.loads(refusal.value.response.body or b"{}")["error"]
+
+
+@pytest.mark.parametrize("authorization", ["{token}", "bearer {token}", ""])
+async def test_a_token_may_come_without_the_word_and_in_the_query(tmp_path: Path, authorization: str) -> None:
+    async with serving(tmp_path) as app:
+        url, token = await provisioned(app)
+        if authorization:
+            shown = headers(token) | {"Authorization": authorization.format(token=token)}
+            async with connect(url, additional_headers=shown) as socket:
+                await opened(socket)
+        else:
+            query = f"?token={token}&device-id={MAC}&client-id={CLIENT}"
+            async with connect(url + query) as socket:
+                await opened(socket)
+
+
+async def test_a_new_connection_of_a_device_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as old:
+        await opened(old)
+        async with device(app) as new:
+            await ended(old)
+            await opened(new)
+            assert len(app._websockets) == 1
+
+
+async def test_a_revoked_device_is_told_goodbye_and_cut_off(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        session = await opened(socket)
+        app._revoked("aa-bb-cc-00-11-22")
+        told = await answer(socket)
+        assert (told["type"], told["session_id"]) == ("goodbye", session)
+        with pytest.raises(ConnectionClosed):
+            await answer(socket)
+
+
+async def test_a_server_that_stops_says_goodbye(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        session = await opened(socket)
+        stopping = asyncio.create_task(app.stop())
+        told = await answer(socket)
+        assert (told["type"], told["session_id"]) == ("goodbye", session)
+        with pytest.raises(ConnectionClosed) as closed:
+            await answer(socket)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+        await stopping
+
+
+async def test_a_flood_ends_its_own_connection_only(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        await opened(socket)
+        url, token = await provisioned(app, "aa:bb:cc:00:11:33", "other")
+        shown = headers(token, "aa:bb:cc:00:11:33", "other")
+        async with connect(url, additional_headers=shown) as other:
+            for _ in range(3_000):
+                await socket.send('{"type":"listen"}')
+            await ended(socket)
+            session = await opened(other)
+            _, frames = await reply_to(other, session, "what is two plus two")
+            assert frames
