@@ -21,7 +21,7 @@ import pytest_asyncio
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.cli.device import device as running_device
 from mimi_mqtt.cli.device.actions import ChannelOpened, SpeakingBegan
-from mimi_mqtt.cli.device.booting import MqttAccess, boot
+from mimi_mqtt.cli.device.booting import MqttAccess, boot_over_mqtt
 from mimi_mqtt.cli.device.client import DeviceOptions, Summary, Told, converse
 from mimi_mqtt.cli.device.network import AudioSocket
 from mimi_mqtt.cli.device.speech import synthesise
@@ -125,7 +125,7 @@ class Attacker:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def attacker(running: Server) -> AsyncIterator[Attacker]:
-    access = await boot(running.ota, ATTACKER_MAC, "en")
+    access = await boot_over_mqtt(running.ota, ATTACKER_MAC, "en")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.setblocking(False)

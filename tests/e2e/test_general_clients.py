@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from mimi_mqtt.cli.device.booting import MqttAccess, boot
+from mimi_mqtt.cli.device.booting import MqttAccess, boot_over_mqtt
 from mimi_mqtt.cli.device.client import DeviceOptions, converse
 from mimi_mqtt.wire.mqtt import parse_publish
 from mimi_mqtt.wire.topics import device_id_from_mac, device_topic
@@ -47,7 +47,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 @pytest_asyncio.fixture(loop_scope="module")
 async def access(running: Server) -> MqttAccess:
     """What OTA tells the device."""
-    return await boot(running.ota, MAC, "en")
+    return await boot_over_mqtt(running.ota, MAC, "en")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -213,7 +213,7 @@ async def test_a_mosquitto_on_the_same_machine_keeps_its_port(make_server: MakeS
         shown = re.search(r"MQTT +(\d+)", server.welcome)
         assert shown
         assert int(shown[1]) > MOSQUITTO_PORT
-        access = await boot(server.ota, MAC, "en")
+        access = await boot_over_mqtt(server.ota, MAC, "en")
         assert access.port == int(shown[1])
         summary = await converse(DeviceOptions(ota=server.ota, mac=MAC, text="hi mimi", timeout_s=60))
         assert summary.ok, summary

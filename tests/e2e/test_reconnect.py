@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.opus import OpusEncoder
-from mimi_mqtt.cli.device.booting import MqttAccess, boot
+from mimi_mqtt.cli.device.booting import MqttAccess, boot_over_mqtt
 from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES
 from mimi_mqtt.cli.device.speech import synthesise
 from mimi_mqtt.session.presence import HELLO_GRACE_S
@@ -182,7 +182,7 @@ class Device:
 @pytest_asyncio.fixture(loop_scope="module")
 async def device(running: Server) -> AsyncIterator[Device]:
     """A connected device."""
-    made = Device(await boot(running.ota, "02:00:00:00:00:1c", "en", PROFILES[DEFAULT], print))
+    made = Device(await boot_over_mqtt(running.ota, "02:00:00:00:00:1c", "en", PROFILES[DEFAULT], print))
     await made.connect()
     yield made
     await made.close()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES
-from mimi_mqtt.errors import ConfigError
 
 DROP_AT: Final = ("idle", "connecting", "listening", "thinking", "speaking")
 
@@ -89,7 +88,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="audio packets late by up to this",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="makes loss and jitter repeatable")
-    parser.add_argument("--transport", choices=("mqtt", "websocket"), default="mqtt", help="default: mqtt")
+    parser.add_argument(
+        "--transport", choices=("mqtt", "websocket"), default=None,
+        help="as OTA tells (default), or over WebSocket in any case",
+    )  # fmt: skip
+    parser.add_argument(
+        "--websocket-version", type=int, choices=(1, 2, 3), default=1, help="of binary frames (default: 1)"
+    )
     parser.add_argument("--language", default="en", metavar="TAG", help="the user's language (default: en)")
     parser.add_argument(
         "--voice",
@@ -113,8 +118,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Holds one conversation; 0 when each turn was answered with audible speech. Raises ConfigError."""
-    if args.transport == "websocket":
-        raise ConfigError("--transport websocket: the server has no WebSocket audio channel yet; use mqtt")
     # Imported now, so that the help and a wrong argument are told without delay.
     from mimi_mqtt.cli.device.client import converse
     from mimi_mqtt.cli.device.options import DeviceOptions
@@ -142,6 +145,8 @@ def run(args: argparse.Namespace) -> int:
         abort_after_ms=args.abort_after,
         drop_control=args.drop_control,
         reconnect_after_s=args.reconnect_after,
+        transport=args.transport,
+        websocket_version=args.websocket_version,
         expect=tuple(args.expect),
     )
     report = Report(as_json=args.json)

@@ -23,8 +23,8 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOpened:
-    """Hello was answered: send audio of the session `ssrc` to `server`:`port`; the downlink is Opus of
-    `audio`."""
+    """Hello was answered: send audio of the session `ssrc` to `server`:`port`, or without a server over the
+    WebSocket; the downlink is Opus of `audio`."""
 
     server: str
     port: int

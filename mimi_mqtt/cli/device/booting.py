@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -23,6 +24,8 @@ PENDING_S: Final = 3.0
 """Seconds to the next poll after 202."""
 REFUSED_S: Final = 10.0
 """Seconds to the next poll, or OTA request, after anything else."""
+WEBSOCKET_PATH: Final = "/xiaozhi/v1/"
+"""The path at which XiaoZhi servers serve devices over WebSocket."""
 _TIMEOUT_S = 10.0
 
 
@@ -46,6 +49,19 @@ class MqttAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSocketAccess:
+    """OTA's `websocket` section, and what the device shows with it."""
+
+    url: str
+    token: str
+    mac: str
+    client_id: str
+
+
+Access = MqttAccess | WebSocketAccess
+
+
+@dataclass(frozen=True, slots=True)
 class Activation:
     """OTA's `activation` section: the code the device shows, and what it polls with."""
 
@@ -60,7 +76,7 @@ async def boot(
     profile: Profile = PROFILES[DEFAULT],
     show_code: Callable[[str], None] = lambda _: None,
     source: str | None = None,
-) -> MqttAccess:
+) -> Access:
     """The access that OTA gives this device, which may take until a person has allowed it.
 
     `show_code` is given the activation code when there is one. `source` is the address that it asks from,
@@ -75,13 +91,21 @@ async def boot(
             if response.status_code != httpx.codes.OK:
                 said = response.text.strip()[:300]
                 raise DeviceFailure(f"OTA at {ota_url} answered {response.status_code}, not 200: {said}")
-            answer = read_answer(response.content)
-            if isinstance(answer, MqttAccess):
+            answer = read_answer(response.content, mac)
+            if not isinstance(answer, Activation):
                 return answer
             show_code(answer.code)
             if accepted:  # activated, and yet not: don't ask without a pause
                 await asyncio.sleep(REFUSED_S)
             accepted = await _wait_for_activation(http, ota_url, headers, mac, profile, answer)
+
+
+async def boot_over_mqtt(ota_url: str, mac: str, language: str, *rest: Any) -> MqttAccess:
+    """`boot` for a device that knows MQTT only. Raises DeviceFailure when OTA gives something else."""
+    access = await boot(ota_url, mac, language, *rest)
+    if not isinstance(access, MqttAccess):
+        raise DeviceFailure(f"OTA told the device to use {access.url}, not MQTT")
+    return access
 
 
 async def _wait_for_activation(
@@ -145,16 +169,22 @@ def _headers(mac: str, language: str, profile: Profile) -> dict[str, str]:
     return headers | {"Activation-Version": "1"}
 
 
-def read_answer(body: bytes) -> MqttAccess | Activation:
-    """The MQTT access in OTA's answer, or the activation it wants first. Raises DeviceFailure: neither."""
+def read_answer(body: bytes, mac: str = "") -> Access | Activation:
+    """The access in OTA's answer, MQTT before WebSocket as in firmware, or the activation it wants first.
+    Raises DeviceFailure: none of these."""
     try:
         answer = strict_json.loads(body)
     except ValueError as error:
         raise DeviceFailure(f"OTA did not answer with JSON: {error}") from error
     sections = answer if isinstance(answer, Mapping) else {}
-    activation, mqtt = sections.get("activation"), sections.get("mqtt")
+    activation, mqtt, websocket = (sections.get(name) for name in ("activation", "mqtt", "websocket"))
     if isinstance(activation, Mapping) and not isinstance(mqtt, Mapping):
         return Activation(_word(activation, "code") or "?", _word(activation, "challenge"))
+    if isinstance(websocket, Mapping) and not isinstance(mqtt, Mapping):
+        url, token = _word(websocket, "url"), _word(websocket, "token")
+        if not url.startswith(("ws://", "wss://")):
+            raise DeviceFailure(f"OTA gave a WebSocket address that is none: {url!r}")
+        return WebSocketAccess(url, token, mac, client_id_for(mac))
     if not isinstance(mqtt, Mapping):
         raise DeviceFailure("OTA gave no mqtt section, so there is nothing to connect to")
     host, _, port = _word(mqtt, "endpoint").partition(":")
@@ -173,6 +203,18 @@ def read_answer(body: bytes) -> MqttAccess | Activation:
         publish_topic=_word(mqtt, "publish_topic"),
         subscribe_topic=_word(mqtt, "subscribe_topic"),
         keepalive_s=keepalive if type(keepalive) is int and 0 < keepalive < 0x10000 else None,
+    )
+
+
+def over_websocket(access: Access, ota_url: str, mac: str) -> WebSocketAccess:
+    """The access over WebSocket of a device that OTA told to use MQTT: the token is the same, and the path
+    the usual one."""
+    if isinstance(access, WebSocketAccess):
+        return access
+    address = urlsplit(ota_url)
+    scheme = "wss" if address.scheme == "https" else "ws"
+    return WebSocketAccess(
+        f"{scheme}://{address.netloc}{WEBSOCKET_PATH}", access.password, mac, client_id_for(mac)
     )
 
 

@@ -28,6 +28,8 @@ def check(options: DeviceOptions) -> None:
         )
     if options.save is not None and not options.save.parent.is_dir():
         raise ConfigError(f"--save: there is no folder {options.save.parent}")
+    if options.transport == "websocket" and (options.loss_percent or options.jitter_ms):
+        raise ConfigError("--loss and --jitter: not over a WebSocket, whose TCP loses and reorders nothing")
     turns = max(1, len(options.say))
     if len(options.expect) > turns and not options.interactive:
         raise ConfigError(f"--expect is given {len(options.expect)} times, for {_turns(turns)}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.cli.device.actions import Action, AlertShown, ChannelOpened
-from mimi_mqtt.cli.device.booting import TLS_PORT, MqttAccess, boot
+from mimi_mqtt.cli.device.booting import TLS_PORT, MqttAccess, WebSocketAccess, boot, over_websocket
 from mimi_mqtt.cli.device.checks import check
 from mimi_mqtt.cli.device.device import Device
 from mimi_mqtt.cli.device.identity import canonical_mac, default_mac
@@ -101,9 +101,17 @@ class _Run:
                 )  # fmt: skip
         except TimeoutError as error:
             raise DeviceFailure(self._why_not_booted()) from error
-        if self._profile.needs_port_8883 and not access.tls:
+        if self._options.transport == "websocket":
+            if isinstance(access, MqttAccess):
+                self._tell(Note("OTA told this device to use MQTT; it connects over WebSocket all the same"))
+            access = over_websocket(access, self._options.ota, self._mac)
+        elif self._options.transport == "mqtt" and isinstance(access, WebSocketAccess):
+            raise DeviceFailure(
+                f"OTA told this device to use {access.url}, not MQTT: see ota.transport and the device's own"
+            )
+        elif self._profile.needs_port_8883 and isinstance(access, MqttAccess) and not access.tls:
             self._tell(Note(_needs_8883(self._profile, access)))
-        self.device.provision(access)
+        self.device.provision(access, self._options.websocket_version)
         connection = self._loop.create_task(self.device.run())
         try:
             await _while_running(connection, self._conversation(turns, deadline))
@@ -119,7 +127,7 @@ class _Run:
                     self._talking.drop()
                     await self.device.connected()
         except TimeoutError as error:
-            raise DeviceFailure(f"no MQTT connection within {self._options.timeout_s:g} s") from error
+            raise DeviceFailure(f"no connection within {self._options.timeout_s:g} s") from error
         if self._options.interactive:
             await self._talk_as_typed()
         for spoken in turns:

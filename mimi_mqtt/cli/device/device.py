@@ -14,13 +14,14 @@ import numpy as np
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.cli.device.actions import Action, ChannelClosed, ChannelOpened, Play, Send
-from mimi_mqtt.cli.device.booting import MqttAccess
+from mimi_mqtt.cli.device.booting import Access, WebSocketAccess
 from mimi_mqtt.cli.device.control import ControlConnection
 from mimi_mqtt.cli.device.firmware import Firmware, State
 from mimi_mqtt.cli.device.network import AudioSocket, Impairment, Network
 from mimi_mqtt.cli.device.profiles import Profile
 from mimi_mqtt.cli.device.speaker import Speaker, is_audible
 from mimi_mqtt.cli.device.speech import Loudspeaker
+from mimi_mqtt.cli.device.websocket import WebSocketConnection
 from mimi_mqtt.errors import DeviceFailure
 from mimi_mqtt.wire.messages import AudioParams, ListenMode
 
@@ -56,7 +57,7 @@ class Device:
         self._silence = np.zeros(audio.sample_rate * audio.frame_duration // 1000, np.int16)
         self._network = Network(impairment, self._loop.call_later)
         self._socket: AudioSocket | None = None
-        self._control: ControlConnection | None = None
+        self._control: ControlConnection | WebSocketConnection | None = None
         self._opening: asyncio.Future[ChannelOpened] | None = None
         self._speech: deque[Pcm] = deque()
         self._microphone: asyncio.Queue[Pcm] | None = None
@@ -69,8 +70,15 @@ class Device:
 
     # ── its connections ──────────────────────────────────────────────────────────────────────────────────
 
-    def provision(self, access: MqttAccess) -> None:
-        """Stores what OTA gave; comes before `run`."""
+    def provision(self, access: Access, websocket_version: int = 1) -> None:
+        """Stores what OTA gave; comes before `run`. `websocket_version` is that of binary frames."""
+        if isinstance(access, WebSocketAccess):
+            self.firmware.websocket_version = websocket_version
+            self._control = WebSocketConnection(
+                access, websocket_version, self._reconnect_s, self._on_message, self._on_datagram,
+                self._on_control_lost, self._source,
+            )  # fmt: skip
+            return
         self._control = ControlConnection(
             access, self._profile, self._reconnect_s, self._on_message, self._on_control_lost, self._source
         )
@@ -78,7 +86,7 @@ class Device:
     async def run(self) -> None:
         """Holds the control connection and sends the microphone. Raises DeviceFailure: no connection."""
         if self._control is None:
-            raise DeviceFailure("the device has no MQTT access: it was not provisioned")
+            raise DeviceFailure("the device has no access: it was not provisioned")
         tasks = [
             self._loop.create_task(self._control.run()),
             self._loop.create_task(self._send_microphone()),
@@ -113,6 +121,8 @@ class Device:
         self._opening = self._loop.create_future()
         self.do(self.firmware.open_channel(self._loop.time()))
         opened = await self._opening
+        if not opened.server:
+            return  # audio goes over the WebSocket
         self._socket = AudioSocket(self._network, self._on_datagram, self._on_socket_failure)
         await self._socket.open(opened.server, opened.port, self._source)
 
@@ -210,9 +220,14 @@ class Device:
 
     def _send_frame(self, frame: Pcm) -> None:
         datagram = self.firmware.microphone(self._encoder.encode(frame), self._loop.time())
-        if datagram is None or self._socket is None:
+        if datagram is None:
             return
-        self._socket.send(datagram)
+        if isinstance(self._control, WebSocketConnection):
+            self._control.send_audio(datagram)
+        elif self._socket is not None:
+            self._socket.send(datagram)
+        else:
+            return
         if is_audible(frame):
             self.speech_ended_at = self._loop.time()
 

@@ -30,9 +30,9 @@ from mimi_mqtt.cli.device.decode_queue import Counters, DecodeQueue
 from mimi_mqtt.cli.device.hello import hello, read_answer
 from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES, Profile
 from mimi_mqtt.cli.device.tools import DeviceTools
+from mimi_mqtt.cli.device.wires import Wire
 from mimi_mqtt.errors import AudioPacketError
 from mimi_mqtt.wire import strict_json
-from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink, parse_header
 from mimi_mqtt.wire.messages import AudioParams, ListenMode
 
 HELLO_TIMEOUT_S: Final = 10.0
@@ -57,6 +57,8 @@ class Firmware:
         tools: DeviceTools | None = None,
         profile: Profile = PROFILES[DEFAULT],
     ) -> None:
+        self.websocket_version: int | None = None
+        """The version of its WebSocket frames; None: audio goes over UDP."""
         self.uplink = uplink or AudioParams()
         self.profile = profile
         self.tools = tools or DeviceTools(error_codes=profile.mcp_error_codes)
@@ -65,8 +67,7 @@ class Firmware:
         self.counters = Counters()
         self.next_wakeup: float | None = None
         self._mode: ListenMode = "auto"
-        self._cipher: AudioCipher | None = None
-        self._nonce = b""
+        self._wire: Wire | None = None
         self._queue = DecodeQueue(profile.queue_packets, self.counters)
         self._sent = 0
         self._highest = 0
@@ -87,7 +88,7 @@ class Firmware:
     @property
     def channel_open(self) -> bool:
         """True while there is an audio channel."""
-        return self._cipher is not None
+        return self._wire is not None
 
     def usable(self, now: float) -> bool:
         """True when waking the device needs no new channel.
@@ -95,13 +96,13 @@ class Firmware:
         Only now a channel that was silent for 120 s counts as dead (section 3); until a person wakes the
         device it stays as it was.
         """
-        return self._cipher is not None and now < self._last_incoming + CHANNEL_TIMEOUT_S
+        return self._wire is not None and now < self._last_incoming + CHANNEL_TIMEOUT_S
 
     @property
     def microphone_open(self) -> bool:
         """True while microphone frames are sent."""
         listens = self.state is State.LISTENING or (self.state is State.SPEAKING and self._mode == "realtime")
-        return self._cipher is not None and listens
+        return self._wire is not None and listens
 
     # ── what its owner does ──────────────────────────────────────────────────────────────────────────────
 
@@ -110,7 +111,7 @@ class Firmware:
         self.state = State.CONNECTING
         self._forget_channel()
         self._hello_deadline = now + HELLO_TIMEOUT_S
-        return self._done([_send(hello(self.uplink))])
+        return self._done([_send(hello(self.uplink, self.websocket_version))])
 
     def start_listening(self, mode: ListenMode) -> list[Action]:
         """Begins a turn: from now on the microphone is sent."""
@@ -146,30 +147,31 @@ class Firmware:
 
     def close_channel(self) -> list[Action]:
         """Says goodbye."""
-        if self._cipher is None:
+        if self._wire is None:
             return []
         farewell = _send({"session_id": self.session_id, "type": "goodbye"})
         return self._done([farewell, *self._close("closed by the device")])
 
     def microphone(self, opus: bytes, now: float) -> bytes | None:
         """The datagram for one microphone frame, or None while the device does not send."""
-        if self._cipher is None or not self.microphone_open:
+        if self._wire is None or not self.microphone_open:
             return None
         self._sent += 1
         timestamp = round(now * 1000) & 0xFFFFFFFF if self.profile.tick_timestamps else 0
-        return self._cipher.encrypt(pack_uplink(self._nonce, timestamp, self._sent, len(opus)), opus)
+        return self._wire.seal(opus, timestamp, self._sent)
 
     # ── what its connection does ─────────────────────────────────────────────────────────────────────────
 
     def control_lost(self) -> list[Action]:
         """The control connection broke; most devices don't notice (section 3)."""
-        if self.profile.outlives_control or self._cipher is None:
+        outlives = self.profile.outlives_control and self.websocket_version is None
+        if outlives or self._wire is None:
             return []
         return self._done(self._close("the control connection was lost"))
 
     def send_failed(self) -> list[Action]:
         """A message could not be sent: the device shows an error, becomes idle and needs a new channel."""
-        if self.state is State.IDLE and self._cipher is None:
+        if self.state is State.IDLE and self._wire is None:
             return []
         return self._done(self._close("a message could not be sent, the control connection was down"))
 
@@ -193,26 +195,27 @@ class Firmware:
 
     def datagram(self, datagram: bytes, now: float) -> list[Action]:
         """A packet from the audio server."""
-        if self._cipher is None:
+        if self._wire is None:
             return []
         try:
-            header = parse_header(datagram)
+            packet = self._wire.open(datagram)
         except AudioPacketError:
             self.counters.malformed += 1
             return []
-        repeated = header.sequence == self._highest and self.profile.takes_equal_sequence
-        if header.sequence <= self._highest and not repeated:
+        sequence = packet.sequence
+        repeated = sequence == self._highest and self.profile.takes_equal_sequence
+        if sequence <= self._highest and not repeated:
             self.counters.stale += 1
             return []
         self._last_incoming = now
         self.counters.received += 1
-        self.counters.lost += max(0, header.sequence - self._highest - 1)
-        self._highest = header.sequence
+        self.counters.lost += max(0, sequence - self._highest - 1)
+        self._highest = sequence
         actions = self._advance(now)
         if self.state is not State.SPEAKING or self._stopping:
             self._queue.discard(now)
         else:
-            self._queue.push(self._cipher.decrypt(datagram), now)
+            self._queue.push(packet.opus, now)
             actions += self._advance(now)
         return self._done(actions)
 
@@ -232,22 +235,20 @@ class Firmware:
     def _on_hello(self, message: dict[str, Any], now: float) -> list[Action]:
         if self._hello_deadline is None:
             return []
-        access = read_answer(message)
+        access = read_answer(message, self.websocket_version)
         if isinstance(access, str):
             return self._close(access)
         self._hello_deadline = None
         self._queue.frame_ms = access.downlink.frame_duration
         self.session_id = access.session_id
-        self._cipher = AudioCipher(access.key)
-        self._nonce = access.nonce
+        self._wire = access.wire
         self._last_incoming = now
-        ssrc = int.from_bytes(access.nonce[4:8])  # device contract, section 4
-        return [ChannelOpened(access.server, access.port, access.session_id, access.downlink, ssrc)]
+        return [ChannelOpened(access.server, access.port, access.session_id, access.downlink, access.ssrc)]
 
     def _on_goodbye(self, message: dict[str, Any], now: float) -> list[Action]:
         given = message.get("session_id")
         for_any = not given and self.profile.closes_without_id
-        if self._cipher is None or not (for_any or given == self.session_id):
+        if self._wire is None or not (for_any or given == self.session_id):
             return []
         return self._close("the server said goodbye")
 
@@ -320,7 +321,7 @@ class Firmware:
     def _forget_channel(self) -> None:
         self._queue.cut()
         self._hello_deadline = None
-        self._cipher = None
+        self._wire = None
         self._stopping = False
         self._sent = self._highest = 0
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mimi_mqtt.cli.device.wires import UdpWire, WebSocketWire, Wire
 from mimi_mqtt.wire.messages import AudioParams
 
 _HEX_16_BYTES = re.compile("[0-9a-fA-F]{32}")
@@ -15,23 +16,24 @@ _HEX_16_BYTES = re.compile("[0-9a-fA-F]{32}")
 
 @dataclass(frozen=True, slots=True)
 class AudioAccess:
-    """Address and key of the audio channel; `downlink` is the format of the audio that comes back."""
+    """The audio channel: its address, empty over a WebSocket, and its wire. `downlink` is the format of the
+    audio that comes back, `ssrc` the session's identity on UDP."""
 
     server: str
     port: int
     session_id: str
-    key: bytes
-    nonce: bytes
+    wire: Wire
     downlink: AudioParams
+    ssrc: int = 0
 
 
-def hello(uplink: AudioParams) -> dict[str, Any]:
-    """The message that asks for an audio channel."""
+def hello(uplink: AudioParams, websocket_version: int | None = None) -> dict[str, Any]:
+    """The message that asks for an audio channel, over UDP or in WebSocket frames of a version."""
     return {
         "type": "hello",
-        "version": 3,
+        "version": 3 if websocket_version is None else websocket_version,
         "features": {"mcp": True},
-        "transport": "udp",
+        "transport": "udp" if websocket_version is None else "websocket",
         "audio_params": {
             "format": "opus",
             "sample_rate": uplink.sample_rate,
@@ -41,8 +43,17 @@ def hello(uplink: AudioParams) -> dict[str, Any]:
     }
 
 
-def read_answer(message: Mapping[str, Any]) -> AudioAccess | str:
+def read_answer(message: Mapping[str, Any], websocket_version: int | None = None) -> AudioAccess | str:
     """The server's hello, or the reason why a device can't use it."""
+    audio = message.get("audio_params")
+    given = audio if isinstance(audio, dict) else {}
+    downlink = AudioParams(_number(given, "sample_rate", 24_000), 1, _number(given, "frame_duration", 60))
+    session = message.get("session_id")
+    session_id = session if isinstance(session, str) else ""
+    if websocket_version is not None:
+        if message.get("transport") != "websocket":
+            return "hello was answered for another transport than websocket"
+        return AudioAccess("", 0, session_id, WebSocketWire(websocket_version), downlink)
     udp = message.get("udp")
     if message.get("transport") != "udp" or not isinstance(udp, dict):
         return "hello was answered without a udp section"
@@ -52,17 +63,9 @@ def read_answer(message: Mapping[str, Any]) -> AudioAccess | str:
     for name, value in (("key", key), ("nonce", nonce)):
         if not isinstance(value, str) or not _HEX_16_BYTES.fullmatch(value):
             return f"hello was answered with a {name} that is not 32 hex digits"
-    audio = message.get("audio_params")
-    given = audio if isinstance(audio, dict) else {}
-    session_id = message.get("session_id")
-    return AudioAccess(
-        server=server,
-        port=port,
-        session_id=session_id if isinstance(session_id, str) else "",
-        key=bytes.fromhex(str(key)),
-        nonce=bytes.fromhex(str(nonce)),
-        downlink=AudioParams(_number(given, "sample_rate", 24_000), 1, _number(given, "frame_duration", 60)),
-    )
+    secret, counter = bytes.fromhex(str(key)), bytes.fromhex(str(nonce))
+    ssrc = int.from_bytes(counter[4:8])  # device contract, section 4
+    return AudioAccess(server, port, session_id, UdpWire(secret, counter), downlink, ssrc)
 
 
 def _number(message: Mapping[str, Any], name: str, default: int) -> int:

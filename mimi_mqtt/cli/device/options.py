@@ -21,7 +21,8 @@ class DeviceOptions:
     `drop_control` is the state of the first turn in which the control connection breaks; `reconnect_after_s`
     None is the profile's own time. `expect` has texts that must be in what was heard or answered, turn by
     turn. `timeout_s` is for the start and the first turn together, and for each further turn. `source` is the
-    address of this machine that all connections come from; None leaves it to the system.
+    address of this machine that all connections come from; None leaves it to the system. `transport` None is
+    what OTA tells; `websocket_version` is that of binary frames over a WebSocket.
     """
 
     ota: str
@@ -48,6 +49,8 @@ class DeviceOptions:
     reconnect_after_s: float | None = None
     expect: tuple[str, ...] = ()
     source: str | None = None
+    transport: Literal["mqtt", "websocket"] | None = None
+    websocket_version: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@ class Report:
 def _line(told: Told) -> str:
     match told:
         case actions.ChannelOpened(server, port, _, audio, _):
-            return f"channel   {server}:{port}, {audio.sample_rate} Hz, frames of {audio.frame_duration} ms"
+            place = f"{server}:{port}" if server else "the WebSocket"
+            return f"channel   {place}, {audio.sample_rate} Hz, frames of {audio.frame_duration} ms"
         case actions.Heard(text):
             return f"heard     {text}"
         case actions.Sentence(text):

@@ -11,7 +11,7 @@ import numpy as np
 from mimi_mqtt.app import App
 from mimi_mqtt.audio.opus import OpusDecoder
 from mimi_mqtt.cli.device.actions import ChannelClosed, Heard, Play, Sentence, SpeakingBegan, SpeakingEnded
-from mimi_mqtt.cli.device.booting import MqttAccess, boot
+from mimi_mqtt.cli.device.booting import MqttAccess, boot_over_mqtt
 from mimi_mqtt.cli.device.client import DeviceOptions, Summary, Told, converse
 from mimi_mqtt.config import Settings
 from tests.integration.network import voice
@@ -124,5 +124,5 @@ async def talk(
 
 async def boot_for_proxy(ota_url: str, mac: str, *rest: Any) -> MqttAccess:
     """Boots a device, in place of `client.boot`, and has it connect to its proxy if it has one."""
-    access = await boot(ota_url, mac, *rest)
+    access = await boot_over_mqtt(ota_url, mac, *rest)
     return replace(access, port=mqtt_ports.get(mac, access.port))

@@ -41,7 +41,7 @@ def test_wrong_arguments_are_exit_code_2(arguments: list[str], capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--say", "a", "--transport", "websocket"], "WebSocket"),
+        (["--say", "a", "--transport", "websocket", "--loss", "5"], "--loss and --jitter"),
         (["--say", "a", "--mac", "phone"], "--mac"),
         (["--say", "a", "--expect", "b", "--expect", "c"], "--expect is given 2 times, for one turn"),
         (["--mic", "--mode", "manual"], "--interactive"),
@@ -112,6 +112,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         "--wav", "in.wav", "--mode", "manual", "--mac", "02:00:00:00:00:01", "--save", "out.wav",
         "--loss", "5", "--jitter", "40", "--seed", "7", "--language", "vi", "--voice", "openai",
         "--sample-rate", "24000", "--frame-ms", "20", "--timeout", "12", "--transport", "mqtt",
+        "--websocket-version", "2",
         "--like", "stock-2.4", "--abort-after", "500", "--drop-control", "speaking",
         "--reconnect-after", "1", "--expect", "noon",
     ]  # fmt: skip
@@ -135,6 +136,8 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
             abort_after_ms=500,
             drop_control="speaking",
             reconnect_after_s=1,
+            transport="mqtt",
+            websocket_version=2,
             expect=("noon",),
         )
     ]
