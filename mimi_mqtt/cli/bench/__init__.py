@@ -11,6 +11,7 @@ from importlib import import_module
 _BENCHES = {
     "gate": "MQTT connects a second, memory per idle device, hellos at once",
     "udp": "CPU per datagram, and many devices talking at once",
+    "websocket": "CPU per frame over a WebSocket, connects a second, memory of each",
     "turn": "what the server itself adds to a turn, and the downlink's pace",
     "voice": "how well recognisers hear, how well voices are understood, and how long people wait",
     "turns": "how soon, and how often too soon, speech is taken for over; barge-in and echo",
