@@ -195,6 +195,7 @@ class App:
             mqtt_in_force, self._directory, self._sessions,
             commands=commands, shares=settings.shares, ledger=ledger, known=known,
         )  # fmt: skip
+        self._mqtt.elsewhere = self._websockets
         self._telemetry = Telemetry(events, self._mqtt.publish, lambda: self._mqtt.connections["general"] > 0)
         stack.push_async_callback(self._telemetry.aclose)
         self._telemetry.start()

@@ -115,6 +115,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("warn", "conversation", "not tried, as the server is down", "mend that first")
     else:
         yield await _conversation(settings, address)
+        yield await _over_websocket(settings, address)
     async for finding in examine_providers(settings):
         yield finding
 
@@ -275,6 +276,22 @@ async def _conversation(settings: Settings, address: str) -> Finding:
                        "let MQTT (TCP) and the audio port (UDP) through this machine's firewall")  # fmt: skip
     detail = f"OTA, MQTT and UDP work through {address}: {summary.audio_ms} ms of speech, {summary.lost} lost"
     return Finding("ok", "conversation", detail)
+
+
+async def _over_websocket(settings: Settings, address: str) -> Finding:
+    """The same over a WebSocket, which devices behind tunnels without UDP use."""
+    from mimi_mqtt.cli.device.client import DeviceOptions, converse
+
+    ota = f"http://{address}:{settings.http.bind.port}/xiaozhi/ota/"
+    summary = await converse(
+        DeviceOptions(
+            ota=ota, mac=_DOCTOR_MAC, text="hello", timeout_s=_TALK_TIMEOUT_S, transport="websocket"
+        )
+    )
+    if not summary.ok:
+        return Finding("warn", "WebSocket", f"a simulated device got no answer: {summary.error}",
+                       "let WebSockets through the reverse proxy, if there is one")  # fmt: skip
+    return Finding("ok", "WebSocket", f"a device on {address} is answered: {summary.audio_ms} ms of speech")
 
 
 async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:

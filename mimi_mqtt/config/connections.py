@@ -195,7 +195,8 @@ class OtaSettings(Section):
     """Answers to booting devices."""
 
     transport: Literal["mqtt", "websocket"] = "mqtt"
-    """Channel for devices without a setting of their own."""
+    """Channel for devices without a setting of their own: mqtt, with audio over UDP, or websocket, for both
+    on the HTTP port."""
 
     new_devices: Literal["allow", "activate"] = "allow"
     """allow: a device that asks for the first time gets credentials. activate: it shows a code, and gets them

@@ -35,6 +35,8 @@ MAX_EMPTY_FRAGMENTS: Final = 8
 LINGER_S: Final = 5.0
 """Seconds that a closing connection may take to accept its last bytes and to close."""
 
+_TEXT_FRAME, _BINARY_FRAME = 0x81, 0x82
+
 _PIECE_BYTES: Final = 1_024
 """Bytes that are parsed before frames are counted: at most 170 frames, 3 ms."""
 
@@ -171,6 +173,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_bytes(self, event: Frame) -> None:
         """Begins a binary message."""
         if self._begin(event):
+            if self._sink is not None and event.fin:
+                if not self.close_sent:
+                    self._sink.binary_received(bytes(event.data))
+                return
             super().handle_bytes(event)
 
     def handle_cont(self, event: Frame) -> None:
@@ -283,11 +289,16 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         """Writes one message at once, however much waits already; False once the connection is closing."""
         if self.close_sent or self.disconnected or self.transport.is_closing():
             return False
-        if text:
-            self.conn.send_text(payload)
+        # Whole frames of a server have a head and no mask (RFC 6455, section 5.2); the library's way to the
+        # same bytes takes twice as long as all the rest.
+        first, length = _TEXT_FRAME if text else _BINARY_FRAME, len(payload)
+        if length < 126:
+            head = bytes((first, length))
+        elif length < 0x10000:
+            head = bytes((first, 126, length >> 8, length & 0xFF))
         else:
-            self.conn.send_binary(payload)
-        self.transport.write(b"".join(self.conn.data_to_send()))
+            head = bytes((first, 127)) + length.to_bytes(8)
+        self.transport.write(head + payload)
         return True
 
     def close_now(self, code: int) -> None:

@@ -406,6 +406,20 @@ class WebSocketDevices:
         if (device := self._devices.get(device_id)) is not None:
             device.close(reason)
 
+    def push(self, device_id: str, payload: bytes) -> bool:
+        """Sends a control message to the device; False when it is not connected here."""
+        device = self._devices.get(device_id)
+        if device is not None:
+            device.send(payload)
+        return device is not None
+
+    def speak_as(self, device_id: str, payload: bytes) -> bool:
+        """Takes a message as the device's own; False when it is not connected here."""
+        device = self._devices.get(device_id)
+        if device is not None:
+            self._sink().control_message(device, payload)
+        return device is not None
+
     def stop_accepting(self) -> None:
         """Refuses new connections; those there are stay."""
         self.accepting = False

@@ -47,7 +47,11 @@ class _Device:
         self._sent_at: list[float] = []
 
     async def connect(self) -> None:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._load.port)
+        # Each from an address of its own: what one address may send is bounded.
+        source = f"127.1.{self._number // 200}.{self._number % 200 + 1}"
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._load.port, local_addr=(source, 0)
+        )
         mac = f"02:be:{self._number >> 24 & 255:02x}:{self._number >> 16 & 255:02x}"
         mac += f":{self._number >> 8 & 255:02x}:{self._number & 255:02x}"
         self._writer.write(

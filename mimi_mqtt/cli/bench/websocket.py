@@ -92,7 +92,7 @@ async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str,
     many = args.devices + 100
     server = HttpServer(
         Starlette(routes=[WebSocketRoute(PATH, devices)]),
-        HttpSettings(max_connections=2 * many),
+        HttpSettings(max_connections=8 * many),
         shares=SharesSettings(
             http_connections_per_address=many, websockets_per_address=many,
             http_requests_per_minute=60 * many, http_cpu_percent=100,

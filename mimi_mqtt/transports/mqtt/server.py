@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol
 
 from mimi_mqtt import __version__
 from mimi_mqtt.commands.runner import Commands
@@ -46,6 +47,26 @@ _log = logging.getLogger(__name__)
 _MESSAGE_LEAVES = ("up", "down", "event", "command", "reply")
 
 
+class Elsewhere(Protocol):
+    """Devices that are connected by another transport: `transports.websocket.WebSocketDevices`."""
+
+    def push(self, device_id: str, payload: bytes) -> bool:
+        """Sends a control message to the device; False when it is not connected there."""
+
+    def speak_as(self, device_id: str, payload: bytes) -> bool:
+        """Takes a message as the device's own; False when it is not connected there."""
+
+
+class _Nowhere:
+    """No other transport."""
+
+    def push(self, device_id: str, payload: bytes) -> bool:
+        return False
+
+    def speak_as(self, device_id: str, payload: bytes) -> bool:
+        return False
+
+
 class MqttServer:
     """The embedded broker: made on the running loop; `await start(...)` once, then `await aclose()`.
 
@@ -66,6 +87,8 @@ class MqttServer:
         ledger: Ledger | None = None,
         known: KnownAddresses | None = None,
     ) -> None:
+        self.elsewhere: Elsewhere = _Nowhere()
+        """Devices of another transport, to which messages are passed on."""
         shares, ledger = shares or SharesSettings(), ledger or Ledger()
         known = (
             KnownAddresses() if known is None else known
@@ -305,7 +328,7 @@ class MqttServer:
         work = self._mirror(device_id, "up", payload)
         if (device := self._devices.get(device_id)) is not None:
             self._sink.control_message(device, payload)
-        else:
+        elif not self.elsewhere.speak_as(device_id, payload):
             self._testers.message(device_id, host, payload, now)
         return work
 
@@ -315,7 +338,7 @@ class MqttServer:
             self.counters.limit("push_size", detail)
         elif (device := self._devices.get(device_id)) is not None:
             device.send(payload)
-        else:
+        elif not self.elsewhere.push(device_id, payload):
             return self._mirror(device_id, "down", payload)
         return Work()
 

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from mimi_mqtt.app import App
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config import Settings
+from mimi_mqtt.transports.websocket import MAX_UNSENT_AUDIO_BYTES
 from mimi_mqtt.wire.websocket_frame import pack, unpack
 
 MAC, CLIENT = "aa:bb:cc:00:11:22", "5f1e6a3e-0000-4000-8000-000000000001"
@@ -253,3 +254,32 @@ async def test_a_flood_ends_its_own_connection_only(tmp_path: Path) -> None:
             session = await opened(other)
             _, frames = await reply_to(other, session, "what is two plus two")
             assert frames
+
+
+async def test_messages_over_mqtt_reach_it_and_watchers_see_what_it_says(tmp_path: Path) -> None:
+    async with serving(tmp_path, **{}) as app, device(app) as socket:
+        await opened(socket)
+        assert app._mqtt.elsewhere.push("aa-bb-cc-00-11-22", b'{"type":"alert"}')
+        assert await answer(socket) == {"type": "alert"}
+        assert app._mqtt.elsewhere.speak_as("aa-bb-cc-00-11-22", hello().encode())
+        assert (await answer(socket))["type"] == "hello"
+        assert not app._mqtt.elsewhere.push("aa-bb-cc-00-11-99", b"{}")
+        assert not app._mqtt.elsewhere.speak_as("aa-bb-cc-00-11-99", b"{}")
+
+
+async def test_a_device_that_reads_nothing_is_cut_off_with_bounded_memory(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        await opened(socket)
+        connected = app._websockets._devices["aa-bb-cc-00-11-22"]
+        socket.transport.pause_reading()
+        dropped = 0
+        for number in range(200_000):
+            if not connected.send_audio(bytes(120), number):
+                dropped += 1
+                break
+        assert dropped
+        assert connected._frames.unsent <= MAX_UNSENT_AUDIO_BYTES + 1_000
+        for _ in range(200):
+            connected.send(b'{"type":"alert","message":"' + b"x" * 2_000 + b'"}')
+        assert not connected.open
+        assert len(app._websockets) == 0
