@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from mimi_mqtt.app import App
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config import Settings
+from mimi_mqtt.store import devices
 from mimi_mqtt.transports.websocket import MAX_UNSENT_AUDIO_BYTES
 from mimi_mqtt.wire.websocket_frame import pack, unpack
 
@@ -283,3 +285,70 @@ async def test_a_device_that_reads_nothing_is_cut_off_with_bounded_memory(tmp_pa
             connected.send(b'{"type":"alert","message":"' + b"x" * 2_000 + b'"}')
         assert not connected.open
         assert len(app._websockets) == 0
+
+
+async def test_a_frame_of_a_megabyte_ends_its_connection(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        await opened(socket)
+        with suppress(ConnectionClosed):
+            await socket.send(bytes(1 << 20))
+        await ended(socket)
+        assert socket.close_code == 1009
+        async with device(app) as again:
+            await opened(again)
+
+
+async def test_empty_frames_and_what_is_no_json_change_nothing_and_a_flood_is_cut_off(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        await opened(socket)
+        for junk in (b"", b"\xff", "", "not json", '"hello"', "[]", '{"type":', "\x00" * 100):
+            await socket.send(junk)
+        session = await opened(socket)
+        _, frames = await reply_to(socket, session, "what is two plus two")
+        assert frames
+        for _ in range(6_000):
+            await socket.send(b"")
+        await ended(socket)
+
+
+async def test_half_a_message_waits_for_its_end_and_disturbs_nobody(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        whole = hello()
+        await socket.send([whole[:20], whole[20:]])
+        assert (await answer(socket))["type"] == "hello"
+
+        async def never_ends() -> AsyncIterator[str]:
+            yield '{"type":'
+            await asyncio.sleep(TIMEOUT_S)
+
+        half = asyncio.create_task(socket.send(never_ends()))
+        url, token = await provisioned(app, "aa:bb:cc:00:11:33", "other")
+        async with connect(url, additional_headers=headers(token, "aa:bb:cc:00:11:33", "other")) as other:
+            session = await opened(other)
+            _, frames = await reply_to(other, session, "what is two plus two")
+            assert frames
+        half.cancel()
+
+
+async def test_the_token_of_a_revoked_device_is_worth_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app:
+        url, token = await provisioned(app)
+        async with app._store.write() as session:
+            row = await devices.get(session, "aa-bb-cc-00-11-22", lock=True)
+            assert row is not None
+            row.epoch += 1
+            await devices.save_changed(session, row, datetime.now(UTC))
+        await app._directory.refresh()
+        with pytest.raises(InvalidStatus) as refusal:
+            async with connect(url, additional_headers=headers(token)):
+                pass
+        assert refusal.value.response.status_code == 401
+
+
+async def test_a_web_page_of_a_stranger_may_not_connect(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app:
+        url, token = await provisioned(app)
+        with pytest.raises(InvalidStatus) as refusal:
+            async with connect(url, additional_headers=headers(token), origin="http://evil.example"):  # type: ignore[arg-type]
+                pass
+        assert refusal.value.response.status_code == 403
