@@ -196,7 +196,8 @@ class OtaSettings(Section):
 
     transport: Literal["mqtt", "websocket"] = "mqtt"
     """Channel for devices without a setting of their own: mqtt, with audio over UDP, or websocket, for both
-    on the HTTP port."""
+    on the HTTP port. Espressif's own client gets websocket where mqtt.tls_bind is not on port 8883, the only
+    one that it knows."""
 
     new_devices: Literal["allow", "activate"] = "allow"
     """allow: a device that asks for the first time gets credentials. activate: it shows a code, and gets them

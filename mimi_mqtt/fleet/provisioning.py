@@ -157,7 +157,7 @@ class Provisioner:
             known = Registration.of(outcome)
         self._directory.booted(_boot(request, now))
         _ANSWERS.labels("credentials").inc()
-        return common.model_copy(update=self._channels(known, host))
+        return common.model_copy(update=self._channels(known, host, request))
 
     async def activate(self, asker: Asker, body: ActivationRequest) -> ActivationState:
         """The answer to a poll. Raises StoreError."""
@@ -244,11 +244,14 @@ class Provisioner:
         )
 
     def _channels(
-        self, device: Registration, host: str
+        self, device: Registration, host: str, request: OtaRequest
     ) -> dict[str, MqttSection | WebsocketSection | UdpSection]:
         password = self._credentials.mqtt_password(device.device_id, device.epoch)
         path = self.endpoints.websocket_path
-        if (device.transport or self._settings.transport) == "websocket":
+        usual = self._settings.transport
+        if request.needs_port_8883 and self.endpoints.mqtt_tls_port != _TLS_PORT and path is not None:
+            usual = "websocket"
+        if (device.transport or usual) == "websocket":
             if path is not None:
                 port = f":{self.endpoints.http_port}" if self.endpoints.http_port else ""
                 return {"websocket": WebsocketSection(url=f"ws://{host}{port}{path}", token=password)}

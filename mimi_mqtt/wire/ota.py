@@ -77,6 +77,9 @@ class OtaRequest(_Frozen):
     """The first choice of Accept-Language, such as `zh-CN`; empty when unknown."""
     activation_version: int = 1
     serial_number: str = Field("", repr=False)
+    needs_port_8883: bool = False
+    """True for Espressif's own client: its MQTT is always TLS to port 8883 with a publicly trusted
+    certificate, whatever it is told (device contract, section 8)."""
     report: dict[str, Any] = Field(default_factory=dict, repr=False)
     """The body without what identifies a modem or SIM card."""
 
@@ -96,7 +99,7 @@ class OtaRequest(_Frozen):
         if isinstance(client_id, str) and len(client_id) > _MAX_CLIENT_ID:
             raise OtaError(f"Client-Id is longer than {_MAX_CLIENT_ID} characters")
         # Espressif's own component sends the chip's name, without a slash and a version (section 8).
-        agent_board, _, agent_version = _clean(head.get("user-agent")).partition("/")
+        agent_board, slash, agent_version = _clean(head.get("user-agent")).partition("/")
         language = preferred(head.get("accept-language", "")) or preferred(_clean(report.get("language")))
         serial_number = _clean(head.get("serial-number"))
         version = head.get("activation-version", "").strip()
@@ -113,6 +116,7 @@ class OtaRequest(_Frozen):
             cellular=is_cellular(report),
             firmware_version=masked(_clean(_part(report, "application", "version")) or agent_version),
             language=masked(_clean(language)),
+            needs_port_8883=bool(agent_board) and not slash and "activation-version" not in head,
             activation_version=2 if version == "2" and serial_number else 1,
             serial_number=masked(serial_number),
             report=mask.of_object(report),

@@ -44,10 +44,10 @@ async def test_each_family_has_several_turns_and_interrupts_one(server: Server, 
     assert turn["audio_ms"] < 1_500
 
 
-async def test_espressif_device_says_that_a_real_one_needs_another_port(server: Server) -> None:
+async def test_espressif_device_is_told_to_use_a_websocket(server: Server) -> None:
     done = await talk(server, "--like", "espressif", "--say", "what time is it")
     assert done.code == 0, done.out + done.err + server.log
-    assert "8883" in done.err
+    assert "channel   the WebSocket" in done.err
 
 
 @pytest.mark.parametrize("at", ["idle", "connecting", "listening", "thinking", "speaking"])

@@ -448,7 +448,8 @@ async def test_espressifs_client_gets_in_by_asking_again_without_ever_polling(
     assert await asyncio.to_thread(main, ["devices", "allow", first["code"]]) == 0
     told = (await once()).json()
     assert "activation" not in told
-    password = told["mqtt"]["password"].encode()
+    channel = told["websocket"] if "websocket" in told else told["mqtt"]
+    password = (channel.get("token") or channel.get("password")).encode()
     assert server.directory.authenticate(DEVICE, DEVICE, password) is not None
     known = server.directory.get(DEVICE)
     assert known is not None

@@ -198,6 +198,9 @@ def test_espressifs_client_is_known_by_its_chip() -> None:
     request = OtaRequest.from_http(headers, json.dumps(body).encode())
     assert (request.board, request.firmware_version, request.cellular) == ("esp32p4", "0.1.1", None)
     assert request.report == body
+    assert request.needs_port_8883
+    for other in ({"User-Agent": "esp32p4/1.0"}, {"User-Agent": ""}, {"Activation-Version": "1"}):
+        assert not OtaRequest.from_http(headers | other, b"").needs_port_8883
 
 
 def test_no_secret_is_shown() -> None:
