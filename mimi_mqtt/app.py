@@ -5,6 +5,7 @@ the current sentences end, say goodbye to every session, flush the store, close.
 """
 
 import asyncio
+import contextvars
 import functools
 import logging
 import socket
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from mimi_mqtt import descriptors
 from mimi_mqtt.audio.opus import libopus_version
@@ -21,9 +22,10 @@ from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config import Settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.config.changes import Changes, compare
-from mimi_mqtt.errors import StartupError
+from mimi_mqtt.errors import StartupError, StoreError
 from mimi_mqtt.events import DeviceBooted, DeviceRevoked, EventBus
 from mimi_mqtt.fleet.accounts import Accounts
+from mimi_mqtt.fleet.administration import fall_back
 from mimi_mqtt.fleet.agents import Agent, AgentCatalog, ProvisionedAgents
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory, DeviceInfo
@@ -189,6 +191,7 @@ class App:
             events=events,
             ledger=ledger,
         )
+        self._sessions.on_audio_missing = self._audio_missing
         commands = Commands(LiveDevices(self._sessions), events)
         self._sessions.announcer = functools.partial(_announce, commands)
         self._mqtt = MqttServer(
@@ -267,6 +270,27 @@ class App:
             self._mqtt.disconnect(device_id, "revoked")
             self._websockets.disconnect(device_id, "revoked")
         self._events.publish(DeviceRevoked(device_id=device_id))
+
+    def _audio_missing(self, device_id: str) -> None:
+        """The device's UDP is blocked: it gets a WebSocket from its next boot on."""
+        if self.settings.ota.fallback:
+            work = self._use_websocket(device_id)
+            self._sessions.spawn(work, "fallback to WebSocket", contextvars.copy_context())
+
+    async def _use_websocket(self, device_id: str) -> None:
+        try:
+            device = await fall_back(self._store, device_id, datetime.now(UTC))
+        except StoreError as error:
+            _log.warning("the device could not be given a WebSocket: %s", error, extra={"device": device_id})
+            return
+        if device is not None:
+            self._directory.apply(device)
+            _log.warning(
+                "the device gets a WebSocket at its next boot; to go back: mimi-mqtt devices set %s "
+                "--transport default",
+                device_id,
+                extra={"device": device_id},
+            )
 
     def _renewed(self, device_id: str) -> None:
         """The device uses the credentials of a new secret: its testers may still hold old ones."""

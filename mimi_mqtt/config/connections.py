@@ -199,6 +199,10 @@ class OtaSettings(Section):
     on the HTTP port. Espressif's own client gets websocket where mqtt.tls_bind is not on port 8883, the only
     one that it knows."""
 
+    fallback: bool = True
+    """A device whose audio does not arrive over UDP gets websocket at its next boot, until
+    `mimi-mqtt devices set ID --transport default`. A device with a transport of its own keeps it."""
+
     new_devices: Literal["allow", "activate"] = "allow"
     """allow: a device that asks for the first time gets credentials. activate: it shows a code, and gets them
     after `mimi-mqtt devices allow`."""

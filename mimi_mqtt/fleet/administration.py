@@ -180,6 +180,17 @@ async def change(store: Store, device_id: str, wanted: DeviceChange, now: dateti
         return device
 
 
+async def fall_back(store: Store, device_id: str, now: datetime) -> Device | None:
+    """Gives a device without a transport of its own a WebSocket; None when it has one, or is unknown."""
+    async with store.write() as session:
+        device = await devices.get(session, device_id, lock=True)
+        if device is None or device.transport:
+            return None
+        device.transport = "websocket"
+        await devices.save_changed(session, device, now)
+        return device
+
+
 async def _known(session: AsyncSession, device_id: str) -> Device:
     device_id = parse_device_id(device_id)
     device = await devices.get(session, device_id, lock=True)

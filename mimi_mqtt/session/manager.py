@@ -25,6 +25,7 @@ from mimi_mqtt.fleet.agents import Agent, AgentCatalog
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import log_context
 from mimi_mqtt.session.attachment import Attachment
+from mimi_mqtt.session.audio_watch import AudioWatch
 from mimi_mqtt.session.background import Background, Discovery
 from mimi_mqtt.session.device_kind import UNKNOWN_DEVICE, DeviceKind, device_kind
 from mimi_mqtt.session.hello import refusal
@@ -137,6 +138,11 @@ class SessionManager:
         """The sources of tools; those registered here are in the tool boxes made from then on."""
         register_builtins(self.tool_catalog, self._timers, settings.server.timezone)
         self._playout = Playout()
+        self.on_audio_missing: Callable[[str], None] = lambda device_id: None
+        """Called with a device that listens and whose audio does not arrive."""
+        self._audio_watch = AudioWatch(
+            self._presence.connected, lambda device_id: self.on_audio_missing(device_id)
+        )
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._expiry = SupervisedLoop(
@@ -253,6 +259,8 @@ class SessionManager:
             self._presence.stale(attachment, message.session_id)
         else:
             session.received(message, now)
+            if isinstance(message, Listen) and not attachment.is_tester:
+                self._audio_watch.listen(session, message.state, now)
 
     # ── hello ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -375,6 +383,7 @@ class SessionManager:
     def session_ended(self, session: Session, *, goodbye: bool) -> None:
         """Forgets it; what it was still to announce is shown instead."""
         _active.dec()
+        self._audio_watch.ended(session)
         device_id = session.device_id
         if self._sessions.get(device_id) is session:
             del self._sessions[device_id]
@@ -448,6 +457,7 @@ class SessionManager:
             except Exception:  # noqa: BLE001 - the border: the others still have to expire
                 session.fail()
         self._presence.expire(now)
+        self._audio_watch.check(now)
 
     async def aclose(self) -> None:
         """Takes no new hello, lets the sentences being spoken end, says goodbye to all, waits for the rest.

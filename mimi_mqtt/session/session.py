@@ -219,8 +219,27 @@ class Session:
         talk = self._conversation
         if talk is None:
             return self._last_message
-        speaking = self._output is not None and self._output.speaking
-        return float("inf") if talk.busy or speaking else max(self._last_message, talk.last_activity)
+        return float("inf") if talk.busy or self.speaking else max(self._last_message, talk.last_activity)
+
+    @property
+    def heard(self) -> bool:
+        """True once audio of the device came."""
+        return self._audio is not None and self._audio.stats.received > 0
+
+    @property
+    def udp_port(self) -> int | None:
+        """The port that the device sends its audio to; None when it goes over the control connection."""
+        section = self._audio.describe().get("udp") if self._audio is not None else None
+        return int(section["port"]) if section is not None else None
+
+    @property
+    def speaking(self) -> bool:
+        """True while the device is told to speak: it sends no audio then."""
+        return self._output is not None and self._output.speaking
+
+    def alert(self, alert: Alert) -> None:
+        """Shows `alert` on the device."""
+        self._send(alert)
 
     # ── to the conversation ──────────────────────────────────────────────────────────────────────────────
 

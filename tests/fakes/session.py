@@ -65,7 +65,7 @@ class FakeControlChannel:
 
 @dataclass(eq=False)
 class FakeAudioChannel:
-    """A session's audio; `sent` has the loop's time, the frame and its timestamp."""
+    """A session's audio; `sent` has the loop's time, the frame and its timestamp, `section` its hello."""
 
     request: AudioRequest
     sink: AudioSink
@@ -74,8 +74,11 @@ class FakeAudioChannel:
     stats: AudioStats = field(default_factory=AudioStats)
     sent: list[tuple[float, bytes, int]] = field(default_factory=list)
     sequence: int = 0
+    section: Mapping[str, Any] | None = None
 
     def describe(self) -> Mapping[str, Any]:
+        if self.section is not None:
+            return self.section
         return {"udp": {"server": self.request.host, "port": 8884, "key": "00" * 16, "nonce": "01" * 16}}
 
     def send(self, opus: bytes, timestamp: int) -> bool:
@@ -91,19 +94,21 @@ class FakeAudioChannel:
         """A packet came from the device, and was believed."""
         self.ready = True
         self.sequence += 1
+        self.stats.received += 1
         self.sink.audio_received(opus, self.sequence, 0, asyncio.get_running_loop().time())
 
 
 class FakeAudioTransport:
-    """Opens `FakeAudioChannel`s and keeps them; `ready` is what a fresh one is."""
+    """Opens `FakeAudioChannel`s and keeps them; `ready` and `section` are what a fresh one has."""
 
     def __init__(self, *, ready: bool = True) -> None:
         self.ready = ready
         self.channels: list[FakeAudioChannel] = []
+        self.section: Mapping[str, Any] | None = None
 
     def open(self, channel: ControlChannel, request: AudioRequest, sink: AudioSink) -> FakeAudioChannel:
         assert channel.device_id == request.device_id
-        opened = FakeAudioChannel(request, sink, ready=self.ready)
+        opened = FakeAudioChannel(request, sink, ready=self.ready, section=self.section)
         self.channels.append(opened)
         return opened
 

@@ -26,15 +26,15 @@ TIMEOUT_S = 20
 
 
 @asynccontextmanager
-async def serving(folder: Path, **assistant: Any) -> AsyncIterator[App]:
+async def serving(folder: Path, transport: str = "websocket") -> AsyncIterator[App]:
     anywhere = {"bind": "127.0.0.1:0"}
     providers = {"stt": "offline", "llm": "offline", "tts": "offline"}
     settings = Settings.model_validate(
         {
             "server": {"data_dir": folder},
             "http": anywhere, "mqtt": anywhere, "udp": anywhere,
-            "ota": {"transport": "websocket"}, "providers": providers,
-            "assistant": {"wake_word": "answer", **assistant},
+            "ota": {"transport": transport}, "providers": providers,
+            "assistant": {"wake_word": "answer"},
         }
     )  # fmt: skip
     app = App(settings, {})
@@ -259,7 +259,7 @@ async def test_a_flood_ends_its_own_connection_only(tmp_path: Path) -> None:
 
 
 async def test_messages_over_mqtt_reach_it_and_watchers_see_what_it_says(tmp_path: Path) -> None:
-    async with serving(tmp_path, **{}) as app, device(app) as socket:
+    async with serving(tmp_path) as app, device(app) as socket:
         await opened(socket)
         assert app._mqtt.elsewhere.push("aa-bb-cc-00-11-22", b'{"type":"alert"}')
         assert await answer(socket) == {"type": "alert"}

@@ -283,6 +283,7 @@ async def test_a_reply_whose_stream_fails_ends_with_tts_stop_and_the_next_one_is
 
 async def test_a_session_whose_speech_failed_expires(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     channel, output = begin(house)
+    house.last_audio.hear()
     monkeypatch.setattr(house.last_audio, "send", None)
     with pytest.raises(PlayoutError):
         await whole_reply(output)
