@@ -90,7 +90,7 @@ class SherpaSpeaker:
         return made
 
     def _speaker(self, voice: VoiceOptions) -> ModelVoice:
-        """The speaker that `voice` names, by its name or number, or that fits it."""
+        """The speaker that `voice` names (by a number where speakers have no names), or that fits it."""
         speakers = int(self._loaded.num_speakers)
         numbered = not self._voices and voice.voice is not None and voice.voice.isdecimal()
         if voice.voice and numbered and int(voice.voice) < speakers:

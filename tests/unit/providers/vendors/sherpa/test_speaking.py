@@ -44,11 +44,15 @@ class Library:
 
 
 def speaker(
-    library: Library, kind: str, lexicons: Sequence[str] = (), usual: int | None = None
+    library: Library,
+    kind: str,
+    lexicons: Sequence[str] = (),
+    usual: int | None = None,
+    voices: Sequence[ModelVoice] = _VOICES,
 ) -> SherpaSpeaker:
     package = cast(ModuleType, SimpleNamespace(GenerationConfig=SimpleNamespace))
     model = VoiceModel(kind, {}, lexicons)
-    return SherpaSpeaker(package, library, model, shared_engine(espeakng_loader), _VOICES, usual, steps=7)
+    return SherpaSpeaker(package, library, model, shared_engine(espeakng_loader), voices, usual, steps=7)
 
 
 def said(library: Library, kind: str, text: str, voice: VoiceOptions, **more: Any) -> list[Any]:
@@ -124,13 +128,19 @@ def test_supertonic_is_told_language_and_steps() -> None:
         (VoiceOptions("en-GB"), 21),
         (VoiceOptions("en-GB", gender="male"), 14),
         (VoiceOptions("zh-CN", "af_heart"), 47),
-        (VoiceOptions("en", "17"), 17),
+        (VoiceOptions("en", "17"), 3),
         (VoiceOptions("en", "99"), 3),
         (VoiceOptions("fr"), 0),
     ],
 )
 def test_the_speaker_is_the_one_that_is_named_or_fits(wish: VoiceOptions, number: int) -> None:
     ((_, config),) = said(Library(), "kokoro", "one", wish)
+    assert config.sid == number
+
+
+@pytest.mark.parametrize(("wish", "number"), [("17", 17), ("99", 0), ("nobody", 0)])
+def test_speakers_without_names_have_numbers(wish: str, number: int) -> None:
+    ((_, config),) = said(Library(), "vits", "one", VoiceOptions("en", wish), voices=())
     assert config.sid == number
 
 
