@@ -35,6 +35,7 @@ MAX_UNSENT_AUDIO_BYTES: Final = 16_384
 """Bytes that a device has not read yet, beyond which audio for it is dropped: some seconds of speech."""
 MAX_UNSENT_BYTES: Final = 131_072
 """Bytes that a device has not read yet, beyond which its connection ends."""
+_MAX_QUERY_FIELDS: Final = 16
 _BURST_FACTOR: Final = 4
 _FLOOD_FACTOR: Final = 10
 _DIRECT: Final = "mimi.direct"
@@ -83,9 +84,14 @@ class _Shown:
 
     @classmethod
     def of(cls, scope: Scope) -> "_Shown":
-        """Raises ProtocolError for a Device-Id that is none, and for a version that does not exist."""
+        """Raises ProtocolError for a Device-Id that is none, a version there is not, and a long query."""
         headers = Headers(scope=scope)
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=16)
+        try:
+            query = parse_qs(
+                scope.get("query_string", b"").decode("latin-1"), max_num_fields=_MAX_QUERY_FIELDS
+            )
+        except ValueError:
+            raise ProtocolError(f"the query has more than {_MAX_QUERY_FIELDS} fields") from None
 
         def told(name: str) -> str:
             return headers.get(name) or next(iter(query.get(name.lower(), ())), "")

@@ -212,6 +212,16 @@ async def test_a_token_may_come_without_the_word_and_in_the_query(tmp_path: Path
                 await opened(socket)
 
 
+async def test_a_query_of_many_fields_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app:
+        url, token = await provisioned(app)
+        with pytest.raises(InvalidStatus) as refusal:
+            async with connect(url + "?" + "a=b&" * 100, additional_headers=headers(token)):
+                pass
+        assert refusal.value.response.status_code == 400
+        assert b"more than 16 fields" in (refusal.value.response.body or b"")
+
+
 async def test_a_new_connection_of_a_device_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     async with serving(tmp_path) as app, device(app) as old:
         await opened(old)
