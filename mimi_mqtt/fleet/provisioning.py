@@ -131,10 +131,12 @@ class Provisioner:
         may_be_new: Callable[[], bool] = lambda: True,
         *,
         address: str = "",
+        origin: str | None = None,
     ) -> OtaResponse:
         """The answer to an OTA request that was sent to `host` (a name or IPv4 address that the caller
         checked) from the IP address `address`. `may_be_new` is called before a new device is registered or
-        becomes an activation.
+        becomes an activation. `origin` starts the address of a WebSocket, such as `wss://voice.example.org`;
+        None stands for `host` and the HTTP port.
 
         Raises OtaError when no further device can be registered (TooManyAskers when others still can be), and
         StoreError when the database fails or is locked for longer than `WRITE_WITHIN_S`.
@@ -157,7 +159,7 @@ class Provisioner:
             known = Registration.of(outcome)
         self._directory.booted(_boot(request, now))
         _ANSWERS.labels("credentials").inc()
-        return common.model_copy(update=self._channels(known, host, request))
+        return common.model_copy(update=self._channels(known, host, request, origin))
 
     async def activate(self, asker: Asker, body: ActivationRequest) -> ActivationState:
         """The answer to a poll. Raises StoreError."""
@@ -244,7 +246,7 @@ class Provisioner:
         )
 
     def _channels(
-        self, device: Registration, host: str, request: OtaRequest
+        self, device: Registration, host: str, request: OtaRequest, origin: str | None
     ) -> dict[str, MqttSection | WebsocketSection | UdpSection]:
         password = self._credentials.mqtt_password(device.device_id, device.epoch)
         path = self.endpoints.websocket_path
@@ -254,7 +256,8 @@ class Provisioner:
         if (device.transport or usual) == "websocket":
             if path is not None:
                 port = f":{self.endpoints.http_port}" if self.endpoints.http_port else ""
-                return {"websocket": WebsocketSection(url=f"ws://{host}{port}{path}", token=password)}
+                origin = origin or f"ws://{host}{port}"
+                return {"websocket": WebsocketSection(url=origin + path, token=password)}
             if not self._websocket_told:
                 self._websocket_told = True
                 _log.warning(

@@ -1,4 +1,4 @@
-"""The address by which a device reached the server, which it is then told to use for MQTT and UDP.
+"""The address by which a device reached the server, which it is then told to use for MQTT, UDP and WebSocket.
 
 The Host header comes from the client, and `hosts` decides which ones are allowed. The address in it is sent
 to that client alone.
@@ -17,6 +17,22 @@ def advertised_host(host_header: str | None, local_address: str | None) -> str |
     """The name or IPv4 address to advertise: that of the Host header if devices can use it, else the server's
     end of the connection. None when devices can use neither (they speak IPv4 only)."""
     return _named(host_header or "") or _usable_ipv4(local_address or "")
+
+
+def websocket_origin(host: str, host_header: str | None, scheme: str, *, proxied: bool) -> str | None:
+    """The start of a WebSocket address that leads the way the request came: `wss://voice.example.org`.
+
+    `scheme` is the request's. Behind a proxy, the proxy's name and port; otherwise `host`, and the port of
+    the Host header, which a container may have mapped. None when nothing tells the port: some firmware leaves
+    it out of the header.
+    """
+    header = host_header or ""
+    name, port = _named(header), header.partition(":")[2]
+    if scheme == "https":
+        return f"wss://{name or host}" + (f":{port}" if name and port else "")
+    if name is None or (not proxied and not port):
+        return None
+    return f"ws://{name if proxied else host}" + (f":{port}" if port else "")
 
 
 def _named(header: str) -> str | None:

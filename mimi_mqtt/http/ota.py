@@ -13,8 +13,8 @@ from mimi_mqtt.config import HttpSettings
 from mimi_mqtt.errors import OtaError
 from mimi_mqtt.fleet.activation import ActivationState, Asker, TooManyAskers
 from mimi_mqtt.fleet.provisioning import Provisioner
-from mimi_mqtt.http.addressing import advertised_host
-from mimi_mqtt.http.clients import client_address
+from mimi_mqtt.http.addressing import advertised_host, websocket_origin
+from mimi_mqtt.http.clients import PROXIED, client_address
 from mimi_mqtt.http.limits import REFUSED, read_body
 from mimi_mqtt.http.pages import Pages, wants_page
 from mimi_mqtt.http.replies import error_reply, json_reply
@@ -82,7 +82,16 @@ class OtaEndpoint:
             )
         try:
             answer = await self._provisioner.provision(
-                asked, host, lambda: self._may_be_new(request), address=client_address(request.scope)
+                asked,
+                host,
+                lambda: self._may_be_new(request),
+                address=client_address(request.scope),
+                origin=websocket_origin(
+                    host,
+                    request.headers.get("host"),
+                    request.scope["scheme"],
+                    proxied=PROXIED in request.scope,
+                ),
             )
         except TooManyAskers as error:
             REFUSED.labels("new_devices").inc()

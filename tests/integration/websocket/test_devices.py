@@ -26,13 +26,15 @@ TIMEOUT_S = 20
 
 
 @asynccontextmanager
-async def serving(folder: Path, transport: str = "websocket") -> AsyncIterator[App]:
-    anywhere = {"bind": "127.0.0.1:0"}
+async def serving(
+    folder: Path, transport: str = "websocket", http: Mapping[str, object] | None = None
+) -> AsyncIterator[App]:
+    anywhere: dict[str, object] = {"bind": "127.0.0.1:0"}
     providers = {"stt": "offline", "llm": "offline", "tts": "offline"}
     settings = Settings.model_validate(
         {
             "server": {"data_dir": folder},
-            "http": anywhere, "mqtt": anywhere, "udp": anywhere,
+            "http": anywhere | dict(http or {}), "mqtt": anywhere, "udp": anywhere,
             "ota": {"transport": transport}, "providers": providers,
             "assistant": {"wake_word": "answer"},
         }
@@ -210,6 +212,29 @@ async def test_a_token_may_come_without_the_word_and_in_the_query(tmp_path: Path
             query = f"?token={token}&device-id={MAC}&client-id={CLIENT}"
             async with connect(url + query) as socket:
                 await opened(socket)
+
+
+async def test_behind_a_proxy_with_tls_a_device_is_told_the_proxy_and_is_let_in(tmp_path: Path) -> None:
+    passed_on = {
+        "X-Forwarded-Host": "voice.example.org",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "192.0.2.1",
+    }
+    known: dict[str, object] = {"trusted_proxies": ["127.0.0.1"], "allowed_hosts": ["voice.example.org"]}
+    async with serving(tmp_path, http=known) as app:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}") as http:
+            ids = {"Device-Id": MAC, "Client-Id": CLIENT}
+            section = (await http.post("/ota/", headers=ids | passed_on)).json()["websocket"]
+        assert section["url"] == "wss://voice.example.org/xiaozhi/v1/"
+        shown = headers(section["token"]) | passed_on
+        async with connect(f"ws://127.0.0.1:{app.http_port}/xiaozhi/v1/", additional_headers=shown) as socket:
+            await opened(socket)
+    async with (
+        serving(tmp_path) as app,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}") as http,
+    ):
+        stranger = (await http.post("/ota/", headers=ids | passed_on)).json()["websocket"]
+        assert stranger["url"].startswith("ws://127.0.0.1:")
 
 
 async def test_a_query_of_many_fields_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.integration.websocket.test_devices import serving
 MAC = "02:00:00:00:00:43"
 
 
-async def talk(ota: str, **options: object) -> DeviceOptions:
+def talking(ota: str, **options: object) -> DeviceOptions:
     given = {"mac": MAC, "say": ("what time is it",), "voice": "offline"}
     return DeviceOptions(ota=ota, **(given | options))  # type: ignore[arg-type]
 
@@ -20,9 +20,9 @@ async def talk(ota: str, **options: object) -> DeviceOptions:
 async def test_a_device_whose_udp_is_blocked_gets_a_websocket_at_its_next_boot(tmp_path: Path) -> None:
     async with serving(tmp_path, transport="mqtt") as app:
         ota = f"http://127.0.0.1:{app.http_port}/xiaozhi/ota/"
-        blocked = await converse(await talk(ota, loss_percent=100.0, timeout_s=8.0))
+        blocked = await converse(talking(ota, loss_percent=100.0, timeout_s=8.0))
         assert not blocked.ok
-        again = await converse(await talk(ota, timeout_s=60.0))
+        again = await converse(talking(ota, timeout_s=60.0))
         assert again.ok, again.error
         assert again.lost == 0
         assert isinstance(await boot(ota, MAC, "en"), WebSocketAccess)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimi_mqtt.http.addressing import advertised_host
+from mimi_mqtt.http.addressing import advertised_host, websocket_origin
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,23 @@ def test_an_address_devices_can_not_use_is_none(local: str | None, host: str | N
 def test_whatever_is_sent_the_answer_is_a_name_or_an_address(header: str, local: str | None) -> None:
     host = advertised_host(header, local)
     assert host is None or re.fullmatch(r"[a-z0-9_.-]{1,253}", host)
+
+
+@pytest.mark.parametrize(
+    ("header", "scheme", "proxied", "origin"),
+    [
+        ("192.0.2.1:9000", "http", False, "ws://10.0.0.1:9000"),
+        ("192.0.2.1", "http", False, None),
+        ("192.0.2.1:99999", "http", False, None),
+        (None, "http", False, None),
+        ("Voice.example.org", "https", True, "wss://voice.example.org"),
+        ("voice.example.org:8443", "https", True, "wss://voice.example.org:8443"),
+        ("voice.lan", "http", True, "ws://voice.lan"),
+        ("[::1]:8003", "https", True, "wss://10.0.0.1"),
+        ("[::1]:8003", "http", True, None),
+    ],
+)
+def test_a_websocket_leads_the_way_that_the_request_came(
+    header: str | None, scheme: str, proxied: bool, origin: str | None
+) -> None:
+    assert websocket_origin("10.0.0.1", header, scheme, proxied=proxied) == origin
