@@ -40,8 +40,6 @@ async def test_device_that_reads_nothing_is_cut_off_without_touching_another_dev
             async with asyncio.timeout(PATIENCE_S):
                 while not app._mqtt.counters.limits["slow_reader"]:
                     await admin.publish(f"mimi/devices/{MACS[0].replace(':', '-')}/down", full)
-            pr = proxy._pairs[0]
-            print("FLOODED", asyncio.get_running_loop().time(), pr._server.getsockopt(6, 11, 1), pr._tasks)
             proxy.down.release()
 
         slow, quick, _ = await asyncio.gather(
