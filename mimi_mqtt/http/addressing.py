@@ -19,20 +19,21 @@ def advertised_host(host_header: str | None, local_address: str | None) -> str |
     return _named(host_header or "") or _usable_ipv4(local_address or "")
 
 
-def websocket_origin(host: str, host_header: str | None, scheme: str, *, proxied: bool) -> str | None:
+def websocket_origin(host: str, host_header: str | None, scheme: str, *, forwarded: bool) -> str | None:
     """The start of a WebSocket address that leads the way the request came: `wss://voice.example.org`.
 
-    `scheme` is the request's. Behind a proxy, the proxy's name and port; otherwise `host`, and the port of
-    the Host header, which a container may have mapped. None when nothing tells the port: some firmware leaves
-    it out of the header.
+    `scheme` is the request's. With `forwarded`, name and port are those of the Host header, which a proxy
+    told; otherwise `host`, and for http the header's port, which a container may have mapped. None when
+    nothing tells the port: some firmware leaves it out of the header.
     """
-    header = host_header or ""
-    name, port = _named(header), header.partition(":")[2]
+    name = _named(host_header or "")
+    port = (host_header or "").partition(":")[2] if name is not None else ""
+    start = "wss" if scheme == "https" else "ws"
+    if forwarded and name is not None:
+        return f"{start}://{name}" + (f":{port}" if port else "")
     if scheme == "https":
-        return f"wss://{name or host}" + (f":{port}" if name and port else "")
-    if name is None or (not proxied and not port):
-        return None
-    return f"ws://{name if proxied else host}" + (f":{port}" if port else "")
+        return f"wss://{host}"
+    return f"ws://{host}:{port}" if port else None
 
 
 def _named(header: str) -> str | None:

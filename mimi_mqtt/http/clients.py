@@ -13,9 +13,6 @@ _TRACES = frozenset({*_FORWARDED, b"forwarded", b"x-real-ip", b"via"})
 PROXY_HOST = "mimi.proxy_host"
 """Key in a scope of the Host that a trusted proxy sent, when X-Forwarded-Host took its place."""
 
-PROXIED = "mimi.proxied"
-"""Key in a scope that a trusted proxy passed on."""
-
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -43,7 +40,6 @@ class TrustedProxies:
         said = {name: _joined(headers, name) for name in _FORWARDED}
         if not any(said.values()):
             return
-        scope[PROXIED] = True
         if (address := self._client(said[b"x-forwarded-for"])) is not None:
             scope["client"] = (address, 0)
         scheme = _last(said[b"x-forwarded-proto"]).lower()

@@ -14,7 +14,7 @@ from mimi_mqtt.errors import OtaError
 from mimi_mqtt.fleet.activation import ActivationState, Asker, TooManyAskers
 from mimi_mqtt.fleet.provisioning import Provisioner
 from mimi_mqtt.http.addressing import advertised_host, websocket_origin
-from mimi_mqtt.http.clients import PROXIED, client_address
+from mimi_mqtt.http.clients import PROXY_HOST, client_address
 from mimi_mqtt.http.limits import REFUSED, read_body
 from mimi_mqtt.http.pages import Pages, wants_page
 from mimi_mqtt.http.replies import error_reply, json_reply
@@ -90,7 +90,7 @@ class OtaEndpoint:
                     host,
                     request.headers.get("host"),
                     request.scope["scheme"],
-                    proxied=PROXIED in request.scope,
+                    forwarded=PROXY_HOST in request.scope,
                 ),
             )
         except TooManyAskers as error:

@@ -6,13 +6,13 @@ person is told on the device's screen, in the device's language.
 
 import logging
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from prometheus_client import Counter
 
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.session.session import Session
-from mimi_mqtt.wire.messages import Alert
+from mimi_mqtt.wire.messages import Alert, Listen
 
 _log = logging.getLogger(__name__)
 
@@ -41,36 +41,58 @@ _TEXTS: Final = {
 class AudioWatch:
     """The sessions whose first packet is due; `found` is called with each device whose audio is missing.
 
-    `connected` tells whether a device has its control connection.
+    `connected` tells whether a device has its control connection, and `acknowledged` whether its network has
+    acknowledged all that was sent over it: a device that was just switched off has not.
     """
 
-    def __init__(self, connected: Callable[[str], bool], found: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        connected: Callable[[str], bool],
+        acknowledged: Callable[[str], bool],
+        found: Callable[[str], None],
+    ) -> None:
         self._connected = connected
+        self._acknowledged = acknowledged
         self._found = found
         self._due: dict[Session, float] = {}
-        self._told: set[str] = set()
+        self._realtime: set[Session] = set()
+        self._alerted: set[Session] = set()
+        self._logged: set[str] = set()
 
-    def listen(self, session: Session, state: Literal["start", "stop", "detect"], now: float) -> None:
+    def listen(self, session: Session, message: Listen, now: float) -> None:
         """The device told at `now` (loop time, s) that it starts or stops listening."""
         due = self._due.get(session)
-        if state == "start" and not session.heard and session.udp_port is not None:
+        if message.state == "start" and not session.heard and session.udp_port is not None:
             self._due[session] = now + PATIENCE_S
-        elif state == "stop" and due is not None and now - (due - PATIENCE_S) < SHORTEST_S:
+            (self._realtime.add if message.mode == "realtime" else self._realtime.discard)(session)
+        elif message.state == "stop" and due is not None and now - (due - PATIENCE_S) < SHORTEST_S:
             del self._due[session]
 
     def ended(self, session: Session) -> None:
         """The session is over: nothing is due any more."""
         self._due.pop(session, None)
+        self._realtime.discard(session)
+        self._alerted.discard(session)
 
     def check(self, now: float) -> None:
         """Looks at the sessions whose time is over.
 
-        A device that speaks sends nothing, and says `listen` again afterwards. One whose control connection
-        is lost too has no network at all.
+        A device that speaks sends nothing, and says `listen` again afterwards; in realtime mode it does
+        neither. One whose control connection is lost too has no network at all.
         """
+        for session in [*self._alerted]:
+            if session.heard or not self._connected(session.device_id):
+                self._alerted.discard(session)
+            elif self._acknowledged(session.device_id):
+                self._alerted.discard(session)
+                self._found(session.device_id)
         for session, due in [*self._due.items()]:
-            if session.heard or session.ended or session.speaking or not self._connected(session.device_id):
+            if session.heard or session.ended or not self._connected(session.device_id):
                 del self._due[session]
+            elif session.speaking:
+                del self._due[session]
+                if session in self._realtime:
+                    self._due[session] = now + PATIENCE_S
             elif now >= due:
                 del self._due[session]
                 self._tell(session)
@@ -80,12 +102,12 @@ class AudioWatch:
         port, device_id = session.udp_port, session.device_id
         text = _TEXTS.get(primary(session.language), _TEXTS["en"]).format(port=port)
         session.alert(Alert("Error", text, "sad"))
-        if device_id not in self._told:
-            self._told.add(device_id)
+        if device_id not in self._logged:
+            self._logged.add(device_id)
             _log.warning(
                 "the device listens, but no audio comes: let UDP port %s through firewalls and NAT to this "
                 "server, or give the device a WebSocket (ota.fallback, mimi-mqtt devices set)",
                 port,
                 extra={"device": device_id, "session": session.session_id},
             )
-        self._found(device_id)
+        self._alerted.add(session)

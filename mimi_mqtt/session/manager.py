@@ -141,7 +141,9 @@ class SessionManager:
         self.on_audio_missing: Callable[[str], None] = lambda device_id: None
         """Called with a device that listens and whose audio does not arrive."""
         self._audio_watch = AudioWatch(
-            self._presence.connected, lambda device_id: self.on_audio_missing(device_id)
+            self._presence.connected,
+            self._presence.acknowledged,
+            lambda device_id: self.on_audio_missing(device_id),
         )
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -260,7 +262,7 @@ class SessionManager:
         else:
             session.received(message, now)
             if isinstance(message, Listen) and not attachment.is_tester:
-                self._audio_watch.listen(session, message.state, now)
+                self._audio_watch.listen(session, message, now)
 
     # ── hello ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -53,6 +53,11 @@ class Presence:
         attachment = self._of_device.get(device_id)
         return attachment is not None and attachment.connected and not attachment.is_tester
 
+    def acknowledged(self, device_id: str) -> bool:
+        """True when the device's network has acknowledged all that was sent to it."""
+        attachment = self._of_device.get(device_id)
+        return attachment is not None and not attachment.undelivered()
+
     def claim(self, attachment: Attachment) -> None:
         """`attachment` said hello: it stands for its device from now on."""
         self._of_device[attachment.device_id] = attachment

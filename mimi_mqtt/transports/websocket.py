@@ -23,7 +23,8 @@ from mimi_mqtt.config import Settings
 from mimi_mqtt.errors import AudioPacketError, MessageError, ProtocolError
 from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats, ControlChannel, ControlSink
-from mimi_mqtt.wire.messages import DeviceHello, parse
+from mimi_mqtt.wire.messages import DeviceHello, ServerGoodbye, encode, parse
+from mimi_mqtt.wire.ota import cleaned_client_id
 from mimi_mqtt.wire.topics import Leaf, device_id_from_mac
 from mimi_mqtt.wire.websocket_frame import MAX_FRAME_BYTES, VERSIONS, pack, unpack
 
@@ -40,6 +41,7 @@ _BURST_FACTOR: Final = 4
 _FLOOD_FACTOR: Final = 10
 _DIRECT: Final = "mimi.direct"
 _NORMAL, _GOING_AWAY = 1000, 1001
+_GOODBYE: Final = encode(ServerGoodbye("")).partition(b'"session_id"')[0]
 
 _devices = Gauge("mimi_websocket_devices", "Devices connected over a WebSocket.")
 _refused = Counter("mimi_websocket_refused", "WebSockets of devices that were refused.", ["reason"])
@@ -105,9 +107,8 @@ class _Shown:
             known = ", ".join(map(str, VERSIONS))
             raise ProtocolError(f"Protocol-Version {version[:20]!r} does not exist: there are {known}")
         device_id = device_id_from_mac(told("Device-Id"))
-        return cls(
-            device_id, told("Client-Id")[:100], token.strip().encode("latin-1", "replace"), int(version)
-        )
+        client_id = cleaned_client_id(told("Client-Id"))
+        return cls(device_id, client_id, token.strip().encode("latin-1", "replace"), int(version))
 
 
 class WebSocketAudio:
@@ -179,8 +180,10 @@ class WebSocketDevice:
         now = host.clock()
         self._messages = TokenBucket(host.messages_per_s, host.messages_per_s * _BURST_FACTOR, now)
         self._packets = TokenBucket(host.packets_per_s, host.packets_per_s, now)
-        self._excess = 0
+        self._excess = {self._messages: 0, self._packets: 0}
         self._bare = False
+        self._framed = False
+        self._said_version = shown.version
 
     # ── ControlChannel ──────────────────────────────────────────────────────────────────────────────────
 
@@ -190,6 +193,14 @@ class WebSocketDevice:
             self._host.sent(self, payload)
             if self._frames.unsent > MAX_UNSENT_BYTES:
                 self._end("too slow: it does not read", abort=True)
+            elif payload.startswith(_GOODBYE):
+                self._host.soon(self._session_over)
+
+    def _session_over(self) -> None:
+        """Ends the connection of stock firmware, for which its end is the session's and `goodbye` unknown
+        (device contract, section 5). Espressif's component knows it, and stays."""
+        if self.audio is None and not self._bare:
+            self._end("its session is over", code=_NORMAL if self._host.accepting else _GOING_AWAY)
 
     def undelivered(self) -> int:
         """0: audio follows control messages on the same connection, and can't overtake them."""
@@ -243,34 +254,40 @@ class WebSocketDevice:
             frame = unpack(self.version, payload)
         except AudioPacketError:
             # Espressif's component sends bare Opus, whatever version it names (device contract, section 8).
-            if audio is not None and audio.fits(payload):
+            if audio is not None and not self._framed and audio.fits(payload):
                 self._bare = True
                 audio.received(payload, 0, now)
             else:
                 _dropped.labels("frame").inc()
             return
+        self._framed = True
         if frame.is_json:
             self.text_received(frame.payload)
         elif audio is not None:
             audio.received(frame.payload, frame.timestamp, now)
 
     def _take_version(self, payload: bytes) -> None:
-        """A hello names the version of the frames that follow it."""
+        """A hello names the version of the frames that follow it, once it is answered."""
         with suppress(MessageError):
             message = parse(payload)
             if isinstance(message, DeviceHello) and message.version in VERSIONS:
-                self.version, self._bare = message.version, False
+                self._said_version = message.version
+
+    def opened(self, audio: WebSocketAudio) -> None:
+        """A session begins, with frames of the version that its hello named."""
+        self.audio, self.version = audio, self._said_version
+        self._bare = self._framed = False
 
     def _allowed(self, bucket: TokenBucket) -> bool:
         """Counts a message; False beyond the device's rate: it is dropped, and a flood is cut off."""
         now = self._host.clock()
         if bucket.take(now):
-            if self._excess and bucket.left(now) > bucket.burst / 2:
-                self._excess = 0
+            if self._excess[bucket] and bucket.left(now) > bucket.burst / 2:
+                self._excess[bucket] = 0
             return True
-        self._excess += 1
+        self._excess[bucket] += 1
         _dropped.labels("rate").inc()
-        if self._excess > bucket.burst * _FLOOD_FACTOR:
+        if self._excess[bucket] > bucket.burst * _FLOOD_FACTOR:
             self._end("flooding", abort=True)
         return False
 
@@ -318,6 +335,10 @@ class WebSocketDevices:
         """The loop's clock, in seconds."""
         return self._loop.time()
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Calls after what is under way."""
+        self._loop.call_soon(call)
+
     def __len__(self) -> int:
         return len(self._devices)
 
@@ -342,9 +363,9 @@ class WebSocketDevices:
         frames: Frames = scope["extensions"][_DIRECT]
         local, peer = (scope.get(name) for name in ("server", "client"))
         device = WebSocketDevice(self, frames, shown, _host(local), _host(peer))
-        self._take(device, peer)
-        frames.deliver_to(device)
         try:
+            self._take(device, peer)
+            frames.deliver_to(device)
             while (await receive())["type"] != "websocket.disconnect":
                 pass
         finally:
@@ -402,8 +423,9 @@ class WebSocketDevices:
             check = self._checks[form] = PacketCheck(*form)
         if channel.audio is not None:
             channel.audio.close()
-        channel.audio = WebSocketAudio(channel, check, sink)
-        return channel.audio
+        audio = WebSocketAudio(channel, check, sink)
+        channel.opened(audio)
+        return audio
 
     # ── for the rest of the server ──────────────────────────────────────────────────────────────────────
 

@@ -41,6 +41,11 @@ def _clean(value: object, most: int = _MAX_TEXT) -> str:
     return "".join(character for character in value[: most * 4] if character.isprintable()).strip()[:most]
 
 
+def cleaned_client_id(value: object) -> str:
+    """A Client-Id as it is kept and compared."""
+    return _clean(value, _MAX_CLIENT_ID)
+
+
 def _part(report: Mapping[str, Any], *path: str) -> object:
     value: object = report
     for name in path:
@@ -110,7 +115,7 @@ class OtaRequest(_Frozen):
 
         return cls(
             device_id=device_id,
-            client_id=_clean(client_id, _MAX_CLIENT_ID),
+            client_id=cleaned_client_id(client_id),
             board=masked(_clean(_part(report, "board", "type")) or agent_board),
             board_name=masked(_clean(_part(report, "board", "name"))),
             cellular=is_cellular(report),

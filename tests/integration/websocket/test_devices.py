@@ -266,6 +266,33 @@ async def test_a_revoked_device_is_told_goodbye_and_cut_off(tmp_path: Path) -> N
             await answer(socket)
 
 
+async def test_stock_firmware_is_sent_home_by_the_end_of_its_connection(tmp_path: Path) -> None:
+    """It does not know `goodbye`, and listened for ever."""
+    stale = {"type": "listen", "session_id": "0" * 32, "state": "start", "mode": "auto"}
+    async with serving(tmp_path) as app:
+        for idle in (True, False):
+            async with device(app) as socket:
+                if idle:
+                    over = await opened(socket)
+                    current = app._sessions.session("aa-bb-cc-00-11-22")
+                    assert current is not None
+                    current.end("idle", goodbye=True)
+                else:
+                    over = stale["session_id"]
+                    await socket.send(json.dumps(stale))
+                assert await answer(socket) == {"type": "goodbye", "session_id": over}
+                await ended(socket)
+                assert socket.close_code == 1000
+
+
+async def test_a_client_id_may_have_128_characters(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app:
+        client = "c" * 128
+        url, token = await provisioned(app, client=client)
+        async with connect(url, additional_headers=headers(token, client=client)) as socket:
+            await opened(socket)
+
+
 async def test_a_server_that_stops_says_goodbye(tmp_path: Path) -> None:
     async with serving(tmp_path) as app, device(app) as socket:
         session = await opened(socket)

@@ -85,7 +85,7 @@ def test_whatever_is_sent_the_answer_is_a_name_or_an_address(header: str, local:
 
 
 @pytest.mark.parametrize(
-    ("header", "scheme", "proxied", "origin"),
+    ("header", "scheme", "forwarded", "origin"),
     [
         ("192.0.2.1:9000", "http", False, "ws://10.0.0.1:9000"),
         ("192.0.2.1", "http", False, None),
@@ -93,12 +93,13 @@ def test_whatever_is_sent_the_answer_is_a_name_or_an_address(header: str, local:
         (None, "http", False, None),
         ("Voice.example.org", "https", True, "wss://voice.example.org"),
         ("voice.example.org:8443", "https", True, "wss://voice.example.org:8443"),
+        ("127.0.0.1:8003", "https", False, "wss://10.0.0.1"),
         ("voice.lan", "http", True, "ws://voice.lan"),
         ("[::1]:8003", "https", True, "wss://10.0.0.1"),
         ("[::1]:8003", "http", True, None),
     ],
 )
 def test_a_websocket_leads_the_way_that_the_request_came(
-    header: str | None, scheme: str, proxied: bool, origin: str | None
+    header: str | None, scheme: str, forwarded: bool, origin: str | None
 ) -> None:
-    assert websocket_origin("10.0.0.1", header, scheme, proxied=proxied) == origin
+    assert websocket_origin("10.0.0.1", header, scheme, forwarded=forwarded) == origin
