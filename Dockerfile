@@ -21,7 +21,11 @@ RUN python -m venv /opt/build \
     && pip install --require-hashes -r requirements/build.txt \
     && pip wheel --wheel-dir /wheels --no-build-isolation --require-hashes \
         -r requirements/minimal.txt -r requirements/aec.txt
-COPY pyproject.toml README.md LICENSE ./
+# The web app: Node comes as a Python package by requirements/node.txt, its packages by web/package-lock.json.
+COPY scripts/web ./scripts/web
+COPY web ./web
+RUN install -d mimi_mqtt/http/web && MIMI_VENV=/opt/build ./scripts/web build
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY mimi_mqtt ./mimi_mqtt
 RUN pip wheel --wheel-dir /wheels --no-build-isolation --no-deps . \
     && python -m venv --without-pip /opt/mimi \
@@ -33,6 +37,13 @@ RUN pip wheel --wheel-dir /engines --no-build-isolation --require-hashes -r requ
     && pip --python /opt/mimi/bin/python install --no-index --no-deps /engines/*.whl
 ARG LANGUAGE=en
 RUN /opt/mimi/bin/mimi-mqtt models install --language en --language "${LANGUAGE}" --yes --models-dir /models
+
+# For the characters that the screens of devices lack.
+FROM ${BASE} AS fonts
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends \
+        fonts-dejavu-core fonts-droid-fallback fonts-symbola fonts-unifont \
+    && rm -rf /var/lib/apt/lists/*
 
 FROM ${BASE} AS runtime
 RUN apt-get update \
@@ -64,6 +75,7 @@ COPY --from=build /opt/mimi /opt/mimi
 VOLUME /data /models
 
 FROM runtime AS voice
+COPY --from=fonts /usr/share/fonts /usr/share/fonts
 COPY --from=build-voice /opt/mimi /opt/mimi
 COPY --from=build-voice --chown=10001:10001 /models /models
 VOLUME /data /models

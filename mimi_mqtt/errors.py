@@ -7,6 +7,7 @@
     │   ├── MqttError            an MQTT packet
     │   ├── MessageError         a control message (JSON)
     │   ├── AudioPacketError     an audio datagram
+    │   ├── OggError             an Ogg Opus stream
     │   └── OtaError             an OTA or activation request
     ├── AudioError               libopus or the resampler refused
     ├── PlayoutError             a reply could not be sent to its device
@@ -20,9 +21,20 @@
     ├── ModelError               a local model can't be downloaded, unpacked or used as it lies there
     ├── LoginRefused             a password was not checked: too many were wrong, or too many wait
     ├── FleetError               a person named a device or code that there is none of
+    ├── RequestError             what a person or program asked of the server's records can't be done
+    │   ├── NotFound             there is no such thing, or not for this caller
+    │   ├── Forbidden            the caller sees the thing, and may not do this to it
+    │   ├── Conflict             it was changed meanwhile, or there is one already
+    │   ├── Invalid              a value that is not possible; the message says what is allowed
+    │   │   └── FileTooLarge         a file is larger than allowed
+    │   └── LimitReached         a quota or a rate; the message names it
     ├── CommandRefused           a request for a device can't be understood; the message says what is allowed
     ├── ToolError                a tool call failed; the message is shown to the model
+    ├── ReminderError            a reminder can't be set, found or changed as it was asked for
     ├── StoreError               the database can't be opened, migrated or written
+    ├── FilesError               the folder or bucket of files can't be read or written
+    │   └── FileDamaged              the bytes of a file are missing, or are not those that were kept
+    ├── BackupError              a backup can't be made, read or restored; nothing was changed by it
     └── DeviceFailure            the simulated device gave up
 
 Each message is for the person who has to mend it: what is wrong, where, and what to do.
@@ -46,11 +58,19 @@ class ProtocolError(MimiError):
 
 
 class LoginRefused(MimiError):
-    """A password that was not checked; a later attempt may be."""
+    """A password that was not checked; a later attempt may be, after `retry_after_s` where that is known."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class MqttError(ProtocolError):
-    """A malformed, oversized or forbidden MQTT packet."""
+    """A malformed, oversized or forbidden MQTT packet; `reason_code` is MQTT 5's for it (section 2.4)."""
+
+    def __init__(self, message: str, reason_code: int = 0x81) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
 
 
 class MessageError(ProtocolError):
@@ -59,6 +79,10 @@ class MessageError(ProtocolError):
 
 class AudioPacketError(ProtocolError):
     """A datagram that is not a valid audio packet of its session."""
+
+
+class OggError(ProtocolError):
+    """An Ogg Opus stream that is broken, cut off, or not of the kind that devices play."""
 
 
 class OtaError(ProtocolError):
@@ -127,6 +151,38 @@ class FleetError(MimiError):
     """No such device or code, or more than one; the message says how to find the right one."""
 
 
+class RequestError(MimiError):
+    """A request about the server's records that can't be carried out; the message says why."""
+
+
+class NotFound(RequestError):
+    """There is no such thing, or the caller may not know of it."""
+
+
+class Forbidden(RequestError):
+    """The caller may know of the thing, but not do this to it; the message says who may."""
+
+
+class Conflict(RequestError):
+    """It was changed meanwhile, or something of that name is there already."""
+
+
+class Invalid(RequestError):
+    """A value that is not possible; the message says what is allowed."""
+
+
+class FileTooLarge(Invalid):
+    """A file that is larger than allowed; the message names the bound."""
+
+
+class LimitReached(RequestError):
+    """A quota or a rate is used up; the message names it, `retry_after_s` says when to try again."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class CommandRefused(MimiError):
     """A request for a device that can't be understood; the message says what is allowed."""
 
@@ -135,8 +191,24 @@ class ToolError(MimiError):
     """A tool call failed; the message is handed to the language model."""
 
 
+class ReminderError(MimiError):
+    """A timer, alarm or reminder that can't be set, found or changed; the message says what is allowed."""
+
+
 class StoreError(MimiError):
     """The database can't be opened, migrated or written."""
+
+
+class FilesError(MimiError):
+    """The folder or bucket of files can't be read or written; the message says why and what to do."""
+
+
+class FileDamaged(FilesError):
+    """The bytes of a file are missing, or are not those that were kept."""
+
+
+class BackupError(MimiError):
+    """A backup can't be made, read or restored; what was there before is as it was."""
 
 
 class DeviceFailure(MimiError):

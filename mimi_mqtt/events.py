@@ -9,12 +9,14 @@ subscribes an `EventQueue` and drains it from a task of its own.
 """
 
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, TypeVar
+from functools import lru_cache
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from prometheus_client import Counter
 
@@ -52,6 +54,9 @@ def utc_now() -> datetime:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Anything that happened; `at` is in UTC."""
+
+    on_request: ClassVar[bool] = False
+    """True for events that only observers get which name their very type: there are many of them."""
 
     at: datetime = field(default_factory=utc_now)
 
@@ -92,7 +97,12 @@ class DeviceGone(DeviceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRevoked(DeviceEvent):
-    """The device's credentials stopped being good: it was revoked or forgotten, or has new ones."""
+    """The device's credentials stopped being good: it was revoked or forgotten, or has new ones.
+
+    `moved`: it belongs to another person now, or to nobody: what waits for it was its owner's.
+    """
+
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +112,14 @@ class SessionOpened(DeviceEvent):
     session_id: str
     transport: str = ""
     agent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRefused(DeviceEvent):
+    """A hello was answered with an alert; `reason` is the sentence that the device shows. Told once until one
+    is answered."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +138,8 @@ class TurnEnded(DeviceEvent):
     `number` counts from 1 in its session. `kind` is what began it (`utterance`, `announcement`, …), `mode`
     the listening mode, `outcome` how it ended, all as in the turn's record. `stages_ms` is from the end of
     the user's speech, in ms (see the timings in `voice`). `providers` is role -> name of the provider asked,
-    or of several in their order joined by `+`; `tools` has the names of the tools that were called.
+    or of several in their order joined by `+`; `tools` has the names of the tools that were called. `agent`
+    is the key of the agent, `error` the kind of a failure, such as `timeout`.
     """
 
     session_id: str
@@ -131,6 +150,24 @@ class TurnEnded(DeviceEvent):
     stages_ms: Mapping[str, float] = field(default_factory=dict, hash=False)
     providers: Mapping[str, str] = field(default_factory=dict, hash=False)
     tools: tuple[str, ...] = ()
+    agent: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStage(DeviceEvent):
+    """A turn that is not over has reached a stage, `ms` after the end of the user's speech.
+
+    `number` counts from 1 in its session, `stage` is one of the timings in `voice`. Stages of an answer that
+    was begun before the end was decided are told with that decision; their `ms` may be before it.
+    """
+
+    on_request: ClassVar[bool] = True
+
+    session_id: str
+    number: int
+    stage: str
+    ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +215,131 @@ class CommandRan(DeviceEvent):
     duration_ms: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeTold(DeviceEvent):
+    """Something became of the notice `notice_id`.
+
+    `outcome` is `delivered` (fetched to the end), `partly` (fetched in part), `spoken` (in a conversation),
+    `shown`, `expired` or `dropped`. `over`: nothing more will come of it; a notice that was shown may still
+    be spoken.
+    """
+
+    notice_id: str
+    outcome: str
+    over: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtaAnswered(DeviceEvent):
+    """The OTA request of a device was answered: `answer` as in the log of OTA requests, where it can be read
+    from now on. Devices that may not come in ask, too."""
+
+    answer: str
+    board: str = ""
+    firmware: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtaRefused(Event):
+    """A request to the OTA address was refused that is not one of a device; `reason` is for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInstall(Event):
+    """The installation of a local model went on to `state`: `waiting`, `running`, `installed`, `failed`,
+    `cancelled`, or `removed`."""
+
+    model: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollOutHalted(Event):
+    """A roll-out of firmware halted by itself: too many devices did not come back; `reason` is for people."""
+
+    rollout_id: int
+    board: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollOutChanged(Event):
+    """A roll-out of firmware was made, changed or deleted; `state` is its new one, "" when it was deleted."""
+
+    rollout_id: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryProgressed(DeviceEvent):
+    """A device came further with a file that it fetches.
+
+    `kind` is `firmware`, with `number` the id of the roll-out, or `assets`, with that of the assets; `state`
+    is that of the device there, `bytes_sent` the bytes that it was sent from the start of the file on.
+    """
+
+    kind: str
+    number: int
+    state: str
+    bytes_sent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadStored(DeviceEvent):
+    """A picture of the device was stored; `kind` is `screenshot` or `photo`."""
+
+    upload_id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReminderChanged(DeviceEvent):
+    """A timer, alarm or reminder was `set`, `changed`, `cancelled`, is `due`, was `told`, or is `dropped`
+    because it could not be told in time."""
+
+    reminder_id: str
+    change: str
+
+
+Publish: TypeAlias = Callable[[Event], None]
+"""Takes an event: `EventBus.publish`."""
+
+
+def unheard(event: Event) -> None:
+    """Takes an event that nobody is to hear of. A `Publish`."""
+    del event
+
+
+_WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def name_of(kind: type[Event]) -> str:
+    """The name of a type of event as people and programs know it: `turn_ended`."""
+    return _name(kind.__name__)
+
+
+@lru_cache(maxsize=256)
+def _name(words: str) -> str:
+    return _WORDS.sub("_", words).lower()
+
+
+def told(event: Event) -> dict[str, object]:
+    """An event for JSON: `event` is its name, `at` its time, and each field by its own name, with numbers to
+    one decimal. Without `device_id`, which whoever tells it adds."""
+    said: dict[str, object] = {
+        "event": name_of(type(event)),
+        "at": event.at.isoformat(timespec="milliseconds"),
+    }
+    for each in fields(event):
+        if each.name not in ("at", "device_id"):
+            value = getattr(event, each.name)
+            said[each.name] = round(value, 1) if isinstance(value, float) else value
+    return said
+
+
 # ── the bus ──────────────────────────────────────────────────────────────────────────────────────────────
 
 E = TypeVar("E", bound=Event)
@@ -210,7 +372,7 @@ class Subscription:
             bus._remove(self)
 
     def _wants(self, kind: type[Event]) -> bool:
-        return issubclass(kind, self._types)
+        return kind in self._types or (not kind.on_request and issubclass(kind, self._types))
 
     def _deliver(self, event: Event, clock: Callable[[], float]) -> None:
         if self._bus is None:  # closed by an observer before it, for the same event
@@ -272,6 +434,7 @@ class EventBus:
 
     def subscribe(self, observer: Callable[[E], None], *types: type[E], name: str) -> Subscription:
         """Calls `observer` with every later event of `types` and their subclasses; without types, with all.
+        Types that are `on_request` are named themselves.
 
         `observer` returns at once; what it raises is logged and counted under `name`, which is one of a few
         fixed words. Raises TooManyObservers.

@@ -141,6 +141,13 @@ class Places(Generic[T]):
         self._entered[item] = (holder, known)
         (self._known if known else self._strangers).add(holder, item)
 
+    def hand_over(self, item: T, heir: T) -> None:
+        """Gives the place of `item`, if it has one, to `heir`, which is the newest of its holder."""
+        entry = self._entered.get(item)
+        if entry is not None:
+            self.leave(item)
+            self.put(entry[0], heir, known=entry[1])
+
     def leave(self, item: T) -> None:
         """Frees the place of `item`, if it has one."""
         entry = self._entered.pop(item, None)

@@ -50,6 +50,11 @@ class SupervisedLoop:
         """True while the loop runs and its last round succeeded."""
         return self._task is not None and not self._task.done() and not self._failed_in_a_row
 
+    @property
+    def running(self) -> bool:
+        """True from `start` until `aclose`, also while rounds fail."""
+        return self._task is not None and not self._task.done()
+
     def start(self) -> None:
         """Starts the loop on the running event loop; does nothing while it runs."""
         if self._task is None:

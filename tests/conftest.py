@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from mimi_mqtt.models.folder import ModelsFolder, default_models_dir
 from tests.virtual_time import VirtualTimeLoop
 
+pytest_plugins = ["tests.databases"]
+
 # What `scripts/setup test` installs. All else sees a folder without models, so that no test depends on what
 # is installed on a machine. The variable tells it to the processes of parallel tests, whose XDG_DATA_HOME is
 # another already.
@@ -21,7 +23,14 @@ _NO_MODELS = tempfile.TemporaryDirectory(prefix="mimi-test-")
 os.environ["XDG_DATA_HOME"] = _NO_MODELS.name
 
 # How long an example takes says something of the machine and of what else runs on it, nothing of the code.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# With CI=true the examples are the same for the same code, so that a change is judged by what it changed; any
+# other run looks for new ones.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("patient")
 
 
@@ -30,6 +39,11 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     if item.get_closest_marker("virtual_time") is not None:
         return {"virtual": VirtualTimeLoop}
     return {"real": asyncio.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest test first: begun last, it would keep one core waiting for the other."""
+    items.sort(key=lambda item: "test_soak" not in item.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ class JitterBuffer(Generic[Packet]):
 
     @property
     def due(self) -> float | None:
-        """When `pop` will give up a gap without another packet; None while nothing is waited for."""
+        """The time at which `pop` gives up a gap without another packet; None while it waits for none."""
         return self._gap_since + self._wait_s if self._held else None
 
     def flush(self) -> list[Packet | None]:

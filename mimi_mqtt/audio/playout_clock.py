@@ -40,7 +40,7 @@ class PlayoutClock:
 
     @property
     def next_send_at(self) -> float:
-        """When the next frame may leave: `ahead` frames before its time, and never close behind the last."""
+        """The time at which the next frame may leave: `ahead` frames early, never close behind the last."""
         return max(self._earliest, self._next_due - self._ahead_s)
 
     def may_send(self, now: float) -> bool:
@@ -57,5 +57,5 @@ class PlayoutClock:
 
     @property
     def played_at(self) -> float:
-        """When the last frame sent will have been heard; the start of the stream if none was."""
+        """The time at which the last sent frame has been played; the start of the stream if there is none."""
         return self._next_due

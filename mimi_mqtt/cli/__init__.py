@@ -18,24 +18,38 @@ _COMMANDS = {
     "reload": "have the running server read its settings again",
     "rotate-secret": "replace the server's secret, of which all credentials are made",
     "device": "talk to a server as a simulated device",
-    "devices": "list, allow and revoke devices",
+    "agents": "list, change, compare and restore the agents that people made",
+    "devices": "list, allow, claim, set and revoke devices, and import the keys of chips",
+    "firmware": "register firmware, and roll it out to devices",
+    "users": "list, add, change and remove users, and make links for them",
+    "keys": "list, make and revoke API keys",
+    "reminders": "list, add, change and cancel timers, alarms and reminders",
     "say": "speak a text on a device",
+    "notify": "speak a text, or play a sound, on a device that is idle or away",
     "alert": "show a message on a device",
     "call": "call a tool of a device",
     "end": "end a device's session",
     "disconnect": "close a device's connection",
+    "api": "send a request to the REST API of the running server",
     "models": "list, install, check and remove local models",
     "voices": "list the voices of local models, and hear how they sound",
+    "backup": "back the server up into one encrypted file",
+    "restore": "restore a backup, also into another kind of database",
+    "database": "show the database's schema, and take it forward or back",
     "providers": "list speech and language providers, what they need, and test one",
     "doctor": "check this machine, the network and the providers",
     "hash-password": "make the hash of a password for broker.yaml",
+    "export": "write agents, options of providers and prices to a file",
+    "import": "read agents, options of providers and prices from a file",
     "config": "print a commented broker.yaml with every setting and its default",
     "bench": "measure speed and memory",
 }
 
 
 def _load(command: str, parser: argparse.ArgumentParser) -> None:
-    module = import_module(f"mimi_mqtt.cli.{command.replace('-', '_')}")
+    # A module can't be named as a keyword of Python.
+    name = "import_" if command == "import" else command.replace("-", "_")
+    module = import_module(f"mimi_mqtt.cli.{name}")
     parser.description = (module.__doc__ or "").strip()
     module.configure(parser)
     parser.set_defaults(run=module.run)

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiomqtt
+import httpx
 from paho.mqtt.reasoncodes import ReasonCode
 
+from mimi_mqtt.commands.model import MAX_TIMEOUT_S
 from mimi_mqtt.commands.request import parse
 from mimi_mqtt.config import Settings, load_settings
+from mimi_mqtt.config.bind import BindAddress
 from mimi_mqtt.errors import MimiError
 from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, Credentials
 from mimi_mqtt.fleet.secret_files import SECRET_FILE
@@ -41,7 +44,9 @@ def declare(parser: argparse.ArgumentParser, *, timeout: bool = False) -> None:
         "--config", type=Path, metavar="FILE", help="settings (default: $MIMI_CONFIG, else ./broker.yaml)"
     )
     if timeout:
-        parser.add_argument("--timeout", type=float, metavar="S", help="longest wait for the result (20)")
+        parser.add_argument(
+            "--timeout", type=float, metavar="S", help="longest wait for the result, in seconds"
+        )
 
 
 def ask(args: argparse.Namespace, command: str, **fields: object) -> dict[str, Any]:
@@ -62,6 +67,65 @@ def ask(args: argparse.Namespace, command: str, **fields: object) -> dict[str, A
     return result
 
 
+def send_sound(args: argparse.Namespace, file: Path, **fields: object) -> dict[str, Any]:
+    """Has the server play a sound file on a device; returns the `result` of `notify`.
+
+    `fields` are those of `docs/mqtt.md`; None leaves one out. Raises MimiError, which says what is wrong.
+    """
+    from mimi_mqtt.http.device.notices import SEND_PATH
+
+    settings = load_settings(args.config, os.environ)
+    device_id = device_id_from_mac(args.device)
+    try:
+        sound = file.read_bytes()
+    except OSError as error:
+        raise MimiError(f"--audio: {file} can't be read: {error.strerror}") from error
+    given = {
+        name: "true" if value is True else str(value) for name, value in fields.items() if value is not None
+    }
+    where = server_address(settings)
+    try:
+        answer = httpx.post(
+            f"http://{where}{SEND_PATH.format(device_id=device_id)}",
+            params=given,
+            content=sound,
+            auth=(COMMAND_LINE_USER, command_line_password(settings)),
+            timeout=MAX_TIMEOUT_S + SLACK_S,
+            trust_env=False,
+        )
+        reply = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise MimiError(no_server(where, type(error).__name__)) from error
+    if answer.status_code == 401:
+        raise MimiError(other_secret(settings, where))
+    if reply.get("status") != "done":
+        raise MimiError(str(reply.get("message") or reply.get("error")))
+    result: dict[str, Any] = reply["result"]
+    return result
+
+
+def server_address(settings: Settings) -> str:
+    """The host and port at which this machine reaches the running server over HTTP."""
+    bind = settings.http.bind
+    return str(BindAddress(_ALL_ADDRESSES.get(bind.host, bind.host), bind.port))
+
+
+def no_server(where: str, reason: str) -> str:
+    """The message for a server that does not answer."""
+    return (
+        f"no server answers at {where} ({reason}): start it with `mimi-mqtt serve`, or name its settings by "
+        "--config"
+    )
+
+
+def other_secret(settings: Settings, where: str) -> str:
+    """The message for a server that does not take this machine's password."""
+    return (
+        f"the server at {where} does not use the secret {settings.server.data_dir / SECRET_FILE}: run this "
+        "command in the server's folder, or name its settings by --config"
+    )
+
+
 async def _exchange(
     settings: Settings, device_id: str, request_id: str, payload: bytes, timeout_s: float
 ) -> dict[str, Any]:
@@ -73,7 +137,7 @@ async def _exchange(
         host,
         bind.port,
         username=COMMAND_LINE_USER,
-        password=_password(settings),
+        password=command_line_password(settings),
         identifier=f"command-line-{request_id}",
         transport="websockets",
         websocket_path="/mqtt",
@@ -89,17 +153,10 @@ async def _exchange(
         raise MimiError(f"the server at {where} did not answer within {timeout_s:g} s") from error
     except aiomqtt.MqttCodeError as error:
         if (error.rc.value if isinstance(error.rc, ReasonCode) else error.rc) in _NOT_AUTHORISED:
-            secret = settings.server.data_dir / SECRET_FILE
-            raise MimiError(
-                f"the server at {where} does not use the secret {secret}: run this command in the server's "
-                "folder, or name its settings by --config"
-            ) from error
+            raise MimiError(other_secret(settings, where)) from error
         raise MimiError(f"the server at {where} ended the connection: {error}") from error
     except aiomqtt.MqttError as error:
-        raise MimiError(
-            f"no server answers at {where} ({error}): start it with `mimi-mqtt serve`, or name its settings "
-            "by --config"
-        ) from error
+        raise MimiError(no_server(where, str(error))) from error
 
 
 async def _reply(client: aiomqtt.Client, request_id: str) -> dict[str, Any]:
@@ -110,7 +167,8 @@ async def _reply(client: aiomqtt.Client, request_id: str) -> dict[str, Any]:
     raise aiomqtt.MqttError("the connection ended before the reply")
 
 
-def _password(settings: Settings) -> str:
+def command_line_password(settings: Settings) -> str:
+    """A password of `COMMAND_LINE_USER` for the next moments. Raises MimiError: the secret is not there."""
     folder = settings.server.data_dir
     if not (folder / SECRET_FILE).exists():
         raise MimiError(

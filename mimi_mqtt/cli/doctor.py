@@ -11,43 +11,35 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from mimi_mqtt.cli import doctor_glyphs, doctor_mqtt, doctor_tls
+from mimi_mqtt.cli.doctor_tls import ota_address
+from mimi_mqtt.cli.finding import Finding as Finding
+from mimi_mqtt.cli.finding import Grade as Grade
 from mimi_mqtt.config import BindAddress, Settings, load_settings, settings_file
 from mimi_mqtt.config.agents import DEFAULT_AGENT
-from mimi_mqtt.errors import MimiError, ProviderError, ProviderTimeout, StartupError
+from mimi_mqtt.errors import MimiError, ProviderError, ProviderTimeout, StartupError, StoreError
 from mimi_mqtt.log import setup_logging
 from mimi_mqtt.transports.listening import open_tcp, open_udp, outward_address
 
 if TYPE_CHECKING:
+    from mimi_mqtt.fleet.fallback import Fallback
     from mimi_mqtt.providers.contract.provider import Role
 
 _PROVIDER_TIMEOUT_S = 30.0
 _TALK_TIMEOUT_S = 15.0
-_CERTIFICATE_WARNING = timedelta(days=30)
 _DISK_WARNING_BYTES = 200 * 1024 * 1024
+_NAMED = 5
 
 # A locally administered MAC of its own: the doctor never takes a real device's place.
 _DOCTOR_MAC = "02:d0:c7:0a:00:01"
-
-Grade = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report: what was looked at, how it is, and how to mend it."""
-
-    grade: Grade
-    what: str
-    detail: str
-    cure: str = ""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +88,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """All findings, in the order a person would look."""
     yield _libopus()
     yield _data_dir(settings.server.data_dir)
-    for finding in _certificate(settings):
+    for finding in doctor_tls.certificates(settings):
+        yield finding
+    for finding in await asyncio.to_thread(doctor_glyphs.fonts, settings.display.fonts):
         yield finding
     health = await _running_server(settings)
     if health is None:
@@ -104,6 +98,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     else:
         yield health
+        secure = await doctor_tls.https(settings, _reachable_host(settings, "127.0.0.1"))
+        if secure is not None:
+            yield secure
         for finding in told_of_providers(await _metrics(settings)):
             yield finding
     address = settings.server.public_host or _reachable_host(settings)
@@ -114,8 +111,11 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     elif health.grade == "fail":
         yield Finding("warn", "conversation", "not tried, as the server is down", "mend that first")
     else:
+        async for finding in _fallbacks(settings):
+            yield finding
         yield await _conversation(settings, address)
         yield await _over_websocket(settings, address)
+        yield await _mqtt_clients(settings)
     async for finding in examine_providers(settings):
         yield finding
 
@@ -148,31 +148,6 @@ def _data_dir(folder: Path) -> Finding:
                 "fail", "data folder", f"{path} is readable by others ({mode:04o})", f"chmod 600 {path}"
             )
     return Finding("ok", "data folder", f"{shown} ({free // 2**20} MiB free)")
-
-
-def _certificate(settings: Settings) -> list[Finding]:
-    from cryptography import x509
-
-    path = settings.mqtt.tls_certificate
-    if path is None:
-        return [Finding("ok", "TLS", "off", "")]
-    try:
-        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
-    except (OSError, ValueError) as error:
-        return [
-            Finding("fail", "certificate", f"{path}: {error}", "run scripts/make-certs, or mend the path")
-        ]
-    until = certificate.not_valid_after_utc
-    left = until - datetime.now(UTC)
-    if left < timedelta(0):
-        return [Finding("fail", "certificate", f"{path} expired on {until:%Y-%m-%d}", "renew it")]
-    if left < _CERTIFICATE_WARNING:
-        return [Finding("warn", "certificate", f"{path} expires in {left.days} days", "renew it")]
-    findings = [Finding("ok", "certificate", f"{path}, valid until {until:%Y-%m-%d}")]
-    if certificate.issuer == certificate.subject or "development CA" in certificate.issuer.rfc4514_string():
-        cure = "for them use a certificate of a real domain name, or plain TCP"
-        findings.append(Finding("warn", "certificate", "stock devices accept public authorities only", cure))
-    return findings
 
 
 def _ports(settings: Settings) -> list[Finding]:
@@ -254,7 +229,11 @@ def told_of_providers(metrics: str) -> Iterator[Finding]:
 
 
 def _address(settings: Settings, address: str) -> Finding:
-    ota = f"http://{address}:{settings.http.bind.port}/xiaozhi/ota/"
+    ota = ota_address(settings, address)
+    certificate = settings.http.tls_certificate
+    if certificate is not None:
+        secure = ota_address(settings, doctor_tls.certified_host(certificate, address), tls=True)
+        ota = f"{ota} and {secure}" if settings.http.plain else secure
     if settings.http.bind.host.startswith("127."):
         detail = f"http.bind is {settings.http.bind}: only this machine can ask for {ota}"
         return Finding("warn", "address for devices", detail, "set http.bind to 0.0.0.0:8003")
@@ -268,8 +247,10 @@ async def _conversation(settings: Settings, address: str) -> Finding:
     """A real hello, a wake word and a spoken answer, through the address that devices use."""
     from mimi_mqtt.cli.device.client import DeviceOptions, converse
 
-    ota = f"http://{address}:{settings.http.bind.port}/xiaozhi/ota/"
-    options = DeviceOptions(ota=ota, mac=_DOCTOR_MAC, text="hello", timeout_s=_TALK_TIMEOUT_S)
+    ota = ota_address(settings, address)
+    options = DeviceOptions(
+        ota=ota, mac=_DOCTOR_MAC, text="hello", timeout_s=_TALK_TIMEOUT_S, tls_insecure=True
+    )
     summary = await converse(options)
     if not summary.ok:
         return Finding("fail", "conversation", f"a simulated device at {ota} got no answer: {summary.error}",
@@ -278,29 +259,80 @@ async def _conversation(settings: Settings, address: str) -> Finding:
     return Finding("ok", "conversation", detail)
 
 
+async def _fallbacks(settings: Settings) -> AsyncIterator[Finding]:
+    """Devices that the server itself gave a WebSocket, and those among them that it did not help."""
+    from mimi_mqtt.cli.opening import database
+    from mimi_mqtt.fleet.fallback import fallbacks
+
+    store = database(settings)
+    try:
+        await store.open(create=False)
+        found = await fallbacks(store)
+    except StoreError as error:
+        yield Finding("warn", "fallback", f"the database can't be read: {error}")
+        return
+    finally:
+        await store.aclose()
+    port = settings.udp.bind.port
+    back = "then `mimi-mqtt devices set ID --transport default`"
+    if found:
+        detail = f"no audio comes over UDP from {_named(found)}: a WebSocket is used"
+        yield Finding("warn", "fallback", detail, f"let UDP port {port} through to this server, {back}")
+    if lost := [each for each in found if each.silent_since is not None]:
+        detail = f"not connected since they were told the WebSocket: {_named(lost)}"
+        cure = (
+            f"wake them; without an answer, let WebSockets through the proxy, or UDP to this server, {back}"
+        )
+        yield Finding("warn", "fallback", detail, cure)
+
+
+def _named(found: "Sequence[Fallback]") -> str:
+    """The ids of the first few devices, and how many more there are."""
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return ", ".join(each.device_id for each in found[:_NAMED]) + more
+
+
 async def _over_websocket(settings: Settings, address: str) -> Finding:
     """The same over a WebSocket, which devices behind tunnels without UDP use."""
     from mimi_mqtt.cli.device.client import DeviceOptions, converse
 
-    ota = f"http://{address}:{settings.http.bind.port}/xiaozhi/ota/"
+    tls = settings.http.tls_certificate is not None
     summary = await converse(
         DeviceOptions(
-            ota=ota, mac=_DOCTOR_MAC, text="hello", timeout_s=_TALK_TIMEOUT_S, transport="websocket"
+            ota=ota_address(settings, address, tls=tls), mac=_DOCTOR_MAC, text="hello",
+            timeout_s=_TALK_TIMEOUT_S, transport="websocket", tls_insecure=True,
         )
-    )
+    )  # fmt: skip
     if not summary.ok:
         return Finding("warn", "WebSocket", f"a simulated device got no answer: {summary.error}",
                        "let WebSockets through the reverse proxy, if there is one")  # fmt: skip
-    return Finding("ok", "WebSocket", f"a device on {address} is answered: {summary.audio_ms} ms of speech")
+    scheme = "wss" if tls else "ws"
+    detail = f"a device on {scheme}://{address} is answered: {summary.audio_ms} ms of speech"
+    return Finding("ok", "WebSocket", detail)
+
+
+async def _mqtt_clients(settings: Settings) -> Finding:
+    """Sends messages through the broker, as Home Assistant, MQTTX and other clients do."""
+    from mimi_mqtt.cli.asking import command_line_password
+    from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER
+
+    try:
+        password = command_line_password(settings)
+    except MimiError as error:
+        return Finding("warn", doctor_mqtt.WHAT, f"not tried: {error}")
+    address = f"ws://{_reachable_host(settings, '127.0.0.1')}:{settings.http.bind.port}/mqtt"
+    return await doctor_mqtt.round_trip(address, COMMAND_LINE_USER, password)
 
 
 async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:
-    """Whom the agents ask, each tried once. One that fails is a warning while others take its place."""
+    """Tries each provider of the agents once. One that fails is a warning while others take its place."""
+    from mimi_mqtt.cli.managing import in_force
     from mimi_mqtt.providers.catalog.advice import better_speech, missing_voices
     from mimi_mqtt.providers.catalog.overview import ROLES
     from mimi_mqtt.providers.catalog.registry import build
     from mimi_mqtt.providers.catalog.selection import different, select_providers, with_providers
 
+    settings = await in_force(settings)
     asked = select_providers(settings, os.environ)
     pipeline_works = True
     for role in ROLES:

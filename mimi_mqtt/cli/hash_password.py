@@ -7,11 +7,9 @@ The password is asked for twice without being shown, or read from standard input
 """
 
 import argparse
-import getpass
-import sys
 
-from mimi_mqtt.errors import ConfigError
-from mimi_mqtt.fleet.passwords import MAX_BYTES, MIN_CHARS, hash_password
+from mimi_mqtt.cli.passwords import ask_password
+from mimi_mqtt.passwords import hash_password
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +19,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the hash. Raises ConfigError for a password that is too short or too long."""
     del args
-    if sys.stdin.isatty():
-        password = getpass.getpass("password: ")
-        if getpass.getpass("once more: ") != password:
-            raise ConfigError("the two passwords differ")
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
-    if len(password) < MIN_CHARS:
-        raise ConfigError(f"a password must have at least {MIN_CHARS} characters")
-    if len(password.encode()) > MAX_BYTES:
-        raise ConfigError(f"a password must have at most {MAX_BYTES} bytes")
-    print(hash_password(password))
+    print(hash_password(ask_password()))
     return 0

@@ -13,6 +13,7 @@ import json
 import os
 from pathlib import Path
 
+from mimi_mqtt.cli.managing import in_force
 from mimi_mqtt.config import Settings, load_settings
 from mimi_mqtt.errors import ConfigError, ProviderError
 from mimi_mqtt.log import setup_logging
@@ -40,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list, or the result of a test."""
-    settings = load_settings(args.config, os.environ)
+    settings = asyncio.run(in_force(load_settings(args.config, os.environ)))
     setup_logging("error", "text")
     if args.action == "test":
         return asyncio.run(_test(settings, args.name, args.role, args.json))

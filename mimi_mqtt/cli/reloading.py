@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from mimi_mqtt.cli.server_process import ReloadResult, write_result
 from mimi_mqtt.config import load_settings
+from mimi_mqtt.config.changes import Changes
+from mimi_mqtt.config.loading import settings_sources
 from mimi_mqtt.errors import MimiError
 from mimi_mqtt.log import setup_logging
 from mimi_mqtt.supervision import SupervisedLoop
@@ -30,12 +32,17 @@ class Reloading:
         self._path = path
         self._environ = environ
         self._asked = asyncio.Event()
+        self._reloads = asyncio.Lock()
         self._loop = SupervisedLoop("reload", self._round)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
 
     def start(self) -> None:
         """Begins to obey."""
         self._loop.start()
+
+    def sources(self) -> Mapping[tuple[str, ...], str]:
+        """Where each key is set now that has not its default. Blocks. Raises ConfigError."""
+        return settings_sources(self._path, self._environ)
 
     @property
     def healthy(self) -> bool:
@@ -64,21 +71,32 @@ class Reloading:
             raise
         _write(data_dir, result)
 
+    async def reload(self) -> Changes:
+        """Reads the settings again and has them taken over. Raises MimiError; then nothing has changed."""
+        async with self._reloads:
+            try:
+                settings = await asyncio.to_thread(load_settings, self._path, self._environ)
+                changes = await self._app.reload(settings)
+            except MimiError as error:
+                _log.error("the settings were not taken over, nothing has changed: %s", error)
+                raise
+            log = changes.settings.log
+            setup_logging(
+                log.level, log.format, max_kb_per_minute=log.max_kb_per_minute, recent=self._app.recent_lines
+            )
+            for line in changes.effective:
+                _log.info("settings: %s", line)
+            for key in changes.restart:
+                _log.warning("settings: %s needs a restart", key)
+            if not changes.effective and not changes.restart:
+                _log.info("settings: nothing has changed")
+            return changes
+
     async def _reload(self, began: float) -> ReloadResult:
         try:
-            settings = await asyncio.to_thread(load_settings, self._path, self._environ)
-            changes = await self._app.reload(settings)
+            changes = await self.reload()
         except MimiError as error:
-            _log.error("the settings were not taken over, nothing has changed: %s", error)
             return ReloadResult(os.getpid(), began, problem=str(error))
-        log = changes.settings.log
-        setup_logging(log.level, log.format, max_kb_per_minute=log.max_kb_per_minute)
-        for line in changes.effective:
-            _log.info("settings: %s", line)
-        for key in changes.restart:
-            _log.warning("settings: %s needs a restart", key)
-        if not changes.effective and not changes.restart:
-            _log.info("settings: nothing has changed")
         return ReloadResult(os.getpid(), began, changes.effective, changes.restart)
 
 

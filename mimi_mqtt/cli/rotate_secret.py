@@ -3,28 +3,40 @@
 Devices get credentials of the new secret with their next OTA request, which they send when they boot. Those
 they have stay good until then: each device's end once it used its new ones, and all of them with the days of
 --keep-days. With --now they end at once: a device is without a connection until it boots again. Do that when
-the secret may have been seen by others. A running server takes the new secret over.
+the secret may have been seen by others. A running server takes the new secret over. Keys of chips, which are
+sealed with the secret, are sealed anew.
 """
 
 import argparse
+import asyncio
 import os
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from mimi_mqtt.cli.opening import database
 from mimi_mqtt.cli.server_process import NoServer, ask_to_reload
-from mimi_mqtt.config import load_settings
-from mimi_mqtt.errors import MimiError
+from mimi_mqtt.config import Settings, load_settings
+from mimi_mqtt.errors import MimiError, StoreError
 from mimi_mqtt.fleet import secret_files
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.device_keys import DeviceKeys
 from mimi_mqtt.fleet.secret_files import SECRET_FILE
+from mimi_mqtt.managed.kinds import Kind
+from mimi_mqtt.managed.merging import Entry
+from mimi_mqtt.managed.resources import ManagedResources, opened
+from mimi_mqtt.store import managed
 
 KEEP_DAYS: Final = 30
 """Days for which old credentials stay good, unless told otherwise."""
 
 _DAY_S: Final = 86_400.0
 _WITHIN_S: Final = 90.0
+_SEALING_S: Final = 120.0
+"""Seconds for which the old secret is kept at least, should sealing be interrupted."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Returns 0 when the new secret is in force, 1 when a running server did not take it over. Raises
     MimiError."""
-    folder = load_settings(args.config, os.environ).server.data_dir
+    settings = load_settings(args.config, os.environ)
+    folder = settings.server.data_dir
     if not (folder / SECRET_FILE).exists():
         raise MimiError(
             f"there is no secret at {folder / SECRET_FILE}: run this command in the server's folder, or name "
@@ -55,8 +68,10 @@ def run(args: argparse.Namespace) -> int:
     now = time.time()
     keep_s = 0.0 if args.now else args.keep_days * _DAY_S
     overlapping = not args.now and secret_files.load(folder, now).old is not None
-    secret_files.rotate(folder, now, keep_s)
+    keys = asyncio.run(_keys(settings))
+    asyncio.run(_rotate(settings, now, keep_s))
     print(f"there is a new secret in {folder / SECRET_FILE}")
+    asyncio.run(_encrypt_again(settings, keys))
     try:
         result = ask_to_reload(folder, _WITHIN_S)
     except NoServer:
@@ -81,6 +96,63 @@ def run(args: argparse.Namespace) -> int:
                 "until it boots"
             )
     return 0
+
+
+async def _rotate(settings: Settings, now: float, keep_s: float) -> None:
+    """Rotates the secret, and seals with the new one what the old one had sealed.
+
+    The old one stays until that is done, however short it is to be kept: nothing is lost when this is
+    interrupted. Raises StartupError and StoreError, the latter before anything has changed.
+    """
+    folder = settings.server.data_dir
+    store = database(settings)
+    try:
+        await store.open(create=False)
+    except StoreError:
+        if settings.store.url is not None or (folder / "mimi.db").exists():
+            raise
+        secret_files.rotate(folder, now, keep_s)  # no server ever ran: nothing is sealed
+        return
+    try:
+        secret_files.rotate(folder, now, keep_s or _SEALING_S)
+        lost = await DeviceKeys(store, Credentials.load(folder)).reseal()
+    finally:
+        await store.aclose()
+    if lost:
+        print(
+            f"{lost} keys of chips were sealed with a secret from before: import them again", file=sys.stderr
+        )
+    if not keep_s:
+        secret_files.delete_old(folder)
+
+
+async def _keys(settings: Settings) -> Mapping[tuple[Kind, str], Entry]:
+    """The keys of providers in the database, which are encrypted with the secret that is about to go."""
+    store = database(settings)
+    try:
+        await store.open(create=False)
+        credentials = Credentials.load(settings.server.data_dir)
+        async with store.read() as session:
+            rows = await managed.with_secrets(session)
+        return {("provider", row.key): opened(row, credentials) for row in rows}
+    except StoreError:
+        return {}  # no database yet, or none that can be read: `_encrypt_again` tells that
+    finally:
+        await store.aclose()
+
+
+async def _encrypt_again(settings: Settings, keys: Mapping[tuple[Kind, str], Entry]) -> None:
+    store = database(settings)
+    try:
+        await store.open(create=False)
+        credentials = Credentials.load(settings.server.data_dir)
+        await ManagedResources(store, credentials, os.environ, lambda: settings).reseal(keys)
+    except StoreError as error:
+        if keys or not settings.database_url.startswith("sqlite"):
+            print(f"mimi-mqtt: keys of providers could not be encrypted again: {error}", file=sys.stderr)
+            print("set them again where `GET /api/v1/providers/NAME` tells of it", file=sys.stderr)
+    finally:
+        await store.aclose()
 
 
 def _days(text: str) -> int:

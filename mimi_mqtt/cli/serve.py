@@ -21,7 +21,9 @@ from mimi_mqtt.cli.reloading import Reloading
 from mimi_mqtt.cli.server_process import DataFolderLock
 from mimi_mqtt.config import load_settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
+from mimi_mqtt.errors import StoreError
 from mimi_mqtt.log import setup_logging, tell_left_out
+from mimi_mqtt.log.recent import RecentLines
 from mimi_mqtt.providers.catalog.advice import better_model, better_speech
 from mimi_mqtt.supervision import SupervisedLoop
 
@@ -50,14 +52,20 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be obeyed; by default it kills
     settings = load_settings(args.config, os.environ)
-    setup_logging(settings.log.level, settings.log.format, max_kb_per_minute=settings.log.max_kb_per_minute)
+    recent = RecentLines()
+    setup_logging(
+        settings.log.level, settings.log.format,
+        max_kb_per_minute=settings.log.max_kb_per_minute, recent=recent,
+    )  # fmt: skip
     # Until `spare_collections`: what the imports make stays, and to walk over it is a tenth of the start.
     gc.disable()
     # Imported after the settings were found to be right: a mistake in them is told without delay.
     from mimi_mqtt.app import App
 
     async def serve() -> None:
-        app = App(settings, os.environ)
+        # Whatever reads the settings again, in another process, reads the same ones.
+        environ = os.environ if args.config is None else {**os.environ, "MIMI_CONFIG": str(args.config)}
+        app = App(settings, environ, recent)
         stop = asyncio.Event()
         _stop_on_signals(stop)
         reloading = Reloading(app, args.config, os.environ)
@@ -66,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             async with attended(app, reloading):
                 print(_welcome(app, time.monotonic() - began), flush=True)
+                await _tell_setup_link(app)
                 if args.say:
                     await _talk(_local_ota(app), args, stop)
                 await stop.wait()
@@ -91,9 +100,11 @@ async def attended(app: "App", reloading: Reloading) -> AsyncIterator[None]:
     collections.start()
     counts.start()
     reloading.start()
+    app.reloading = reloading
     try:
         yield
     finally:
+        app.reloading = None
         await reloading.aclose()
         await counts.aclose()
         await collections.aclose()
@@ -137,9 +148,8 @@ def _welcome(app: "App", seconds: float) -> str:
     return "\n".join(
         (
             f"mimi_mqtt {__version__} is ready ({seconds:.1f} s)",
-            f"  OTA for devices  http://{app.device_host}:{app.http_port}/xiaozhi/ota/",
-            f"  Web              http://{app.device_host}:{app.http_port}/",
-            f"  MQTT             {app.mqtt_port}{tls}; version 3.1.1 (mosquitto: -V mqttv311, MQTTX: 3.1.1)",
+            *addresses(app),
+            f"  MQTT             {app.mqtt_port}{tls}; versions 3.1.1 and 5",
             f"  UDP              {app.udp_port}",
             *_voices(app.providers),
             *_model(app.answering),
@@ -147,6 +157,48 @@ def _welcome(app: "App", seconds: float) -> str:
             f'  Talk to it       {shown} device --ota {_local_ota(app)} --say "what time is it"',
         )
     )
+
+
+def addresses(app: "App") -> Iterator[str]:
+    """Lines with the addresses of the HTTP port: the plain ones, and those over TLS where it is served."""
+    plain, secure = (
+        f"http://{app.device_host}:{app.http_port}/",
+        f"https://{app.certified_host}:{app.http_port}/",
+    )
+    if app.certified_host is None:
+        yield f"  OTA for devices  {plain}xiaozhi/ota/"
+    elif app.settings.http.plain:
+        yield f"  OTA for devices  {plain}xiaozhi/ota/"
+        yield f"  OTA over TLS     {secure}xiaozhi/ota/  for devices that trust its certificate"
+    else:
+        yield f"  OTA for devices  {secure}xiaozhi/ota/"
+    yield f"  Web              {web_address(app)}"
+
+
+def web_address(app: "App") -> str:
+    """The address of the web pages, with a slash at its end."""
+    if app.settings.http.public_url is not None:
+        return f"{app.settings.http.public_url}/"
+    if app.settings.http.plain or app.certified_host is None:
+        return f"http://{app.device_host}:{app.http_port}/"
+    return f"https://{app.certified_host}:{app.http_port}/"
+
+
+async def _tell_setup_link(app: "App") -> None:
+    """Prints the link that makes the first administrator, as long as there is no administrator."""
+    try:
+        token = await app.setup_token()
+    except StoreError as error:
+        print(f"  First user       no link could be made: {error}", flush=True)
+    else:
+        if token is not None:
+            print("\n".join(setup_link(app, token)), flush=True)
+
+
+def setup_link(app: "App", token: str) -> Iterator[str]:
+    """Lines with the link that makes the first administrator."""
+    yield f"  First user       {web_address(app)}setup#token={token}"
+    yield "                   makes the administrator: open it once, within 24 hours"
 
 
 def _voices(providers: "Mapping[str, Selection]") -> Iterator[str]:

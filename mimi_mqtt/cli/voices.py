@@ -12,33 +12,25 @@ takes; so are `female` and `male`, and these by language: `voice: {en: am_fenrir
 
 import argparse
 import asyncio
+import dataclasses
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import aclosing
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.audio.resample import Resampler
 from mimi_mqtt.cli.device.speech import Loudspeaker, write_wav
 from mimi_mqtt.config import Settings, load_settings
-from mimi_mqtt.config.agents import FASTEST, LANGUAGE_TAG, SLOWEST, AgentSettings
+from mimi_mqtt.config.agents import FASTEST, LANGUAGE_TAG, SLOWEST
 from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.log import setup_logging
-from mimi_mqtt.models.catalog import Model, catalog
-from mimi_mqtt.models.engines import engine_installed
 from mimi_mqtt.models.folder import ModelsFolder
-from mimi_mqtt.providers.catalog import registry
-from mimi_mqtt.providers.catalog.local_models import models_folder, provider_name
-from mimi_mqtt.providers.catalog.model_voices import ANY_LANGUAGE, owners, wish_of
-from mimi_mqtt.providers.catalog.selection import with_providers
-from mimi_mqtt.providers.contract.tts import GENDERS, TextToSpeech, VoiceOptions
-from mimi_mqtt.providers.languages import primary
-from mimi_mqtt.voice.speech.manner import manner
+from mimi_mqtt.providers.catalog.local_models import models_folder
+from mimi_mqtt.providers.catalog.model_voices import ANY_LANGUAGE
+from mimi_mqtt.providers.catalog.voice_list import listed_voices
+from mimi_mqtt.providers.contract.tts import GENDERS
+from mimi_mqtt.voice.speech.sample import SampleWish, sample_options, sample_provider, spoken
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -89,55 +81,39 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace, folder: ModelsFolder) -> None:
-    rows = [
-        row
-        for model in catalog().values()
-        for row in _rows(model, folder)
-        if (not args.language or primary(args.language) in row["languages"])
-        and (not args.gender or row["gender"] == args.gender)
-        and (not args.installed or not row["cure"])
-    ]
+    rows = list(
+        listed_voices(
+            folder, language=args.language or "", gender=args.gender or "", installed=args.installed
+        )
+    )
     if args.json:
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        print(json.dumps([dataclasses.asdict(row) for row in rows], ensure_ascii=False, indent=2))
         return
     for row in rows:
-        spoken = row["language"] if row["language"] != ANY_LANGUAGE else "many"
-        state = row["cure"] or "ready"
-        print(f"{row['name']:<20} {spoken:<12} {row['gender']:<7} {row['model']:<18} {state}")
+        spoken = row.language if row.language != ANY_LANGUAGE else "many"
+        print(f"{row.name:<20} {spoken:<12} {row.gender:<7} {row.model:<18} {row.cure or 'ready'}")
     if not rows:
         print("no such voice", file=sys.stderr)
-
-
-def _rows(model: Model, folder: ModelsFolder) -> Iterator[dict[str, Any]]:
-    cure, languages = _cure(model, folder), list(map(primary, model.languages))
-    for voice in model.voices:
-        yield {
-            "name": voice.name,
-            "language": voice.language,
-            "languages": languages if voice.language == ANY_LANGUAGE else [primary(voice.language)],
-            "gender": voice.gender,
-            "model": model.name,
-            "provider": provider_name(model),
-            "cure": cure,
-        }
-
-
-def _cure(model: Model, folder: ModelsFolder) -> str:
-    """The command that makes the voices of `model` usable; empty when they are."""
-    if not engine_installed(model):
-        return f"pip install 'mimi-mqtt[{model.needs}]'"
-    return "" if folder.has(model) else f"mimi-mqtt models install {model.name}"
 
 
 # ── a text ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def _say(args: argparse.Namespace, settings: Settings) -> int:
-    options = _manner(args, settings)
-    tts = _provider(args, settings, options)
+    if args.voice and args.gender:
+        raise ConfigError("--gender: not with --voice, which has its own")
+    wish = SampleWish(args.language or "", args.voice or "", args.gender or "", args.speed)
+    agent = settings.assistant
+    try:
+        options = sample_options(settings, agent, wish)
+        tts = sample_provider(settings, agent, os.environ, wish, options)
+    except ConfigError as error:
+        # The same field is an option of this command.
+        problem = str(error)
+        raise ConfigError(f"--{problem}" if problem.startswith("voice") else problem) from None
     try:
         await tts.start()
-        pcm, rate = await _spoken(tts, args.say, options)
+        pcm, rate = await spoken(tts, args.say, options, max_s=math.inf)
     finally:
         await tts.aclose()
     seconds = pcm.size / rate
@@ -154,64 +130,6 @@ async def _say(args: argparse.Namespace, settings: Settings) -> int:
     elif args.save is not None:
         print(f"{args.save}: {seconds:.1f} s at {rate} Hz, by {tts.name}")
     return 0
-
-
-def _manner(args: argparse.Namespace, settings: Settings) -> VoiceOptions:
-    """What is asked of text to speech: that of the assistant, where the command line does not tell."""
-    assistant: AgentSettings = settings.assistant
-    language = args.language or _voice_language(args.voice) or assistant.language or settings.server.language
-    usual = manner(assistant, language)
-    if not (args.voice or args.gender):
-        return wish_of(language, usual.voice or usual.gender or None, args.speed or usual.speed)
-    if args.voice and args.gender:
-        raise ConfigError("--gender: not with --voice, which has its own")
-    return wish_of(language, args.voice or args.gender, args.speed or usual.speed)
-
-
-def _voice_language(voice: str | None) -> str:
-    """The language of a voice of the catalogue; empty for others, and for one that speaks several."""
-    languages = [known.language for _, known in owners(voice or "") if known.language != ANY_LANGUAGE]
-    return next(iter(languages), "")
-
-
-def _provider(args: argparse.Namespace, settings: Settings, options: VoiceOptions) -> TextToSpeech:
-    """The providers that are asked: the model of a named voice alone, else those of the assistant."""
-    providers, folder = settings.providers, models_folder(settings.providers)
-    if args.voice and (models := [model for model, _ in owners(args.voice)]):
-        ready = next((model for model in models if not _cure(model, folder)), None)
-        if ready is None:
-            raise ConfigError(f"--voice {args.voice}: {_cure(models[0], folder)}")
-        names: tuple[str, ...] = (provider_name(ready),)
-    else:
-        wanted = settings.assistant.tts or providers.tts
-        given = with_providers(providers, "tts", wanted)
-        voice = options.voice or options.gender or None
-        names = registry.resolve("tts", given, os.environ, "assistant.tts", options.language, voice)
-    tts = registry.build("tts", with_providers(providers, "tts", names), os.environ)
-    wished = options.voice or options.gender
-    if args.voice in catalog() and catalog()[args.voice].voices:
-        known = ", ".join(voice.name for voice in catalog()[args.voice].voices)
-        raise ConfigError(f"--voice: {args.voice} is a model; its voices: {known}")
-    if wished and tts.has_voice(options) is False:
-        raise ConfigError(
-            f"{tts.name} has no voice {wished} for {options.language}: see "
-            f"mimi-mqtt voices --language {options.language}"
-        )
-    return tts
-
-
-async def _spoken(tts: TextToSpeech, text: str, options: VoiceOptions) -> tuple[Pcm, int]:
-    parts: list[Pcm] = []
-    rate = 0
-    async with aclosing(tts.speak(text, options)) as chunks:
-        async for chunk in chunks:
-            rate = rate or chunk.sample_rate
-            same = chunk.sample_rate == rate  # another provider may go on when one fails
-            pcm = chunk.pcm if same else Resampler(chunk.sample_rate, rate).process(chunk.pcm, last=True)
-            parts.append(pcm)
-    if not parts:
-        raise ConfigError(f"there is nothing to say in {text!r}")
-    return np.concatenate(parts), rate
 
 
 async def _play(pcm: Pcm, rate: int, seconds: float) -> None:

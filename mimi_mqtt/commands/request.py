@@ -69,6 +69,9 @@ def parse(device_id: str, payload: bytes) -> Request:
     if any(key in _OURS for key in arguments):
         message = "the device is named by the topic: leave out 'device_id'"
         raise BadRequest(Refusal.BAD_ARGUMENTS, message, request_id, name)
+    if any(key in kind.only_in_code for key in arguments):
+        message = "a sound is not sent by MQTT: use `mimi-mqtt notify --audio FILE`, or HTTP (docs/mqtt.md)"
+        raise BadRequest(Refusal.BAD_ARGUMENTS, message, request_id, name)
     try:
         command = kind.model_validate({**arguments, "device_id": device_id})
     except ValidationError as error:
@@ -92,7 +95,7 @@ def _problems(error: ValidationError, kind: type[Command]) -> tuple[Refusal, str
     for detail in details[:MAX_PROBLEMS]:
         where = ".".join(str(part)[:40] for part in detail["loc"])
         if detail["type"] == "extra_forbidden":
-            known = [name for name in kind.model_fields if name not in _OURS]
+            known = [name for name in kind.model_fields if name not in _OURS | kind.only_in_code]
             told.append(f"there is no field {where!r}; {kind.name} takes: {', '.join(known)}")
         elif detail["type"] == "missing":
             told.append(f"field {where!r} is missing")

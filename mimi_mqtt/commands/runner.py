@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections import Counter as Tally
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, TypeVar
 
 from prometheus_client import Counter
 
@@ -15,16 +15,24 @@ from mimi_mqtt.commands.model import (
     CommandResult,
     Disconnect,
     EndSession,
+    Notify,
+    Play,
     Principal,
+    Reboot,
     Refusal,
     Say,
+    SetAgent,
     ShowAlert,
     done,
     refused,
 )
-from mimi_mqtt.commands.ports import DeviceControl
-from mimi_mqtt.errors import ToolError
+from mimi_mqtt.commands.notices import Notices
+from mimi_mqtt.commands.ports import AgentControl, DeviceControl
+from mimi_mqtt.commands.waiting import TooManyNotices
+from mimi_mqtt.errors import AudioError, OggError, RequestError, StoreError, ToolError
 from mimi_mqtt.events import CommandRan, EventBus
+from mimi_mqtt.session.reach import Reach
+from mimi_mqtt.store.audit import Author
 
 _log = logging.getLogger(__name__)
 
@@ -35,19 +43,31 @@ MAX_WAITING: Final = 500
 MAX_RESULT_CHARS: Final = 8_000
 """Longest text of a tool's result that is passed on."""
 
+_C = TypeVar("_C", bound=Command)
+_CarryOut: TypeAlias = Callable[[_C, Principal], Awaitable[CommandResult]]
+
 _ran = Counter("mimi_commands_total", "Commands, by name and what became of them.", ["command", "outcome"])
 
 
 class Commands:
     """Carries out commands for devices reached by `control`, and publishes `CommandRan` on `events`.
 
-    Belongs to the running loop's thread. `clock` gives monotonic seconds.
+    Belongs to the running loop's thread. `clock` gives monotonic seconds. Without `notices` there is no
+    `notify`, without `agents` no `agent`.
     """
 
     def __init__(
-        self, control: DeviceControl, events: EventBus, clock: Callable[[], float] = time.monotonic
+        self,
+        control: DeviceControl,
+        events: EventBus,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        notices: Notices | None = None,
+        agents: AgentControl | None = None,
     ) -> None:
         self._control = control
+        self._agents = agents
+        self._notices = notices
         self._events = events
         self._clock = clock
         self._waiting: Tally[str] = Tally()  # by device
@@ -55,10 +75,17 @@ class Commands:
 
     async def run(self, command: Command, *, by: Principal) -> CommandResult:
         """Carries out `command` for `by`, within its time-out. Raises nothing but CancelledError."""
+        return await self._run(command, by, self._carry_out)
+
+    async def hand_over(self, command: Notify, *, by: Principal) -> CommandResult:
+        """Like `run` for a text, but returns as soon as the notice can't be lost any more."""
+        return await self._run(command, by, self._hand_over)
+
+    async def _run(self, command: _C, by: Principal, carry_out: _CarryOut[_C]) -> CommandResult:
         began = self._clock()
         result = CommandResult("failed", message="the command was given up: the server stops")
         try:
-            result = self._refusal(command, by) or await self._carry_out(command, by)
+            result = self._refusal(command, by) or await carry_out(command, by)
         except Exception:  # noqa: BLE001 - the border of a command: its caller gets a result, whatever happens
             result = self._fault(command)
         finally:
@@ -66,7 +93,8 @@ class Commands:
         return result
 
     def run_now(self, command: Command, *, by: Principal) -> CommandResult:
-        """Like `run` for a command that waits for nothing, which is every one but CallTool."""
+        """Like `run` for a command that waits for nothing (`Command.waits`); of a Notify the outcome is told
+        by an event."""
         began = self._clock()
         try:
             result = self._refusal(command, by) or self._at_once(command)
@@ -79,16 +107,22 @@ class Commands:
         device_id = command.device_id
         if not by.may_command(device_id):
             return refused(Refusal.NOT_ALLOWED, f"{by.name} may not command {device_id}")
+        if command.for_people and not by.user_tools:
+            return refused(Refusal.NOT_ALLOWED, f"{by.name} may not use the command {command.name}")
         if not self._control.knows(device_id):
             message = f"there is no device {device_id} that may connect; `mimi-mqtt devices` lists them"
             return refused(Refusal.UNKNOWN_DEVICE, message)
-        if not self._control.connected(device_id):
+        if not self._control.connected(device_id) and not isinstance(command, Notify | SetAgent):
             return _not_connected(device_id)
         return None
 
     async def _carry_out(self, command: Command, by: Principal) -> CommandResult:
         if isinstance(command, CallTool):
             return await self._call_tool(command, by)
+        if isinstance(command, Notify) and self._notices is not None:
+            return await self._notify(command, self._notices)
+        if isinstance(command, SetAgent) and self._agents is not None:
+            return await self._set_agent(command, self._agents, by)
         return self._at_once(command)
 
     def _at_once(self, command: Command) -> CommandResult:
@@ -100,6 +134,11 @@ class Commands:
             case ShowAlert():
                 shown = self._control.alert(device_id, command.status, command.message, command.emotion)
                 return done() if shown else _not_connected(device_id)
+            case Notify() if self._notices is not None:
+                try:
+                    return done(how="waiting", notice=self._notices.tell_later(command))
+                except TooManyNotices as error:
+                    return refused(Refusal.BUSY, str(error))
             case EndSession():
                 if self._control.end_session(device_id, "command"):
                     return done()
@@ -108,8 +147,59 @@ class Commands:
             case Disconnect():
                 gone = self._control.disconnect(device_id, "command")
                 return done() if gone else _not_connected(device_id)
+            case Play(url=url, text=text):
+                return self._play(device_id, url, text)
+            case Reboot():
+                return done() if self._control.reboot(device_id) else _not_connected(device_id)
             case _:
                 raise TypeError(f"{type(command).__name__} can't be carried out at once")
+
+    def _play(self, device_id: str, url: str, text: str) -> CommandResult:
+        reach = self._control.play(device_id, url, text)
+        if reach is Reach.NOTIFY:
+            return done(how="sent")
+        if reach is Reach.AWAY:
+            return _not_connected(device_id)
+        if reach is Reach.TALKING:
+            message = f"{device_id} is in a conversation, in which it plays no other sound; `notify` waits"
+            return refused(Refusal.BUSY, message)
+        message = f"{device_id} can't play a sound by its address: that needs firmware 2.5.0 over MQTT"
+        return refused(Refusal.UNSUPPORTED, message)
+
+    async def _set_agent(self, command: SetAgent, agents: AgentControl, by: Principal) -> CommandResult:
+        timeout_s = command.timeout_s or command.default_timeout_s
+        author = Author(by.name, by.user_id, by.address)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await agents.set_agent(command.device_id, command.agent, author)
+        except RequestError as error:
+            return refused(Refusal.BAD_ARGUMENTS, str(error))
+        except StoreError as error:
+            _log.error("%s", error)
+            return CommandResult("failed", message="the server's database does not work: see its log")
+        except TimeoutError:
+            message = f"the database did not answer within {timeout_s:g} s; ask again"
+            return CommandResult("timed_out", message=message)
+        ended = command.now and self._control.end_session(command.device_id, "command")
+        return done(session_ended=ended)
+
+    async def _notify(self, command: Notify, notices: Notices) -> CommandResult:
+        try:
+            how, notice = await notices.tell(command, command.timeout_s or command.default_timeout_s)
+        except TooManyNotices as error:
+            return refused(Refusal.BUSY, str(error))
+        except (AudioError, OggError) as error:
+            return refused(Refusal.BAD_ARGUMENTS, str(error))
+        return done(how=how, notice=notice)
+
+    async def _hand_over(self, command: Notify, by: Principal) -> CommandResult:
+        del by
+        if self._notices is None:
+            raise TypeError("there are no notices")
+        try:
+            return done(how="waiting", notice=await self._notices.hand_over(command))
+        except TooManyNotices as error:
+            return refused(Refusal.BUSY, str(error))
 
     async def _call_tool(self, command: CallTool, by: Principal) -> CommandResult:
         device_id = command.device_id

@@ -10,9 +10,11 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.bind import BindAddress
 from mimi_mqtt.config.connections import HttpSettings, MqttSettings, OtaSettings, SharesSettings, UdpSettings
 from mimi_mqtt.config.loading import load_settings, settings_file
+from mimi_mqtt.config.people import OidcSettings, PeopleSettings
 from mimi_mqtt.config.rendering import render_default_yaml
 from mimi_mqtt.config.settings import (
     AccountSettings,
+    BackupSettings,
     LogSettings,
     ServerSettings,
     SessionSettings,
@@ -24,11 +26,14 @@ from mimi_mqtt.config.voice import ProviderSettings, VoiceSettings
 __all__ = [
     "AccountSettings",
     "AgentSettings",
+    "BackupSettings",
     "BindAddress",
     "HttpSettings",
     "LogSettings",
     "MqttSettings",
+    "OidcSettings",
     "OtaSettings",
+    "PeopleSettings",
     "ProviderSettings",
     "ServerSettings",
     "SessionSettings",

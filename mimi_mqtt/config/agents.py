@@ -156,6 +156,10 @@ class AgentSettings(Section):
     llm: AgentChain = ()
     """Language model, as in providers.llm. Empty: providers.llm."""
 
+    vision: AgentChain = ()
+    """Language models that are asked about photos of the device's camera, such as openai, gemini or
+    anthropic. Empty: llm, as far as it sees."""
+
     tts: AgentChain = ()
     """Text to speech, as in providers.tts. Empty: providers.tts."""
 
@@ -165,6 +169,10 @@ class AgentSettings(Section):
     tools: Annotated[tuple[ToolPattern, ...], BeforeValidator(_listed)] = ("*",)
     """Tools it may use: names or patterns such as self.audio_speaker.* or set_timer, over the names of the
     device and those that the model sees. [] for none."""
+
+    recordings: bool = False
+    """Keep the sound of turns, both sides, and photos, for files.keep_recordings_days. A device may have it
+    otherwise (`mimi-mqtt devices set ID --recordings on`)."""
 
     end_silence_ms: int | None = Field(None, ge=200, le=5000)
     """Pause length: the silence that ends an utterance, in ms. Empty: voice.end_silence_ms."""
@@ -201,12 +209,17 @@ class AgentSettings(Section):
         return self.model_copy(update=given)
 
 
+def agent_name_problem(name: str) -> str:
+    """The fault in the name of an agent beside the default one; empty for none."""
+    if not _NAME.fullmatch(name):
+        return f"{name[:64]!r} is no agent's name: small letters, digits, - and _, at most 32"
+    return f"{DEFAULT_AGENT!r} is the agent of the section assistant" if name == DEFAULT_AGENT else ""
+
+
 def _check_names(agents: dict[str, AgentSettings]) -> dict[str, AgentSettings]:
     for name in agents:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no agent's name: small letters, digits, - and _, at most 32")
-        if name == DEFAULT_AGENT:
-            raise ValueError(f"{DEFAULT_AGENT!r} is the agent of the section assistant")
+        if problem := agent_name_problem(name):
+            raise ValueError(problem)
     return agents
 
 

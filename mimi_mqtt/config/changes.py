@@ -42,6 +42,11 @@ class Changes:
     restart: tuple[str, ...]
 
 
+def can_change(section: str, key: str) -> bool:
+    """True for a key whose change takes effect at run time."""
+    return section in _OWN_REPORT or (section in _FIXED and key not in _FIXED[section])
+
+
 def compare(old: Settings, new: Settings) -> Changes:
     """Compares the settings in force with those that are to replace them in a running server."""
     effective: list[str] = []

@@ -1,17 +1,24 @@
 """Settings of what devices and others connect to: MQTT, UDP, HTTP and OTA, and the shares of each in them."""
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import (
     Field,
     SecretStr,
+    field_validator,
     model_validator,
 )
 
 from mimi_mqtt.config.bind import Bind, BindAddress
 from mimi_mqtt.config.networks import HostPatterns, Networks
 from mimi_mqtt.config.section import Section
+
+_ORIGIN: Final = re.compile(
+    r"(https?)://([a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\])(?::([0-9]{1,5}))?/?",
+    re.IGNORECASE,
+)
 
 
 class MqttSettings(Section):
@@ -24,7 +31,8 @@ class MqttSettings(Section):
     """TLS; listens only when a certificate is configured. Stock devices use TLS on port 8883 alone."""
 
     tls_certificate: Path | None = None
-    """Certificate chain in PEM. scripts/make-certs writes certs/server.crt for development."""
+    """Certificate chain in PEM, read again when the file changes. scripts/make-certs writes certs/server.crt
+    for development."""
 
     tls_key: Path | None = None
     """Private key of tls_certificate in PEM."""
@@ -93,6 +101,18 @@ class HttpSettings(Section):
     bind: Bind = BindAddress("0.0.0.0", 8003)
     """Address of the HTTP server; devices and browsers use it."""
 
+    tls_certificate: Path | None = None
+    """Certificate chain in PEM: with it https:// and wss:// are served on the same port. A device that asks
+    OTA by https:// trusts it, and is told wss://; one that asks by http:// is told ws://. Read again when the
+    file changes."""
+
+    tls_key: Path | None = None
+    """Private key of tls_certificate in PEM."""
+
+    plain: bool = True
+    """Serves http:// and ws:// beside TLS, which devices whose OTA address begins with http:// need. false:
+    only on this machine, and for http.trusted_proxies."""
+
     max_body_bytes: int = Field(65_536, ge=4096)
     """Largest request body, in bytes."""
 
@@ -104,9 +124,16 @@ class HttpSettings(Section):
 
     allowed_hosts: HostPatterns = ()
     """Further host names of this server, such as [voice.example.org, "*.example.net"]; web pages of these
-    hosts may use it, too. Always allowed are IP addresses, server.public_host, this machine's name, names
-    without a dot and names that public DNS can't have: .local, .lan, .home.arpa, .internal, .localhost.
-    Requests to any other name are refused: web pages of strangers could read credentials through them."""
+    hosts may use it, too. Always allowed are IP addresses, server.public_host, this machine's name, those in
+    http.tls_certificate, names without a dot and names that public DNS can't have: .local, .lan, .home.arpa,
+    .internal, .localhost. Requests to any other name are refused: web pages of strangers could read
+    credentials through them."""
+
+    public_url: str | None = None
+    """Address of the web app where a reverse proxy gives it another one, such as https://voice.example.org,
+    without a path. Pages of this address may use the server, links that the server makes and the sign-in by
+    OpenID Connect lead there, and passkeys belong to its name. Empty: the address by which a browser reaches
+    the server."""
 
     trusted_proxies: Networks = ()
     """Networks of reverse proxies, such as [127.0.0.1, 172.16.0.0/12]. Their X-Forwarded-For,
@@ -119,6 +146,28 @@ class HttpSettings(Section):
 
     metrics_token: SecretStr | None = None
     """Secret that is sent as "Authorization: Bearer TOKEN" to read /metrics when http.metrics is token."""
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> "HttpSettings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key must be set together")
+        if not self.plain and self.tls_certificate is None:
+            raise ValueError("plain is false: tls_certificate and tls_key must be set")
+        return self
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_origin(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        match = _ORIGIN.fullmatch(url)
+        if match is None:
+            raise ValueError("must be an address such as https://voice.example.org, without a path")
+        scheme, host, port = match[1].lower(), match[2].lower(), match[3]
+        if port is not None and not 0 < int(port) < 65_536:
+            raise ValueError("has a port that there is not")
+        default = {"http": "80", "https": "443"}[scheme]
+        return f"{scheme}://{host}" + ("" if port in (None, default) else f":{port}")
 
     @model_validator(mode="after")
     def _token_is_there(self) -> "HttpSettings":
@@ -203,9 +252,15 @@ class OtaSettings(Section):
     """A device whose audio does not arrive over UDP gets websocket at its next boot, until
     `mimi-mqtt devices set ID --transport default`. A device with a transport of its own keeps it."""
 
-    new_devices: Literal["allow", "activate"] = "allow"
+    new_devices: Literal["allow", "activate", "locked"] = "allow"
     """allow: a device that asks for the first time gets credentials. activate: it shows a code, and gets them
-    after `mimi-mqtt devices allow`."""
+    after a person claimed it by that code, or `mimi-mqtt devices allow`. locked: only devices that were
+    listed (`mimi-mqtt devices allow-list add`), or whose chip's key is registered, get in; others are
+    recorded as seen."""
+
+    activate_by_hmac: bool = True
+    """With ota.new_devices activate or locked: a device that proves to have its chip's key, which
+    `mimi-mqtt devices import-keys` registered, needs no code. false: it needs the code, too."""
 
     max_devices: int = Field(10_000, ge=1)
     """Devices that may be registered through OTA. When there are so many, one that registered by itself and

@@ -7,7 +7,7 @@ Variables win over the file. Their values are read as YAML, so lists and boolean
 import difflib
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -22,12 +22,14 @@ from mimi_mqtt.errors import ConfigError
 PREFIX = "MIMI_"
 DEFAULT_FILE = Path("broker.yaml")
 
-# Variables with the prefix that are not settings: read by the scripts, not by the server.
-_NOT_SETTINGS = frozenset({"MIMI_CONFIG", "MIMI_VENV"})
+# Variables with the prefix that are not settings: read by the scripts and by commands.
+_NOT_SETTINGS = frozenset({"MIMI_BACKUP_PASSPHRASE", "MIMI_CONFIG", "MIMI_VENV"})
 
 _MAX_DEPTH = 32
 _MAX_NODES = 100_000  # values and keys of one document, counted again wherever an alias repeats them
 _MAX_SHOWN = 80  # characters of a wrong value
+
+_PRIVATE = frozenset({"prompt", "greeting"})  # words that are no business of the log
 
 _LONG_QUOTATION = re.compile(r"'[^']{4,}'")
 
@@ -61,6 +63,18 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
 
 
+def settings_sources(path: Path | None, environ: Mapping[str, str]) -> Mapping[_Path, str]:
+    """The place where each key is set that has not its default: a variable, or the file and its line. Raises
+    ConfigError when the file can't be read."""
+    path = settings_file(path, environ)
+    tree: dict[str, Any] = {}
+    sources: dict[_Path, str] = {}
+    if path is not None:
+        tree = _read_file(path, sources)
+    _overlay_variables(tree, environ, sources)
+    return sources
+
+
 def settings_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     """The file that `load_settings` reads; None when there are variables and defaults only."""
     if path is None and environ.get("MIMI_CONFIG"):
@@ -77,16 +91,17 @@ def _read_file(path: Path, sources: dict[_Path, str]) -> dict[str, Any]:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    node, value = _parse_yaml(text, f"{path} is")
+    node, value = parse_yaml(text, f"{path} is")
     if value is None:
         return {}
     if not isinstance(value, dict) or not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path}, line 1: must be a mapping of sections such as `mqtt:`")
-    _note_lines(node, (), path, sources)
+    note_lines(node, (), path, sources)
     return value
 
 
-def _note_lines(node: yaml.Node, where: _Path, path: Path, sources: dict[_Path, str]) -> None:
+def note_lines(node: yaml.Node, where: _Path, path: Path, sources: dict[_Path, str]) -> None:
+    """Adds the place of each key below `where` to `sources`. Raises ConfigError for one that is set twice."""
     if not isinstance(node, yaml.MappingNode):
         return
     for key_node, value_node in node.value:
@@ -95,7 +110,7 @@ def _note_lines(node: yaml.Node, where: _Path, path: Path, sources: dict[_Path, 
         if key in sources:
             raise ConfigError(f"{path}, line {line}: {'.'.join(key)} is set twice")
         sources[key] = f"{path}, line {line}"
-        _note_lines(value_node, key, path, sources)
+        note_lines(value_node, key, path, sources)
 
 
 def _overlay_variables(tree: dict[str, Any], environ: Mapping[str, str], sources: dict[_Path, str]) -> None:
@@ -104,7 +119,7 @@ def _overlay_variables(tree: dict[str, Any], environ: Mapping[str, str], sources
             continue
         where = tuple(part.lower() for part in name.removeprefix(PREFIX).split("__"))
         text = environ[name]
-        value = text if _wants_text(where) else _read_value(name, text)
+        value = text if wants_text(where) else _read_value(name, text)
         branch = tree
         for depth, part in enumerate(where[:-1]):
             inner = branch.get(part)
@@ -129,10 +144,10 @@ def _fill_empty_sections(branch: dict[str, Any], where: _Path) -> None:
 
 
 def _read_value(name: str, text: str) -> object:
-    return _parse_yaml(text, f"variable {name}: its value is")[1]
+    return parse_yaml(text, f"variable {name}: its value is")[1]
 
 
-def _parse_yaml(text: str, subject: str) -> tuple[yaml.Node | None, object]:
+def parse_yaml(text: str, subject: str) -> tuple[yaml.Node | None, object]:
     """The document and its value. Raises ConfigError, whose message begins with `subject`."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -175,7 +190,7 @@ def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
-def _wants_text(where: _Path) -> bool:
+def wants_text(where: _Path) -> bool:
     """True for a setting that is a string: a password of digits must stay one."""
     field = _field_at(where)
     if field is None:
@@ -221,16 +236,35 @@ def _explain(problem: ErrorDetails, sources: Mapping[_Path, str]) -> str:
     if problem["type"] == "extra_forbidden":
         if where in _MOVED:
             return f"{key}{place}: is now {_MOVED[where]}"
-        known = _known_keys(where[:-1])
-        close = difflib.get_close_matches(where[-1], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else "known keys here: " + ", ".join(known)
-        return f"{key}{place}: there is no such key; {hint}"
+        return f"{key}{place}: {_unknown(where[-1], _known_keys(where[:-1]))}"
+    return f"{key}{place}: {_wrong(problem, where)}"
+
+
+def explain_value(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    """The fault in one field of a `model` that does not come from broker.yaml, in the same words."""
+    where = tuple(str(part)[:_MAX_SHOWN] for part in problem["loc"] if part != "[key]")
+    key = ".".join(where) or "the content"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: {_unknown(where[-1], list(model.model_fields))}"
+    if key in _PRIVATE:
+        return f"{key}: {wording(problem)}"
+    return f"{key}: {_wrong(problem, where)}"
+
+
+def _unknown(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else "known keys here: " + ", ".join(known)
+    return f"there is no such key; {hint}"
+
+
+def _wrong(problem: ErrorDetails, where: _Path) -> str:
+    """The values that are allowed, and the one given where that is no secret."""
     message = wording(problem)
     given = problem["input"]
-    shown = f", not {_shown(given)}" if isinstance(given, str | int | float) and not _is_secret(where) else ""
+    shown = f", not {_shown(given)}" if isinstance(given, str | int | float) and not is_secret(where) else ""
     if shown and shown.removeprefix(", ") in message:
         shown = ""
-    return f"{key}{place}: {message}{shown}"
+    return f"{message}{shown}"
 
 
 def _shown(given: str | int | float) -> str:
@@ -242,7 +276,8 @@ def _shown(given: str | int | float) -> str:
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
-def _is_secret(where: _Path) -> bool:
+def is_secret(where: _Path) -> bool:
+    """True for a setting whose value must not be told."""
     return any(word in part for part in where for word in ("password", "key", "secret", "token", "url"))
 
 

@@ -1,21 +1,20 @@
 """System prompts: Jinja2 templates, checked and compiled once, rendered for each answer.
 
 The owner writes the template, everybody else only fills it: a device's name is never read as one. A template
-is sandboxed, an unknown variable is an error at start, and what it costs is bounded: loops by their steps,
-the text by its length.
+is sandboxed, an unknown variable is an error at start, and what it costs is bounded (`prompt_sandbox`).
 """
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator
+import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Final
+
+from mimi_mqtt.config.prompt_sandbox import budget, environment, instrument
 
 if TYPE_CHECKING:
     from jinja2 import nodes
-    from jinja2.sandbox import SandboxedEnvironment
 
 _log = logging.getLogger(__name__)
 
@@ -24,8 +23,8 @@ MAX_PROMPT_CHARS: Final = 16_000
 grows beyond later is cut."""
 MAX_MEMORY_CHARS: Final = 2_000
 """Longest `memory`."""
-MAX_LOOP_STEPS: Final = 1_000
-"""Steps of all loops in one rendering."""
+MAX_TEMPLATE_CHARS: Final = 32_000
+"""Longest template."""
 
 DEFAULT_PROMPT: Final = (
     "You are {{ agent.name }}, a friendly voice assistant in a small device"
@@ -64,7 +63,7 @@ class UserFacts:
     name: str = ""
     language: str = ""
     emotion: str = ""
-    """How the last words sounded, such as `angry`, where the recogniser tells; empty for neutral."""
+    """The emotion in the last words, such as `angry`, where the recogniser tells; empty for neutral."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +115,36 @@ _EVERYTHING: Final = Facts(
 )
 
 
+class TemplateFault(ValueError):
+    """A fault of a template, with the way to mend it. `line` counts from 1; None where it is not known."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
 class PromptTemplate:
-    """A template that was tried. Raises ValueError with what is wrong and how to mend it."""
+    """A template that was tried. Raises TemplateFault."""
 
     def __init__(self, source: str) -> None:
         from jinja2 import TemplateError, TemplateSyntaxError, meta
 
-        environment = _environment()
+        if len(source) > MAX_TEMPLATE_CHARS:
+            raise TemplateFault(f"the template is longer than {MAX_TEMPLATE_CHARS} characters")
         try:
-            tree = environment.parse(source)
-            used = meta.find_undeclared_variables(tree)
-            _check(tree, used)
-            _count_loops(tree)
-            self._template = environment.from_string(tree)
+            with budget():  # what is constant is computed now
+                tree = environment().parse(source)
+                used = meta.find_undeclared_variables(tree)
+                _check(tree, used)
+                instrument(tree)
+                self._template = environment().from_string(tree)
         except TemplateSyntaxError as error:
-            raise ValueError(f"line {error.lineno} of the template: {error.message}") from error
+            raise TemplateFault(
+                f"line {error.lineno} of the template: {error.message}", error.lineno
+            ) from error
+        except (RecursionError, SyntaxError, MemoryError):
+            # Python's own compiler has bounds, too, such as 20 loops inside each other.
+            raise TemplateFault("the template is nested too deeply") from None
         self.uses_memory = "memory" in used
         """True for a template that contains earlier conversations."""
         self._failed = False
@@ -138,11 +152,12 @@ class PromptTemplate:
             try:
                 text = self._fill(facts)
             except _FAILURES as error:
-                raise ValueError(f"the template can't be filled in: {error}") from error
+                raise TemplateFault(f"the template can't be filled in: {error}", _line_of(error)) from error
             except TemplateError as error:
-                raise ValueError(f"the template can't be filled in: {error.message}") from error
+                told = f"the template can't be filled in: {error.message}"
+                raise TemplateFault(told, _line_of(error)) from error
             if len(text) > MAX_PROMPT_CHARS:
-                raise ValueError(f"the template makes a prompt of over {MAX_PROMPT_CHARS} characters")
+                raise TemplateFault(f"the template makes a prompt of over {MAX_PROMPT_CHARS} characters")
 
     def render(self, facts: Facts) -> str:
         """The prompt, of bounded length; a plain one when this template fails after all, told once."""
@@ -159,102 +174,52 @@ class PromptTemplate:
     def _fill(self, facts: Facts) -> str:
         """The rendered text, cut a little after the limit."""
         text = ""
-        for piece in self._template.generate(facts.variables() | {_STEPS: _Steps()}):
-            text += piece
-            if len(text) > MAX_PROMPT_CHARS:
-                break
+        with budget():
+            for piece in self._template.generate(facts.variables()):
+                text += piece
+                if len(text) > MAX_PROMPT_CHARS:
+                    break
         return text
 
 
-_FAILURES: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_FAILURES: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 """Exceptions that an expression of a template may raise beside Jinja2's own."""
 
-_STEPS: Final = "_steps"  # not a name that a template may use
 
-
-class _Steps:
-    """The steps that the loops of one rendering have taken."""
-
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = MAX_LOOP_STEPS
-
-    def over(self, values: Iterable[object]) -> Iterator[object]:
-        """`values`, as long as steps are left."""
-        for value in values:
-            self.left -= 1
-            if self.left < 0:
-                raise ValueError(f"its loops take over {MAX_LOOP_STEPS} steps")
-            yield value
-
-
-@cache
-def _environment() -> "SandboxedEnvironment":
-    # Importing Jinja2 takes longer than most commands.
-    from jinja2 import StrictUndefined, pass_context
-    from jinja2.exceptions import SecurityError
-    from jinja2.runtime import Context
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Environment(ImmutableSandboxedEnvironment):
-        """Refuses what makes long texts out of short ones."""
-
-        intercepted_binops = frozenset({"*", "**", "%"})
-
-        def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
-            small = (int, float) if operator != "**" else ()
-            if not (isinstance(left, small) and isinstance(right, small)):
-                raise SecurityError(f"{operator} is for numbers" if small else f"{operator} is not possible")
-            return super().call_binop(context, operator, left, right)
-
-        def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
-            return attr not in _WIDENING and super().is_safe_attribute(obj, attr, value)
-
-    @pass_context
-    def counted(context: Context, values: Iterable[object]) -> Iterator[object]:
-        steps = context[_STEPS]
-        if not isinstance(steps, _Steps):
-            raise TypeError(f"{_STEPS} is not a variable")
-        return steps.over(values)
-
-    environment = Environment(undefined=StrictUndefined, autoescape=False)
-    environment.globals.clear()
-    for name in _WIDENING:
-        environment.filters.pop(name, None)
-    environment.filters[_STEPS] = counted
-    return environment
-
-
-_WIDENING: Final = frozenset(
-    {
-        "center",
-        "expandtabs",
-        "format",
-        "format_map",
-        "indent",
-        "ljust",
-        "rjust",
-        "tojson",
-        "wordwrap",
-        "zfill",
-    }
-)
+def _line_of(error: BaseException) -> int | None:
+    """The line of the template in which an error was raised: Jinja2 puts it in the traceback."""
+    lines = [
+        number
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == "<template>"
+    ]
+    return lines[-1] if lines else None
 
 
 def _check(tree: "nodes.Template", used: set[str]) -> None:
-    """Raises ValueError for what no fact has and for what a prompt does not need."""
+    """Raises TemplateFault for what no fact has and for what a prompt does not need."""
     from jinja2 import nodes
 
     known = _NOBODY.variables()
     if unknown := sorted(used - known.keys()):
-        raise ValueError(f"there is no variable {unknown[0]!r}; there are {', '.join(sorted(known))}")
+        lines = [name.lineno for name in tree.find_all(nodes.Name) if name.name == unknown[0]]
+        told = f"there is no variable {unknown[0]!r}; there are {', '.join(sorted(known))}"
+        raise TemplateFault(told, min(lines, default=None))
     unneeded = (nodes.Macro, nodes.CallBlock, nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends,
                 nodes.Block)  # fmt: skip
     if found := next(tree.find_all(unneeded), None):
-        raise ValueError(f"line {found.lineno} of the template: only if, for and set are possible")
-    if any(loop.recursive for loop in tree.find_all(nodes.For)):
-        raise ValueError("a recursive loop is not possible")
+        told = f"line {found.lineno} of the template: only if, for and set are possible"
+        raise TemplateFault(told, found.lineno)
+    if loop := next((loop for loop in tree.find_all(nodes.For) if loop.recursive), None):
+        raise TemplateFault("a recursive loop is not possible", loop.lineno)
     for access in tree.find_all(nodes.Getattr):
         if not isinstance(access.node, nodes.Name) or access.node.name not in used:
             continue
@@ -262,11 +227,5 @@ def _check(tree: "nodes.Template", used: set[str]) -> None:
         if dataclasses.is_dataclass(fact):
             names = [field.name for field in dataclasses.fields(fact)]
             if access.attr not in names:
-                raise ValueError(f"{access.node.name} has no {access.attr!r}; it has {', '.join(names)}")
-
-
-def _count_loops(tree: "nodes.Template") -> None:
-    from jinja2 import nodes
-
-    for loop in tree.find_all(nodes.For):
-        loop.iter = nodes.Filter(loop.iter, _STEPS, [], [], None, None, lineno=loop.lineno)
+                told = f"{access.node.name} has no {access.attr!r}; it has {', '.join(names)}"
+                raise TemplateFault(told, access.lineno)

@@ -1,4 +1,5 @@
-"""All settings: key, type, default and documentation; here and in `connections`, `voice` and `agents`.
+"""All settings: key, type, default and documentation; here and in `connections`, `people`, `voice` and
+`agents`.
 
 `broker.yaml` is generated from these declarations, so a field's docstring is what its user reads. Each limit
 on something from outside is a field, or a named constant.
@@ -13,10 +14,14 @@ from pydantic import (
     Field,
     SecretStr,
     field_validator,
+    model_validator,
 )
 
 from mimi_mqtt.config.agents import DEFAULT_AGENT, Agents, AgentSettings
+from mimi_mqtt.config.companion import CompanionSettings
 from mimi_mqtt.config.connections import HttpSettings, MqttSettings, OtaSettings, SharesSettings, UdpSettings
+from mimi_mqtt.config.files import FilesSettings
+from mimi_mqtt.config.people import OidcSettings, PeopleSettings
 from mimi_mqtt.config.section import Section
 from mimi_mqtt.config.voice import ProviderSettings, VoiceSettings
 
@@ -130,9 +135,16 @@ class StoreSettings(Section):
     keep_conversations_days: int = Field(90, ge=1)
     """Conversations older than this are deleted, in days."""
 
+    keep_statistics_days: int = Field(730, ge=1, le=3_650)
+    """Statistics of turns, which hold no speech, are kept this long, in days."""
+
     max_size_mb: int = Field(1_024, ge=0)
     """Size of the database from which the oldest conversations are deleted, in MB (1,000,000 bytes). 0: no
     bound. A file of SQLite does not shrink: its free pages are used again."""
+
+    keep_copies: int = Field(2, ge=0, le=100)
+    """Copies of the database that are kept, of those that are made before its tables are migrated: of SQLite
+    a file beside it, of PostgreSQL a schema in the same database. 0: none are made."""
 
     @field_validator("max_size_mb")
     @classmethod
@@ -140,6 +152,42 @@ class StoreSettings(Section):
         if 0 < size < 10:
             raise ValueError("must be 0 or at least 10")
         return size
+
+
+class BackupSettings(Section):
+    """Backups that the server makes by itself; `mimi-mqtt backup` makes one at any time."""
+
+    folder: Path | None = None
+    """Folder for the backups, best on another disk. Empty: none are made."""
+
+    every_hours: float = Field(24.0, ge=1, le=8_760)
+    """Hours from one backup to the next. The first one is made at the start when the last is older."""
+
+    at: str = ""
+    """Time of day of backups, such as 03:30, in server.timezone; every_hours then counts in whole days. One
+    that was missed is made at the next start. Empty: every_hours after the last one."""
+
+    keep: int = Field(7, ge=1, le=1_000)
+    """Backups that are kept in the folder; older ones of this server are deleted."""
+
+    passphrase_file: Path | None = None
+    """File whose first line is the passphrase, which a restore asks for: keep a copy of it elsewhere."""
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _is_a_time_of_day(cls, at: object) -> object:
+        if isinstance(at, int) and not isinstance(at, bool):
+            # YAML 1.1 reads 13:30 without quotes as a number in base 60.
+            at = f"{at // 60:02}:{at % 60:02}"
+        if isinstance(at, str) and at and not re.fullmatch(r"([01]?[0-9]|2[0-3]):[0-5][0-9]", at):
+            raise ValueError("must be a time of day such as 03:30")
+        return at
+
+    @model_validator(mode="after")
+    def _has_its_passphrase(self) -> "BackupSettings":
+        if self.folder is not None and self.passphrase_file is None:
+            raise ValueError("folder is set: passphrase_file must be set, too")
+        return self
 
 
 class SessionSettings(Section):
@@ -171,6 +219,16 @@ class SessionSettings(Section):
     """Longest time without progress before a turn is ended, in seconds."""
 
 
+class DisplaySettings(Section):
+    """Texts on the screens of devices."""
+
+    fonts: tuple[str, ...] = ()
+    """Font files with the characters that a device's own font lacks, for devices that can be sent glyphs:
+    paths, tried in order before the fonts of this machine (Debian's packages fonts-noto-core, fonts-noto-cjk,
+    fonts-symbola and others). A face of a collection is named as in /path/fonts.ttc#2. `mimi-mqtt doctor`
+    tells which font has which script."""
+
+
 class Settings(Section):
     """All of broker.yaml."""
 
@@ -182,8 +240,14 @@ class Settings(Section):
     shares: SharesSettings = SharesSettings()
     ota: OtaSettings = OtaSettings()
     accounts: AccountSettings = AccountSettings()
+    people: PeopleSettings = PeopleSettings()
+    oidc: OidcSettings = OidcSettings()
     store: StoreSettings = StoreSettings()
+    companion: CompanionSettings = CompanionSettings()
+    files: FilesSettings = FilesSettings()
+    backup: BackupSettings = BackupSettings()
     session: SessionSettings = SessionSettings()
+    display: DisplaySettings = DisplaySettings()
     voice: VoiceSettings = VoiceSettings()
     assistant: AgentSettings = AgentSettings()
     agents: Agents = Field(

@@ -74,8 +74,8 @@ class VoiceSettings(Section):
     """A reply longer than this is cut at a sentence."""
 
     filler_s: float = Field(5.0, ge=0, le=60)
-    """When so long nothing has been heard of an answer, in seconds, "one moment, please" is said; again after
-    three times as long, and so on. 0: never."""
+    """The wait for an answer after which "one moment, please" is said, in seconds; again after three times as
+    long, and so on. 0: never."""
 
     patience_s: float = Field(30.0, ge=1, le=600)
     """Longest wait for the first sound of an answer, from the end of the speech, in seconds: then an apology

@@ -9,8 +9,8 @@ from typing import Final
 from mimi_mqtt.config import AccountSettings, SharesSettings
 from mimi_mqtt.errors import LoginRefused
 from mimi_mqtt.fleet.identity import Identity, Role
-from mimi_mqtt.fleet.logins import Logins
-from mimi_mqtt.fleet.passwords import Password
+from mimi_mqtt.logins import Logins
+from mimi_mqtt.passwords import Password
 from mimi_mqtt.shares import Ledger
 
 MAX_WAITING_CHECKS: Final = 64

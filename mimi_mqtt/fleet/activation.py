@@ -6,8 +6,8 @@ most loses the one whose asker has been silent for longest.
 
 A MAC address is no secret: anyone on the network can claim one. So a device is bound to the Client-Id it
 first came with; a request for a bound device under another Client-Id becomes an activation, which is pending
-until a person allows it (`administration`). The HMAC of a version 2 poll is made with a key burnt into the
-chip that this server does not know, so it can't be checked; its challenge can, and must be the asker's own.
+until a person allows it (`administration`) or claims it (`claiming`). A version 2 poll must bring the asker's
+own challenge, and its HMAC is checked where the chip's key is registered (`proof`).
 """
 
 import hmac
@@ -35,6 +35,9 @@ MAX_WAITING = 1_000
 SHOWN_FOR = timedelta(minutes=3)
 """A device that shows a code asks again within this time: where no address has more than others, no
 activation is displaced that was asked for since."""
+
+_USED: Final = "-"
+"""Begins what stands in the place of a code that was entered."""
 
 WAITING_SHARE: Final = "waiting devices"
 """The share of `shares.waiting_devices_per_address` in the ledger."""
@@ -108,7 +111,10 @@ async def ask(
         )
         session.add(activation)
         activation.address = bounded(asker.address, tables.ADDRESS_CHARS)
-    activation.serial_number = bounded(asker.serial_number, tables.SERIAL_CHARS)
+    elif is_used(activation):
+        activation.code = _new_code(await activations.codes(session))
+    if activation.serial_number != (serial_number := bounded(asker.serial_number, tables.SERIAL_CHARS)):
+        activation.serial_number, activation.key_proven = serial_number, False
     activation.board = bounded(asker.board, tables.BOARD_CHARS)
     activation.firmware_version = bounded(asker.firmware_version, tables.VERSION_CHARS)
     activation.language = bounded(asker.language, tables.LANGUAGE_CHARS)
@@ -117,6 +123,30 @@ async def ask(
     activation.expires_at = now + CODE_LIFETIME
     await session.flush()
     return activation
+
+
+def use_up(activation: Activation) -> None:
+    """Makes the code of an activation worthless; its asker may still poll with its challenge."""
+    activation.code = _USED + secrets.token_hex(3)[1:]
+
+
+def is_used(activation: Activation) -> bool:
+    """True when the code was entered: no device shows it any more, and no one can enter it again."""
+    return activation.code.startswith(_USED)
+
+
+async def of_code(session: AsyncSession, code: str, now: datetime) -> Activation | None:
+    """The activation with this code, locked until the transaction ends; each code there is is compared, all
+    in the same time."""
+    found: int | None = None
+    for activation_id, pending in await activations.pending_codes(session, now):
+        if hmac.compare_digest(pending.encode(), code.encode("utf-8", "replace")):
+            found = activation_id
+    if found is None:
+        return None
+    activation = await activations.locked(session, found)
+    # Another transaction may have used it up while this one waited for the lock.
+    return activation if activation is not None and activation.code == code else None
 
 
 async def _make_room(

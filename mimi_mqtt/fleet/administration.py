@@ -1,18 +1,21 @@
-"""Decisions of a person about devices: to allow, revoke, forget and set them.
+"""Decisions of a person about devices: to allow, revoke, rotate, forget and set them.
 
-Callers (the command line, later the web app) add to an error how it is mended from where they are.
+`rights` are those of whoever decides: what he may not see does not exist for him. Each change is audited in
+its transaction. Callers (the command line, the REST API) add to an error how it is mended from where they
+are.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mimi_mqtt.errors import FleetError, ProtocolError
-from mimi_mqtt.fleet.activation import same_client
+from mimi_mqtt.errors import Conflict, FleetError, Forbidden, ProtocolError
+from mimi_mqtt.fleet.activation import of_code, same_client, use_up
 from mimi_mqtt.fleet.credentials import first_epoch
-from mimi_mqtt.store import activations, devices, tables
+from mimi_mqtt.fleet.device_keys import may_come_in
+from mimi_mqtt.fleet.rights import COMMAND_LINE, Rights
+from mimi_mqtt.store import activations, audit, device_keys, devices, reminders, tables
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
 from mimi_mqtt.store.values import bounded
@@ -63,58 +66,111 @@ class SeveralAskers(FleetError):
         self.codes = codes
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceChange:
-    """Settings to change. None leaves a setting; "" takes it back: to the server's transport, the language
-    that the device reports, the default agent, no name."""
+class KeyNotProven(Conflict):
+    """The device to let in has to prove first that it has its chip's key."""
 
-    transport: str | None = None
-    name: str | None = None
-    language: str | None = None
-    agent: str | None = None
-    user_name: str | None = None
+    def __init__(self, device_id: str) -> None:
+        super().__init__(
+            f"a key is registered for the chip of {device_id}, and it has not proved yet that it has it: "
+            "wait until it asks again, or remove the key (`mimi-mqtt devices remove-key SERIAL`)"
+        )
+        self.device_id = device_id
 
 
-async def allow(store: Store, id_or_code: str, now: datetime) -> Device:
+async def allow(store: Store, id_or_code: str, now: datetime, rights: Rights = COMMAND_LINE) -> Device:
     """Allows a device: the one that shows the code, or the only one with a pending activation for the id.
 
     A device that was bound to another Client-Id is bound to that of the activation, and its old credentials
-    end. Raises NotADevice, UnknownCode, NeverAsked or SeveralAskers.
+    end. For administrators. Raises NotADevice, UnknownCode, NeverAsked, SeveralAskers or KeyNotProven.
     """
     async with store.write() as session:
         await activations.forget_expired(session, now)
-        device_id, activation = await _asker_of(session, id_or_code.strip())
+        device_id, activation = await _asker_of(session, id_or_code.strip(), now)
         device = await devices.get(session, device_id, lock=True)
-        if device is None:
-            if activation is None:
-                raise NeverAsked(device_id)
-            device = Device(
-                id=device_id,
-                client_id=activation.client_id,
-                epoch=first_epoch(),
-                board=activation.board,
-                firmware_version=activation.firmware_version,
-                reported_language=activation.language,
-                host=activation.host,
-                revision=0,
-                created_at=now,
-                updated_at=now,
-                last_seen_at=activation.asked_at,
-            )
-        elif device.allowed and (activation is None or same_client(device.client_id, activation.client_id)):
-            return device
-        elif activation is not None:
+        if device is None and activation is None:
+            raise NeverAsked(device_id)
+        return await let_in(session, device, activation, now, rights)
+
+
+async def let_in(
+    session: AsyncSession,
+    device: Device | None,
+    activation: Activation | None,
+    now: datetime,
+    rights: Rights,
+    *,
+    owner_id: str = "",
+    group_id: str = "",
+    action: str = "device.allow",
+) -> Device:
+    """Gives credentials to the asker of an activation, or back to a known device; `owner_id` owns it from now
+    on, where nobody did. The code is used up. Raises KeyNotProven."""
+    # A device with good credentials that was asked to show a code gets no others by it, and proves nothing.
+    is_in = (
+        device is not None
+        and activation is not None
+        and device.allowed
+        and same_client(device.client_id, activation.client_id)
+    )
+    if activation is not None and not is_in and not await may_come_in(session, device, activation):
+        raise KeyNotProven(activation.device_id)
+    before: dict[str, object] = {}
+    if device is None:
+        assert activation is not None, "a device that is not known comes with an activation"  # noqa: S101
+        device = _registered(activation, now)
+    else:
+        before = _state(device)
+        if activation is not None and not is_in:
             device.client_id = activation.client_id
             device.epoch += 1
-        device.allowed = True
-        device.address = ""  # a person wants it: it is not given up for another one
-        await devices.save_changed(session, device, now)
-        return device
+    device.allowed, device.disabled_by = True, ""
+    device.address = ""  # a person wants it: it is not given up for another one
+    if not device.owner_id:
+        device.owner_id = bounded(owner_id, tables.USER_ID_CHARS)
+        device.group_id = device.group_id or bounded(group_id, tables.GROUP_ID_CHARS)
+    if activation is not None:
+        if activation.key_proven:
+            device.serial_number = activation.serial_number
+            key = await device_keys.get(session, activation.serial_number)
+            if key is not None:
+                key.device_id = key.device_id or device.id
+        use_up(activation)
+    after = _state(device)
+    if before != after:
+        audit.record(session, rights.author, action, f"device:{device.id}", before=before, after=after)
+    await devices.save_changed(session, device, now)
+    return device
 
 
-async def _asker_of(session: AsyncSession, id_or_code: str) -> tuple[str, Activation | None]:
+def _registered(activation: Activation, now: datetime) -> Device:
+    return Device(
+        id=activation.device_id,
+        client_id=activation.client_id,
+        epoch=first_epoch(),
+        board=activation.board,
+        firmware_version=activation.firmware_version,
+        reported_language=activation.language,
+        host=activation.host,
+        revision=0,
+        created_at=now,
+        updated_at=now,
+        last_seen_at=activation.asked_at,
+    )
+
+
+def _state(device: Device) -> dict[str, object]:
+    """The part of a device that decides who has it and whether it may connect, for the audit."""
+    return {
+        "allowed": device.allowed,
+        "owner_id": device.owner_id,
+        "group_id": device.group_id,
+        "epoch": device.epoch,
+    }
+
+
+async def _asker_of(session: AsyncSession, id_or_code: str, now: datetime) -> tuple[str, Activation | None]:
     if len(id_or_code) == 6 and id_or_code.isdecimal():
-        activation = await activations.of_code(session, id_or_code)
+        activation = await of_code(session, id_or_code, now)
         if activation is None:
             raise UnknownCode(id_or_code)
         return activation.device_id, activation
@@ -128,73 +184,94 @@ async def _asker_of(session: AsyncSession, id_or_code: str) -> tuple[str, Activa
     return device_id, waiting[0] if waiting else None
 
 
-async def revoke(store: Store, device_id: str, now: datetime) -> Device:
-    """Ends a device's credentials; it gets none until it is allowed again. Raises NotADevice,
-    UnknownDevice."""
+async def enable(store: Store, device_id: str, now: datetime, rights: Rights = COMMAND_LINE) -> Device:
+    """Allows a known device again that was revoked: its owner may do so when he himself revoked it, and an
+    administrator always. Raises NotADevice, UnknownDevice, Forbidden."""
     async with store.write() as session:
-        device = await _known(session, device_id)
+        device = await known(session, device_id, rights)
+        rights.require_owner(device)
+        if device.allowed:
+            return device
+        if not rights.is_admin and device.disabled_by != rights.user_id:
+            raise Forbidden("an administrator revoked the device, and only one can allow it again")
+        return await let_in(session, device, None, now, rights)
+
+
+async def revoke(store: Store, device_id: str, now: datetime, rights: Rights = COMMAND_LINE) -> Device:
+    """Ends a device's credentials and deletes its reminders; it gets no credentials until it is allowed
+    again. Raises NotADevice, UnknownDevice, Forbidden."""
+    async with store.write() as session:
+        device = await known(session, device_id, rights)
+        rights.require_owner(device)
+        before = _state(device)
         device.allowed = False
+        device.disabled_by = "" if rights.is_admin else rights.user_id
         device.epoch += 1
         await activations.forget_device(session, device.id)
+        await reminders.delete_of_device(session, device.id)
+        _record(session, rights, "device.revoke", device, before)
         await devices.save_changed(session, device, now)
         return device
 
 
-async def forget(store: Store, device_id: str, now: datetime) -> str:
+async def rotate(store: Store, device_id: str, now: datetime, rights: Rights = COMMAND_LINE) -> Device:
+    """Ends a device's credentials, its connections with them; it gets others with its next OTA request.
+    Raises NotADevice, UnknownDevice, Forbidden."""
+    async with store.write() as session:
+        device = await known(session, device_id, rights)
+        rights.require_owner(device)
+        before = _state(device)
+        device.epoch += 1
+        _record(session, rights, "device.rotate", device, before)
+        await devices.save_changed(session, device, now)
+        return device
+
+
+async def forget(store: Store, device_id: str, now: datetime, rights: Rights = COMMAND_LINE) -> str:
     """Deletes a device, or the pending activations for its id, with everything known of it. Returns its id.
 
-    Its credentials end; it is a new device when it asks again. Raises NotADevice, UnknownDevice.
+    Its credentials end; it is a new device when it asks again. Raises NotADevice, UnknownDevice, Forbidden.
     """
     device_id = parse_device_id(device_id)
     async with store.write() as session:
         device = await devices.get(session, device_id, lock=True)
-        if device is None and not await activations.of_device(session, device_id):
-            raise UnknownDevice(device_id)
+        if device is None or not rights.sees(device):
+            waits = rights.is_admin and await activations.of_device(session, device_id)
+            if not waits:
+                raise UnknownDevice(device_id)
+        else:
+            rights.require_owner(device)
+            if not rights.is_admin and not device.allowed and device.disabled_by != rights.user_id:
+                raise Forbidden("an administrator revoked the device, and only one can forget it")
+        before = _state(device) if device is not None else None
+        audit.record(session, rights.author, "device.forget", f"device:{device_id}", before=before)
         await devices.forget(session, [device_id], now)
     return device_id
 
 
-async def forget_unseen(store: Store, before: datetime, now: datetime) -> list[str]:
+async def forget_unseen(
+    store: Store, before: datetime, now: datetime, rights: Rights = COMMAND_LINE
+) -> list[str]:
     """Forgets every device last seen before a moment. Returns their ids."""
     async with store.write() as session:
         ids = [device.id for device in await devices.unseen_since(session, before)]
+        for device_id in ids:
+            audit.record(session, rights.author, "device.forget", f"device:{device_id}")
         await devices.forget(session, ids, now)
     return ids
 
 
-async def change(store: Store, device_id: str, wanted: DeviceChange, now: datetime) -> Device:
-    """Changes a device's settings. Raises NotADevice, UnknownDevice."""
-    async with store.write() as session:
-        device = await _known(session, device_id)
-        if wanted.transport is not None:
-            device.transport = wanted.transport or None
-        if wanted.name is not None:
-            device.name = bounded(wanted.name.strip(), tables.NAME_CHARS)
-        if wanted.language is not None:
-            device.language = bounded(wanted.language.strip(), tables.LANGUAGE_CHARS)
-        if wanted.agent is not None:
-            device.agent = bounded(wanted.agent, tables.AGENT_CHARS)
-        if wanted.user_name is not None:
-            device.user_name = bounded(wanted.user_name.strip(), tables.USER_NAME_CHARS)
-        await devices.save_changed(session, device, now)
-        return device
+def _record(
+    session: AsyncSession, rights: Rights, action: str, device: Device, before: dict[str, object]
+) -> None:
+    audit.record(session, rights.author, action, f"device:{device.id}", before=before, after=_state(device))
 
 
-async def fall_back(store: Store, device_id: str, now: datetime) -> Device | None:
-    """Gives a device without a transport of its own a WebSocket; None when it has one, or is unknown."""
-    async with store.write() as session:
-        device = await devices.get(session, device_id, lock=True)
-        if device is None or device.transport:
-            return None
-        device.transport = "websocket"
-        await devices.save_changed(session, device, now)
-        return device
-
-
-async def _known(session: AsyncSession, device_id: str) -> Device:
+async def known(session: AsyncSession, device_id: str, rights: Rights = COMMAND_LINE) -> Device:
+    """The device, locked, if it exists for whoever asks. Raises NotADevice, UnknownDevice."""
     device_id = parse_device_id(device_id)
     device = await devices.get(session, device_id, lock=True)
-    if device is None:
+    if device is None or not rights.sees(device):
         raise UnknownDevice(device_id)
     return device
 

@@ -1,7 +1,8 @@
 """Agents found at run time by key, and the agent of each device.
 
-An agent comes from a source: `broker.yaml` is one, whose agents are replaced when the file is read again.
-Where two sources have an agent of the same name, the first source wins.
+An agent comes from a source: the settings in force are one, whose agents are replaced when broker.yaml is
+read again or managed agents change (`managed.merging`). Where two sources have an agent of the same name, the
+first source wins.
 """
 
 import logging
@@ -33,8 +34,9 @@ class AgentSource(Protocol):
         """The complete settings of the agent `key` as they are now; None when it is not of this source."""
 
 
-class ProvisionedAgents:
-    """The agents of `broker.yaml` (`Settings.every_agent`), the default one among them. An `AgentSource`."""
+class AgentsInForce:
+    """The agents of the settings in force (`Settings.every_agent`), provisioned and managed ones, the default
+    one among them. An `AgentSource`."""
 
     def __init__(self, agents: Mapping[str, AgentSettings]) -> None:
         self._agents = agents
@@ -71,7 +73,7 @@ class AgentCatalog:
         if key not in self._missed and len(self._missed) < _MAX_MISSED:
             self._missed.add(key)
             _log.warning(
-                "there is no agent %r in the configuration: its devices have the default one "
+                "there is no agent %r any more: its devices have the default one "
                 "(`mimi-mqtt devices set ID --agent NAME`)",
                 key,
             )

@@ -21,6 +21,9 @@ from mimi_mqtt.fleet.secret_files import SECRET_BYTES, Secrets
 COMMAND_LINE_USER = "$command-line"
 """The MQTT user name of this machine's command line, an administrator as long as it can read the secret."""
 COMMAND_LINE_PASSWORD_S = 60.0
+SELF_CHECK_USER = "$self-check"
+"""The server itself, when it checks its broker by the advertised address: it may do what a client without a
+user name may, as that address may lead to somebody else."""
 """Validity of a password of the command line, before and after its moment, in seconds."""
 
 _NO_DEVICE = "00-00-00-00-00-00"
@@ -105,6 +108,14 @@ class Credentials:
         secret = self._old if old and self._old is not None else self._secret
         return hmac.digest(secret, f"udp|{device_id}|{epoch}".encode(), "sha256")[:16]
 
+    def key(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, such as signed links, that follow from the secret."""
+        return hmac.digest(self._secret, f"key|{purpose}".encode(), "sha256")
+
+    def old_key(self, purpose: str) -> bytes | None:
+        """The same of the secret before the last rotation; None when that is over."""
+        return hmac.digest(self._old, f"key|{purpose}".encode(), "sha256") if self._old is not None else None
+
     def check_password(self, password: bytes, device_id: str | None, epoch: int) -> bool:
         """True when `password` is the device's. Takes the same time for every wrong one and for no device
         (None)."""
@@ -117,17 +128,28 @@ class Credentials:
     def command_line_password(self, now: float) -> str:
         """A password of `COMMAND_LINE_USER`, made at `now` (s since 1970): of no use soon after it was
         overheard."""
-        return self._command_line_password(int(now)).decode("ascii")
+        return self._password_of("command line", int(now)).decode("ascii")
 
     def check_command_line_password(self, password: bytes, now: float) -> bool:
         """True when `password` was made with this secret within `COMMAND_LINE_PASSWORD_S` of `now`."""
+        return self._is_of("command line", password, now)
+
+    def self_check_password(self, now: float) -> str:
+        """A password of `SELF_CHECK_USER`, good for as long as the command line's."""
+        return self._password_of("self-check", int(now)).decode("ascii")
+
+    def check_self_check_password(self, password: bytes, now: float) -> bool:
+        """See `check_command_line_password`."""
+        return self._is_of("self-check", password, now)
+
+    def _is_of(self, purpose: str, password: bytes, now: float) -> bool:
         digits = password.partition(b".")[0]
         made_at = int(digits) if digits.isdigit() and len(digits) <= _MAX_MOMENT_DIGITS else 0
-        right = hmac.compare_digest(password, self._command_line_password(made_at))
+        right = hmac.compare_digest(password, self._password_of(purpose, made_at))
         return right and abs(now - made_at) <= COMMAND_LINE_PASSWORD_S
 
-    def _command_line_password(self, made_at: int) -> bytes:
-        digest = hmac.digest(self._secret, f"command line|{made_at}".encode(), "sha256")
+    def _password_of(self, purpose: str, made_at: int) -> bytes:
+        digest = hmac.digest(self._secret, f"{purpose}|{made_at}".encode(), "sha256")
         return b"%d.%s" % (made_at, urlsafe_b64encode(digest).rstrip(b"="))
 
 

@@ -11,20 +11,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from sys import intern
+from typing import Final
 
 from prometheus_client import Counter, Gauge
 
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.activation import same_client
-from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, Credentials
+from mimi_mqtt.fleet.boards import BoardWatch
+from mimi_mqtt.fleet.browser_tokens import BrowserTokens
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, SELF_CHECK_USER, Credentials
 from mimi_mqtt.fleet.entry import DeviceInfo as DeviceInfo
 from mimi_mqtt.fleet.entry import Entry
 from mimi_mqtt.fleet.entry import Registration as Registration
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.fleet.overlap import Overlap
-from mimi_mqtt.store import devices
-from mimi_mqtt.store.devices import BoardFacts, Boot
+from mimi_mqtt.store import boards, devices
+from mimi_mqtt.store.devices import Boot, BootFacts, DirectoryRow
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device
 from mimi_mqtt.store.write_behind import CLOSE_TIMEOUT_S, WriteBehind
@@ -40,6 +44,10 @@ _BOOTS = Counter(
 MAX_WAITING_BOOTS = 10_000
 """Reports that wait for the database; further ones are dropped."""
 
+REFRESH_S: Final = 0.4
+"""Seconds between two looks for changes of other processes: a device that was revoked there is cut off within
+a second, reading and ending its connections included. A look is two searches in an index."""
+
 _SEEN_EVERY_S = 30.0
 _PRESENT_EVERY_S = 3600.0
 
@@ -48,11 +56,12 @@ class DeviceDirectory:
     """The devices that may connect, and the accounts of people. Implements `fleet.identity.Authenticator`."""
 
     def __init__(
-        self, store: Store, credentials: Credentials, accounts: Accounts, *, refresh_s: float = 2.0
+        self, store: Store, credentials: Credentials, accounts: Accounts, *, refresh_s: float = REFRESH_S
     ) -> None:
         self._store = store
         self._credentials = credentials
         self._overlap = Overlap(credentials)
+        self._browser_tokens = BrowserTokens(credentials)
         self._accounts = accounts
         self._refresh_s = refresh_s
         self._entries: dict[str, Entry] = {}
@@ -60,17 +69,23 @@ class DeviceDirectory:
         self._revision = 0
         self._seen: dict[str, datetime] = {}
         self._loop = SupervisedLoop("device directory", self._keep_up)
+        # A loop of its own: a database that is being written must not delay the reading of changes.
+        self._seeing = SupervisedLoop("sightings of devices", self._note_seen, every_s=_SEEN_EVERY_S)
         self._closing = asyncio.Event()
-        self._save_seen_at = self._look_at = 0.0
+        self._look_at = 0.0
+        self._saving = False
         self._refreshing = asyncio.Lock()
         self._read_at = float("-inf")
         self._boots = WriteBehind(
             self._save_boots, "reports of booting devices", _BOOTS, max_waiting=MAX_WAITING_BOOTS
         )
+        self._boards = BoardWatch()
         self._forgotten: dict[str, int] = {}
         """Revisions of forgotten devices that are remembered."""
         self._unended: set[str] = set()
         """Those of `_revoked` whose failure was told."""
+        self._moved: set[str] = set()
+        """Those of `_revoked` that have another owner than before."""
         self._revoked: dict[str, None] = {}
         """Devices whose connections are to be ended, in order; empty but for those where that failed."""
         self.on_revoked: Callable[[str], None] = _end_nothing
@@ -88,7 +103,7 @@ class DeviceDirectory:
     def healthy(self) -> bool:
         """True while the directory keeps up with changes, every revoked device is disconnected and reports
         are written. When false, the last known state still holds."""
-        return self._loop.healthy and self._boots.healthy and not self._revoked
+        return self._loop.healthy and self._seeing.healthy and self._boots.healthy and not self._revoked
 
     def __len__(self) -> int:
         return self._allowed
@@ -103,9 +118,9 @@ class DeviceDirectory:
         await self.refresh()
         await self._boots.start()
         self._closing.clear()
-        now = asyncio.get_running_loop().time()
-        self._save_seen_at, self._look_at = now + _SEEN_EVERY_S, now + _PRESENT_EVERY_S
+        self._look_at = asyncio.get_running_loop().time() + _PRESENT_EVERY_S
         self._loop.start()
+        self._seeing.start()
 
     async def aclose(self) -> None:
         """Stops keeping up and writes what waits to be written; safe to call twice."""
@@ -113,6 +128,7 @@ class DeviceDirectory:
         # A query is not cut off half-way: its connection would be lost to the pool.
         self._closing.set()
         await self._loop.aclose(timeout_s=CLOSE_TIMEOUT_S if self._loop.healthy else 0.0)
+        await self._seeing.aclose(timeout_s=CLOSE_TIMEOUT_S if self._saving else 0.0)
         try:
             await self._save_seen()
         except StoreError as error:
@@ -140,17 +156,25 @@ class DeviceDirectory:
         entry = self._entries.get(boot.device_id)
         if entry is not None and entry.info is not None:
             info = entry.info
-            known = BoardFacts(info.board, info.board_name, info.firmware_version, info.cellular)
+            known = BootFacts(
+                info.board, info.board_name, info.firmware_version, info.cellular, info.espressif,
+                info.host or "", info.origin, entry.reported_language,
+            )  # fmt: skip
             facts = known.updated(boot)
             if facts != known:
                 info = replace(
                     info,
-                    board=facts.board,
-                    board_name=facts.board_name,
-                    firmware_version=facts.firmware_version,
+                    board=intern(facts.board),
+                    board_name=intern(facts.board_name),
+                    firmware_version=intern(facts.firmware_version),
                     cellular=facts.cellular,
+                    espressif=facts.espressif,
+                    host=intern(facts.host) or None,
+                    origin=intern(facts.origin),
+                    language=entry.language or intern(facts.reported_language),
                 )
-                self._entries[boot.device_id] = replace(entry, info=info)
+                reported = intern(facts.reported_language)
+                self._entries[boot.device_id] = replace(entry, info=info, reported_language=reported)
             self.on_booted(info)
 
     def authenticate(
@@ -164,6 +188,9 @@ class DeviceDirectory:
         if username == COMMAND_LINE_USER:
             is_ours = self._credentials.check_command_line_password(given, time.time())
             return Identity(Role.ADMIN, username) if is_ours else None
+        if username == SELF_CHECK_USER:
+            is_ours = self._credentials.check_self_check_password(given, time.time())
+            return Identity(Role.ANONYMOUS, username) if is_ours else None
         if username == self._accounts.admin:
             return self._accounts.log_in(given, address)
         entry = self._entries.get(username)
@@ -182,8 +209,16 @@ class DeviceDirectory:
 
     def admits(self, device_id: str, client_id: str, token: bytes) -> bool:
         """True when `token` is the device's own, and `client_id` the one that it is bound to; takes the same
-        time for every wrong one. For connections other than MQTT's, whose token is the MQTT password."""
+        time for every wrong one. For connections other than MQTT's, whose token is the MQTT password, or a
+        browser's, which names its device by itself."""
         entry = self._entries.get(device_id)
+        if BrowserTokens.is_one(token):
+            epoch = entry.epoch if entry is not None else 0
+            is_good = self._browser_tokens.is_good(token, device_id, epoch, time.time())
+            if not is_good or entry is None or entry.info is None:
+                return False
+            self._seen[device_id] = datetime.now(UTC)
+            return True
         registration = entry.registration if entry is not None else None
         bound = same_client(registration.client_id if registration is not None else "", client_id)
         identity = self.authenticate(device_id, device_id, token)
@@ -233,7 +268,8 @@ class DeviceDirectory:
 
     def apply(self, device: Device) -> None:
         """Takes over a row just written or read; the newest revision wins, whatever the order."""
-        self._put(device.id, Entry.of(device))
+        self._put(device.id, Entry.of(DirectoryRow.of(device)))
+        _KNOWN.set(self._allowed)
         self._end_connections()
 
     def _put(self, device_id: str, entry: Entry) -> None:
@@ -245,9 +281,11 @@ class DeviceDirectory:
         self._entries[device_id] = entry
         was_allowed = known is not None and known.info is not None
         self._allowed += (entry.info is not None) - was_allowed
-        _KNOWN.set(self._allowed)
         if known is not None and was_allowed and (entry.info is None or known.epoch != entry.epoch):
             self._revoked[device_id] = None
+            before, after = known.info, entry.info
+            if before is not None and after is not None and before.owner_id not in ("", after.owner_id):
+                self._moved.add(device_id)
 
     def _end_connections(self) -> None:
         """Has the connections of revoked devices ended. Devices for which that fails are kept for the next
@@ -263,7 +301,12 @@ class DeviceDirectory:
                 self._unended.add(device_id)
             else:
                 del self._revoked[device_id]
+                self._moved.discard(device_id)
                 self._unended.discard(device_id)
+
+    def has_moved(self, device_id: str) -> bool:
+        """True, inside `on_revoked`, when the device's owner is another one than before."""
+        return device_id in self._moved
 
     async def refresh(self) -> None:
         """Applies the changes of other processes. Raises StoreError."""
@@ -275,17 +318,24 @@ class DeviceDirectory:
 
     async def _read_changes(self) -> None:
         began = asyncio.get_running_loop().time()
+        highest = self._revision
         async with self._store.read() as session:
             known = self._revision - self._store.revision_overlap
-            changed = await devices.changed_since(session, known)
+            if known <= 0:
+                async for device in devices.every_row(session):
+                    self._put(device.id, Entry.of(device))
+                    highest = max(highest, device.revision)
+            else:
+                for device in await devices.changed_since(session, known):
+                    self._put(device.id, Entry.of(device))
+                    highest = max(highest, device.revision)
             forgotten = await devices.forgotten_since(session, known)
-        for device in changed:
-            self._put(device.id, Entry.of(device))
         for gone in forgotten:
-            self._put(gone.id, Entry(0, gone.revision, None, None))
+            self._put(gone.id, Entry(0, gone.revision))
             self._forgotten[gone.id] = gone.revision
-        revisions = [row.revision for row in changed] + [row.revision for row in forgotten]
-        self._revision = max([self._revision, *revisions])
+            highest = max(highest, gone.revision)
+        self._revision = highest
+        _KNOWN.set(self._allowed)
         self._read_at = began
         self._prune()
         self._end_connections()
@@ -300,16 +350,23 @@ class DeviceDirectory:
                 del self._entries[device_id]
 
     async def _keep_up(self) -> None:
-        loop = asyncio.get_running_loop()
         if await self._closes_within(self._refresh_s):
             raise LoopFinished
         self._end_overlap()
         while (device_id := self._overlap.take_untold()) is not None:
             self.on_renewed(device_id)
         await self.refresh()
-        if loop.time() >= self._save_seen_at:
+
+    async def _note_seen(self) -> None:
+        """Stores when devices were seen."""
+        self._saving = True
+        try:
             await self._save_seen()
-            self._save_seen_at = loop.time() + _SEEN_EVERY_S
+        finally:
+            self._saving = False
+        if self._closing.is_set():
+            raise LoopFinished
+        loop = asyncio.get_running_loop()
         if loop.time() >= self._look_at:
             self._look_at = loop.time() + _PRESENT_EVERY_S
             self._see_connected()
@@ -328,8 +385,11 @@ class DeviceDirectory:
                 self._seen[device_id] = now
 
     async def _save_boots(self, boots: Sequence[Boot]) -> None:
+        due = self._boards.due(boots)
         async with self._store.write() as session:
             await devices.save_boots(session, boots)
+            if due:
+                await boards.see(session, due, boots[-1].at)
 
     async def _save_seen(self) -> None:
         seen, self._seen = self._seen, {}

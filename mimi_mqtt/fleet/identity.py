@@ -16,7 +16,8 @@ class Role(Enum):
     ADMIN = "admin"
     """The administrator: reads and writes the whole `mimi/#` tree."""
     ANONYMOUS = "anonymous"
-    """No user name, where the configuration allows it: anything but `mimi/#`."""
+    """No user name, where the configuration allows it, or the server's check of itself: anything but
+    `mimi/#`."""
 
 
 @dataclass(frozen=True, slots=True)

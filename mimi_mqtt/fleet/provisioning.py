@@ -1,43 +1,33 @@
-"""Provisioning: a booting device gets its credentials, keys and clock, or a code to be allowed by.
+"""Provisioning: a booting device gets its credentials, keys, clock and firmware, or a code to be allowed by.
 
-The first request for a MAC address binds it to its Client-Id (`ota.new_devices: allow`); any other Client-Id
-gets an activation section, and no credentials until a person allows it. A missing Client-Id is a value of its
-own: it matches a device that never sent one, and no other.
+Whether it is let in is decided by `registration`. A device that may not come in gets an answer without
+credentials and code, at which firmware goes on with the settings that it has (device contract, section 1).
 """
 
 import logging
-import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from prometheus_client import Counter
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.config import OtaSettings
 from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.errors import OtaError
-from mimi_mqtt.fleet.activation import (
-    TOO_MANY_NEW,
-    WAITING_SHARE,
-    ActivationState,
-    Asker,
-    TooManyAskers,
-    ask,
-    poll,
-    same_client,
-)
-from mimi_mqtt.fleet.credentials import Credentials, first_epoch
+from mimi_mqtt.fleet.activation import ActivationState, Asker, TooManyAskers, poll, same_client
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.device_keys import DeviceKeys
 from mimi_mqtt.fleet.directory import DeviceDirectory, Registration
+from mimi_mqtt.fleet.firmware import versions
+from mimi_mqtt.fleet.firmware_offers import FirmwareOffers, NoFirmware, NoImages
+from mimi_mqtt.fleet.ota_log import Answer, OtaLog, Request
+from mimi_mqtt.fleet.proof import Proof, Prover
+from mimi_mqtt.fleet.registration import ANSWERS, Registrar
 from mimi_mqtt.shares import Ledger, address_holder
-from mimi_mqtt.store import devices, tables
 from mimi_mqtt.store.devices import Boot
-from mimi_mqtt.store.engine import Store, StoreConflict
-from mimi_mqtt.store.tables import Activation, Device
-from mimi_mqtt.store.values import bounded
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.tables import Activation
 from mimi_mqtt.wire.ota import (
     ActivationRequest,
     ActivationSection,
@@ -48,26 +38,16 @@ from mimi_mqtt.wire.ota import (
     ServerTimeSection,
     UdpSection,
     WebsocketSection,
+    signal_dbm,
 )
 from mimi_mqtt.wire.topics import device_topic
 
 _log = logging.getLogger(__name__)
 
-_ANSWERS = Counter("mimi_ota_answers_total", "OTA requests by their answer", ["answer"])
 _POLLS = Counter("mimi_ota_activation_polls_total", "Activation polls by their answer", ["answer"])
 
-NEVER_CONNECTED: Final = timedelta(hours=24)
-"""Time for a device that registered by itself to connect; after it, it is forgotten when `ota.max_devices`
-are registered and another one comes."""
-
-WRITE_WITHIN_S: Final = 3.0
-"""Longest wait of a device for a locked database, in seconds: then it is told to ask again."""
-
-_TRIES = 3
 _ACTIVATION_TIMEOUT_MS = 30_000
 _TLS_PORT = 8883
-# `std::stoi` of the firmware aborts the device on anything but digits, and beyond 31 bits.
-_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,7}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +63,14 @@ class Endpoints:
     http_port: int | None = None
     websocket_path: str | None = None
     public_host: str | None = None
+
+    def websocket_origin(self, host: str) -> str:
+        """The start of a WebSocket address at `host`, where nothing tells the way that a request came."""
+        return f"ws://{host}:{self.http_port}" if self.http_port else f"ws://{host}"
+
+    def http_origin(self, host: str) -> str:
+        """The same of an HTTP address."""
+        return _http(self.websocket_origin(host))
 
 
 class Provisioner:
@@ -100,6 +88,9 @@ class Provisioner:
         ledger: Ledger | None = None,
         keepalive_s: int = 240,
         timezone: str | None = None,
+        keys: DeviceKeys | None = None,
+        offers: FirmwareOffers | None = None,
+        log: OtaLog | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.endpoints = endpoints
@@ -107,8 +98,13 @@ class Provisioner:
         self._directory = directory
         self._credentials = credentials
         self._settings = settings
-        self._waiting_share = (shares or SharesSettings()).waiting_devices_per_address
-        self._ledger = ledger or Ledger()
+        self._ledger = ledger = ledger or Ledger()
+        waiting_share = (shares or SharesSettings()).waiting_devices_per_address
+        self._registrar = Registrar(store, settings, ledger, waiting_share=waiting_share)
+        keys = keys or DeviceKeys(store, credentials)
+        self._prover = Prover(store, keys, settings, ledger, directory.apply)
+        self.offers = offers or NoImages()
+        self._requests = log or OtaLog(store, share=waiting_share)
         self._keepalive_s = keepalive_s
         self._timezone = ZoneInfo(timezone) if timezone is not None else None
         self._clock = clock
@@ -142,96 +138,101 @@ class Provisioner:
         StoreError when the database fails or is locked for longer than `WRITE_WITHIN_S`.
         """
         host = self.endpoints.public_host or host
-        now = self._clock()
-        common = OtaResponse(server_time=self._server_time(now), firmware=_own_firmware(request))
+        origin = origin or self.endpoints.websocket_origin(host)
+        now, holder = self._clock(), address_holder(address)
         known = await self._directory.registration(request.device_id)
-        # Known devices that ask as before are answered without the database, however many boot at once.
-        if known is None or not _is_as_before(known, request, host):
-            holder = address_holder(address)
+        # Known devices are answered without the database, however many boot at once: what they report is
+        # written behind their backs.
+        if known is None or not same_client(known.client_id, request.client_id):
             try:
-                outcome = await self._decided(_asker(request, host, holder), request, now, may_be_new)
-            except TooManyAskers:
-                self._refuse("new devices", holder, "ota.new_devices_per_hour")
+                outcome = await self._registrar.decide(
+                    _asker(request, host, holder), now, may_be_new, _http(origin)
+                )
+            except OtaError as error:
+                if isinstance(error, TooManyAskers):
+                    self._registrar.refuse("new devices", holder, "ota.new_devices_per_hour")
+                self._note(request, now, holder, Answer.REFUSED, refusal=str(error))
                 raise
-            if isinstance(outcome, Activation):
-                return common.model_copy(update={"activation": self._activation(outcome, now)})
+            if outcome is None or isinstance(outcome, Activation):
+                return self._without_credentials(request, outcome, now, holder, may_be_new)
             self._directory.apply(outcome)
             known = Registration.of(outcome)
-        self._directory.booted(_boot(request, now))
-        _ANSWERS.labels("credentials").inc()
-        return common.model_copy(update=self._channels(known, host, request, origin))
+        self._directory.booted(_boot(request, now, host, _http(origin)))
+        ANSWERS.labels("credentials").inc()
+        firmware, reason = await self._firmware(request, _http(origin))
+        channels = self._channels(known, host, request, origin)
+        answer = Answer.MQTT if "mqtt" in channels else Answer.WEBSOCKET
+        self._note(request, now, holder, answer, reason, firmware)
+        return OtaResponse(server_time=self._server_time(now), firmware=firmware, **channels)
+
+    def unreadable(self, address: str, reason: str) -> None:
+        """Takes note of a request from the IP address `address` that is not one of a device."""
+        holder = address_holder(address)
+        self._requests.add(Request("", self._clock(), holder, "", "", Answer.UNREADABLE, reason=reason))
 
     async def activate(self, asker: Asker, body: ActivationRequest) -> ActivationState:
         """The answer to a poll. Raises StoreError."""
+        now = self._clock()
         challenge = body.challenge if body.version == 2 else None
-        state = await poll(self._store, asker, challenge, self._clock())
+        state = await poll(self._store, asker, challenge, now)
+        if body.version == 2 and state is not ActivationState.REFUSED:
+            proof = await self._prover.check(asker, body, now)
+            if proof is Proof.WRONG:
+                state = ActivationState.REFUSED
+                _POLLS.labels("wrong_proof").inc()
+            elif proof is Proof.ADMITTED:
+                state = ActivationState.DONE
         _POLLS.labels(state.value).inc()
         return state
 
-    async def _decided(
-        self, asker: Asker, request: OtaRequest, now: datetime, may_be_new: Callable[[], bool]
-    ) -> Device | Activation:
-        for _ in range(_TRIES - 1):
-            try:
-                return await self._decide(asker, request, now, may_be_new)
-            except StoreConflict:
-                continue  # another node registered the same device in the same moment: now it is known
-        return await self._decide(asker, request, now, may_be_new)
+    def _without_credentials(
+        self,
+        request: OtaRequest,
+        waiting: Activation | None,
+        now: datetime,
+        holder: str,
+        may_be_new: Callable[[], bool],
+    ) -> OtaResponse:
+        """A code to be allowed by, or nothing but the time for a device that may not come in."""
+        common = OtaResponse(server_time=self._server_time(now), firmware=_own_firmware(request))
+        if waiting is not None:
+            self._note(request, now, holder, Answer.CODE)
+            return common.model_copy(update={"activation": self._activation(waiting, now)})
+        ANSWERS.labels("locked").inc()
+        if self._requests.knows(request.device_id) or may_be_new():
+            self._note(request, now, holder, Answer.LOCKED)
+        else:
+            self._registrar.refuse("unlisted devices", holder, "ota.new_devices_per_hour")
+        return common
 
-    async def _decide(
-        self, asker: Asker, request: OtaRequest, now: datetime, may_be_new: Callable[[], bool]
-    ) -> Device | Activation:
-        async with self._store.write(within_s=WRITE_WITHIN_S) as session:
-            device = known = await devices.get(session, asker.device_id, lock=True)
-            if known is None and self._settings.new_devices == "allow":
-                device = await self._take_in(session, asker, now, may_be_new)
-            if device is None or not device.allowed or not same_client(device.client_id, asker.client_id):
-                return await ask(
-                    session, asker, now, may_be_new, share=self._waiting_share, displaced=self._displaced
-                )
-            if device.revision == 0 or not _is_as_before(Registration.of(device), request, asker.host):
-                device.host = bounded(asker.host, tables.HOST_CHARS)
-                device.reported_language = bounded(asker.language, tables.LANGUAGE_CHARS)
-                await devices.save_changed(session, device, now)
-        if known is None:
-            _log.info("new device registered", extra={"device": asker.device_id})
-        return device
+    def _note(
+        self,
+        request: OtaRequest,
+        now: datetime,
+        holder: str,
+        answer: Answer,
+        reason: str = "",
+        firmware: FirmwareSection | None = None,
+        refusal: str = "",
+    ) -> None:
+        self._requests.add(
+            Request(
+                request.device_id, now, holder, request.board, request.firmware_version, answer, reason,
+                firmware.version if firmware is not None and firmware.url else "", request.serial_number,
+                signal_dbm(request.report),
+                refusal,
+            )
+        )  # fmt: skip
 
-    async def _take_in(
-        self, session: AsyncSession, asker: Asker, now: datetime, may_be_new: Callable[[], bool]
-    ) -> Device:
-        if not may_be_new():
-            raise TooManyAskers(TOO_MANY_NEW)
-        if await devices.count(session) >= self._settings.max_devices:
-            idle = await devices.never_connected(session, now - NEVER_CONNECTED)
-            if idle is None:
-                _ANSWERS.labels("full").inc()
-                self._refuse("registered devices", asker.address, "ota.max_devices")
-                raise OtaError(
-                    f"{self._settings.max_devices} devices are registered already: "
-                    "raise ota.max_devices on the server"
-                )
-            self._refuse("registered devices", idle.address, "ota.max_devices")
-            await devices.forget(session, [idle.id], now)
-        return Device(
-            id=asker.device_id,
-            client_id=asker.client_id,
-            epoch=first_epoch(),
-            address=bounded(asker.address, tables.ADDRESS_CHARS),
-            revision=0,
-            created_at=now,
-            updated_at=now,
-            last_seen_at=now,
-        )
-
-    def _displaced(self, holder: str) -> None:
-        self._refuse(WAITING_SHARE, holder, "shares.waiting_devices_per_address")
-
-    def _refuse(self, share: str, holder: str, setting: str) -> None:
-        self._ledger.refuse(share, holder, time.monotonic(), setting=setting)
+    async def _firmware(self, request: OtaRequest, origin: str) -> tuple[FirmwareSection, str]:
+        """The firmware that the device is offered; for none its own version, no address, and the reason."""
+        offer = await self.offers.offer(request, origin)
+        if isinstance(offer, NoFirmware):
+            return _own_firmware(request), offer.reason
+        return FirmwareSection(version=offer.version, url=offer.url, force=int(offer.force)), ""
 
     def _activation(self, waiting: Activation, now: datetime) -> ActivationSection:
-        _ANSWERS.labels("activation").inc()
+        ANSWERS.labels("activation").inc()
         if waiting.created_at == now:
             _log.info(
                 "device waits to be allowed: mimi-mqtt devices allow %s",
@@ -240,13 +241,13 @@ class Provisioner:
             )
         return ActivationSection(
             code=waiting.code,
-            message=f"Allow this device on the server:\nmimi-mqtt devices allow {waiting.code}",
+            message=f"Enter this code on the server, or run\nmimi-mqtt devices allow {waiting.code}",
             challenge=waiting.challenge,
             timeout_ms=_ACTIVATION_TIMEOUT_MS,
         )
 
     def _channels(
-        self, device: Registration, host: str, request: OtaRequest, origin: str | None
+        self, device: Registration, host: str, request: OtaRequest, origin: str
     ) -> dict[str, MqttSection | WebsocketSection | UdpSection]:
         password = self._credentials.mqtt_password(device.device_id, device.epoch)
         path = self.endpoints.websocket_path
@@ -255,8 +256,6 @@ class Provisioner:
             usual = "websocket"
         if (device.transport or usual) == "websocket":
             if path is not None:
-                port = f":{self.endpoints.http_port}" if self.endpoints.http_port else ""
-                origin = origin or f"ws://{host}{port}"
                 return {"websocket": WebsocketSection(url=origin + path, token=password)}
             if not self._websocket_told:
                 self._websocket_told = True
@@ -290,17 +289,12 @@ class Provisioner:
         )
 
 
-def _is_as_before(known: Registration, request: OtaRequest, host: str) -> bool:
-    """True when the asker has the Client-Id that the device is bound to, and host and language are as
-    known."""
-    return (
-        same_client(known.client_id, request.client_id)
-        and known.host == bounded(host, tables.HOST_CHARS)
-        and known.reported_language == bounded(request.language, tables.LANGUAGE_CHARS)
-    )
+def _http(websocket_origin: str) -> str:
+    """The start of an HTTP address that leads the way of a WebSocket's."""
+    return websocket_origin.replace("ws", "http", 1)
 
 
-def _boot(request: OtaRequest, now: datetime) -> Boot:
+def _boot(request: OtaRequest, now: datetime, host: str, origin: str) -> Boot:
     return Boot(
         device_id=request.device_id,
         client_id=request.client_id,
@@ -310,6 +304,10 @@ def _boot(request: OtaRequest, now: datetime) -> Boot:
         firmware_version=request.firmware_version,
         cellular=request.cellular,
         report=request.report,
+        espressif=request.needs_port_8883 if request.firmware_version else None,
+        host=host,
+        origin=origin,
+        language=request.language,
     )
 
 
@@ -328,4 +326,4 @@ def _asker(request: OtaRequest, host: str, address: str) -> Asker:
 
 def _own_firmware(request: OtaRequest) -> FirmwareSection:
     version = request.firmware_version
-    return FirmwareSection(version=version if _VERSION.fullmatch(version) else "0.0.0", url="")
+    return FirmwareSection(version=version if versions.is_plain(version) else "0.0.0", url="")

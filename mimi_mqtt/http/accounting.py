@@ -60,10 +60,7 @@ class Accounting:
             message = "too many WebSockets from this address (shares.websockets_per_address)"
             await error_reply(429, message, {"Retry-After": "60"})(scope, receive, send)
             return
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._admission.close_websocket(connection)
+        await self._app(scope, receive, send)  # the connection leaves when it ends
 
 
 @types.coroutine

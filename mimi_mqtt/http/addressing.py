@@ -7,6 +7,8 @@ to that client alone.
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
+from starlette.requests import Request
+
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 """One label of a host name."""
 PORT = re.compile(r"[0-9]{1,5}")
@@ -19,12 +21,29 @@ def advertised_host(host_header: str | None, local_address: str | None) -> str |
     return _named(host_header or "") or _usable_ipv4(local_address or "")
 
 
-def websocket_origin(host: str, host_header: str | None, scheme: str, *, forwarded: bool) -> str | None:
+def ota_address(request: Request, public_host: str | None) -> str:
+    """The OTA address to enter in a device, by the name with which `request` was sent, unless `public_host`
+    names another."""
+    local_host, local_port = request.scope.get("server") or ("", None)
+    header = request.headers.get("host")
+    host = public_host or advertised_host(header, local_host) or "this-server"
+    # The port of a Host header is believed only together with its host.
+    believed = header is not None and advertised_host(header, None) is not None
+    port = header.partition(":")[2] if header and believed else str(local_port or "")
+    scheme, default = ("https", "443") if request.url.scheme == "https" else ("http", "80")
+    return f"{scheme}://{host}{'' if port in ('', default) else f':{port}'}/xiaozhi/ota/"
+
+
+def websocket_origin(
+    host: str, host_header: str | None, scheme: str, *, forwarded: bool, tls_port: int | None = None
+) -> str | None:
     """The start of a WebSocket address that leads the way the request came: `wss://voice.example.org`.
 
+    A device that asked by https trusts the certificate, and is told wss; one that asked by http may not.
     `scheme` is the request's. With `forwarded`, name and port are those of the Host header, which a proxy
-    told; otherwise `host`, and for http the header's port, which a container may have mapped. None when
-    nothing tells the port: some firmware leaves it out of the header.
+    told; otherwise `host`, and the header's port, which a container may have mapped. Some firmware leaves
+    the port out of the header: then it is `tls_port`, the server's own when the TLS is the server's, and for
+    http there is no answer.
     """
     name = _named(host_header or "")
     port = (host_header or "").partition(":")[2] if name is not None else ""
@@ -32,7 +51,8 @@ def websocket_origin(host: str, host_header: str | None, scheme: str, *, forward
     if forwarded and name is not None:
         return f"{start}://{name}" + (f":{port}" if port else "")
     if scheme == "https":
-        return f"wss://{host}"
+        shown = (port or str(tls_port)) if tls_port is not None else ""
+        return f"wss://{host}" + (f":{shown}" if shown not in ("", "443") else "")
     return f"ws://{host}:{port}" if port else None
 
 

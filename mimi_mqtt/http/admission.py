@@ -4,6 +4,7 @@ Connections of trusted proxies are not bounded by address; the requests in them 
 client they come from.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -84,6 +85,7 @@ class Admission:
         self._websockets: Places[Evictable] = Places(
             total, shares.websockets_per_address, total * shares.device_reserve_percent // 100
         )
+        self._numbers = itertools.count()
         self._requests = Rates(shares.http_requests_per_minute / 60, shares.http_requests_per_minute)
         self._cpu_ms = Rates(shares.http_cpu_percent * 10, _CPU_BURST_MS)
         self._answered_refusals = Rates(REFUSALS_PER_S, REFUSALS_BURST)
@@ -98,7 +100,8 @@ class Admission:
         holder = address_holder(address)
         if address in self.proxies:
             # Each is its own holder: a proxy has as many connections as its clients need.
-            leaving = self._connections.enter(f"{holder} {id(connection)}", connection, known=True)
+            itself = f"{holder} {next(self._numbers)}"
+            leaving = self._connections.enter(itself, connection, known=True)
         else:
             excess = self._excess(holder, now)
             if excess is not None and self._answered_refusals.wait_s(holder, now) > 0:
@@ -112,6 +115,10 @@ class Admission:
             self.ledger.refuse("HTTP connections", address_holder(leaving.address), now, setting=setting)
             leaving.evict()
         return True
+
+    def hand_over(self, arrival: Evictable, connection: Evictable) -> None:
+        """Gives the place of a connection to the protocol that serves it from now on."""
+        self._connections.hand_over(arrival, connection)
 
     def leave(self, connection: Evictable) -> None:
         """Frees the place of a connection that has ended."""

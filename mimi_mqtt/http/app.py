@@ -11,20 +11,26 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from mimi_mqtt.commands.notice_urls import NoticeUrls
+from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config import HttpSettings
 from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Provisioner
+from mimi_mqtt.http.api.loading import API_PREFIX, LoadedOnUse
+from mimi_mqtt.http.device.notices import NoticeSound, SoundUpload
+from mimi_mqtt.http.device.ota import OtaEndpoint
+from mimi_mqtt.http.docs import Docs
 from mimi_mqtt.http.guard import BrowserGuard
 from mimi_mqtt.http.health import PartHealth as PartHealth
 from mimi_mqtt.http.hosts import HostRules
 from mimi_mqtt.http.monitoring import Monitoring, Readers
-from mimi_mqtt.http.ota import OtaEndpoint
-from mimi_mqtt.http.pages import Pages
-from mimi_mqtt.http.replies import CommonHeaders, error_reply
+from mimi_mqtt.http.plain_page import PlainPage, wants_page
+from mimi_mqtt.http.replies import CommonHeaders, error_reply, problem_json
+from mimi_mqtt.http.web.app import SETUP_PATH, WebApp
 from mimi_mqtt.shares import Ledger
 
 _QUIET_S: Final = 60.0
@@ -43,37 +49,57 @@ def build_app(
     mqtt_websocket: ASGIApp | None,
     device_websocket: ASGIApp | None = None,
     device_path: str = "",
+    notice_urls: NoticeUrls | None = None,
+    commands: Commands | None = None,
     settings: HttpSettings,
     ledger: Ledger | None = None,
     advice: Callable[[], Sequence[str]] = tuple,
+    is_certified: Callable[[str], bool] = lambda _: False,
+    api: LoadedOnUse | None = None,
+    web: WebApp | None = None,
+    more: Callable[[Ledger], Sequence[BaseRoute]] = lambda _: (),
 ) -> Starlette:
-    """The application. `health` is called for every page and check; `mqtt_websocket` serves MQTT over
-    WebSocket at /mqtt, `device_websocket` devices at `device_path`. `ledger` is the process's one; without it
-    refusals are counted apart. `advice` has the commands that give a language model, where there is none."""
+    """The application. `health` is called for the plain page and each check; `mqtt_websocket` serves MQTT
+    over WebSocket at /mqtt, `device_websocket` devices at `device_path`. `notice_urls` are the addresses at
+    which devices fetch sound, and `commands` takes sounds that people send. `ledger` is the process's one;
+    without it refusals are counted apart. `advice` has the commands that give a language model, where there
+    is none. `is_certified` is true for names in the server's own certificate. `api` is the REST API, `web`
+    the web app, by default the built one; `more` gives the routes of further parts."""
     ledger = ledger or Ledger()
+    web = web or WebApp()
     readers = Readers(settings)
-    pages = Pages(provisioner.endpoints, directory, health, readers, advice)
-    rules = HostRules(settings.allowed_hosts, provisioner.endpoints.public_host, socket.gethostname())
+    plain = PlainPage(provisioner.endpoints, directory, health, readers, advice, web.is_built)
+    rules = HostRules(
+        settings.allowed_hosts, provisioner.endpoints.public_host, socket.gethostname(), is_certified,
+        settings.public_url,
+    )  # fmt: skip
 
     async def front(request: Request) -> Response:
-        return pages.page(request)
+        return web.page(request) if web.is_built else plain.page(request)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        if _is_missing(error) and wants_page(request) and web.has_page(request):
+            return web.page(request)
+        return await _refused(request, error)
 
     async def mqtt_without_websocket(_: Request) -> Response:
         return error_reply(
             426,
-            "this is MQTT over WebSocket: connect with ws:// and the subprotocol mqtt",
+            "this is MQTT over WebSocket: connect with ws:// or wss:// and the subprotocol mqtt",
             {"Upgrade": "websocket"},
         )
 
     async def device_without_websocket(_: Request) -> Response:
         return error_reply(
-            426, "this is the WebSocket of devices: connect with ws://", {"Upgrade": "websocket"}
+            426, "this is the WebSocket of devices: connect with ws:// or wss://", {"Upgrade": "websocket"}
         )
 
     routes: list[BaseRoute] = [
         Route("/", front),
+        Route(SETUP_PATH, front),
+        *web.routes(),
         *Monitoring(readers, health).routes(),
-        *OtaEndpoint(provisioner, settings, pages, ledger).routes(),
+        *OtaEndpoint(provisioner, settings, plain, ledger).routes(),
     ]
     if mqtt_websocket is not None:
         routes += [WebSocketRoute("/mqtt", mqtt_websocket), Route("/mqtt", mqtt_without_websocket)]
@@ -82,14 +108,25 @@ def build_app(
             WebSocketRoute(device_path, device_websocket),
             Route(device_path, device_without_websocket),
         ]
+    if notice_urls is not None:
+        routes += NoticeSound(notice_urls, ledger).routes()
+    if commands is not None:
+        routes += SoundUpload(commands, directory).routes()
+    routes += more(ledger)
+    if api is not None:
+        routes += [*Docs(api.document).routes(), Mount(API_PREFIX, api)]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(CommonHeaders), Middleware(BrowserGuard, rules, ledger)],
-        exception_handlers={HTTPException: _refused, StoreError: _StoreFailures(), Exception: _failed},
+        exception_handlers={HTTPException: refused, StoreError: _StoreFailures(), Exception: _failed},
     )
     # Devices follow no redirects (device contract, section 1).
     app.router.redirect_slashes = False
     return app
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, HTTPException) and error.status_code == 404
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -100,6 +137,9 @@ async def _refused(request: Request, error: Exception) -> Response:
         detail = f"there is nothing at {request.url.path[:200]}: the OTA address is /xiaozhi/ota/"
     elif error.status_code == 405:
         detail = f"{request.method[:20]} is not possible here"
+    # The place of the API itself, or a path with a character that none of the API has.
+    if request.url.path == API_PREFIX or request.url.path.startswith(f"{API_PREFIX}/"):
+        return problem_json(error.status_code, f"there is nothing at {request.url.path[:200]}: see /docs")
     return error_reply(error.status_code, detail, error.headers)
 
 

@@ -1,4 +1,4 @@
-"""Who a request comes from: the peer of the connection, or what a trusted proxy says of its client."""
+"""The client of a request: the peer of the connection, or the address that a trusted proxy names."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -12,6 +12,8 @@ _TRACES = frozenset({*_FORWARDED, b"forwarded", b"x-real-ip", b"via"})
 
 PROXY_HOST = "mimi.proxy_host"
 """Key in a scope of the Host that a trusted proxy sent, when X-Forwarded-Host took its place."""
+VIA_PROXY = "mimi.via_proxy"
+"""Key in a scope that is there when a trusted proxy made the connection."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -36,6 +38,7 @@ class TrustedProxies:
         peer = scope.get("client")
         if peer is None or peer[0] not in self:
             return
+        scope[VIA_PROXY] = True
         headers: Headers = scope["headers"]
         said = {name: _joined(headers, name) for name in _FORWARDED}
         if not any(said.values()):
@@ -71,10 +74,13 @@ def is_local(scope: Scope) -> bool:
     client, server = scope.get("client"), scope.get("server")
     if client is None or any(name.lower() in _TRACES for name, _ in scope["headers"]):
         return False
-    address = _parsed(client[0])
-    return address is not None and (
-        address.is_loopback or (server is not None and address == _parsed(str(server[0])))
-    )
+    return is_same_machine(client[0], str(server[0]) if server is not None else "")
+
+
+def is_same_machine(client: str, server: str) -> bool:
+    """True for the two addresses of a connection that does not leave this machine."""
+    address = _parsed(client)
+    return address is not None and (address.is_loopback or address == _parsed(server))
 
 
 def client_address(scope: Scope) -> str:

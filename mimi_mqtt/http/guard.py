@@ -1,4 +1,4 @@
-"""What keeps web pages of strangers out: the Host a request names, and where a browser says it comes from.
+"""Checks of Host and Origin, which keep out the web pages of strangers.
 
 Devices and programs send neither Origin nor Sec-Fetch-Site; a browser always does, and no page can change it.
 """
@@ -42,7 +42,15 @@ class BrowserGuard:
                 self._ledger.refuse(share, holder, time.monotonic(), setting=_SETTING)
                 await error_reply(status, message)(scope, receive, send)
                 return
+            self._tell_scheme(scope)
         await self._app(scope, receive, send)
+
+    def _tell_scheme(self, scope: Scope) -> None:
+        """Puts the scheme of http.public_url in place of that between a proxy and this server."""
+        headers = Headers(scope=scope)
+        if self._rules.is_public(headers.get("origin", ""), headers.get("host", "")):
+            scheme = (self._rules.public_url or "").partition(":")[0]
+            scope["scheme"] = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         headers = Headers(scope=scope)

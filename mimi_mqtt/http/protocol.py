@@ -33,6 +33,11 @@ class BoundedHttpProtocol(H11Protocol):
     header_timeout_s = HEADER_TIMEOUT_S
     write_timeout_s = WRITE_TIMEOUT_S
 
+    admitted = False
+    """True when the connection has its place already: an `Arrival` had it before."""
+    accepted_at: float | None = None
+    """Time of the loop from which the clock for the first head runs; None: from now."""
+
     address = ""
     _proxied = False
     _upgraded = False
@@ -47,8 +52,8 @@ class BoundedHttpProtocol(H11Protocol):
         self._writes = WriteWatch(transport, self.write_timeout_s, self._stalled)
         self.address = self.client[0] if self.client is not None else ""
         self._proxied = self.address in self.admission.proxies
-        if self.admission.arrive(self.address, self):
-            self._await_head()
+        if self.admitted or self.admission.arrive(self.address, self):
+            self._await_head(self.accepted_at)
         else:
             transport.abort()
 
@@ -58,6 +63,7 @@ class BoundedHttpProtocol(H11Protocol):
         self._head_came()
         self._writes.stop()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn's own goes on when the connection broke
 
     # ── Evictable ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -86,7 +92,8 @@ class BoundedHttpProtocol(H11Protocol):
         if not self._proxied:
             self.admission.charge(self.address, time.thread_time() - started)
         self._watch_head()
-        self._writes.watch()
+        if not self._upgraded:
+            self._writes.watch()
 
     def on_response_complete(self) -> None:
         """Goes on with what arrived meanwhile, unless there is too much of it."""
@@ -188,9 +195,10 @@ class BoundedHttpProtocol(H11Protocol):
         else:
             self._head_came()
 
-    def _await_head(self) -> None:
+    def _await_head(self, since: float | None = None) -> None:
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.header_timeout_s, self._too_slow)
+            began = self.loop.time() if since is None else since
+            self._head_timer = self.loop.call_at(began + self.header_timeout_s, self._too_slow)
 
     def _head_came(self) -> None:
         if self._head_timer is not None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from email.utils import formatdate
+from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
@@ -29,6 +30,12 @@ def json_reply(
 def error_reply(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """The reply `{"error": message}`; `message` says what is wrong and what to do about it."""
     return json_reply({"error": message}, status, headers)
+
+
+def problem_json(status: int, detail: str) -> Response:
+    """A problem document (RFC 9457), for what the API does not answer by itself."""
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(json.dumps(content).encode(), status, media_type="application/problem+json")
 
 
 class CommonHeaders:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import socket
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
@@ -12,10 +13,15 @@ from mimi_mqtt.config import HttpSettings, SharesSettings
 from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.http.accounting import Accounting
 from mimi_mqtt.http.admission import Admission
+from mimi_mqtt.http.arrival import HANDSHAKE_TIMEOUT_S, Arrival, Entrance
 from mimi_mqtt.http.protocol import HEADER_TIMEOUT_S, MAX_HEAD_BYTES, BoundedHttpProtocol
 from mimi_mqtt.http.stalls import WRITE_TIMEOUT_S
 from mimi_mqtt.http.websocket import BoundedWebSocketProtocol
 from mimi_mqtt.shares import KnownAddresses, Ledger
+from mimi_mqtt.tls.certificate import ServerCertificate
+
+ALPN: Final = ("http/1.1",)
+"""Protocols offered by ALPN: a browser would speak HTTP/2 otherwise."""
 
 _log = logging.getLogger(__name__)
 
@@ -24,10 +30,18 @@ _GRACE_S = 1.0
 _CUT_S = 0.2
 
 
+def certificate_of(settings: HttpSettings) -> ServerCertificate | None:
+    """The certificate of the HTTP port, if one is set. Raises StartupError when it can't be used."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return ServerCertificate("http", settings.tls_certificate, settings.tls_key, alpn=ALPN)
+
+
 class HttpServer:
     """Serves `app` on a bound socket. `max_websocket_bytes` bounds one WebSocket message.
 
-    `ledger` and `known` are those of the process; without them the server counts for itself.
+    `ledger` and `known` are those of the process; without them the server counts for itself. With
+    `certificate` the same socket speaks TLS too.
     """
 
     def __init__(
@@ -38,7 +52,9 @@ class HttpServer:
         shares: SharesSettings | None = None,
         ledger: Ledger | None = None,
         known: KnownAddresses | None = None,
+        certificate: ServerCertificate | None = None,
         max_websocket_bytes: int = 262_144,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
         header_timeout_s: float = HEADER_TIMEOUT_S,
         write_timeout_s: float = WRITE_TIMEOUT_S,
     ) -> None:
@@ -51,9 +67,16 @@ class HttpServer:
         self._accounting = Accounting(app, admission)
         bounds: dict[str, Any] = {"admission": admission, "write_timeout_s": write_timeout_s}
         times = {"header_timeout_s": header_timeout_s}
+        protocol = type("ConfiguredHttpProtocol", (BoundedHttpProtocol,), bounds | times)
+        self.certificate = certificate
+        self._entrance: Entrance | None = None
+        if certificate is not None:
+            self._entrance = Entrance(
+                certificate, admission, plain=settings.plain, timeout_s=handshake_timeout_s
+            )
         self._config = Config(
             self._accounting,
-            http=type("ConfiguredHttpProtocol", (BoundedHttpProtocol,), bounds | times),
+            http=protocol if self._entrance is None else _arriving(self._entrance, protocol),
             ws=type("ConfiguredWebSocketProtocol", (BoundedWebSocketProtocol,), bounds),
             ws_max_size=max_websocket_bytes,
             # Compression would let a small frame claim a large buffer.
@@ -85,8 +108,9 @@ class HttpServer:
 
     @property
     def connections(self) -> int:
-        """Open connections, WebSockets included."""
-        return len(self._server.server_state.connections) if self._server is not None else 0
+        """Open connections, WebSockets and those in their handshake included."""
+        arriving = len(self._entrance.arrivals) if self._entrance is not None else 0
+        return arriving + (len(self._server.server_state.connections) if self._server is not None else 0)
 
     async def start(self, sock: socket.socket) -> None:
         """Listens on the bound `sock`, which is the server's from now on."""
@@ -106,6 +130,8 @@ class HttpServer:
             return
         for listener in server.servers:
             listener.close()
+        if self._entrance is not None:
+            self._entrance.close()
         for connection in list(server.server_state.connections):
             if isinstance(connection, BoundedHttpProtocol):
                 connection.shutdown()
@@ -134,3 +160,13 @@ class HttpServer:
             for task in late:
                 task.cancel()
             await asyncio.wait(late, timeout=_GRACE_S)
+
+
+def _arriving(entrance: Entrance, protocol: type[BoundedHttpProtocol]) -> Any:
+    """The factory that uvicorn calls for each connection: makes an `Arrival`, which makes a `protocol` when
+    its first bytes are known."""
+
+    def arrival(**options: Any) -> Arrival:
+        return Arrival(entrance, partial(protocol, **options))
+
+    return arrival

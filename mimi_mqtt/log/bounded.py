@@ -88,12 +88,18 @@ class _LastMinute:
 
 class BoundedHandler(logging.StreamHandler[TextIO]):
     """Writes lines to `stream`, at most `max_bytes_per_minute` in any minute (0: no bound). `clock` gives
-    monotonic seconds."""
+    monotonic seconds; `written` is called with each record that was written."""
 
     def __init__(
-        self, stream: TextIO, *, max_bytes_per_minute: int, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO,
+        *,
+        max_bytes_per_minute: int,
+        clock: Callable[[], float] = time.monotonic,
+        written: Callable[[logging.LogRecord], None] | None = None,
     ) -> None:
         super().__init__(stream)
+        self._written = written
         self._max = max_bytes_per_minute
         self._clock = clock
         self._kinds: OrderedDict[_Key, _Kind] = OrderedDict()
@@ -107,10 +113,11 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the record, or counts it. The caller holds the handler's lock."""
-        if record.levelno <= logging.DEBUG:
-            super().emit(record)
-            return
         try:
+            if record.levelno <= logging.DEBUG:
+                super().emit(record)
+                self._tell_written(record)
+                return
             now = self._clock()
             if now - self._swept_at >= PERIOD_S:
                 self._sweep(now, at_once=False)
@@ -212,7 +219,12 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         self._minute.add(size, now)
         self.stream.write(entry)
         self.flush()
+        self._tell_written(record)
         return True
+
+    def _tell_written(self, record: logging.LogRecord) -> None:
+        if self._written is not None:
+            self._written(record)
 
     def _notice(self, name: str, level: int, text: str, device: str, now: float) -> bool:
         record = logging.LogRecord(name, level, "", 0, text, None, None)

@@ -61,6 +61,17 @@ class JsonFormatter(logging.Formatter):
         )
 
 
+def parts_of(record: logging.LogRecord) -> tuple[str, dict[str, str], str]:
+    """Message, fields and traceback of a record, bounded and escaped as in a line of text."""
+    message = _escaped(_cut(record.getMessage(), MAX_MESSAGE_CHARS))
+    fields = {_escaped(key): _escaped(_named(value)) for key, value in fields_of(record).items()}
+    trace = "\n".join(_escaped(part) for part in _trace(_PLAIN, record).split("\n"))
+    return message, fields, trace
+
+
+_PLAIN: Final = logging.Formatter()
+
+
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     if not record.exc_info or record.exc_info[0] is None:
         return ""

@@ -1,4 +1,4 @@
-"""Memory of people: the last turns of earlier conversations, for prompts that mention them.
+"""Memory of people: their conversations, as they read and search them, and the last turns for prompts.
 
-Imports `store`, `config` and below; voice and app import it.
+Imports `store`, `config` and below; voice, http and app import it.
 """

@@ -22,6 +22,8 @@ MAX_WORDS_CHARS: Final = 200
 """The most characters of a question, and of a reply."""
 MAX_QUERIES: Final = 2
 """Queries at once: after a mass reconnect the database has other things to do."""
+MAX_GREETINGS: Final = 5_000
+"""Greetings that are known, those of agents of before among them; the oldest are forgotten."""
 
 _SAID: Final = ("answered", "interrupted", "aborted")
 """Outcomes of turns with a reply."""
@@ -33,14 +35,19 @@ class RecentTurns:
 
     def __init__(self, store: Store, *, greetings: Collection[str] = (), timezone: str | None = None) -> None:
         self._store = store
-        self._greetings = frozenset(greeting.strip() for greeting in greetings)
+        self._greetings: dict[str, None] = {}
+        self.know_greetings(greetings)
         self._zone: tzinfo | None = ZoneInfo(timezone) if timezone else None
         self._reading = asyncio.Semaphore(MAX_QUERIES)
         self._failing = False
 
     def know_greetings(self, greetings: Collection[str]) -> None:
         """Tells `greetings` from answers too, from now on."""
-        self._greetings |= {greeting.strip() for greeting in greetings}
+        for greeting in greetings:
+            self._greetings.pop(greeting.strip(), None)
+            self._greetings[greeting.strip()] = None
+        for oldest in [*self._greetings][: max(0, len(self._greetings) - MAX_GREETINGS)]:
+            del self._greetings[oldest]
 
     async def recall(self, device_id: str, session_id: str) -> str:
         """The turns before the session `session_id` as a text; empty without turns, or when they can't be

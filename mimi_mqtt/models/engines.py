@@ -12,7 +12,7 @@ _PACKAGES: Final = {
     "hibari": ("hibari",),
     "offline": ("onnxruntime", "sudachipy"),
 }
-"""What an extra installs (import names), of which a model's engine is made."""
+"""The import names that an extra installs, of which a model's engine is made."""
 
 
 def engine_installed(model: Model) -> bool:

@@ -28,7 +28,7 @@ from mimi_mqtt.models.packages import PackageClient
 from mimi_mqtt.models.progress import Progress, megabytes
 
 PARTIAL: Final = ".partial"
-"""Where models are put together, one sub-folder for each."""
+"""The folder in which models are put together, one sub-folder for each."""
 STALE_S: Final = 14 * 86_400.0
 """Age, in seconds, of what was left of an installation before another one throws it away."""
 SPARE_BYTES: Final = 100 * 1024 * 1024
@@ -237,7 +237,7 @@ class Installer:
 
 
 def _damage(path: Path, length: int | None, sha256: str | None) -> str:
-    """How the file at `path` differs from what is known of it; empty when it does not."""
+    """The difference between the file at `path` and its catalogue entry; empty when there is none."""
     if not path.is_file():
         return "is missing"
     if length is not None and (size := path.stat().st_size) != length:

@@ -14,10 +14,11 @@ from typing import Final
 from prometheus_client import Counter
 
 from mimi_mqtt.errors import ToolError
+from mimi_mqtt.events import utc_now
 from mimi_mqtt.session.device_kind import DeviceKind
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.session.session import Session
-from mimi_mqtt.tools.device_mcp import REPLY_TIMEOUT_S, DeviceTools, Payload
+from mimi_mqtt.tools.device_mcp import NO_VISION, REPLY_TIMEOUT_S, DeviceTools, Payload, VisionAccess
 from mimi_mqtt.wire import strict_json
 from mimi_mqtt.wire.messages import ServerMcp, encode
 
@@ -48,8 +49,8 @@ class Attachment:
 
     __slots__ = (
         "__weakref__", "_asked_on", "_discovering", "_said_goodbye", "_tools", "_waiting", "_waiting_bytes",
-        "channel", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull", "refused",
-        "restarted", "session",
+        "channel", "connected_at", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull",
+        "refused", "restarted", "session",
     )  # fmt: skip
 
     def __init__(self, channel: ControlChannel, kind: DeviceKind) -> None:
@@ -57,6 +58,8 @@ class Attachment:
         self.is_tester = channel.is_tester
         self.channel: ControlChannel | None = channel
         """The connection; None while the device is away."""
+        self.connected_at = utc_now()
+        """The time at which the connection was opened."""
         self.session: Session | None = None
         self.kind = kind
         """The bounds of the device."""
@@ -106,6 +109,7 @@ class Attachment:
     def attach(self, channel: ControlChannel) -> None:
         """The device is back on `channel`, which is sent nothing before `flush`."""
         self.channel = channel
+        self.connected_at = utc_now()
         self.lost_at = None
         self._said_goodbye = None
         if self._waiting is None:
@@ -207,21 +211,34 @@ class Attachment:
         """True when the tools are neither known nor being asked for."""
         return self._tools is None or not (self._tools.discovered or self._discovering is self._tools)
 
-    async def discover(self) -> None:
+    @property
+    def has_camera(self) -> bool:
+        """True when the device is known to have a camera."""
+        return self._tools is not None and self._tools.has_camera
+
+    async def renew_vision(self, vision: VisionAccess) -> None:
+        """Tells a device with a camera where its photos go in this session, and with which token."""
+        try:
+            await self.tools.introduce(vision)
+        except ToolError as error:
+            _log.debug("the device was not told where its photos go: %s", error)
+
+    async def discover(self, vision: VisionAccess = NO_VISION) -> None:
         """Asks the device for its tools. One that does not answer is asked again after its next hello."""
         try:
-            await self.ask_for_tools()
+            await self.ask_for_tools(vision)
         except ToolError as error:
             # Not a line each: after a mass reconnect these are thousands.
             _undiscovered.inc()
             _log.debug("the device's tools are not known: %s", error)
 
-    async def ask_for_tools(self) -> None:
-        """Asks the device for its tools. Raises ToolError without an answer."""
+    async def ask_for_tools(self, vision: VisionAccess = NO_VISION) -> None:
+        """Asks the device for its tools; `vision` is where its photos go. Raises ToolError without an
+        answer."""
         tools = self._discovering = self.tools
         self._asked_on = self.channel
         try:
-            await tools.discover()
+            await tools.discover(vision)
         finally:
             if self._discovering is tools:
                 self._discovering = None

@@ -4,11 +4,12 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from mimi_mqtt.log import bind_log_context
 from mimi_mqtt.session.attachment import Attachment
+from mimi_mqtt.tools.device_mcp import NO_VISION, VisionAccess
 
 _log = logging.getLogger(__name__)
 
@@ -55,12 +56,15 @@ class Discovery:
 
     def __init__(self, background: Background) -> None:
         self._background = background
+        self.vision: Callable[[str], VisionAccess] = lambda device_id: NO_VISION
+        """Called with a device: where its camera posts photos, and its token for the present session."""
         self._queue: deque[tuple[Attachment, float]] = deque()  # with the loop time of its hello
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
 
     def want(self, attachment: Attachment) -> None:
-        """Queues the device; a device that was asked already, or is being asked, is left alone."""
+        """Queues the device; one that was asked already, or is being asked, is only told of where its photos
+        go, if it has a camera."""
         loop = asyncio.get_running_loop()
         self._queue.append((attachment, loop.time()))
         self._quiet = False
@@ -84,8 +88,14 @@ class Discovery:
     def _start_some(self) -> None:
         for _ in range(min(_STARTS_AT_ONCE, len(self._queue))):
             attachment, _ = self._queue.popleft()
-            if attachment.session is None or not attachment.wants_discovery:
+            if attachment.session is None or not (attachment.wants_discovery or attachment.has_camera):
                 continue
             context = contextvars.copy_context()
             context.run(bind_log_context, device=attachment.device_id)
-            self._background.spawn(attachment.discover(), "tool discovery", context)
+            access = self.vision(attachment.device_id)
+            if attachment.wants_discovery:
+                self._background.spawn(attachment.discover(access), "tool discovery", context)
+            else:
+                self._background.spawn(
+                    attachment.renew_vision(access), "renewal of a camera's token", context
+                )

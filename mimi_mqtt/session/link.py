@@ -40,6 +40,9 @@ class ControlChannel(Protocol):
     def undelivered(self) -> int:
         """Bytes written but not yet acknowledged by the device's TCP; 0 when the transport can't know."""
 
+    def round_trip_ms(self) -> float | None:
+        """The round-trip time to the device, in ms; None when the transport can't know."""
+
     def unacknowledged(self) -> Sequence[bytes]:
         """Messages sent but not acknowledged by the device's TCP, oldest first: lost if the connection is
         dead. They stay after its end; none when the transport can't know."""
@@ -117,6 +120,15 @@ class AudioChannel(Protocol):
     @property
     def ready(self) -> bool:
         """True once the downlink has somewhere to go; until then `send` drops."""
+
+    @property
+    def spare_bytes(self) -> int | None:
+        """Bytes of control messages that may be sent now without delaying audio on the same connection; None
+        when audio goes another way."""
+
+    @property
+    def carries_timestamps(self) -> bool:
+        """True when the device's packets have room for the timestamp of what it was playing."""
 
     def describe(self) -> Mapping[str, Any]:
         """The hello's section for this channel, such as `{"udp": {"server", "port", "key", "nonce", …}}`."""

@@ -12,12 +12,13 @@ import asyncio
 import contextvars
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter, Gauge
 
 from mimi_mqtt.config import SessionSettings, Settings
+from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.config.prompt import UserFacts
 from mimi_mqtt.errors import MessageError
 from mimi_mqtt.events import EventBus
@@ -28,6 +29,7 @@ from mimi_mqtt.session.attachment import Attachment
 from mimi_mqtt.session.audio_watch import AudioWatch
 from mimi_mqtt.session.background import Background, Discovery
 from mimi_mqtt.session.device_kind import UNKNOWN_DEVICE, DeviceKind, device_kind
+from mimi_mqtt.session.glyphs.push import GlyphPusher, TextGlyphs
 from mimi_mqtt.session.hello import refusal
 from mimi_mqtt.session.last_sessions import LastSessions, RemembersSessions
 from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
@@ -38,10 +40,11 @@ from mimi_mqtt.session.telling import SessionEvents
 from mimi_mqtt.shares import Ledger, Rates
 from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.tools.builtin.sources import register_builtins
-from mimi_mqtt.tools.builtin.timers import Announcer, Timers
 from mimi_mqtt.tools.catalog import ToolCatalog, ToolRequest
 from mimi_mqtt.tools.observed import ObservedTools
 from mimi_mqtt.tools.registry import ToolSource
+from mimi_mqtt.tools.reminders.tools import ReminderTools
+from mimi_mqtt.voice.ports import Announcement
 from mimi_mqtt.wire.fitting import encode_within
 from mimi_mqtt.wire.messages import (
     Abort,
@@ -87,7 +90,13 @@ _counted = {
 def _kind(device: DeviceInfo | None) -> DeviceKind:
     if device is None:
         return UNKNOWN_DEVICE
-    return device_kind(device.board, device.board_name, device.firmware_version, device.cellular)
+    return device_kind(
+        device.board, device.board_name, device.firmware_version, device.cellular, device.espressif
+    )
+
+
+def _nothing_to_keep(session: Session, attachment: Attachment | None) -> None:
+    del session, attachment
 
 
 class KnownDevices(Protocol):
@@ -102,8 +111,9 @@ class SessionManager:
 
     `audio_transports` by the hello's `transport`; `converse` makes an agent's conversations, being
     `voice.conversation.Conversation` with its `services` filled in; `last` remembers which session a device
-    believes in; `ledger` counts hellos beyond a device's share. Make it on the running loop; `await aclose()`
-    before the transports close.
+    believes in; `ledger` counts hellos beyond a device's share; `glyphs` has those that devices' fonts lack;
+    `reminders` sets and tells timers. Make it on the running loop; `await aclose()` before the transports
+    close.
     """
 
     def __init__(
@@ -117,7 +127,10 @@ class SessionManager:
         events: EventBus | None = None,
         *,
         ledger: Ledger | None = None,
+        glyphs: GlyphPusher | None = None,
+        reminders: ReminderTools | None = None,
     ) -> None:
+        self._glyphs = glyphs if glyphs is not None else GlyphPusher()
         self._ledger = ledger if ledger is not None else Ledger()
         self._hellos = Rates(HELLOS_PER_S, HELLO_BURST)
         self._settings = settings
@@ -131,15 +144,17 @@ class SessionManager:
         self._sessions: dict[str, Session] = {}  # by device id
         self._background = Background()
         self._discovery = Discovery(self._background)
-        self.announcer: Announcer = self.announce
-        """Tells a device that a timer is due."""
-        self._timers = Timers(lambda device_id, text: self.announcer(device_id, text), self._language_of)
+        self._reminders = reminders
+        self.discovery: Final = self._discovery
+        """Asks devices for their tools; `vision` tells them where their photos go."""
         self.tool_catalog: Final = ToolCatalog()
         """The sources of tools; those registered here are in the tool boxes made from then on."""
-        register_builtins(self.tool_catalog, self._timers, settings.server.timezone)
+        register_builtins(self.tool_catalog, reminders, settings.server.timezone)
         self._playout = Playout()
         self.on_audio_missing: Callable[[str], None] = lambda device_id: None
         """Called with a device that listens and whose audio does not arrive."""
+        self.on_session_over: Callable[[Session, Attachment | None], None] = _nothing_to_keep
+        """Called with each session that is over and its device's control side, which may be another's."""
         self._audio_watch = AudioWatch(
             self._presence.connected,
             self._presence.acknowledged,
@@ -170,6 +185,10 @@ class SessionManager:
         """The device's live session."""
         return self._sessions.get(device_id)
 
+    def sessions(self) -> Sequence[Session]:
+        """The live sessions of all devices."""
+        return tuple(self._sessions.values())
+
     def connected(self, device_id: str) -> bool:
         """True while the device itself is connected, by whatever transport."""
         return self._presence.connected(device_id)
@@ -183,14 +202,17 @@ class SessionManager:
             self._presence.opened(channel, _kind(device))
             if not channel.is_tester:
                 self._events.connected(channel, device)
-            if self._timers.missed(channel.device_id):
-                self._loop.call_soon(self._timers.device_connected, channel.device_id)
+            if self._reminders is not None:
+                self._loop.call_soon(self._reminders.device_connected, channel.device_id)
         except Exception:  # noqa: BLE001 - the border: a fault here is one device's, not its transport's
             self._device_failed(channel)
 
     def control_closed(self, channel: ControlChannel, reason: str) -> None:
         """The connection is gone; its session waits for the device's next one."""
         try:
+            session = self._sessions.get(channel.device_id)
+            if (session is not None and session.busy) or channel.unacknowledged():
+                self._glyphs.forget(channel.device_id)  # it may have missed some
             was_open = self._presence.by_channel(channel) is not None
             self._presence.closed(channel)
             if was_open and not channel.is_tester:
@@ -289,6 +311,8 @@ class SessionManager:
             if not attachment.refused:
                 attachment.refused = True
                 _log.warning("hello refused: %s", refused, extra={"device": device_id})
+                if not attachment.is_tester:
+                    self._events.refused(device_id, refused)
             channel.send(encode(Alert("Error", refused, "sad")))
             return
 
@@ -318,7 +342,9 @@ class SessionManager:
         _active.inc()
         self._events.opened(session)
         _log.debug("session opened", extra={"device": device_id, "session": session_id})
-        if hello.mcp and attachment.wants_discovery:
+        if hello.glyph_push:
+            self._glyphs.warm()
+        if hello.mcp and (attachment.wants_discovery or attachment.has_camera):
             self._discovery.want(attachment)
 
     def _refusal(self, channel: ControlChannel, hello: DeviceHello) -> str:
@@ -355,13 +381,23 @@ class SessionManager:
         user = UserFacts(device.user_name, device.language or self._settings.server.language)
         return Participants(device.facts, user, agent, agent.settings.language or user.language)
 
-    def _language_of(self, device_id: str) -> str:
+    def language_of(self, device_id: str) -> str:
         """The language that a device is spoken to in: that of its conversation, else the one set for it."""
         session = self._sessions.get(device_id)
         if session is not None:
             return session.language
         device = self._devices.get(device_id)
         return self._settings.server.language if device is None else self.participants(device).language
+
+    def speaker(self, device_id: str) -> tuple[str, str]:
+        """The key of the agent that a device has, and the language in which it is spoken to."""
+        device = self._devices.get(device_id)
+        agent = DEFAULT_AGENT if device is None else self._agents.of(device).key
+        return agent, self.language_of(device_id)
+
+    def kind(self, device_id: str) -> DeviceKind:
+        """The kind of a device, by what it last said of itself."""
+        return _kind(self._devices.get(device_id))
 
     def converse(self, agent: Agent) -> ConversationFactory:
         """Makes conversations with `agent`."""
@@ -378,6 +414,13 @@ class SessionManager:
     def _tools(self, request: ToolRequest) -> ObservedTools:
         return ObservedTools(self.tool_catalog.toolbox(request), request.device_id, self._events.bus)
 
+    def glyphs(self, session: Session) -> TextGlyphs | None:
+        """The glyphs for the texts of `session`; None when its device wants none."""
+        attachment = self._presence.of_device(session.device_id)
+        tester = attachment is not None and attachment.is_tester
+        keeps = session.control.kind.keeps_glyphs
+        return self._glyphs.session(session.device_id, session.hello, keeps=keeps, tester=tester)
+
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs what a session leaves behind to its end."""
         self._background.spawn(work, name, context)
@@ -392,10 +435,14 @@ class SessionManager:
         attachment = self._presence.of_device(device_id)
         if attachment is not None and attachment.session is session:
             self._presence.session_ended(attachment, session.session_id, goodbye=goodbye)
+        self.on_session_over(session, attachment)
         # Afterwards: an observer that has the device told something must not find the ended session.
         self._events.ended(session, self._loop.time())
-        for text in session.unspoken:
-            self.announce(device_id, text)
+        for announced in session.unspoken:
+            if isinstance(announced, str):
+                self.announce(device_id, announced)
+            else:
+                announced.concluded(False)
 
     # ── from the server's side ───────────────────────────────────────────────────────────────────────────
 
@@ -414,20 +461,47 @@ class SessionManager:
             attachment.send(encode_within(Alert("Notice", text, "neutral"), "", attachment.max_message_bytes))
         return True
 
+    def announce_in_session(self, device_id: str, announcement: Announcement) -> bool:
+        """Hands an announcement to the device's session. False: it has none, or is away."""
+        session = self._sessions.get(device_id)
+        if session is None or self.attachment(device_id) is None:
+            return False
+        try:
+            session.announce(announcement)
+        except Exception:  # noqa: BLE001 - the border: a fault in a conversation ends that session only
+            session.fail()
+            return False
+        return True
+
+    def has_agent(self, key: str) -> bool:
+        """True when there is such an agent."""
+        return self._agents.find(key) is not None
+
+    def forget_owner(self, device_id: str) -> None:
+        """The device belongs to somebody else: its reminders are dropped."""
+        if self._reminders is not None:
+            self._reminders.drop(device_id)
+
     def disconnect(self, device_id: str, reason: str) -> None:
         """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word.
 
-        The timers of a device that may no longer connect are dropped, and its last session is forgotten.
+        The reminders of a device that may no longer connect are dropped, and its last session is forgotten.
         """
         self._presence.disconnect(device_id, reason)
         if not self.knows(device_id):
-            self._timers.drop(device_id)
+            if self._reminders is not None:
+                self._reminders.drop(device_id)
             if (last := self._last.get(device_id)) is not None:
                 self._last.over(device_id, last)
 
     def booted(self, device_id: str) -> None:
         """The device asked for its configuration, as it does when it starts: see `Presence.booted`."""
         self._presence.booted(device_id)
+        self._glyphs.forget(device_id)
+
+    def attachments(self) -> Iterator[Attachment]:
+        """The control sides of the devices that are connected themselves."""
+        return (each for each in self._presence if each.connected and not each.is_tester)
 
     def knows(self, device_id: str) -> bool:
         """True when there is such a device, connected or not, that may connect."""
@@ -479,5 +553,5 @@ class SessionManager:
         await asyncio.gather(*drains, return_exceptions=True)
         self._presence.close()  # nobody waits any more for a device's answer
         await self._background.aclose(TASKS_END_S)
-        self._timers.close()
+        self._glyphs.close()
         self.playout.close()

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from mimi_mqtt.config import SessionSettings
 from mimi_mqtt.session.device_kind import DeviceKind
+from mimi_mqtt.session.glyphs.push import MAX_BACKLOG_BYTES, TextGlyphs
 from mimi_mqtt.session.link import AudioChannel
 from mimi_mqtt.session.playout import Playout, PlayoutStream
 from mimi_mqtt.wire.fitting import encode_within
@@ -81,13 +82,14 @@ class OutputOwner(Protocol):
 class DeviceOutput:
     """One session's output. Implements `voice.ports.Output` and `playout.PlayoutSink`.
 
-    `may_speak` is False until the device began to listen: speech waits for `allow_speech`.
+    `may_speak` is False until the device began to listen: speech waits for `allow_speech`. `glyphs` are those
+    that the device's font lacks; None when it wants none.
     """
 
     __slots__ = (
-        "_ahead_frames", "_audio", "_control", "_delivery_began", "_frame_ms", "_frames_played", "_limits",
-        "_may_speak", "_owner", "_playout", "_session_id", "_start_sent", "_stream", "_timer", "_waited",
-        "speaking",
+        "_ahead_frames", "_audio", "_control", "_delivery_began", "_frame_ms", "_frames_played", "_glyphs",
+        "_limits", "_may_speak", "_owner", "_playout", "_session_id", "_start_sent", "_stream", "_timer",
+        "_waited", "speaking",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +104,7 @@ class DeviceOutput:
         frame_ms: int,
         ahead_frames: int,
         may_speak: bool,
+        glyphs: TextGlyphs | None = None,
     ) -> None:
         self._owner: OutputOwner | None = owner
         self._control = control
@@ -112,6 +115,7 @@ class DeviceOutput:
         self._frame_ms = frame_ms
         self._ahead_frames = ahead_frames
         self._may_speak = may_speak
+        self._glyphs = glyphs
         self._stream: PlayoutStream | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._start_sent: float | None = None  # when `tts start` of this speech was sent
@@ -125,7 +129,7 @@ class DeviceOutput:
 
     def show_transcript(self, text: str) -> None:
         """Shows the user's line."""
-        self._send(Stt(text))
+        self._show(Stt(text))
 
     def show_emotion(self, emotion: str, emoji: str = "") -> None:
         """Shows the face."""
@@ -143,6 +147,17 @@ class DeviceOutput:
     def _send(self, message: ServerMessage) -> None:
         if self._owner is not None:
             self._control.send(encode_within(message, self._session_id, self._control.max_message_bytes))
+
+    def _show(self, message: Stt | Tts) -> None:
+        """Sends a text, with glyphs while they surely arrive and do not delay speech: what waits for a
+        connection is bounded, and is the speech's."""
+        control, glyphs = self._control, self._glyphs
+        if glyphs is None or not control.connected or control.undelivered() > MAX_BACKLOG_BYTES:
+            self._send(message)
+        elif self._owner is not None:
+            most, spare = control.max_message_bytes, self._audio.spare_bytes
+            for payload in glyphs.messages(message, self._session_id, most, spare):
+                control.send(payload)
 
     # ── the start of a speech, step by step ──────────────────────────────────────────────────────────────
 
@@ -222,6 +237,8 @@ class DeviceOutput:
     async def play_sentence(self, text: str) -> None:
         """Queues the beginning of a sentence."""
         if self._stream is not None and self.speaking:
+            if self._glyphs is not None:
+                self._glyphs.announce(text)
             self._stream.put_sentence(text)
 
     async def play(self, opus: bytes) -> None:
@@ -276,7 +293,7 @@ class DeviceOutput:
 
     def send_sentence(self, text: str) -> None:
         """Shows a sentence, just before its first frame."""
-        self._send(Tts("sentence_start", text))
+        self._show(Tts("sentence_start", text))
 
     def speech_over(self) -> None:
         """Sends `tts stop`: the speech was played, or it failed."""

@@ -19,10 +19,11 @@ from mimi_mqtt.fleet.agents import Agent
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import bind_log_context
 from mimi_mqtt.providers.runtime.fair_queue import bind_holder
-from mimi_mqtt.session.link import AudioChannel
+from mimi_mqtt.session.glyphs.push import TextGlyphs
+from mimi_mqtt.session.link import AudioChannel, AudioStats
 from mimi_mqtt.session.output import ControlSide, DeviceOutput
 from mimi_mqtt.session.playout import Playout
-from mimi_mqtt.voice.ports import AudioFormat, ConversationSetup, Tools
+from mimi_mqtt.voice.ports import Announcement, AudioFormat, ConversationSetup, Tools
 from mimi_mqtt.wire.fitting import encode_within
 from mimi_mqtt.wire.messages import (
     Abort,
@@ -38,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 MAX_WAKE_WORD_CHARS: Final = 200
 """A longer wake word is cut."""
+MAX_TYPED_CHARS: Final = 2_000
+"""A longer question that was typed is cut."""
 MAX_UNSPOKEN: Final = 16
 """Announcements that wait for the first `listen` of a session."""
 
@@ -62,10 +65,11 @@ class VoiceConversation(Protocol):
     def listen(self, mode: ListenMode) -> None: ...  # noqa: D102 - as in Conversation, and so below
     def stop_listening(self) -> None: ...  # noqa: D102
     def wake_word(self, text: str) -> None: ...  # noqa: D102
+    def typed(self, text: str) -> None: ...  # noqa: D102
     def played(self, opus: bytes, timestamp: int) -> None: ...  # noqa: D102
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None: ...  # noqa: D102
     def abort(self, reason: str) -> None: ...  # noqa: D102
-    def announce(self, text: str) -> None: ...  # noqa: D102
+    def announce(self, announced: str | Announcement) -> None: ...  # noqa: D102
     def end_after_turn(self) -> None: ...  # noqa: D102
     async def drain(self, within_s: float) -> None: ...  # noqa: D102
     async def aclose(self) -> None: ...  # noqa: D102
@@ -113,6 +117,9 @@ class SessionOwner(Protocol):
     def toolbox(self, session: "Session", agent: Agent, end_conversation: Callable[[], None]) -> Tools:
         """The tools of `agent` in `session`; `end_conversation` makes the present turn the last."""
 
+    def glyphs(self, session: "Session") -> TextGlyphs | None:
+        """The glyphs for the texts of `session`; None when its device wants none."""
+
     def spawn(self, work: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
         """Runs something to its end, and waits for it when the server stops."""
 
@@ -129,8 +136,8 @@ class Session:
 
     __slots__ = (
         "__weakref__", "_audio", "_context", "_conversation", "_last_message", "_listened",
-        "_output", "_owner", "_unspoken", "control", "device", "end_reason", "ended", "hello", "opened_at",
-        "session_id",
+        "_output", "_owner", "_stats", "_unspoken", "control", "device", "end_reason", "ended", "hello",
+        "opened_at", "session_id",
     )  # fmt: skip
 
     def __init__(
@@ -154,8 +161,9 @@ class Session:
         self.opened_at = self._last_message = now
         """Loop time of its hello, in s."""
         self._listened = False
-        self._unspoken: deque[str] | None = None
+        self._unspoken: deque[str | Announcement] | None = None
         self._audio: AudioChannel | None = None
+        self._stats: AudioStats | None = None
         self._output: DeviceOutput | None = None
         self._conversation: VoiceConversation | None = None
         self._context: contextvars.Context | None = None
@@ -164,6 +172,11 @@ class Session:
     def device_id(self) -> str:
         """The device."""
         return self.device.device_id
+
+    @property
+    def stats(self) -> AudioStats | None:
+        """The counters of its audio, the last ones after its end; None when it never had a channel."""
+        return self._audio.stats if self._audio is not None else self._stats
 
     def attach(self, audio: AudioChannel) -> None:
         """Gives the session its audio channel, which needed the session first."""
@@ -179,6 +192,8 @@ class Session:
                 self._in_context(self._talk().listen, mode)
             case Listen(state="stop"):
                 self._in_context(self._talk().stop_listening)
+            case Listen(text=text, typed=True):
+                self._in_context(self._talk().typed, text[:MAX_TYPED_CHARS])
             case Listen(text=text):
                 self._in_context(self._talk().wake_word, text[:MAX_WAKE_WORD_CHARS])
             case Abort(reason=reason) if self._conversation is not None:
@@ -192,8 +207,8 @@ class Session:
         if self._output is not None:
             self._output.allow_speech()
         unspoken, self._unspoken = self._unspoken, None
-        for text in unspoken or ():
-            self.announce(text)
+        for announced in unspoken or ():
+            self.announce(announced)
 
     def touch(self, now: float) -> None:
         """Notes that the device lives: it sent a message that is not the session's business."""
@@ -219,7 +234,22 @@ class Session:
         talk = self._conversation
         if talk is None:
             return self._last_message
-        return float("inf") if talk.busy or self.speaking else max(self._last_message, talk.last_activity)
+        return float("inf") if self.busy else max(self._last_message, talk.last_activity)
+
+    @property
+    def busy(self) -> bool:
+        """True while a turn is thinking or speaking."""
+        return self.speaking or (self._conversation is not None and self._conversation.busy)
+
+    @property
+    def listened(self) -> bool:
+        """True once the device has listened."""
+        return self._listened
+
+    @property
+    def audio_stats(self) -> AudioStats:
+        """The counters of its audio channel; zeros without one."""
+        return self._audio.stats if self._audio is not None else AudioStats()
 
     @property
     def heard(self) -> bool:
@@ -261,6 +291,7 @@ class Session:
             frame_ms=downlink.frame_ms,
             ahead_frames=self.control.kind.lead_frames(owner.limits.playout_ahead_frames, downlink.frame_ms),
             may_speak=self._listened,
+            glyphs=owner.glyphs(self),
         )
         self._context = contextvars.copy_context()
         self._context.run(bind_log_context, device=self.device_id, session=self.session_id)
@@ -276,6 +307,8 @@ class Session:
                 output=output,
                 tools=owner.toolbox(self, participants.agent, self._end_after_turn),
                 language=participants.language,
+                unlabelled_echo=self.hello.aec and not self._audio.carries_timestamps,
+                owner_id=self.device.owner_id,
             ),
         )
         return self._conversation
@@ -289,22 +322,28 @@ class Session:
         if self._conversation is not None:
             self._conversation.end_after_turn()
 
-    def announce(self, text: str) -> None:
-        """Says `text` when the running turn is over, and not before the session's first `listen`."""
+    def announce(self, announced: str | Announcement) -> None:
+        """Says a text when the running turn is over, and not before the session's first `listen`."""
         if self.ended:
+            _not_spoken(announced)
             return
         if self._listened:
-            self._in_context(self._talk().announce, text)
+            self._in_context(self._talk().announce, announced)
             return
         if self._unspoken is None:
-            self._unspoken = deque(maxlen=MAX_UNSPOKEN)
+            self._unspoken = deque()
         if len(self._unspoken) == MAX_UNSPOKEN:
             _log.warning(
                 "an announcement was dropped: %d wait for the device to listen",
                 MAX_UNSPOKEN,
                 extra={"device": self.device_id, "session": self.session_id},
             )
-        self._unspoken.append(text)
+            _not_spoken(self._unspoken.popleft())
+        if isinstance(announced, Announcement) and announced.urgent:
+            before = sum(isinstance(other, Announcement) and other.urgent for other in self._unspoken)
+            self._unspoken.insert(before, announced)
+        else:
+            self._unspoken.append(announced)
 
     @property
     def language(self) -> str:
@@ -314,7 +353,7 @@ class Session:
         return self._owner.participants(self.device).language
 
     @property
-    def unspoken(self) -> tuple[str, ...]:
+    def unspoken(self) -> tuple[str | Announcement, ...]:
         """Announcements that wait for the first `listen`."""
         return tuple(self._unspoken or ())
 
@@ -360,6 +399,7 @@ class Session:
                 self._attempt(output.stop_speech)
             self._attempt(lambda: self._send(ServerGoodbye(self.session_id)))
         self.ended = True
+        self._stats = self.stats
         self.end_reason = reason if reason in _REASONS else "conversation"
         self._output = self._audio = self._conversation = self._context = None
         if conversation is not None and context is not None:
@@ -394,6 +434,11 @@ class Session:
             stats.sent,
             extra={"device": self.device_id, "session": self.session_id},
         )
+
+
+def _not_spoken(announced: str | Announcement) -> None:
+    if isinstance(announced, Announcement):
+        announced.concluded(False)
 
 
 _REASONS: Final = frozenset(

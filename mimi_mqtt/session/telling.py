@@ -1,10 +1,22 @@
 """Domain events of connections and sessions, published for the session manager."""
 
-from mimi_mqtt.events import DeviceConnected, DeviceGone, EventBus, SessionEnded, SessionOpened
+from typing import Final
+
+from mimi_mqtt.events import (
+    DeviceConnected,
+    DeviceGone,
+    EventBus,
+    SessionEnded,
+    SessionOpened,
+    SessionRefused,
+)
 from mimi_mqtt.fleet.agents import AgentCatalog
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.link import ControlChannel
 from mimi_mqtt.session.session import Session
+
+MAX_REASON_CHARS: Final = 200
+"""A longer reason of a refusal, which may hold a device's own words, is cut."""
 
 
 class SessionEvents:
@@ -44,6 +56,11 @@ class SessionEvents:
                     agent=self._agents.of(session.device).key,
                 )
             )
+
+    def refused(self, device_id: str, reason: str) -> None:
+        """A hello was refused."""
+        if self.bus.wanted(SessionRefused):
+            self.bus.publish(SessionRefused(device_id=device_id, reason=reason[:MAX_REASON_CHARS]))
 
     def ended(self, session: Session, now: float) -> None:
         """`session` is over; `now` is the loop's clock, in s."""

@@ -22,15 +22,28 @@ async def of_device(session: AsyncSession, device_id: str) -> Sequence[Activatio
     return (await session.scalars(query.order_by(col(Activation.asked_at).desc()))).all()
 
 
-async def of_code(session: AsyncSession, code: str) -> Activation | None:
-    """The activation with this code."""
-    return (await session.scalars(select(Activation).where(Activation.code == code))).one_or_none()
+async def pending_codes(session: AsyncSession, now: datetime) -> Sequence[tuple[int, str]]:
+    """The codes that have not expired, each with its activation's id."""
+    query = select(Activation.id, Activation.code).where(col(Activation.expires_at) > now)
+    return [(row[0], row[1]) for row in await session.execute(query)]
+
+
+async def locked(session: AsyncSession, activation_id: int) -> Activation | None:
+    """The activation with this id; other writers are kept off it until the transaction ends."""
+    query = select(Activation).where(Activation.id == activation_id).with_for_update()
+    return (await session.scalars(query.execution_options(populate_existing=True))).one_or_none()
 
 
 async def list_all(session: AsyncSession) -> Sequence[Activation]:
     """Every activation, by device."""
     query = select(Activation).order_by(col(Activation.device_id), col(Activation.id))
     return (await session.scalars(query)).all()
+
+
+async def count_waiting(session: AsyncSession, now: datetime) -> int:
+    """The number of activations that are not over."""
+    query = select(func.count()).select_from(Activation).where(col(Activation.expires_at) > now)
+    return (await session.scalars(query)).one()
 
 
 async def counts(session: AsyncSession) -> dict[str, int]:
@@ -67,7 +80,8 @@ async def forget_device(session: AsyncSession, device_id: str) -> None:
     await session.execute(delete(Activation).where(col(Activation.device_id) == device_id))
 
 
-async def forget_askers(session: AsyncSession, askers: Sequence[tuple[str, str]]) -> None:
-    """Deletes the activations of pairs of device and Client-Id."""
+async def forget_askers(session: AsyncSession, askers: Sequence[tuple[str, str]], before: datetime) -> None:
+    """Deletes the activations of pairs of device and Client-Id that were begun before a moment."""
     asker = tuple_(col(Activation.device_id), col(Activation.client_id))
-    await session.execute(delete(Activation).where(asker.in_(askers)))
+    older = col(Activation.created_at) < before
+    await session.execute(delete(Activation).where(asker.in_(askers), older))

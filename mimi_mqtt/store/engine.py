@@ -15,18 +15,27 @@ from contextlib import (
     asynccontextmanager,
     closing,
     contextmanager,
+    nullcontext,
 )
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from mimi_mqtt.errors import ConfigError, StoreError
+from mimi_mqtt.store import copies
 from mimi_mqtt.store.explain import explain, locked, place
-from mimi_mqtt.store.migrating import is_current, migrate
+from mimi_mqtt.store.migrating import is_current, migrate, revision_of
+from mimi_mqtt.store.migrations import HEAD
+from mimi_mqtt.store.portable import LOCAL, tables_of
+
+APPLICATION: Final = "mimi-mqtt"
+"""The name of this program's connections in PostgreSQL's list of them."""
 
 _BUSY_TIMEOUT_MS = 5_000
 _POSTGRES_TIMEOUT_S = 15
@@ -46,10 +55,15 @@ class StoreConflict(StoreError):
 
 
 class Store:
-    """The database at `url` (SQLAlchemy's form). `open` before use, `aclose` after."""
+    """The database at `url` (SQLAlchemy's form). `open` before use, `aclose` after.
 
-    def __init__(self, url: str) -> None:
+    Before its schema is changed it is copied (`store.copies`); `keep_copies` of them are kept, 0 makes none.
+    """
+
+    def __init__(self, url: str, *, keep_copies: int = copies.KEPT) -> None:
         self._url = _async_url(url)
+        self._keep_copies = keep_copies
+        self._failure = ""
         self._engine: AsyncEngine | None = None
         # SQLite has one writer: waiting here is fair, waiting in its busy handler is polling.
         self._writing = asyncio.Lock()
@@ -65,10 +79,21 @@ class Store:
         return self._url.get_backend_name() == "sqlite"
 
     @property
+    def file(self) -> Path | None:
+        """The file of SQLite; None for PostgreSQL."""
+        return Path(self._url.database or "") if self.is_sqlite else None
+
+    @property
     def revision_overlap(self) -> int:
         """Number of revisions that a reader must read again: concurrent transactions of PostgreSQL can commit
         a lower one after a higher one was read, those of SQLite can't."""
         return 0 if self.is_sqlite else _POSTGRES_REVISION_OVERLAP
+
+    @property
+    def failure(self) -> str:
+        """The reason why the last transaction failed, with its cure; empty when it did not. A row that was in
+        the way, or a mistake of the caller, is no failure of the database."""
+        return self._failure
 
     async def open(self, *, create: bool = True) -> None:
         """Opens the database and brings its schema up to date; `create` False wants one that exists.
@@ -84,11 +109,90 @@ class Store:
             async with self.read() as session:
                 current = await (await session.connection()).run_sync(is_current)
             if not current:
-                async with self.write() as session:
-                    await (await session.connection()).run_sync(migrate)
+                await self.migrate()
         except BaseException:
             await self.aclose()
             raise
+
+    async def migrate(self, revision: str = HEAD) -> None:
+        """Brings the schema to `revision`, forward or back, and copies the database before it is changed.
+        Raises StoreError, and Invalid when there is no such revision."""
+        async with self.maintenance() as connection:
+            await connection.run_sync(migrate, revision, self._copy if self._keep_copies else None)
+
+    async def revision(self) -> str | None:
+        """The revision of the schema, also of a database that is not open; None where there is none. Raises
+        StoreError."""
+        with self._explained():
+            if self.is_sqlite:
+                _prepare_file(self._url, create=False)
+            async with self.maintenance(writes=False) as connection:
+                return await connection.run_sync(revision_of)
+
+    def into_one_file(self) -> bool:
+        """Puts all of SQLite's data into its one file, which can be moved then; returns False when that is
+        damaged. The database is closed. Raises StoreError: another program has it open, the disk is full."""
+        with self._explained():
+            try:
+                with closing(sqlite3.connect(self._url.database or "", timeout=5)) as connection:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    connection.execute("PRAGMA journal_mode=DELETE")
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                return False
+        return True
+
+    async def size(self) -> int:
+        """The bytes that the tables take on disk, with their indexes. Raises StoreError."""
+        async with self.read() as session:
+            if self.is_sqlite:
+                statement = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+            else:
+                statement = (
+                    "SELECT COALESCE(SUM(pg_total_relation_size(oid)), 0) FROM pg_class "
+                    "WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+                )
+            return int((await session.execute(text(statement))).scalar_one())
+
+    async def copies(self) -> list[copies.Copy]:
+        """The copies that were made before migrations, the newest first. Raises StoreError."""
+        if self.is_sqlite:
+            return copies.copies_of_file(Path(self._url.database or ""))
+        async with self.maintenance(writes=False) as connection:
+            return await connection.run_sync(copies.copies_in)
+
+    @asynccontextmanager
+    async def maintenance(self, *, writes: bool = True) -> AsyncIterator[AsyncConnection]:
+        """A transaction on a connection of its own, for what concerns the whole database; also while that is
+        not open.
+
+        It takes as long as it takes, and one that only reads sees one moment's state. SQLite checks no
+        foreign keys in it: a table that is made anew would take the rows with it that refer to it. Raises
+        StoreError.
+        """
+        with self._explained():
+            engine = _make_engine(self._url, sqlite=self.is_sqlite, maintains=True)
+            try:
+                options: dict[str, Any] = {_WRITES: writes}
+                if not self.is_sqlite:
+                    options["isolation_level"] = "READ COMMITTED" if writes else "REPEATABLE READ"
+                async with (
+                    self._turn(None) if writes else nullcontext(),
+                    engine.execution_options(**options).begin() as connection,
+                ):
+                    yield connection
+            finally:
+                await engine.dispose()
+
+    def _copy(self, connection: Connection, revision: str) -> None:
+        now = datetime.now(UTC)
+        if self.is_sqlite:
+            copies.copy_file(Path(self._url.database or ""), revision, self._keep_copies, now)
+        else:
+            names = [*tables_of(revision), *LOCAL]
+            there = [name for name in names if inspect(connection).has_table(name)]
+            copies.copy_tables(connection, there, revision, self._keep_copies, now)
 
     async def aclose(self) -> None:
         """Closes every connection; safe to call twice."""
@@ -110,6 +214,7 @@ class Store:
         with self._explained():
             async with AsyncSession(self._opened(), expire_on_commit=False) as session:
                 yield session
+            self._failure = ""
 
     @asynccontextmanager
     async def _committing(self, within_s: float | None) -> AsyncIterator[AsyncSession]:
@@ -122,6 +227,7 @@ class Store:
                 engine = self._opened().execution_options(**options)
                 async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
                     yield session
+                self._failure = ""
 
     @asynccontextmanager
     async def _turn(self, within_s: float | None) -> AsyncIterator[None]:
@@ -133,7 +239,7 @@ class Store:
             async with asyncio.timeout(within_s):
                 await self._writing.acquire()
         except TimeoutError:
-            raise locked(self._url) from None
+            raise self._failed(locked(self._url)) from None
         try:
             yield
         finally:
@@ -151,7 +257,11 @@ class Store:
         except IntegrityError as error:
             raise StoreConflict(str(explain(error, self._url))) from error
         except (SQLAlchemyError, sqlite3.Error, OSError, ModuleNotFoundError) as error:
-            raise explain(error, self._url) from error
+            raise self._failed(explain(error, self._url)) from error
+
+    def _failed(self, error: StoreError) -> StoreError:
+        self._failure = str(error)
+        return error
 
 
 def _async_url(url: str) -> URL:
@@ -208,19 +318,25 @@ def _make_file(path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _make_engine(url: URL, *, sqlite: bool) -> AsyncEngine:
+def _make_engine(url: URL, *, sqlite: bool, maintains: bool = False) -> AsyncEngine:
     if not sqlite:
         engine = create_async_engine(
             url,
             pool_size=5,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"timeout": 5, "command_timeout": _POSTGRES_TIMEOUT_S},
+            connect_args={
+                "timeout": 5,
+                "command_timeout": None if maintains else _POSTGRES_TIMEOUT_S,
+                "server_settings": {"application_name": APPLICATION},
+            },
         )
         event.listen(engine.sync_engine, "begin", _begin_postgres)
         return engine
     engine = create_async_engine(url, pool_size=3, max_overflow=2, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    if maintains:
+        event.listen(engine.sync_engine, "connect", _check_no_foreign_keys)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
@@ -228,12 +344,23 @@ def _make_engine(url: URL, *, sqlite: bool) -> AsyncEngine:
 def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     # The driver must not begin transactions by itself: it does not know which of them write.
     connection.isolation_level = None
-    cursor = connection.cursor()
     try:
+        cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+    except sqlite3.Error:
+        # The pool forgets a connection that failed here, and with it its thread.
+        connection.close()
+        raise
+
+
+def _check_no_foreign_keys(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA foreign_keys=OFF")
     finally:
         cursor.close()
 

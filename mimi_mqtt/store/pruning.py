@@ -1,15 +1,28 @@
-"""Deletes conversations that are too old, and the oldest ones when the database is too large."""
+"""Deletes conversations and statistics that are too old, and the oldest conversations when the database is
+too large."""
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import Counter
-from sqlalchemy import delete, func, literal, tablesample, text
+from sqlalchemy import (
+    ColumnElement,
+    TableClause,
+    column,
+    delete,
+    func,
+    literal,
+    table,
+    tablesample,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col, select
 
+from mimi_mqtt.store import files, statistics
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Conversation
 from mimi_mqtt.store.write_behind import CLOSE_TIMEOUT_S
@@ -32,7 +45,8 @@ AT_ONCE: Final = 20
 TOLD_EVERY_S: Final = 24 * 3600.0
 """Seconds between two log lines about a database that is too large."""
 
-_ROW_BYTES: Final = 120  # of a turn, beside its texts
+_ROW_BYTES: Final = 120  # of a turn, beside its texts; and of its words
+_WITH_INDEX: Final = 1.5  # of the words of a turn, their index with them
 
 _deleted = Counter(
     "mimi_store_conversations_deleted_total", "Conversations deleted to bound the database's size"
@@ -40,11 +54,15 @@ _deleted = Counter(
 
 
 class Pruner:
-    """Deletes conversations older than `keep_days` and, beyond `max_bytes` (0: no bound), the oldest ones."""
+    """Deletes conversations older than `keep_days` and, beyond `max_bytes` (0: no bound), the oldest ones;
+    and days of the statistics older than `keep_statistics_days`."""
 
-    def __init__(self, store: Store, *, keep_days: int, max_bytes: int) -> None:
+    def __init__(
+        self, store: Store, *, keep_days: int, max_bytes: int, keep_statistics_days: int = 730
+    ) -> None:
         self._store = store
         self._keep = timedelta(days=keep_days)
+        self._keep_statistics = timedelta(days=keep_statistics_days)
         self._max_bytes = max_bytes
         self._loop = SupervisedLoop("conversation pruner", self._prune_when_due)
         self._closing = asyncio.Event()
@@ -81,6 +99,7 @@ class Pruner:
                 pass
         if loop.time() >= self._age_at:
             await self._forget_old()
+            await self._forget_statistics()
             self._age_at = loop.time() + AGE_EVERY_S
         if self._max_bytes and loop.time() >= self._size_at:
             await self._bound_size()
@@ -93,6 +112,13 @@ class Pruner:
                 gone = await forget_oldest(session, AT_ONCE, before)
             if gone < AT_ONCE or self._closing.is_set():
                 return
+
+    async def _forget_statistics(self) -> None:
+        before = (datetime.now(UTC) - self._keep_statistics).date()
+        while not self._closing.is_set():
+            async with self._store.write() as session:
+                if not await statistics.forget_days(session, before):
+                    return
 
     async def _bound_size(self) -> None:
         async with self._store.read() as session:
@@ -143,6 +169,7 @@ async def forget_oldest(session: AsyncSession, number: int, before: datetime | N
     if before is not None:
         query = query.where(col(Conversation.last_turn_at) < before)
     ids = (await session.scalars(query.limit(number))).all()
+    await files.delete_of_conversations(session, ids)
     await session.execute(delete(Conversation).where(col(Conversation.id).in_(ids)))
     return len(ids)
 
@@ -163,24 +190,37 @@ async def _used_bytes(session: AsyncSession, bound: int) -> int:
     on_disk = await _disk_bytes(session)
     if on_disk <= bound:
         return int(on_disk)
-    table = (await session.execute(text("SELECT pg_total_relation_size('turns')"))).scalar_one()
-    return int(on_disk - table) + await _turn_bytes(session)
+    turns = (await session.execute(text(f"SELECT {_sizes('turns', 'turn_words')}"))).scalar_one()
+    return int(on_disk - turns) + await _turn_bytes(session)
 
 
 async def _disk_bytes(session: AsyncSession) -> int:
     """The size of this program's tables in PostgreSQL, with their indexes."""
-    sizes = " + ".join(f"pg_total_relation_size('{name}')" for name in SQLModel.metadata.tables)
+    sizes = _sizes(*SQLModel.metadata.tables, "turn_words")
     return int((await session.execute(text(f"SELECT {sizes}"))).scalar_one())
 
 
+def _sizes(*names: str) -> str:
+    return " + ".join(f"pg_total_relation_size('{name}')" for name in names)
+
+
 async def _turn_bytes(session: AsyncSession) -> int:
-    """The bytes of all turns in PostgreSQL; of a large table an estimate, by a random part of its pages."""
-    pages = (await session.execute(text("SELECT pg_relation_size('turns')"))).scalar_one()
-    part = min(1.0, POSTGRES_SAMPLE_BYTES / max(1, pages))
-    table = SQLModel.metadata.tables["turns"]
-    turns = tablesample(table, func.system(100 * part)) if part < 1.0 else table
-    columns = (turns.c.heard, turns.c.reply, turns.c.timings_ms, turns.c.tools_called)
-    size = sum((func.pg_column_size(column) for column in columns), start=literal(_ROW_BYTES))
+    """The bytes of all turns in PostgreSQL, and of the index of their words."""
+    turns = SQLModel.metadata.tables["turns"]
+    columns = [turns.c.heard, turns.c.reply, turns.c.timings_ms, turns.c.tools_called, turns.c.uses]
+    words = table("turn_words", column("words"))
+    of_words = await _content_bytes(session, words, [words.c.words])
+    return await _content_bytes(session, turns, columns) + int(of_words * _WITH_INDEX)
+
+
+async def _content_bytes(
+    session: AsyncSession, rows: TableClause, columns: Sequence[ColumnElement[Any]]
+) -> int:
+    """The bytes of all rows; of a large table an estimate, by a random part of its pages."""
+    measured = text(f"SELECT pg_relation_size('{rows.name}')")
+    part = min(1.0, POSTGRES_SAMPLE_BYTES / max(1, (await session.execute(measured)).scalar_one()))
+    some = tablesample(rows, func.system(100 * part)) if part < 1.0 else rows
+    size = sum((func.pg_column_size(some.c[each.name]) for each in columns), start=literal(_ROW_BYTES))
     return int((await session.execute(select(func.coalesce(func.sum(size), 0)))).scalar_one() / part)
 
 

@@ -37,6 +37,12 @@ def bounded(text: str, limit: int) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def is_storable(*texts: str) -> bool:
+    """True when both databases take the texts: PostgreSQL refuses U+0000, and neither has lone surrogates.
+    What is looked for and is not storable is not there."""
+    return not any("\0" in text or any("\ud800" <= each <= "\udfff" for each in text) for text in texts)
+
+
 def bounded_object(value: Mapping[str, object], max_chars: int) -> dict[str, object]:
     """`value` as plain JSON of at most `max_chars`; an empty object when it is larger or is not JSON."""
     try:
@@ -46,7 +52,27 @@ def bounded_object(value: Mapping[str, object], max_chars: int) -> dict[str, obj
     if len(text) > max_chars:
         return {}
     plain = json.loads(text)
+    if "\\u0000" in text or "\\ud" in text:
+        plain = _storable(plain)
     return plain if isinstance(plain, dict) else {}
+
+
+def holds_storable(value: object) -> bool:
+    """True when both databases take all texts in a JSON value, which is of bounded depth."""
+    if isinstance(value, str):
+        return is_storable(value)
+    if isinstance(value, Mapping):
+        return all(is_storable(str(name)) and holds_storable(each) for name, each in value.items())
+    return all(map(holds_storable, value)) if isinstance(value, list) else True
+
+
+def _storable(value: object) -> object:
+    """A JSON value without U+0000 and lone surrogates."""
+    if isinstance(value, str):
+        return bounded(value, len(value))
+    if isinstance(value, dict):
+        return {bounded(name, len(name)): _storable(each) for name, each in value.items()}
+    return [_storable(each) for each in value] if isinstance(value, list) else value
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ Source of every fact: the device contract, section 6.
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mimi_mqtt import __version__
@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 REPLY_TIMEOUT_S: Final = 10.0
 """Longest wait for a device's reply, in seconds; a slow modem takes its time."""
 
-_SLOW: Final = {"self.camera.take_photo": 40.0}  # the picture's upload may take 30 s until it is answered
+# The upload of a picture may take 30 s until it is answered.
+_SLOW: Final = {"self.camera.take_photo": 40.0, "self.screen.snapshot": 40.0}
 _GRACE_S: Final = 1.0  # the tool box's time-out comes after the device's, whose message says more
 
 MAX_PAGES: Final = 16
@@ -36,6 +37,11 @@ MAX_PENDING: Final = 16
 
 Payload = Mapping[str, Any]
 
+VisionAccess = tuple[str, str]
+"""The address at which a camera posts photos, and the token that it shows there; both "" for none."""
+NO_VISION: Final[VisionAccess] = ("", "")
+_CAMERA: Final = "self.camera."
+
 
 class DeviceTools:
     """The tools of one connected device. `send` puts a JSON-RPC payload on the control channel.
@@ -48,6 +54,7 @@ class DeviceTools:
     __slots__ = (
         "_closed",
         "_discovered",
+        "_everything",
         "_lane",
         "_next_id",
         "_pending",
@@ -68,6 +75,7 @@ class DeviceTools:
         self._next_id = 1
         self._tools: tuple[Tool, ...] = ()
         self._discovered = False
+        self._everything: tuple[mcp.DeviceTool, ...] | None = None
         self._closed = False
         # A device works on one call at a time; a call that waited behind a photo would seem unanswered.
         self._lane = asyncio.Lock()
@@ -81,29 +89,51 @@ class DeviceTools:
         """The device's tools, under names that every language model accepts."""
         return self._tools
 
-    async def discover(self) -> None:
-        """Introduces itself and asks for the tools, page by page. Raises ToolError without an answer.
+    @property
+    def has_camera(self) -> bool:
+        """True when one of the tools takes photos, which it posts where it was told last."""
+        return any((tool.own_name or "").startswith(_CAMERA) for tool in self._tools)
 
-        No vision capability is offered as long as there is nowhere to post a photo to.
-        """
-        await self._request("initialize", mcp.initialize_params("mimi_mqtt", __version__))
+    async def introduce(self, vision: VisionAccess = NO_VISION) -> None:
+        """Tells the device where its camera posts photos from now on. Raises ToolError without an answer."""
+        await self._request("initialize", mcp.initialize_params("mimi_mqtt", __version__, *vision))
+
+    async def discover(self, vision: VisionAccess = NO_VISION) -> None:
+        """Introduces itself, with where photos are posted, and asks for the tools, page by page. Raises
+        ToolError without an answer."""
+        await self.introduce(vision)
         self._send(mcp.notification("notifications/initialized"))
+        listed = await self._list({}, lambda tool: not tool.user_only)
+        self._tools = tuple(self._make_tools(listed))
+        self._discovered = True
+        _log.debug("device tools: %s", ", ".join(listed) or "none")
+
+    async def everything(self) -> Sequence[mcp.DeviceTool]:
+        """All tools, those for people too, as the device lists them; asked for once. Raises ToolError without
+        an answer."""
+        if self._everything is None:
+            listed = await self._list({"withUserTools": True}, lambda tool: True)
+            self._everything = tuple(listed.values())
+        return self._everything
+
+    async def _list(
+        self, params: Payload, wanted: Callable[[mcp.DeviceTool], bool]
+    ) -> dict[str, mcp.DeviceTool]:
+        """The tools by name, page by page. Raises ToolError."""
         listed: dict[str, mcp.DeviceTool] = {}
         cursors = {""}
         cursor = ""
         for _ in range(MAX_PAGES):
-            page = await self._request("tools/list", {"cursor": cursor})
+            page = await self._request("tools/list", {"cursor": cursor, **params})
             try:
                 tools, cursor = mcp.parse_tools_page(page)
             except MessageError as error:
                 raise ToolError(f"the device's tool list can't be understood: {error}") from error
-            _collect(tools, listed)
+            _collect(filter(wanted, tools), listed)
             if cursor in cursors or len(listed) >= MAX_TOOLS:
                 break
             cursors.add(cursor)
-        self._tools = tuple(self._make_tools(listed))
-        self._discovered = True
-        _log.debug("device tools: %s", ", ".join(listed) or "none")
+        return listed
 
     def _make_tools(self, listed: Mapping[str, mcp.DeviceTool]) -> list[Tool]:
         tools: list[Tool] = []
@@ -225,10 +255,8 @@ class _Caller:
         return await self._device.call(self._name, arguments, self._timeout_s)
 
 
-def _collect(tools: Sequence[mcp.DeviceTool], listed: dict[str, mcp.DeviceTool]) -> None:
+def _collect(tools: Iterable[mcp.DeviceTool], listed: dict[str, mcp.DeviceTool]) -> None:
     for tool in tools:
-        if tool.user_only:
-            continue
         if len(tool.name) + len(tool.description) + len(json.dumps(tool.input_schema)) > MAX_TOOL_CHARS:
             _log.warning("a tool of the device is described in over %d characters: left out", MAX_TOOL_CHARS)
         elif len(listed) < MAX_TOOLS:

@@ -1,4 +1,4 @@
-"""Transports: MQTT and UDP. They move bytes and decide nothing; each implements `session.link`.
+"""Transports: MQTT, UDP and WebSocket. They move bytes and decide nothing; each implements `session.link`.
 
 Imports `session.link`, `fleet.identity`, `wire` and below; only the composition root imports it.
 """

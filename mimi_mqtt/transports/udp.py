@@ -30,6 +30,11 @@ from mimi_mqtt.wire.audio_packet import (
 
 _log = logging.getLogger(__name__)
 
+PROBES: Final = 5
+"""Datagrams of one probe: some are lost even on a network that works."""
+PROBE_EVERY_S: Final = 0.2
+"""Seconds between them."""
+
 _DRAIN: Final = 64  # datagrams per wake-up, so that a flood can't keep the loop from everything else
 _RECEIVE_BYTES: Final = 2_048  # longer than any datagram a device sends; a cut one fails its exact length
 _POLL_S: Final = 0.003
@@ -116,6 +121,16 @@ class UdpChannel:
     def ready(self) -> bool:
         """True once the device was heard, so that the downlink has an address."""
         return self._uplink is not None and self._uplink.address is not None
+
+    @property
+    def spare_bytes(self) -> None:
+        """None: control messages go another way."""
+        return None
+
+    @property
+    def carries_timestamps(self) -> bool:
+        """True: each datagram has one."""
+        return True
 
     def describe(self) -> Mapping[str, Any]:
         """The hello's `udp` section."""
@@ -204,6 +219,7 @@ class UdpServer:
         self._pace = ReadPace()
         self._poll_handle: asyncio.Handle | None = None
         self._failing = False
+        self._probes: dict[bytes, asyncio.Future[None]] = {}
         self.datagrams = 0
         """All datagrams received."""
         self.unknown = 0
@@ -288,6 +304,27 @@ class UdpServer:
         opened = self._channels[ssrc] = UdpChannel(self, ssrc, key, request, check, sink, channel.peer_host)
         return opened
 
+    async def probe(self, host: str, port: int) -> None:
+        """Sends a datagram from another socket to `host` and waits until this server's own has it. Raises
+        OSError; the caller bounds the time."""
+        loop = asyncio.get_running_loop()
+        (_, _, _, _, address), *_ = await loop.getaddrinfo(
+            host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM
+        )
+        mark = secrets.token_bytes(HEADER_BYTES)
+        arrived = self._probes[mark] = loop.create_future()
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                for _ in range(PROBES):
+                    await loop.sock_sendto(sock, mark, address)
+                    done, _ = await asyncio.wait({arrived}, timeout=PROBE_EVERY_S)
+                    if done:
+                        return
+                await arrived
+        finally:
+            del self._probes[mark]
+
     # ── for its channels ─────────────────────────────────────────────────────────────────────────────────
 
     def now(self) -> float:
@@ -369,6 +406,10 @@ class UdpServer:
                 continue
             self.datagrams += 1
             if len(datagram) <= HEADER_BYTES:
+                if self._probes and (probe := self._probes.get(datagram)) is not None:
+                    if not probe.done():
+                        probe.set_result(None)
+                    continue
                 self.unknown += 1
                 continue
             channel = channels.get(int.from_bytes(datagram[4:8]))

@@ -238,7 +238,7 @@ class Uplink:
         return True
 
     def _rank(self, address: Address) -> int:
-        """How likely the device is at `address`, before anything came from there."""
+        """The likelihood that the device is at `address`, before any packet came from there."""
         if address[0] == self._home:
             return 2
         followed = self._followed

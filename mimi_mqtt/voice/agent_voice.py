@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -13,7 +13,7 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.catalog.advice import missing_voices
-from mimi_mqtt.providers.catalog.selection import Selection
+from mimi_mqtt.providers.catalog.selection import Selection, select_vision
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import Provider
 from mimi_mqtt.providers.contract.stt import SpeechToText
@@ -74,6 +74,8 @@ class Parts:
     events: EventBus
     memory: Memory
     shares: DeviceShares
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """The source of API keys."""
     habits: HabitsCache = field(default_factory=HabitsCache)
     apologies: dict[Hashable, _SharedApologies] = field(default_factory=dict)
     """Spoken apologies in use, by text to speech, voice and speed."""
@@ -107,6 +109,9 @@ class AgentVoice:
             self._llm = self._take(shelves.llm, asked["llm"])
             self._tts = self._take(shelves.tts, asked["tts"])
             self._s2s = self._take(shelves.s2s, asked["s2s"]) if asked["s2s"] else None
+            # Started with its first photo.
+            seeing = select_vision(settings, key, parts.environ)
+            self._vision = self._take(shelves.llm, seeing) if seeing else None
             # The offline voice needs no spare: it is the spare.
             self._spare = None if "offline" in asked["tts"] else self._take(shelves.spare, _OFFLINE)
         except BaseException:
@@ -152,6 +157,7 @@ class AgentVoice:
             self.agent == other.agent
             and self._providers == other._providers
             and self._spare is other._spare
+            and self._vision is other._vision
             and (mine.voice, mine.session, mine.server) == (its.voice, its.session, its.server)
         )
 
@@ -179,18 +185,20 @@ class AgentVoice:
             tts=self._tts.provider,
             hearing=parts.hearing,
             encoders=parts.encoders,
-            log=ObservedTurns(parts.log, parts.events, self._asked),
+            log=ObservedTurns(parts.log, parts.events, self._asked, self.key),
             voice=_voice_of(self.agent, settings.voice),
             agent=self.agent,
             prompt=PromptTemplate(self.agent.prompt),
             session=settings.session,
             timezone=settings.server.timezone,
             memory=parts.memory,
+            events=parts.events,
             languages=parts.languages,
             shares=parts.shares,
             habits=parts.habits,
             spoken_apologies=self._apologies,
             s2s=self._s2s.provider if self._s2s is not None else None,
+            vision=self._vision.provider if self._vision is not None else None,
         )
 
     def _shared_apologies(self) -> SpokenApologies:

@@ -15,7 +15,7 @@ from mimi_mqtt.voice.answer.context import ConversationContext, Outcome
 from mimi_mqtt.voice.answer.dialogue import Dialogue
 from mimi_mqtt.voice.answer.realtime.engine import choose_engine
 from mimi_mqtt.voice.answer.system_prompt import introduce
-from mimi_mqtt.voice.ports import ConversationSetup, HeardFrame
+from mimi_mqtt.voice.ports import Announcement, ConversationSetup, HeardFrame
 from mimi_mqtt.voice.services import Renewal, VoiceServices
 from mimi_mqtt.voice.speech.phrases import greeting
 from mimi_mqtt.voice.turn.admission import admit_turn
@@ -69,12 +69,16 @@ class Conversation:
         self._turns = 0
         self._closed = False
         self._last_turn = False  # the session ends after it
-        self._announcements: deque[str] = deque()
+        self._announcements: deque[Announcement] = deque()
         self._listen_expected_until = 0.0
         self._echo_guard = EchoGuard()
         self._overheard: UserUtterance | None = None  # speech that began as a turn ended
         self._uplink = services.hearing.open(
-            setup.uplink, services.voice.jitter_ms, self._heard, setup.device.id
+            setup.uplink,
+            services.voice.jitter_ms,
+            self._heard,
+            setup.device.id,
+            unlabelled_echo=setup.unlabelled_echo,
         )
         # The agent may have been changed since the session began.
         language = services.agent.language or setup.language
@@ -163,6 +167,28 @@ class Conversation:
                 turn.start(lambda: self._engine.answer(turn))
         self._listen_expected_until = now + _CROSSING_S
 
+    def typed(self, text: str) -> None:
+        """The user typed a question, which interrupts whatever runs. Its language is followed."""
+        text = text.strip()
+        if self._closed or not text:
+            return
+        self.last_activity = self._loop.time()
+        if self._turn is None:
+            self._renew()
+        if admit_turn(self._context) and self._fire(TurnEvent.WAKE_WORD):
+            self._end_turn("interrupted")
+            self._renew()
+            turn = self._new_turn("typed")
+            turn.heard = text
+            turn.mark("transcript")
+            turn.speech.show_transcript(text)
+            turn.await_answer()
+            turn.start(lambda: self._answer_typed(turn))
+
+    async def _answer_typed(self, turn: Turn) -> None:
+        await turn.follow_language(None)
+        await self._engine.answer(turn)
+
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         """One believed uplink packet; `timestamp` is 0 or the downlink frame's it was recorded with (ms)."""
         if self._closed:
@@ -175,7 +201,7 @@ class Conversation:
     def played(self, opus: bytes, timestamp: int) -> None:
         """A downlink frame has left; in realtime mode its echo may come back."""
         if self._mode == "realtime" and not self._closed:
-            self._uplink.played(opus, timestamp)
+            self._uplink.played(opus, timestamp, self._loop.time())
 
     def abort(self, reason: str) -> None:
         """The device wants silence now (`abort`)."""
@@ -194,16 +220,24 @@ class Conversation:
         """The language that is spoken at present, a tag."""
         return self._context.language.current
 
-    def announce(self, text: str) -> None:
-        """Speaks `text` as a turn of its own, after whatever turn is running, within the device's share."""
-        if self._closed or not text.strip():
+    def announce(self, announced: str | Announcement) -> None:
+        """Speaks a text as a turn of its own, after whatever turn is running, within the device's share."""
+        announcement = Announcement(announced) if isinstance(announced, str) else announced
+        if self._closed or not (announcement.text.strip() or announcement.speech):
+            announcement.concluded(False)
             return
         if len(self._announcements) >= _MAX_ANNOUNCEMENTS:
             _log.warning("an announcement was dropped: %d are waiting already", _MAX_ANNOUNCEMENTS)
+            announcement.concluded(False)
             return
         if not admit_turn(self._context):
+            announcement.concluded(False)
             return
-        self._announcements.append(text)
+        if announcement.urgent:
+            before = sum(waiting.urgent for waiting in self._announcements)
+            self._announcements.insert(before, announcement)
+        else:
+            self._announcements.append(announcement)
         if self._state is TurnState.IDLE or (self._state is TurnState.LISTENING and not self._someone_speaks):
             self._end_turn("interrupted")
             self._go_on()
@@ -227,7 +261,9 @@ class Conversation:
         self._closed = True
         self._end_turn("closed")
         self._state = TurnState.IDLE
-        self._announcements.clear()
+        unspoken, self._announcements = self._announcements, deque()
+        for announcement in unspoken:
+            announcement.concluded(False)
         self._drop_overheard()
         self._uplink.close()
         if not self._habits_kept:
@@ -252,6 +288,7 @@ class Conversation:
             downlink=setup.downlink,
             device_id=setup.device.id,
             session_id=setup.session_id,
+            owner_id=setup.owner_id,
             language=services.spoken_language(language),
             dialogue=dialogue,
             prompt=introduce(services, setup.device, setup.user, setup.session_id, spawn),
@@ -328,6 +365,9 @@ class Conversation:
 
     def _concluded(self, turn: Turn, overheard: UserUtterance | None) -> None:
         """`turn` was concluded; `overheard` was heard over it and is not an utterance yet."""
+        announcement, turn.announcement = turn.announcement, None
+        if announcement is not None:
+            announcement.concluded(turn.speech.begun)
         self._drop_overheard()
         unanswered = self._mode == "auto" and turn.outcome == "nothing heard"
         if overheard is not None and (unanswered or self._mode == "realtime") and not self._closed:
@@ -353,8 +393,8 @@ class Conversation:
             if self._fire(TurnEvent.ANNOUNCE):
                 self._renew()
                 turn = self._new_turn("announcement")
-                text = self._announcements.popleft()
-                turn.start(lambda: self._engine.say(turn, text))
+                announcement = turn.announcement = self._announcements.popleft()
+                turn.start(lambda: self._engine.say(turn, announcement.text, announcement.speech))
         elif self._last_turn:
             self._context.output.end_session("the assistant said goodbye")
         elif resumes(self._mode):

@@ -7,8 +7,8 @@ over newer services between two of its turns; what nobody holds any more is clos
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from mimi_mqtt.config import Settings
@@ -17,7 +17,13 @@ from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.catalog.overview import lacking
 from mimi_mqtt.providers.catalog.registry import build
-from mimi_mqtt.providers.catalog.selection import Selection, different, select_providers
+from mimi_mqtt.providers.catalog.selection import (
+    Selection,
+    different,
+    select_of_agent,
+    select_providers,
+    select_vision,
+)
 from mimi_mqtt.providers.contract.provider import Role
 from mimi_mqtt.providers.runtime.fallback import LlmChain, SttChain, TtsChain
 from mimi_mqtt.providers.runtime.speech_cache import SpeechCache
@@ -37,12 +43,12 @@ _log = logging.getLogger(__name__)
 START_S: Final = 60.0
 """Longest time for new providers to start when the configuration is read again, in seconds."""
 UNUSED_S: Final = 300.0
-"""How long the services of an agent without conversations are kept, in seconds."""
+"""The time that the services of an agent without conversations are kept, in seconds."""
 LAST_TURN_S: Final = 5.0
-"""How long replaced services are kept after the last conversation has let go of them, in seconds: a turn that
+"""The time that replaced services are kept after their last conversation ended, in seconds: a turn that
 was interrupted may still be ending."""
 REPLACED_S: Final = 300.0
-"""How long conversations may go on with services that were replaced, in seconds."""
+"""The time that conversations may go on with replaced services, in seconds."""
 
 _CHECKED: Final[tuple[Role, ...]] = ("stt", "llm", "tts", "s2s")
 
@@ -76,10 +82,11 @@ class VoicePool:
         self._timers: dict[AgentVoice, asyncio.TimerHandle] = {}
         self._closed = False
 
-    async def start(self) -> None:
+    async def start(self, *, in_background: Collection[str] = ()) -> None:
         """Starts the default agent's providers, and checks those of all agents.
 
-        Raises ConfigError and ProviderError; what was started until then is closed by `aclose`.
+        Providers of the agents `in_background` may fail to start: their conversations tell so. Raises
+        ConfigError and ProviderError; what was started until then is closed by `aclose`.
         """
         settings, stack = self._settings, self._stack
         self._asked = self._checked(settings)
@@ -100,6 +107,7 @@ class VoicePool:
             events=self._events,
             memory=self._memory,
             shares=self._shares,
+            environ=self._environ,
         )
         stack.push_async_callback(vad.aclose)
         stack.push_async_callback(hearing.aclose)
@@ -108,7 +116,7 @@ class VoicePool:
         stack.callback(self._dispose_all)
         self._keep_greetings(settings)
         default = self._current[DEFAULT_AGENT] = self._make(DEFAULT_AGENT, settings, self._asked)
-        await _start_all([vad.start, *default.starts])
+        await _start_all([vad.start, *([] if DEFAULT_AGENT in in_background else default.starts)])
         default.open()
 
     async def aclose(self) -> None:
@@ -123,10 +131,11 @@ class VoicePool:
         """
         return Lease(self, key)
 
-    async def replace(self, settings: Settings) -> None:
+    async def replace(self, settings: Settings, *, in_background: Collection[str] = ()) -> None:
         """Puts `settings` in force: for new conversations at once, for running ones from their next turn on.
 
-        Raises ConfigError and ProviderError; then everything is as it was before.
+        Providers of the agents `in_background` need not start: what is wrong with them is told to their
+        conversations. Raises ConfigError and ProviderError; then everything is as it was before.
         """
         asked = self._checked(settings)
         made: dict[str, AgentVoice] = {}
@@ -135,7 +144,9 @@ class VoicePool:
                 if key in self._current:
                     made[key] = self._make(key, settings, asked)
             async with asyncio.timeout(START_S):
-                await _start_all([start for voice in made.values() for start in voice.starts])
+                await _start_all(
+                    start for key, voice in made.items() if key not in in_background for start in voice.starts
+                )
         except TimeoutError:
             _dispose(made.values())
             raise ProviderNotConfigured("providers", f"not started within {START_S:g} s") from None
@@ -161,6 +172,27 @@ class VoicePool:
             self._retire(old)
             for lease in [*old.leases]:
                 lease.changed()
+
+    @asynccontextmanager
+    async def audition(self, settings: Settings, key: str) -> AsyncIterator[VoiceServices]:
+        """The services of the agent `key` of `settings`, which need not be in force: the three providers of
+        the pipeline, started. What is in use already is shared; the rest is closed at the end.
+
+        Raises ConfigError and ProviderError.
+        """
+        asked = await asyncio.to_thread(
+            select_of_agent, settings, key, settings.every_agent[key], self._environ
+        )
+        voice = AgentVoice(key, settings, {**asked, "s2s": ()}, self._parts)
+        try:
+            async with asyncio.timeout(START_S):
+                await _start_all(voice.starts)
+            voice.open()
+            yield voice.services
+        except TimeoutError:
+            raise ProviderNotConfigured("providers", f"not started within {START_S:g} s") from None
+        finally:
+            voice.dispose()
 
     # ── what leases ask for ──────────────────────────────────────────────────────────────────────────────
 
@@ -248,6 +280,8 @@ class VoicePool:
         """The chains of all agents. Raises ConfigError and ProviderNotConfigured for one that can never work;
         the default agent's providers are started, which tells more."""
         asked = select_providers(settings, self._environ)
+        for key in settings.every_agent:
+            select_vision(settings, key, self._environ)
         for role in _CHECKED:
             for names, agents in different(asked, role).items():
                 if names == asked[DEFAULT_AGENT][role]:

@@ -5,14 +5,15 @@ of the other.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.providers.contract.chat import ToolSpec
-from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.providers.contract.tts import SpeechChunk
+from mimi_mqtt.store.turn_record import TurnRecord
 
 Spawn = Callable[[Coroutine[None, None, None], str], asyncio.Task[None]]
 """Starts a task under a name; whoever provides it waits for the task at the end of the conversation."""
@@ -92,6 +93,25 @@ class Output(Protocol):
         """Says goodbye and ends the session: the user asked for it, or nothing can go on."""
 
 
+def _unheeded(spoken: bool) -> None:
+    del spoken
+
+
+@dataclass(eq=False, slots=True)
+class Announcement:
+    """A text to be said as a turn of its own, after whatever turn is running.
+
+    `speech` opens a recording that is played in place of the text, which may then be empty. An urgent one
+    comes before others that wait. `concluded` is called once: with True when the user has heard it, or its
+    beginning; with False when the session did not get to it.
+    """
+
+    text: str = field(repr=False)
+    speech: Callable[[], AsyncGenerator[SpeechChunk, None]] | None = None
+    urgent: bool = False
+    concluded: Callable[[bool], None] = _unheeded
+
+
 class Tools(Protocol):
     """Tools that an answer may call (`tools.registry.ToolBox`)."""
 
@@ -128,3 +148,8 @@ class ConversationSetup:
     output: Output
     tools: Tools
     language: str
+    unlabelled_echo: bool = False
+    """True when the device wants its echo cancelled here, and can't tell what it was playing."""
+    owner_id: str = ""
+    """The account that the device belongs to as the session begins; "" for nobody's. A transfer ends the
+    session: its turns stay with this one."""

@@ -8,6 +8,7 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.config.settings import SessionSettings
 from mimi_mqtt.config.voice import VoiceSettings
+from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.stt import SpeechToText
 from mimi_mqtt.providers.contract.tts import TextToSpeech, VoiceOptions
@@ -31,6 +32,8 @@ class Hearing(Protocol):
         jitter_ms: int,
         on_frame: Callable[[HeardFrame], None],
         device_id: str = "",
+        *,
+        unlabelled_echo: bool = False,
     ) -> UplinkStream:
         """The uplink stream of one session, whose frames are handed to `on_frame`, in order, on the loop."""
 
@@ -65,9 +68,13 @@ class VoiceServices:
     timezone: str | None = None
     spoken_apologies: SpokenApologies | None = None
     memory: Memory | None = None
+    events: EventBus = field(default_factory=EventBus)
+    """Told of the stages of turns."""
     languages: TellsLanguages | None = None
     shares: DeviceShares = field(default_factory=DeviceShares)
     habits: HabitsCache = field(default_factory=HabitsCache)
+    vision: LanguageModel | None = None
+    """Asked about photos; None: `llm`."""
     s2s: SpeechToSpeech | None = None
     """Answers instead of the three, as long as it works."""
 

@@ -4,30 +4,41 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from mimi_mqtt.wire.messages import Alert, ServerMessage, Stt, Tts, encode
+from mimi_mqtt.wire.messages import Alert, Notify, ServerMessage, Stt, Tts, encode
 
 _ELLIPSIS: Final = "…"
 _SENTENCE_END: Final = re.compile(r"[.!?…](?=\s)|[。！？\n]")
 
 
 def encode_within(message: ServerMessage, session_id: str, max_bytes: int) -> bytes:
-    """`messages.encode`, with the text of `stt`, `tts` and `alert` cut so that all has `max_bytes` at most.
+    """`messages.encode`, with the text of `stt`, `tts` and `alert` cut so that all has `max_bytes` at most;
+    of a `notify` the last subtitles are left out.
 
     A message without a text to cut is encoded as it is; so is one whose other fields are too long already.
     """
     payload = encode(message, session_id)
+    while isinstance(message, Notify) and message.subtitles and len(payload) > max_bytes:
+        message = replace(message, subtitles=message.subtitles[:-1])
+        payload = encode(message, session_id)
     if len(payload) <= max_bytes or not isinstance(message, Stt | Tts | Alert):
         return payload
+    return encode(_with_text(message, text_within(message, session_id, max_bytes)), session_id)
+
+
+def text_within(message: Stt | Tts | Alert, session_id: str, max_bytes: int) -> str:
+    """The text of `message`, cut where the encoded message would have more than `max_bytes`."""
     text = message.message if isinstance(message, Alert) else message.text
+    size = len(encode(message, session_id))
+    if size <= max_bytes:
+        return text
     # JSON's escapes make a text longer: begin with what would fit if they were spread evenly.
     rest = len(encode(_with_text(message, ""), session_id))
-    room = len(text.encode(errors="replace")) * max(0, max_bytes - rest) // max(1, len(payload) - rest)
+    room = len(text.encode(errors="replace")) * max(0, max_bytes - rest) // max(1, size - rest)
     while True:
         cut = cut_at_sentence(text, room)
-        payload = encode(_with_text(message, cut), session_id)
-        excess = len(payload) - max_bytes
+        excess = len(encode(_with_text(message, cut), session_id)) - max_bytes
         if excess <= 0 or not cut:
-            return payload
+            return cut
         room = min(room, len(cut.encode(errors="replace"))) - excess  # or the same sentence would come again
 
 

@@ -5,6 +5,7 @@ Fields come and go between firmware versions: unknown ones are accepted, wrong t
 names the field. Source of every fact: the device contract, section 3.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from mimi_mqtt.errors import MessageError
 from mimi_mqtt.wire import strict_json
+from mimi_mqtt.wire.glyphs import GlyphPush, TextFont, read_text_font
 
 Json = Mapping[str, Any]
 
@@ -37,23 +39,10 @@ class AudioParams:
 
 
 @dataclass(frozen=True, slots=True)
-class TextFont:
-    """The font a device shows text in: what it lacks can be pushed (device contract, section 7).
-
-    `bundle` and `charset` name it; `size` is in pixels, `bpp` the bits of one.
-    """
-
-    bundle: str
-    charset: str
-    size: int
-    bpp: int
-
-
-@dataclass(frozen=True, slots=True)
 class DeviceHello:
     """Opens an audio channel; must be answered within 10 s.
 
-    The flags are its `features`; `text_font` is None when the device did not describe it in full.
+    The flags are its `features`; `text_font` is None when the device did not describe it as it should.
     """
 
     version: int
@@ -67,12 +56,16 @@ class DeviceHello:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """The device starts or stops sending speech, or heard its wake word (`detect`; `text` is the word)."""
+    """The device starts or stops sending speech, or heard its wake word (`detect`; `text` is the word).
+
+    `typed`: `text` was written in place of being said (`source` is `text`; no firmware sends it).
+    """
 
     session_id: str
     state: Literal["start", "stop", "detect"]
     mode: ListenMode = "auto"
     text: str = ""
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +170,7 @@ def _flag(fields: _Fields, name: str) -> bool:
 _NOTHING: _Fields = {}
 _STATES = frozenset(("start", "stop", "detect"))
 _MODES = frozenset(get_args(ListenMode))
-_MAX_FONT_CHARS = 64
-_BPP = frozenset((1, 2, 4, 8))
+_YES = (True, 1)  # some builds say 1; whatever else is said here costs the glyphs, not the conversation
 
 
 def _read_hello(fields: _Fields) -> DeviceHello:
@@ -196,21 +188,9 @@ def _read_hello(fields: _Fields) -> DeviceHello:
         ),
         _flag(features, "mcp"),
         _flag(features, "aec"),
-        _flag(features, "glyph_push"),
-        _text_font(fields.get("text_font")),
+        features.get("glyph_push") in _YES,
+        read_text_font(fields.get("text_font")),
     )
-
-
-def _text_font(value: object) -> TextFont | None:
-    """A font that is not described as it should be is none: it must not cost the conversation."""
-    if type(value) is not dict:
-        return None
-    bundle, charset, size, bpp = (value.get(name) for name in ("bundle", "charset", "size", "bpp"))
-    if type(bundle) is not str or type(charset) is not str or type(size) is not int or type(bpp) is not int:
-        return None
-    if max(len(bundle), len(charset)) > _MAX_FONT_CHARS or not 0 < size <= 64 or bpp not in _BPP:
-        return None
-    return TextFont(bundle, charset, size, bpp)
 
 
 def _read_listen(fields: _Fields) -> Listen:
@@ -220,7 +200,9 @@ def _read_listen(fields: _Fields) -> Listen:
     mode = _text(fields, "mode", "auto")
     if mode not in _MODES:
         mode = "auto"  # "unknown" and whatever else firmware says (device contract, section 3)
-    return Listen(_text(fields, "session_id"), state, mode, _text(fields, "text"))  # type: ignore[arg-type]
+    typed = state == "detect" and fields.get("source") == "text"
+    text = _text(fields, "text")
+    return Listen(_text(fields, "session_id"), state, mode, text, typed)  # type: ignore[arg-type]
 
 
 def _read_abort(fields: _Fields) -> Abort:
@@ -261,9 +243,10 @@ class ServerHello:
 
 @dataclass(frozen=True, slots=True)
 class Stt:
-    """The transcript; shown as the user's line."""
+    """The transcript; shown as the user's line, with the glyphs that the device's font lacks for it."""
 
     text: str
+    push: GlyphPush | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +259,12 @@ class Llm:
 
 @dataclass(frozen=True, slots=True)
 class Tts:
-    """`start` puts the device into the speaking state, `stop` ends it, `sentence_start` shows `text`."""
+    """`start` puts the device into the speaking state, `stop` ends it, `sentence_start` shows `text` with the
+    glyphs that the device's font lacks for it."""
 
     state: Literal["start", "sentence_start", "stop"]
     text: str = ""
+    push: GlyphPush | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +291,23 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Subtitle:
+    """A text to show from `start_ms` of a notification's sound on."""
+
+    start_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Has an idle device (firmware 2.5.0 or newer) fetch and play the Ogg Opus stream at `audio_url`, which
+    is a secret; dropped in any other state."""
+
+    audio_url: str = field(repr=False)
+    subtitles: tuple[Subtitle, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Custom:
     """An application's own payload, in builds that enable it."""
 
@@ -319,7 +321,7 @@ class ServerGoodbye:
     session_id: str
 
 
-ServerMessage = ServerHello | Stt | Llm | Tts | ServerMcp | System | Alert | Custom | ServerGoodbye
+ServerMessage = ServerHello | Stt | Llm | Tts | ServerMcp | System | Alert | Notify | Custom | ServerGoodbye
 
 
 def encode(message: ServerMessage, session_id: str = "") -> bytes:
@@ -330,11 +332,11 @@ def encode(message: ServerMessage, session_id: str = "") -> bytes:
     quote = encode_basestring
     session = f',"session_id":{quote(session_id)}' if session_id else ""
     match message:
-        case Tts(state, text):
-            spoken = f',"text":{quote(text)}' if text else ""
-            line = f'{{"type":"tts"{session},"state":"{state}"{spoken}}}'
-        case Stt(text):
-            line = f'{{"type":"stt"{session},"text":{quote(text)}}}'
+        case Tts(state, text, push):
+            spoken = f',"text":{quote(text)}' if text or push else ""  # glyphs without a text are ignored
+            line = f'{{"type":"tts"{session},"state":"{state}"{spoken}{_glyphs(push)}}}'
+        case Stt(text, push):
+            line = f'{{"type":"stt"{session},"text":{quote(text)}{_glyphs(push)}}}'
         case Llm(emotion, text):
             emoji = f',"text":{quote(text)}' if text else ""
             line = f'{{"type":"llm"{session},"emotion":{quote(emotion)}{emoji}}}'
@@ -354,11 +356,19 @@ def encode(message: ServerMessage, session_id: str = "") -> bytes:
                 f'{{"type":"alert"{session},"status":{quote(status)},"message":{quote(text)},'
                 f'"emotion":{quote(emotion)}}}'
             )
+        case Notify(url, subtitles):
+            lines = [f'{{"start_ms":{line.start_ms},"text":{quote(line.text)}}}' for line in subtitles]
+            told = f',"subtitles":[{",".join(lines)}]' if lines else ""
+            line = f'{{"type":"notify"{session},"audio_url":{quote(url)}{told}}}'
         case System(command):
             line = f'{{"type":"system"{session},"command":"{command}"}}'
         case Custom(payload):
             line = f'{{"type":"custom"{session},"payload":{_json(dict(payload))}}}'
     return line.encode(errors="replace")
+
+
+def _glyphs(push: GlyphPush | None) -> str:
+    return f',"glyph_push":{push.json}' if push is not None else ""
 
 
 def _section(value: object) -> str:
@@ -384,11 +394,13 @@ def _json(value: object) -> str:
         raise MessageError(f"a payload can't be sent: {error}") from error
 
 
-_SECRETS = frozenset(("key", "nonce", "token", "password"))
+_SECRETS = frozenset(("key", "nonce", "token", "password", "audio_url"))
+_ADDRESS = re.compile(r"\b((?:https?|wss?)://[^\s/?#\"]{1,300})[/?#][^\s\"]+", re.IGNORECASE)
 
 
 def redact(payload: bytes) -> bytes:
-    """A copy for mirrors and logs: values of `key`, `nonce`, `token` and `password` at any depth are `***`.
+    """A copy for mirrors, traces and logs: values of `key`, `nonce`, `token`, `password` and `audio_url` at
+    any depth are `***`, and so is the end of each address (`url`): a signature in it opens what it names.
 
     What is not JSON comes back as a note of its length, never as it is.
     """
@@ -406,4 +418,4 @@ def _without_secrets(value: object) -> object:
         }
     if isinstance(value, list):
         return [_without_secrets(part) for part in value]
-    return value
+    return _ADDRESS.sub(r"\1/***", value) if isinstance(value, str) else value

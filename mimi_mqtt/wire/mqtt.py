@@ -1,18 +1,34 @@
 """MQTT control packets: those a server reads, and the encoders of both directions.
 
-MQTT 3.1.1 (OASIS, 29 October 2014) throughout; CONNECT also as 3.1 (level 3) and 5 (level 5), well enough to
-answer it in its own language. `PacketReader` cuts the stream; one `parse_…` function reads each packet type.
-Values are NamedTuples: a connection storm is parsed in a few microseconds a packet.
+MQTT 3.1.1 (OASIS, 29 October 2014) throughout; CONNECT, which tells the version, also as 3.1 (level 3), well
+enough to answer it, and as 5 (level 5). The other packets of MQTT 5 are in `mqtt5`. `PacketReader` cuts the
+stream; one `parse_…` function reads each packet type. Values are NamedTuples: a connection storm is parsed in
+a few microseconds a packet.
 """
 
-import struct
 from typing import NamedTuple
 
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.wire.mqtt_framing import PacketReader as PacketReader
 from mimi_mqtt.wire.mqtt_framing import PacketType as PacketType
 from mimi_mqtt.wire.mqtt_framing import RawPacket as RawPacket
-from mimi_mqtt.wire.mqtt_properties import connack_properties, skip_properties
+from mimi_mqtt.wire.mqtt_properties import (
+    NO_PROPERTIES,
+    WILL,
+    Properties,
+    encode_properties,
+    parse_properties,
+)
+from mimi_mqtt.wire.mqtt_reasons import Reason
+from mimi_mqtt.wire.mqtt_strings import MAX_REMAINING_BYTES as MAX_REMAINING_BYTES
+from mimi_mqtt.wire.mqtt_strings import (
+    make_packet,
+    prefixed,
+    read_binary,
+    read_packet_id,
+    read_string,
+    two_bytes,
+)
 from mimi_mqtt.wire.topics import is_topic_filter, is_topic_name
 
 PINGREQ = b"\xc0\x00"
@@ -27,8 +43,6 @@ REFUSED_CREDENTIALS = 4
 REFUSED_NOT_AUTHORIZED = 5
 SUBSCRIBE_FAILURE = 0x80
 
-MAX_REMAINING_BYTES = 268_435_455
-
 MAX_PACKET_FILTERS = 1_000
 """Topic filters that one SUBSCRIBE or UNSUBSCRIBE may have: a packet is parsed and answered in one go."""
 
@@ -37,16 +51,24 @@ MAX_PACKET_FILTERS = 1_000
 
 
 class Will(NamedTuple):
-    """The message that the server publishes when the connection dies without DISCONNECT."""
+    """The message that the server publishes when the connection dies without DISCONNECT.
+
+    `properties` are those of MQTT 5, `travelling` the encoded ones that go on to receivers.
+    """
 
     topic: str
     payload: bytes
     qos: int = 0
     retain: bool = False
+    properties: Properties = NO_PROPERTIES
+    travelling: bytes = b""
 
 
 class Connect(NamedTuple):
-    """CONNECT, section 3.1. `protocol_level` 3, 4 or 5; with any other one the rest is empty: refuse it."""
+    """CONNECT, section 3.1. `protocol_level` 3, 4 or 5; with any other one the rest is empty: refuse it.
+
+    `clean_session` is Clean Start in MQTT 5.
+    """
 
     protocol_name: str
     protocol_level: int
@@ -56,6 +78,7 @@ class Connect(NamedTuple):
     will: Will | None = None
     username: str | None = None
     password: bytes | None = None
+    properties: Properties = NO_PROPERTIES
 
 
 class Publish(NamedTuple):
@@ -83,33 +106,10 @@ class Unsubscribe(NamedTuple):
     filters: tuple[str, ...]
 
 
-def _binary(body: bytes, start: int, what: str) -> tuple[bytes, int]:
-    """The length-prefixed bytes at `start`, and where they end."""
-    begin = start + 2
-    if begin > len(body):
-        raise MqttError(f"{what} is cut short")
-    end = begin + (body[start] << 8 | body[start + 1])
-    if end > len(body):
-        raise MqttError(f"{what} is cut short")
-    return body[begin:end], end
-
-
-def _string(body: bytes, start: int, what: str) -> tuple[str, int]:
-    """The UTF-8 string at `start` (section 1.5.3), and where it ends."""
-    raw, end = _binary(body, start, what)
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise MqttError(f"{what} is not UTF-8") from error
-    if "\0" in text:
-        raise MqttError(f"{what} holds U+0000")
-    return text, end
-
-
 def parse_connect(packet: RawPacket) -> Connect:
     """CONNECT of any level. Raises MqttError when malformed; policy (an empty client id…) is the caller's."""
     body = packet.body
-    name, at = _string(body, 0, "protocol name")
+    name, at = read_string(body, 0, "protocol name")
     if name not in ("MQTT", "MQIsdp"):
         raise MqttError(f"protocol name is {name[:20]!r}, not MQTT")
     if at >= len(body):
@@ -124,39 +124,45 @@ def parse_connect(packet: RawPacket) -> Connect:
     at += 4
     if flags & 0x01:
         raise MqttError("CONNECT's reserved flag is set")
+    properties = NO_PROPERTIES
     if level == 5:
-        at = skip_properties(body, at)
-    client_id, at = _string(body, at, "client id")
+        properties, at, _ = parse_properties(body, at, PacketType.CONNECT)
+        if properties.authentication_data is not None and properties.authentication_method is None:
+            raise MqttError("authentication data without a method", Reason.PROTOCOL_ERROR)
+    client_id, at = read_string(body, at, "client id")
     will = None
     if flags & 0x04:
         qos = flags >> 3 & 3
         if qos == 3:
             raise MqttError("the will asks for QoS 3")
+        will_properties, travelling = NO_PROPERTIES, b""
         if level == 5:
-            at = skip_properties(body, at)
-        topic, at = _string(body, at, "will topic")
+            will_properties, at, travelling = parse_properties(body, at, WILL)
+        topic, at = read_string(body, at, "will topic")
         if not is_topic_name(topic):
             raise MqttError(f"will topic {topic[:80]!r} is not a topic name")
-        payload, at = _binary(body, at, "will message")
-        will = Will(topic, payload, qos, flags & 0x20 != 0)
+        payload, at = read_binary(body, at, "will message")
+        will = Will(topic, payload, qos, flags & 0x20 != 0, will_properties, travelling)
     elif flags & 0x38:
         raise MqttError("will QoS or retain without a will")
     username = password = None
     if flags & 0x80:
-        username, at = _string(body, at, "user name")
+        username, at = read_string(body, at, "user name")
     elif flags & 0x40 and level != 5:
         raise MqttError("a password without a user name")
     if flags & 0x40:
-        password, at = _binary(body, at, "password")
+        password, at = read_binary(body, at, "password")
     if at != len(body):
         raise MqttError(f"{len(body) - at} bytes behind CONNECT's payload")
-    return Connect(name, level, client_id, flags & 0x02 != 0, keepalive_s, will, username, password)
+    return Connect(
+        name, level, client_id, flags & 0x02 != 0, keepalive_s, will, username, password, properties
+    )
 
 
 def parse_publish(packet: RawPacket) -> Publish:
     """PUBLISH. Raises MqttError: a wildcard or nothing as topic, DUP with QoS 0, packet id 0, cut short."""
     body, flags = packet.body, packet.flags
-    topic, at = _string(body, 0, "topic")
+    topic, at = read_string(body, 0, "topic")
     if not is_topic_name(topic):
         raise MqttError(f"{topic[:80]!r} is not a topic name")
     qos = flags >> 1 & 3
@@ -164,20 +170,11 @@ def parse_publish(packet: RawPacket) -> Publish:
         if flags & 0x08:
             raise MqttError("PUBLISH with QoS 0 is marked as a duplicate")
         return Publish(topic, body[at:], 0, flags & 1 != 0)
-    return Publish(topic, body[at + 2 :], qos, flags & 1 != 0, flags & 8 != 0, _packet_id(body, at))
-
-
-def _packet_id(body: bytes, at: int = 0) -> int:
-    if len(body) < at + 2:
-        raise MqttError("packet id is cut short")
-    packet_id = body[at] << 8 | body[at + 1]
-    if packet_id == 0:
-        raise MqttError("packet id is 0")
-    return packet_id
+    return Publish(topic, body[at + 2 :], qos, flags & 1 != 0, flags & 8 != 0, read_packet_id(body, at))
 
 
 def _filter(body: bytes, at: int) -> tuple[str, int]:
-    topic_filter, at = _string(body, at, "topic filter")
+    topic_filter, at = read_string(body, at, "topic filter")
     if not is_topic_filter(topic_filter):
         raise MqttError(f"{topic_filter[:80]!r} is not a topic filter")
     return topic_filter, at
@@ -186,7 +183,7 @@ def _filter(body: bytes, at: int) -> tuple[str, int]:
 def parse_subscribe(packet: RawPacket) -> Subscribe:
     """SUBSCRIBE with at least one filter. Raises MqttError."""
     body = packet.body
-    packet_id, at = _packet_id(body), 2
+    packet_id, at = read_packet_id(body), 2
     filters: list[tuple[str, int]] = []
     while at < len(body):
         topic_filter, at = _filter(body, at)
@@ -206,7 +203,7 @@ def parse_subscribe(packet: RawPacket) -> Subscribe:
 def parse_unsubscribe(packet: RawPacket) -> Unsubscribe:
     """UNSUBSCRIBE with at least one filter. Raises MqttError."""
     body = packet.body
-    packet_id, at = _packet_id(body), 2
+    packet_id, at = read_packet_id(body), 2
     filters: list[str] = []
     while at < len(body):
         topic_filter, at = _filter(body, at)
@@ -222,36 +219,10 @@ def parse_packet_id(packet: RawPacket) -> int:
     """The packet id of a PUBACK, PUBREC, PUBREL, PUBCOMP or UNSUBACK: all they hold. Raises MqttError."""
     if len(packet.body) != 2:
         raise MqttError(f"{packet.type.name} has {len(packet.body)} bytes, not 2")
-    return _packet_id(packet.body)
+    return read_packet_id(packet.body)
 
 
 # ── encoders ─────────────────────────────────────────────────────────────────────────────────────────────
-
-_PREFIX = struct.Struct(">H")
-
-
-def _packet(first: int, body: bytes) -> bytes:
-    remaining = len(body)
-    if remaining < 0x80:
-        return bytes((first, remaining)) + body
-    if remaining < 0x4000:
-        return bytes((first, remaining & 0x7F | 0x80, remaining >> 7)) + body
-    if remaining > MAX_REMAINING_BYTES:
-        raise MqttError(f"a packet of {remaining} bytes can't be sent")
-    header = bytearray((first,))
-    while remaining > 0x7F:
-        header.append(remaining & 0x7F | 0x80)
-        remaining >>= 7
-    header.append(remaining)
-    return bytes(header) + body
-
-
-def _prefixed(value: str | bytes) -> bytes:
-    try:
-        raw = value.encode() if isinstance(value, str) else value
-        return _PREFIX.pack(len(raw)) + raw
-    except (struct.error, UnicodeEncodeError) as error:
-        raise MqttError("a string is longer than 65,535 bytes or not Unicode") from error
 
 
 def encode_connect(
@@ -263,31 +234,30 @@ def encode_connect(
     clean_session: bool = True,
     will: Will | None = None,
     protocol_level: int = 4,
+    properties: Properties = NO_PROPERTIES,
 ) -> bytes:
-    """CONNECT of a client; level 3, 4 or 5 (5 without properties)."""
+    """CONNECT of a client; level 3, 4 or 5. Only 5 has `properties`, and those of the will."""
     flags = clean_session << 1 | (username is not None) << 7 | (password is not None) << 6
-    properties = b"\0" if protocol_level == 5 else b""
-    payload = properties + _prefixed(client_id)
+    v5 = protocol_level == 5
+    payload = prefixed(client_id)
+    if v5:
+        payload = encode_properties(properties, PacketType.CONNECT) + payload
     if will is not None:
         flags |= 0x04 | will.qos << 3 | will.retain << 5
-        payload += properties + _prefixed(will.topic) + _prefixed(will.payload)
+        payload += encode_properties(will.properties, WILL) if v5 else b""
+        payload += prefixed(will.topic) + prefixed(will.payload)
     if username is not None:
-        payload += _prefixed(username)
+        payload += prefixed(username)
     if password is not None:
-        payload += _prefixed(password)
+        payload += prefixed(password)
     name = "MQIsdp" if protocol_level == 3 else "MQTT"
-    head = _prefixed(name) + bytes((protocol_level, flags)) + _PREFIX.pack(keepalive_s)
-    return _packet(0x10, head + payload)
+    head = prefixed(name) + bytes((protocol_level, flags)) + two_bytes(keepalive_s)
+    return make_packet(0x10, head + payload)
 
 
 def encode_connack(return_code: int, session_present: bool = False) -> bytes:
     """CONNACK of 3.1 and 3.1.1 (section 3.2.2.3: 0 accepted, 1 to 5 refused)."""
     return bytes((0x20, 2, session_present, return_code))
-
-
-def encode_connack_v5(reason_code: int, reason_string: str = "") -> bytes:
-    """CONNACK of MQTT 5 with a reason for people, such as 0x84 for an unsupported protocol version."""
-    return _packet(0x20, bytes((0, reason_code)) + connack_properties(reason_string))
 
 
 def encode_publish(
@@ -302,27 +272,27 @@ def encode_publish(
     if not is_topic_name(topic):
         raise MqttError(f"{topic[:80]!r} is not a topic name")
     if qos == 0:
-        return _packet(0x30 | retain, _prefixed(topic) + payload)
+        return make_packet(0x30 | retain, prefixed(topic) + payload)
     if packet_id is None or not 0 < packet_id < 0x10000:
         raise MqttError(f"packet id {packet_id} with QoS {qos}")
-    body = _prefixed(topic) + _PREFIX.pack(packet_id) + payload
-    return _packet(0x30 | dup << 3 | qos << 1 | retain, body)
+    body = prefixed(topic) + two_bytes(packet_id) + payload
+    return make_packet(0x30 | dup << 3 | qos << 1 | retain, body)
 
 
 def encode_subscribe(packet_id: int, filters: tuple[tuple[str, int], ...]) -> bytes:
     """SUBSCRIBE to (filter, QoS) pairs."""
-    body = b"".join(_prefixed(topic_filter) + bytes((qos,)) for topic_filter, qos in filters)
-    return _packet(0x82, _PREFIX.pack(packet_id) + body)
+    body = b"".join(prefixed(topic_filter) + bytes((qos,)) for topic_filter, qos in filters)
+    return make_packet(0x82, two_bytes(packet_id) + body)
 
 
 def encode_suback(packet_id: int, return_codes: tuple[int, ...]) -> bytes:
     """SUBACK: for each filter the granted QoS, or SUBSCRIBE_FAILURE."""
-    return _packet(0x90, _PREFIX.pack(packet_id) + bytes(return_codes))
+    return make_packet(0x90, two_bytes(packet_id) + bytes(return_codes))
 
 
 def encode_unsubscribe(packet_id: int, filters: tuple[str, ...]) -> bytes:
     """UNSUBSCRIBE from filters."""
-    return _packet(0xA2, _PREFIX.pack(packet_id) + b"".join(map(_prefixed, filters)))
+    return make_packet(0xA2, two_bytes(packet_id) + b"".join(map(prefixed, filters)))
 
 
 def encode_unsuback(packet_id: int) -> bytes:

@@ -1,9 +1,15 @@
-"""Cutting a byte stream into MQTT control packets (MQTT 3.1.1, section 2)."""
+"""Cutting a byte stream into MQTT control packets: section 2 of MQTT 3.1.1 and of MQTT 5.
+
+The two differ in AUTH alone, which only MQTT 5 has: whoever serves a 3.1.1 client refuses it by its type.
+"""
 
 from enum import IntEnum
 from typing import NamedTuple
 
 from mimi_mqtt.errors import MqttError
+
+PACKET_TOO_LARGE = 0x95
+"""MQTT 5's reason code for a packet beyond the receiver's limit (section 2.4)."""
 
 
 class PacketType(IntEnum):
@@ -23,6 +29,7 @@ class PacketType(IntEnum):
     PINGREQ = 12
     PINGRESP = 13
     DISCONNECT = 14
+    AUTH = 15
 
 
 class RawPacket(NamedTuple):
@@ -49,8 +56,9 @@ def _first_bytes() -> list[tuple[PacketType, int] | None]:
 _FIRST_BYTES = _first_bytes()
 
 
-def _remaining_length(data: bytes, at: int) -> tuple[int, int]:
-    """The variable-length integer at `at` (section 2.2.3) and where it ends; (-1, 0) when it is cut short."""
+def variable_integer(data: bytes, at: int) -> tuple[int, int]:
+    """The variable byte integer at `at` (MQTT 5 section 1.5.5; a packet's remaining length) and where it
+    ends; (-1, 0) when it is cut short. Raises MqttError when it has more than four bytes."""
     value = 0
     for shift in (0, 7, 14, 21):
         if at >= len(data):
@@ -60,7 +68,7 @@ def _remaining_length(data: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if not byte & 0x80:
             return value, at
-    raise MqttError("the remaining length has more than four bytes")
+    raise MqttError("a length has more than four bytes")
 
 
 class PacketReader:
@@ -116,13 +124,15 @@ class PacketReader:
         first = _FIRST_BYTES[data[start]]
         if first is None:
             raise MqttError(f"a packet can't begin with 0x{data[start]:02x}")
-        remaining, body = _remaining_length(data, start + 1)
+        remaining, body = variable_integer(data, start + 1)
         if remaining < 0:
             return None
         stop = body + remaining
         size = stop - start
         if size > self.max_packet_bytes:
-            raise MqttError(f"a packet of {size} bytes; {self.max_packet_bytes} are allowed")
+            raise MqttError(
+                f"a packet of {size} bytes; {self.max_packet_bytes} are allowed", PACKET_TOO_LARGE
+            )
         if stop > len(data):
             self._wanted = size
             return None

@@ -128,6 +128,22 @@ class OtaRequest(_Frozen):
         )
 
 
+_WEAKEST_DBM, _STRONGEST_DBM = -140, 0
+_CSQ_STEPS = 31  # 99 stands for unknown (3GPP TS 27.007, +CSQ)
+
+
+def signal_dbm(report: Mapping[str, Any]) -> int | None:
+    """Strength of the radio signal in an OTA report, in dBm: `rssi` of a Wi-Fi board, or `csq` of a modem;
+    None when it says nothing of it."""
+    rssi, csq = _part(report, "board", "rssi"), _part(report, "board", "csq")
+    if type(rssi) is int and _WEAKEST_DBM <= rssi < _STRONGEST_DBM:
+        return rssi
+    steps = _clean(csq).partition(",")[0] if isinstance(csq, str) else str(csq)
+    if steps.isascii() and steps.isdecimal() and len(steps) <= 2 and int(steps) <= _CSQ_STEPS:
+        return 2 * int(steps) - 113
+    return None
+
+
 class MqttSection(_Frozen):
     """Control over MQTT. Wins over `websocket`; written to the device's flash as it is."""
 

@@ -14,6 +14,8 @@ STATUS = f"{ROOT}/status"
 
 Leaf = Literal["up", "down", "state", "event", "command", "reply"]
 
+_SHARED = "$share/"
+
 _MAC = re.compile(r"[0-9a-f]{2}(?:-[0-9a-f]{2}){5}")
 _DEVICE_TOPIC = re.compile(rf"{ROOT}/devices/({_MAC.pattern})/(\w+)")
 
@@ -75,6 +77,17 @@ def filter_matches(topic_filter: str, topic: str) -> bool:
         if index >= len(levels) or want not in ("+", levels[index]):
             return False
     return len(wanted) == len(levels)
+
+
+def split_share(topic_filter: str) -> tuple[str | None, str]:
+    """Splits `$share/<name>/<filter>` (MQTT 5 section 4.8.2) into (name, filter); (None, filter) for any
+    other filter. The filter within is empty when the name or the filter is not valid."""
+    if not topic_filter.startswith(_SHARED):
+        return None, topic_filter
+    name, _, within = topic_filter[len(_SHARED) :].partition("/")
+    if not name or "+" in name or "#" in name:
+        return name, ""
+    return name, within
 
 
 def filter_within(topic_filter: str, prefix: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -132,11 +133,47 @@ async def test_the_command_line_commands_a_device_without_a_password(server: Ser
     assert "mimi-mqtt serve" in stopped.err
 
 
+async def test_the_command_line_notifies_idle_devices_and_those_that_are_away(server: Server) -> None:
+    del server.environ["MIMI_ACCOUNTS__ADMIN_PASSWORD"]
+    bell = server.folder / "bell.wav"
+    with wave.open(str(bell), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(16_000))
+    device = asyncio.create_task(
+        server.run("device", "--ota", server.ota, "--mac", MAC, "--idle", "20", "--json", timeout=120)
+    )
+    async with asyncio.timeout(60):
+        while (waiting := await server.run("notify", MAC, "Not known yet.")).code:
+            assert "no device" in waiting.err
+    heard = await server.run("notify", MAC, "Dinner is ready. Come at once.", "--urgent")
+    assert (heard.code, heard.out.strip()) == (0, "delivered"), heard.err
+    rung = await server.run("notify", MAC, "--audio", str(bell), "--expires", "60", timeout=60)
+    assert (rung.code, rung.out.strip()) == (0, "delivered"), rung.err
+    summary = (await device).summary
+    assert summary["ok"], summary
+    assert ["Dinner is ready.", "Come at once."] in [notice["texts"] for notice in summary["notices"]]
+    away = await server.run("notify", MAC, "For later.", "--expires", "60")
+    assert (away.code, away.out.strip()) == (0, "waiting"), away.err
+    for arguments, complaint in (
+        (("--audio", "no-such-file"), "can't be read"),
+        (("--audio", str(server.folder / "data" / "server.secret")), "decoded"),
+        (("x", "--expires", "-1"), "expires_s"),
+        ((), "text"),
+    ):
+        refused = await server.run("notify", MAC, *arguments)
+        assert refused.code == 1
+        assert complaint in refused.err
+    assert "Dinner" not in server.log
+
+
 async def test_another_servers_secret_commands_nothing(server: Server) -> None:
     (server.folder / "data" / "server.secret").write_text("00" * 32)
-    refused = await server.run("say", MAC, "Hello?")
-    assert refused.code == 1
-    assert "secret" in refused.err
+    for command in (("say", MAC, "Hello?"), ("notify", MAC, "--audio", __file__)):
+        refused = await server.run(*command)
+        assert refused.code == 1
+        assert "secret" in refused.err
 
 
 async def test_presence_and_events_are_on_the_broker(server: Server) -> None:

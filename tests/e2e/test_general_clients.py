@@ -167,10 +167,21 @@ async def test_strangers_are_refused(access: MqttAccess, login: tuple[str, ...])
     assert "not authorised" in said.lower() or "bad user name or password" in said.lower(), said
 
 
-async def test_a_client_of_mqtt_5_is_told_what_to_choose(access: MqttAccess) -> None:
-    code, said = await pub(access.port, *ADMIN, "-V", "mqttv5", "-t", "house/light", "-m", "on")
+async def test_clients_of_mqtt_5_and_of_3_1_1_hear_each_other(access: MqttAccess) -> None:
+    topic = "house/versions"
+    for speaks, hears in (("mqttv5", "mqttv311"), ("mqttv311", "mqttv5")):
+        async with sub(access.port, *ADMIN, "-V", hears, "-t", topic) as watcher:
+            code, said = await pub(
+                access.port, *ADMIN, "-V", speaks, "-t", topic, "-q", "1", "-m", '{"type": "hi"}'
+            )
+            assert code == 0, said
+            await watcher.until(topic, "hi")
+
+
+async def test_a_client_of_mqtt_5_with_a_wrong_password_is_told_so(access: MqttAccess) -> None:
+    code, said = await pub(access.port, "-u", "admin", "-P", "wrong", "-V", "mqttv5", "-t", "a", "-m", "b")
     assert code != 0
-    assert "unsupported protocol version" in said.lower(), said
+    assert "not authorized" in said.lower() or "bad user name or password" in said.lower(), said
 
 
 async def _listens(port: int) -> bool:

@@ -128,6 +128,17 @@ async def test_tables_are_migrated_and_conversations_stay_readable(
     assert migration(server.folder / "data" / "mimi.db") == head()
 
 
+@each_release
+async def test_devices_of_before_can_be_reminded(make_server: MakeServer, release: Release) -> None:
+    server = updated(make_server, release)
+    await server.start()
+    device_id = next(device["id"] for device in left(release, "devices.json") if device["allowed"])
+    done = await server.run("reminders", "add", device_id, "call mum", "--in", "1h")
+    assert done.code == 0, done.err
+    listed = await server.run("reminders", "list", "--json")
+    assert [json.loads(line)["text"] for line in listed.out.splitlines()] == ["call mum"]
+
+
 def head() -> str | None:
     """The newest revision of the tables."""
     config = Config()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mimi_mqtt.session.link import AudioRequest, AudioSink, AudioStats, ControlChannel
-from mimi_mqtt.voice.ports import ConversationSetup
+from mimi_mqtt.voice.ports import Announcement, ConversationSetup
 from mimi_mqtt.wire.messages import ListenMode
 
 DEVICE = "aa-bb-cc-00-11-22"
@@ -31,6 +31,9 @@ class FakeControlChannel:
 
     def undelivered(self) -> int:
         return self.unacknowledged_bytes
+
+    def round_trip_ms(self) -> float | None:
+        return 12.5
 
     def unacknowledged(self) -> list[bytes]:
         """The last `lost` messages."""
@@ -75,6 +78,8 @@ class FakeAudioChannel:
     sent: list[tuple[float, bytes, int]] = field(default_factory=list)
     sequence: int = 0
     section: Mapping[str, Any] | None = None
+    spare_bytes: int | None = None
+    carries_timestamps: bool = True
 
     def describe(self) -> Mapping[str, Any]:
         if self.section is not None:
@@ -131,6 +136,7 @@ class FakeConversation:
         self.busy = False
         self.calls: list[tuple[str, ...]] = []
         self.echoes: list[int] = []
+        self.announcements: list[Announcement] = []
         self.closed = False
         self.failure: Exception | None = None
 
@@ -148,6 +154,9 @@ class FakeConversation:
     def wake_word(self, text: str) -> None:
         self._called("wake_word", text)
 
+    def typed(self, text: str) -> None:
+        self._called("typed", text)
+
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         self._called("audio", str(sequence))
 
@@ -157,8 +166,10 @@ class FakeConversation:
     def abort(self, reason: str) -> None:
         self._called("abort", reason)
 
-    def announce(self, text: str) -> None:
-        self._called("announce", text)
+    def announce(self, announced: str | Announcement) -> None:
+        self._called("announce", announced if isinstance(announced, str) else announced.text)
+        if isinstance(announced, Announcement):
+            self.announcements.append(announced)
 
     def end_after_turn(self) -> None:
         self._called("end_after_turn")

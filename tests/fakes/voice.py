@@ -26,7 +26,7 @@ from mimi_mqtt.providers.contract.vad import VadStream
 from mimi_mqtt.providers.runtime.realtime.provider import SpeechToSpeech
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.session.playout import Playout
-from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.store.turn_record import TurnRecord
 from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.hearing.decoder import EchoPathCache
 from mimi_mqtt.voice.hearing.stream import StreamPool, UplinkStream
@@ -181,23 +181,25 @@ class WatchedStream(UplinkStream):
         jitter_ms: int,
         on_frame: Callable[[HeardFrame], None],
         device_id: str,
+        *,
+        unlabelled_echo: bool,
     ) -> None:
         self.sequences: list[int] = []
         self.timestamps: list[int] = []
         self.resets = 0
         self.flushed = 0
         self.closed = False
-        super().__init__(pool, uplink, jitter_ms, on_frame, device_id)
+        super().__init__(pool, uplink, jitter_ms, on_frame, device_id, unlabelled_echo=unlabelled_echo)
 
     def push(self, opus: bytes, sequence: int, now: float, timestamp: int = 0) -> None:
         """Takes a packet."""
         self.sequences.append(sequence)
         super().push(opus, sequence, now, timestamp)
 
-    def played(self, opus: bytes, timestamp: int) -> None:
+    def played(self, opus: bytes, timestamp: int, now: float) -> None:
         """Takes what the device was sent."""
         self.timestamps.append(timestamp)
-        super().played(opus, timestamp)
+        super().played(opus, timestamp, now)
 
     def flush(self) -> None:
         """Releases what is held."""
@@ -235,10 +237,14 @@ class FakeHearing:
         jitter_ms: int,
         on_frame: Callable[[HeardFrame], None],
         device_id: str = "",
+        *,
+        unlabelled_echo: bool = False,
     ) -> WatchedStream:
         """A stream."""
         self._samples = 16 * uplink.frame_ms
-        self.ears.append(WatchedStream(self, uplink, jitter_ms, on_frame, device_id))
+        self.ears.append(
+            WatchedStream(self, uplink, jitter_ms, on_frame, device_id, unlabelled_echo=unlabelled_echo)
+        )
         return self.ears[-1]
 
     def take_audio(self, device_id: str, seconds: float, now: float) -> bool:

@@ -1,7 +1,7 @@
-"""Fuzz targets of audio: the datagram's header, trust in a session's uplink, and libopus' verdict."""
+"""Fuzz targets of audio: a datagram's header, trust in a session's uplink, libopus' verdict, Ogg streams."""
 
 from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder, PacketCheck, packet_duration_samples
-from mimi_mqtt.errors import AudioError, AudioPacketError
+from mimi_mqtt.errors import AudioError, AudioPacketError, OggError
 from mimi_mqtt.transports.udp_channel import Uplink, UplinkLimits
 from mimi_mqtt.transports.udp_rows import Address
 from mimi_mqtt.wire.audio_packet import (
@@ -10,7 +10,8 @@ from mimi_mqtt.wire.audio_packet import (
     pack_uplink,
     parse_header,
 )
-from tests.fuzz.target import Source, Target
+from mimi_mqtt.wire.ogg import MAX_PACKET_BYTES, OggOpusReader, OggOpusWriter, OpusPacket, checksum
+from tests.fuzz.target import Source, Target, pieces, told_briefly
 
 _RATE, _FRAME_MS = 16_000, 60
 _FRAME_SAMPLES = _RATE * _FRAME_MS // 1000
@@ -95,6 +96,55 @@ def check_uplink(data: bytes) -> bool:
     return bool(sink.packets)
 
 
+def _with_checksums(data: bytes) -> bytes:
+    """`data` with the right checksum in every page, which no fuzzer would find."""
+    mended, at = bytearray(data), 0
+    while (at := mended.find(b"OggS", at)) >= 0 and at + 27 <= len(mended):
+        lacing = mended[at + 27 : at + 27 + mended[at + 26]]
+        end = at + 27 + mended[at + 26] + sum(lacing)
+        if end > len(mended):
+            break
+        mended[at + 22 : at + 26] = bytes(4)
+        mended[at + 22 : at + 26] = checksum(mended[at:end]).to_bytes(4, "little")
+        at = end
+    return bytes(mended)
+
+
+def _read_ogg(stream: bytes) -> list[bytes] | None:
+    reader = OggOpusReader()
+    packets: list[bytes] = []
+    try:
+        for piece in pieces(stream):
+            packets += reader.feed(piece)
+        reader.finish()
+    except OggError as error:
+        told_briefly(error)
+        return None
+    return packets
+
+
+def check_ogg(data: bytes) -> bool:
+    """An Ogg Opus stream: only OggError, however it is cut; what is read can be written and read again."""
+    packets = _read_ogg(_with_checksums(data))
+    if packets is None:
+        return False
+    assert all(len(packet) <= MAX_PACKET_BYTES for packet in packets)
+    writer = OggOpusWriter(1)
+    whole = [OpusPacket(packet, 2_880) for packet in packets if packet]
+    stream = writer.begin() + writer.write(whole) + writer.end()
+    assert _read_ogg(stream) == [packet.data for packet in whole]
+    return True
+
+
+def _ogg(*batches: int) -> bytes:
+    """A stream of packets; each number is how many come at once."""
+    writer = OggOpusWriter(7)
+    stream = writer.begin()
+    for count in batches:
+        stream += writer.write([OpusPacket(b"\x58" * 40, 2_880)] * count)
+    return stream + writer.end()
+
+
 def _speech() -> bytes:
     """A frame of a real encoder."""
     import numpy as np
@@ -130,5 +180,12 @@ TARGETS = (
         ),
         (b"\x02\x03\x00", b"\x02\x13\x00", b"\x82\x03\x00", b"\xff\0\0\x10\0"),
         1_024,
+    ),
+    Target(
+        "audio-ogg",
+        check_ogg,
+        (_ogg(), _ogg(1, 1), _ogg(20), _ogg(3, 20, 1)),
+        (b"OggS\0\0", b"OpusHead", b"OpusTags", b"\xff" * 8, bytes(8)),
+        4_096,
     ),
 )

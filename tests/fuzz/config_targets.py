@@ -4,7 +4,9 @@ import tempfile
 from pathlib import Path
 
 from mimi_mqtt.config import Settings, load_settings, render_default_yaml
-from mimi_mqtt.errors import ConfigError
+from mimi_mqtt.errors import ConfigError, Invalid
+from mimi_mqtt.managed.documents import parsed
+from mimi_mqtt.managed.kinds import check_key, checked_content
 from tests.fuzz.target import Target, told_briefly
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="mimi-fuzz-config-")
@@ -20,6 +22,22 @@ def check_file(data: bytes) -> bool:
         told_briefly(error, 400 * (1 + sum(map(data.count, (b"\n", b":", b",")))))
         return False
     assert isinstance(settings, Settings)
+    return True
+
+
+def check_import(data: bytes) -> bool:
+    """A file of `mimi-mqtt import`: only ConfigError, and Invalid for what is in it."""
+    try:
+        changes = parsed(data.decode(errors="replace"), _FILE)
+        for change in changes:
+            check_key(change.kind, change.key)
+            kept = checked_content(change.kind, change.key, change.content, Settings(), {})
+            assert checked_content(change.kind, change.key, kept, Settings(), {}) == kept
+    except ConfigError as error:
+        told_briefly(error, 400 * (1 + sum(map(data.count, (b"\n", b":", b",")))))
+        return False
+    except Invalid:
+        return False
     return True
 
 
@@ -65,6 +83,17 @@ TARGETS = (
             b"mqtt:\n  bind: 127.0.0.1:0\nassistant:\n  wake_word: greet\nagents:\n  a: {language: de}\n",
             b"providers:\n  stt: [a, b]\n  options:\n    openai: {base_url: 'http://x/v1'}\n",
             render_default_yaml().encode()[:600].rpartition(b"\n")[0],
+        ),
+        _YAML,
+        1_024,
+    ),
+    Target(
+        "config-import",
+        check_import,
+        (
+            b"mimi_mqtt: {export: 1}\nagents:\n  chef: {name: Chef, voice: {vi: female}, speed: 1.5}\n",
+            b"mimi_mqtt: {export: 1}\nproviders:\n  options:\n    openai:b: {base_url: 'http://x/v1'}\n"
+            b"  prices:\n    openai: {per_minute: 0.1}\n",
         ),
         _YAML,
         1_024,

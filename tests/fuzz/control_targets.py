@@ -6,8 +6,9 @@ import re
 from mimi_mqtt.commands import request as commands
 from mimi_mqtt.errors import MessageError, ToolError
 from mimi_mqtt.session import hello
+from mimi_mqtt.session.glyphs import choice
 from mimi_mqtt.tools import schema
-from mimi_mqtt.wire import fitting, mcp, messages, strict_json
+from mimi_mqtt.wire import fitting, glyphs, mcp, messages, strict_json
 from tests.fuzz.target import Target, told_briefly
 
 
@@ -176,6 +177,43 @@ def check_fitting(data: bytes) -> bool:
     return True
 
 
+def check_glyphs(data: bytes) -> bool:
+    """A `text_font` and a `glyph_push`: None or a bounded font; MessageError or glyphs that are right."""
+    try:
+        value = strict_json.loads(data)
+    except ValueError:
+        return False
+    fields = value if isinstance(value, dict) else {}
+    font = glyphs.read_text_font(fields.get("text_font", value))
+    if font is not None:
+        assert 0 < font.size <= glyphs.MAX_FONT_PX
+        assert font.bpp in (1, 2, 4, 8)
+        assert 0 < len(font.bundle) <= 64
+        assert 0 < len(font.charset) <= 64
+    own = font or glyphs.TextFont("b", "c", 20, 4)
+    try:
+        read = glyphs.read_glyph_push(fields.get("glyph_push"), own)
+    except MessageError as error:
+        told_briefly(error)
+        return font is not None
+    assert len(read) <= glyphs.MAX_GLYPHS
+    assert all(len(each.bitmap) == -(-each.box_w * each.box_h * own.bpp // 8) for each in read)
+    written = json.loads(glyphs.GlyphPush(own, read).json)
+    assert glyphs.read_glyph_push(written, own) == read
+    return True
+
+
+def check_text(data: bytes) -> bool:
+    """A text for a screen: the characters that glyphs are looked for are few, drawable and its own."""
+    text = data.decode(errors="surrogateescape")
+    for charset in ("basic", "common"):
+        wanted = choice.wanted(text, charset)
+        assert len(wanted) == len(set(wanted)) <= choice.MAX_WANTED
+        assert {chr(codepoint) for codepoint in wanted} <= set(text)
+        assert not any(0xD800 <= codepoint < 0xE000 or codepoint < 0xA1 for codepoint in wanted)
+    return True
+
+
 _HELLO = (
     b'{"type":"hello","version":3,"transport":"udp","features":{"mcp":true,"aec":true},"audio_params":'
     b'{"format":"opus","sample_rate":16000,"channels":1,"frame_duration":60},"text_font":{"bundle":"b",'
@@ -267,5 +305,22 @@ TARGETS = (
         check_fitting,
         ("\x10One sentence. Another one! 你好。再见。".encode() * 4, b"\xff short"),
         (b". ", "。".encode(), b'"', b"\\", b"\n"),
+    ),
+    Target(
+        "control-glyphs",
+        check_glyphs,
+        (
+            b'{"bundle":"b","charset":"c","size":20,"bpp":4}',
+            b'{"text_font":{"bundle":"b","charset":"c","size":14,"bpp":1},"glyph_push":{"v":1,"bundle":"b",'
+            b'"size":14,"bpp":1,"glyphs":[{"codepoint":65,"adv_w":100,"box_w":3,"box_h":3,"ofs_x":0,"ofs_y":-1,'
+            b'"bitmap":"/4A="}]}}',
+        ),
+        (*_JSON, b'"text_font":', b'"glyph_push":', b'"codepoint":', b'"box_w":', b'"bitmap":', b"65", b"64"),
+    ),
+    Target(
+        "control-text",
+        check_text,
+        ("Mấy giờ rồi? 😀\ufe0f 鱻".encode(), b"a\xcc\x81" * 20, b"\xed\xa0\x80\xff"),
+        (b"\xef\xb8\x8f", b"\xe2\x80\x8d", b"\xf0\x9f\x9a\x80", b"\xee\x80\x80"),
     ),
 )

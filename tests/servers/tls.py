@@ -24,18 +24,20 @@ def certificate(
     issuer: str,
     issuer_key: ec.EllipticCurvePrivateKey,
     is_ca: bool,
+    ends_in: timedelta = timedelta(days=30),
+    host: str = "localhost",
 ) -> bytes:
-    """One for 127.0.0.1 and localhost, in PEM."""
+    """One for 127.0.0.1 and `host`, in PEM."""
     now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")])
+    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName(host)])
     made = (
         x509.CertificateBuilder()
         .subject_name(name(subject))
         .issuer_name(name(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=60))
+        .not_valid_after(now + ends_in)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(names, critical=False)
         .sign(issuer_key, hashes.SHA256())
@@ -43,11 +45,13 @@ def certificate(
     return made.public_bytes(serialization.Encoding.PEM)
 
 
-def write_certificates(folder: Path) -> None:
-    """`ca.crt`, `server.crt` and `server.key`."""
+def write_certificates(
+    folder: Path, ends_in: timedelta = timedelta(days=30), host: str = "localhost"
+) -> None:
+    """`ca.crt`, `server.crt` and `server.key`, of an authority of their own."""
     ca, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     (folder / "ca.crt").write_bytes(certificate("test CA", ca, "test CA", ca, True))
-    (folder / "server.crt").write_bytes(certificate("localhost", server, "test CA", ca, False))
+    (folder / "server.crt").write_bytes(certificate("localhost", server, "test CA", ca, False, ends_in, host))
     (folder / "server.key").write_bytes(
         server.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

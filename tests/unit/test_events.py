@@ -24,6 +24,7 @@ from mimi_mqtt.events import (
     ProviderRecovered,
     SessionOpened,
     TooManyObservers,
+    TurnStage,
 )
 
 DEVICE = "aa-bb-cc-00-11-22"
@@ -264,3 +265,14 @@ def test_no_event_has_a_field_for_speech_or_secrets() -> None:
         "payload",
     }
     assert {"device_id", "session_id", "outcome"} <= names
+
+
+def test_events_on_request_go_to_those_who_name_them() -> None:
+    bus = EventBus()
+    told: list[Event] = []
+    bus.subscribe(told.append, name="all")
+    bus.subscribe(told.append, DeviceEvent, name="of devices")
+    assert not bus.wanted(TurnStage)
+    bus.subscribe(told.append, TurnStage, name="stages")
+    bus.publish(TurnStage(device_id="d", session_id="s", number=1, stage="endpoint", ms=600.0))
+    assert len(told) == 1

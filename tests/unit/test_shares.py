@@ -80,6 +80,15 @@ class TestPlaces:
         assert len(places) == 0
         assert places.held_by("a") == 0
 
+    def test_an_heir_has_the_place_and_is_the_newest(self) -> None:
+        places: Places[str] = Places(4, 2)
+        for item in ("first", "second"):
+            places.enter("a", item)
+        places.hand_over("first", "heir")
+        places.hand_over("nobody", "nothing")
+        assert ("first" in places, "heir" in places, len(places), places.held_by("a")) == (False, True, 2, 2)
+        assert places.enter("a", "third") == "second"
+
     def test_spared_items_leave_last(self) -> None:
         spared = {1, 2}
         places = Places[int](4, 3, spared=spared.__contains__)

@@ -9,9 +9,11 @@ import json
 from importlib import import_module
 
 _BENCHES = {
+    "api": "OTA requests a second, and answers of the REST API, with a large fleet and a year of turns",
     "gate": "MQTT connects a second, memory per idle device, hellos at once",
+    "messages": "CPU of a message between general clients, by both versions, and with many subscriptions",
     "udp": "CPU per datagram, and many devices talking at once",
-    "websocket": "CPU per frame over a WebSocket, connects a second, memory of each",
+    "websocket": "WebSockets: connects a second, memory, hellos, CPU per frame up and down",
     "turn": "what the server itself adds to a turn, and the downlink's pace",
     "voice": "how well recognisers hear, how well voices are understood, and how long people wait",
     "turns": "how soon, and how often too soon, speech is taken for over; barge-in and echo",

@@ -137,7 +137,7 @@ def _figures(replies: Sequence[_Reply]) -> Mapping[str, float | None]:
 
 
 def _first_speech(probabilities: Sequence[float], barge_in_ms: float) -> float | None:
-    """When speech counts as a barge-in, in s."""
+    """The time from which on speech counts as a barge-in, in s."""
     voice = VoiceSettings()
     endpointer = Endpointer(
         EndpointSettings(BARGE_IN_THRESHOLD, barge_in_ms, voice.preroll_ms),

@@ -117,7 +117,7 @@ def _one(
 def _went_on(
     settings: EndpointSettings, utterance: Utterance, probabilities: Sequence[float], begin: int
 ) -> float | None:
-    """When speech is heard from frame `begin` on, in ms after the true end of speech."""
+    """Times at which speech is heard from frame `begin` on, in ms after the true end of speech."""
     endpointer = Endpointer(settings, FixedSilence(0), 0.0)
     for number in range(begin, len(probabilities)):
         now = (number + 1) * FRAME_MS / 1000

@@ -13,7 +13,7 @@ from mimi_mqtt.cli.bench._devices import directory_of
 from mimi_mqtt.config.prompt import PromptTemplate
 from mimi_mqtt.config.settings import SessionSettings, Settings
 from mimi_mqtt.config.voice import VoiceSettings
-from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
+from mimi_mqtt.fleet.agents import AgentCatalog, AgentsInForce
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, TextDelta, ToolSpec
 from mimi_mqtt.providers.contract.llm import LanguageModel
@@ -122,7 +122,7 @@ async def instant_server(
     udp = UdpServer(settings.udp, directory.master_key)
     await udp.start(bound_socket(socket.SOCK_DGRAM))
     converse = functools.partial(Conversation, services=services)
-    agents = AgentCatalog(ProvisionedAgents(settings.every_agent))
+    agents = AgentCatalog(AgentsInForce(settings.every_agent))
     sessions = SessionManager(settings, directory, {"udp": udp}, agents, lambda agent: converse)
     mqtt = MqttServer(settings.mqtt, directory, sessions)
     listening = bound_socket(socket.SOCK_STREAM)

@@ -8,29 +8,26 @@ bytes, measured by turns in the same run: compare ratios, not machines.
 import argparse
 import asyncio
 import gc
-import json
 import os
 import secrets
 import socket
 import statistics
-import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
 from mimi_mqtt.cli.bench._cores import server_on_one_core
 from mimi_mqtt.cli.bench._devices import directory_of
 from mimi_mqtt.cli.bench._gate_load import Order, Outcome, raise_descriptor_limit
+from mimi_mqtt.cli.bench._load_process import Obedient, obedient_load
 from mimi_mqtt.cli.bench._options import bounded
+from mimi_mqtt.cli.bench._reference import listening, reference
 from mimi_mqtt.cli.serve import spare_collections
 from mimi_mqtt.config.connections import MqttSettings, UdpSettings
 from mimi_mqtt.config.settings import SessionSettings, Settings
-from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.errors import StartupError
-from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
+from mimi_mqtt.fleet.agents import AgentCatalog, AgentsInForce
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.mqtt.server import MqttServer
@@ -42,8 +39,6 @@ from mimi_mqtt.wire.topics import device_topic
 _PARALLEL = 100
 _FEW = 500
 _SPARE_DESCRIPTORS = 200
-_LOAD_TIMEOUT_S = 60.0
-_REST_S = 0.2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +72,11 @@ async def _measure(args: argparse.Namespace, load_core: int | None) -> dict[str,
     devices = [(device_id, credentials.mqtt_password(device_id, 1)) for device_id in ids]
     connects, all_at_once, few_at_once = _Rounds(), _Rounds(), _Rounds()
     bare_connects, bare_at_once, bare_few_at_once = _Rounds(), _Rounds(), _Rounds()
-    async with _load_process() as load, _server(credentials, ids) as port, _reference() as bare_port:
+    async with (
+        obedient_load("_gate_load", Outcome) as load,
+        _server(credentials, ids) as port,
+        reference(_Bare) as bare_port,
+    ):
         spare_collections()
         await load.obey(Order("devices", devices=devices, core=load_core))
         for warm_port in (port, bare_port):
@@ -138,7 +137,7 @@ class _Rounds:
         return statistics.median(cpu / outcome.answered * 1e6 for outcome, cpu in self._found)
 
 
-async def _bytes_per_device(load: "_LoadProcess", port: int, devices: int) -> float:
+async def _bytes_per_device(load: Obedient[Outcome], port: int, devices: int) -> float:
     """Growth of this process for each device that connects and says nothing, in bytes."""
     gc.collect()
     before = _resident_bytes()
@@ -149,7 +148,7 @@ async def _bytes_per_device(load: "_LoadProcess", port: int, devices: int) -> fl
     return (after - before) / devices
 
 
-async def _hellos(load: "_LoadProcess", port: int, count: int, *, tools: bool) -> tuple[Outcome, float]:
+async def _hellos(load: Obedient[Outcome], port: int, count: int, *, tools: bool) -> tuple[Outcome, float]:
     """One round: `count` devices connect, say hello at once, answer what is asked of their tools, leave."""
     await load.measured(Order("hold", port, count), count)
     result = await load.measured(Order("hello"), count)
@@ -184,14 +183,14 @@ async def _server(credentials: Credentials, ids: list[str]) -> AsyncIterator[int
         settings,
         directory,
         {"udp": udp},
-        AgentCatalog(ProvisionedAgents(settings.every_agent)),
+        AgentCatalog(AgentsInForce(settings.every_agent)),
         lambda agent: _no_conversation,
     )
     mqtt = MqttServer(settings.mqtt, directory, sessions)
-    listening = _listening()
-    await mqtt.start(listening)
+    sock = listening()
+    await mqtt.start(sock)
     try:
-        yield int(listening.getsockname()[1])
+        yield int(sock.getsockname()[1])
     finally:
         await sessions.aclose()
         await mqtt.aclose()
@@ -219,76 +218,3 @@ class _Bare(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         kind = data[0] >> 4
         self._transport.write(self._connack if kind == 1 else self._answer if kind == 3 else PINGRESP)
-
-
-@asynccontextmanager
-async def _reference() -> AsyncIterator[int]:
-    listening = _listening()
-    server = await asyncio.get_running_loop().create_server(_Bare, sock=listening, backlog=ACCEPTS_AT_ONCE)
-    listening.listen(BACKLOG)  # as the server does
-    try:
-        yield int(listening.getsockname()[1])
-    finally:
-        server.close()
-
-
-def _listening() -> socket.socket:
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    sock.listen(1024)
-    sock.setblocking(False)
-    return sock
-
-
-class _LoadProcess:
-    def __init__(self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
-        self._writer = writer
-        self._reader = reader
-
-    async def obey(self, order: Order) -> Outcome:
-        """Waits until it is done, and for the server to have dealt with what it left."""
-        outcome = await self._obey(order)
-        await asyncio.sleep(_REST_S)
-        return outcome
-
-    async def measured(self, order: Order, asked: int) -> tuple[Outcome, float]:
-        """The outcome, and the CPU seconds of this process from the order to the last answer.
-
-        Raises StartupError unless all `asked` were answered.
-        """
-        began = time.process_time()
-        outcome = await self._obey(order)
-        cpu_seconds = time.process_time() - began
-        if outcome.answered != asked:
-            raise StartupError(
-                f"{order.do}: only {outcome.answered} of {asked} answered: the figures would mean nothing"
-            )
-        return outcome, cpu_seconds
-
-    async def _obey(self, order: Order) -> Outcome:
-        self._writer.write(json.dumps(asdict(order)).encode() + b"\n")
-        async with asyncio.timeout(_LOAD_TIMEOUT_S):
-            answer = await self._reader.readline()
-        if not answer:
-            raise StartupError("the load process ended early")
-        return Outcome(**json.loads(answer))
-
-
-@asynccontextmanager
-async def _load_process() -> AsyncIterator[_LoadProcess]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "mimi_mqtt.cli.bench._gate_load",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    if process.stdin is None or process.stdout is None:
-        raise StartupError("the load process has no pipes")
-    try:
-        yield _LoadProcess(process.stdin, process.stdout)
-    finally:
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(5):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()

@@ -26,7 +26,7 @@ from mimi_mqtt.cli.bench._soak_load import Order, Tally
 from mimi_mqtt.cli.serve import spare_collections
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.session.session import Session
-from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.store.turn_record import TurnRecord
 from mimi_mqtt.transports.udp import UdpChannel
 from mimi_mqtt.voice.conversation import Conversation
 

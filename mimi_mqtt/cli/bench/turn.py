@@ -24,7 +24,7 @@ from mimi_mqtt.cli.bench._turn_load import FRAME_MS, Heard, Order
 from mimi_mqtt.config.settings import SessionSettings
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.credentials import Credentials
-from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.store.turn_record import TurnRecord
 
 _OPENING_FRAMES = SessionSettings().playout_ahead_frames * LEAD_GAIN
 _SETTLE_FRAMES = _OPENING_FRAMES + 7

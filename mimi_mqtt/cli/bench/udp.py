@@ -306,6 +306,9 @@ class _NoControl:
         """Nothing was sent."""
         return 0
 
+    def round_trip_ms(self) -> None:
+        """Nothing is measured."""
+
     def unacknowledged(self) -> tuple[bytes, ...]:
         """Nothing was sent."""
         return ()

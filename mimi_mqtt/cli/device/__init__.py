@@ -1,8 +1,8 @@
 """Talks to a server as a simulated device and says whether it was answered with speech.
 
 It boots, connects and behaves like the firmware that --like names, turn after turn. Exit code 0 means: every
-turn was answered with audible speech, and held what --expect wants. Not simulated yet: the WebSocket
-transport, `notify` (shown as ignored) and the camera.
+turn was answered with audible speech, and held what --expect wants; with --idle alone, that a
+notice was played, and with --update alone, that an update was taken. Not simulated: the camera.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES
+from mimi_mqtt.wire.glyphs import MAX_FONT_PX, TextFont, read_text_font
 
 DROP_AT: Final = ("idle", "connecting", "listening", "thinking", "speaking")
 
@@ -29,10 +30,27 @@ def _between(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
+def _font(text: str) -> TextFont:
+    try:
+        bundle, charset, size, bpp = text.split(",")
+        described: dict[str, object] = {
+            "bundle": bundle, "charset": charset, "size": int(size), "bpp": int(bpp)
+        }  # fmt: skip
+    except ValueError:
+        described = {}
+    font = read_text_font(described)
+    if font is None:
+        raise argparse.ArgumentTypeError(
+            f"must be BUNDLE,CHARSET,SIZE,BPP such as noto-v1,basic,20,4 (size 1 to {MAX_FONT_PX}, bpp 1, 2, "
+            f"4 or 8), not {text!r}"
+        )
+    return font
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declares what is said, how the device listens, and what the network is like."""
     parser.add_argument("--ota", required=True, metavar="URL", help="OTA address, as `serve` shows it")
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--say", action="append", metavar="TEXT", help="speech, synthesised; given again: the next turn"
     )
@@ -43,6 +61,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--interactive", action="store_true",
         help="a turn for each line of standard input: a text to say, /mic, /abort or /quit",
     )  # fmt: skip
+    parser.add_argument(
+        "--idle", type=_between(0, 86_400), default=0.0, metavar="S",
+        help="is idle for so long first, and plays what it is notified of (`mimi-mqtt notify`)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--update", action="store_true",
+        help="takes the firmware that it is offered, and starts again with its version",
+    )  # fmt: skip
+    parser.add_argument("--lost", action="store_true", help="does not come back from its first --update")
+    parser.add_argument("--firmware", metavar="VERSION", help="the version that it runs (default: of --like)")
     parser.add_argument(
         "--like", choices=tuple(PROFILES), default=DEFAULT, metavar="DEVICE",
         help="; ".join(f"{name}: {profile.summary}" for name, profile in PROFILES.items())
@@ -70,6 +98,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="auto: the server finds the end of the speech; manual: as with a button; "
         "realtime: goes on sending while the server speaks (default: auto)",
     )  # fmt: skip
+    parser.add_argument(
+        "--camera", type=Path, metavar="FILE",
+        help="a JPEG file: it has a camera and a screen, which show it (self.camera.take_photo, "
+        "self.screen.snapshot)",
+    )  # fmt: skip
     parser.add_argument("--mac", metavar="MAC", help="the device's address (default: this machine's own)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="writes the answers as WAV")
     parser.add_argument(
@@ -95,6 +128,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--websocket-version", type=int, choices=(1, 2, 3), default=1, help="of binary frames (default: 1)"
     )
+    parser.add_argument(
+        "--glyphs", type=_font, metavar="FONT",
+        help="font of its screen as BUNDLE,CHARSET,SIZE,BPP: has the server push what the font lacks, and "
+        f"draws it in letters (default for {DEFAULT}: noto-v1,common,20,4, not drawn)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tls-ca", type=Path, metavar="FILE",
+        help="authorities to believe in https, wss and MQTT over TLS, such as certs/ca.crt "
+        "(default: the public ones, as firmware does)",
+    )  # fmt: skip
+    parser.add_argument("--tls-insecure", action="store_true", help="believes every certificate")
     parser.add_argument("--language", default="en", metavar="TAG", help="the user's language (default: en)")
     parser.add_argument(
         "--voice",
@@ -148,8 +192,16 @@ def run(args: argparse.Namespace) -> int:
         transport=args.transport,
         websocket_version=args.websocket_version,
         expect=tuple(args.expect),
+        glyphs=args.glyphs,
+        tls_ca=args.tls_ca,
+        tls_insecure=args.tls_insecure,
+        idle_s=args.idle,
+        firmware=args.firmware,
+        update=args.update,
+        lost=args.lost,
+        camera=args.camera,
     )
-    report = Report(as_json=args.json)
+    report = Report(as_json=args.json, pictures=args.glyphs is not None)
     summary = asyncio.run(converse(options, report.tell))
     report.end(options, summary)
     return 0 if summary.ok else 1

@@ -12,6 +12,8 @@ import httpx
 
 from mimi_mqtt.cli.device.identity import client_id_for, serial_number_for
 from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES, Profile
+from mimi_mqtt.cli.device.trust import Trust
+from mimi_mqtt.cli.device.updating import Updates, read_firmware
 from mimi_mqtt.errors import DeviceFailure
 from mimi_mqtt.wire import strict_json
 
@@ -76,28 +78,45 @@ async def boot(
     profile: Profile = PROFILES[DEFAULT],
     show_code: Callable[[str], None] = lambda _: None,
     source: str | None = None,
+    trust: Trust | None = None,
+    updates: Updates | None = None,
 ) -> Access:
     """The access that OTA gives this device, which may take until a person has allowed it.
 
     `show_code` is given the activation code when there is one. `source` is the address that it asks from,
-    None for the system's choice. Raises DeviceFailure with what is to be done about it.
+    None for the system's choice; `trust` None believes public authorities. With `updates` it takes the
+    firmware that it is offered, and asks again with its version. Raises DeviceFailure with what is to be done
+    about it, and Lost.
     """
-    headers = _headers(mac, language, profile)
     accepted = False
-    transport = httpx.AsyncHTTPTransport(local_address=source, trust_env=False)
-    async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False, transport=transport) as http:
+    async with client_for(ota_url, source, trust) as http:
         while True:
+            headers = _headers(mac, language, profile)
             response = await _post(http, ota_url, headers, report(mac, language, profile))
             if response.status_code != httpx.codes.OK:
                 said = response.text.strip()[:300]
                 raise DeviceFailure(f"OTA at {ota_url} answered {response.status_code}, not 200: {said}")
             answer = read_answer(response.content, mac)
             if not isinstance(answer, Activation):
-                return answer
+                seen = read_firmware(response.content) if updates is not None else None
+                if updates is None or seen is None:
+                    return answer
+                version = await updates.take(http, seen, profile.version)
+                if version is None:
+                    return answer
+                profile = profile.running(version)
+                continue
             show_code(answer.code)
             if accepted:  # activated, and yet not: don't ask without a pause
                 await asyncio.sleep(REFUSED_S)
             accepted = await _wait_for_activation(http, ota_url, headers, mac, profile, answer)
+
+
+def client_for(url: str, source: str | None = None, trust: Trust | None = None) -> httpx.AsyncClient:
+    """The device's HTTP client, from the address `source`; `trust` None believes public authorities."""
+    verify = (trust or Trust()).context() if url.startswith("https:") else False
+    transport = httpx.AsyncHTTPTransport(verify=verify, local_address=source, trust_env=False)
+    return httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False, transport=transport)
 
 
 async def boot_over_mqtt(ota_url: str, mac: str, language: str, *rest: Any) -> MqttAccess:
@@ -137,7 +156,10 @@ async def _post(
         return await http.post(url, headers=headers, json=body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
-        raise DeviceFailure(f"OTA can't be reached at {url}: {reason}. Is the server running?") from error
+        cure = "Is the server running?"
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            cure = "--tls-ca names the authority of a certificate that is not a public one's"
+        raise DeviceFailure(f"OTA can't be reached at {url}: {reason}. {cure}") from error
 
 
 def activation_body(mac: str, profile: Profile, challenge: str) -> dict[str, Any]:
@@ -242,7 +264,9 @@ def report(mac: str, language: str, profile: Profile) -> dict[str, Any]:
             "elf_sha256": "0" * 64,
         },
         "partition_table": [
-            {"label": "ota_0", "type": 0, "subtype": 16, "address": 1_048_576, "size": 6_291_456}
+            {"label": "ota_0", "type": 0, "subtype": 16, "address": 0x20000, "size": 0x3F0000},
+            {"label": "ota_1", "type": 0, "subtype": 17, "address": 0x410000, "size": 0x3F0000},
+            {"label": "assets", "type": 1, "subtype": 130, "address": 0x800000, "size": 0x800000},
         ],
         "ota": {"label": "ota_0"},
         "board": {

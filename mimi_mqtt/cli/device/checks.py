@@ -5,7 +5,9 @@ import re
 from mimi_mqtt.cli.device.identity import canonical_mac
 from mimi_mqtt.cli.device.options import DeviceOptions
 from mimi_mqtt.cli.device.profiles import PROFILES
+from mimi_mqtt.cli.device.trust import Trust
 from mimi_mqtt.errors import ConfigError, ProtocolError
+from mimi_mqtt.fleet.firmware.versions import is_plain
 
 
 def check(options: DeviceOptions) -> None:
@@ -14,8 +16,15 @@ def check(options: DeviceOptions) -> None:
         options.say or None, options.wav, options.text, options.pcm, options.mic or None,
         options.interactive or None,
     )  # fmt: skip
-    if sum(source is not None for source in sources) != 1:
-        raise ConfigError("say exactly one of --say, --wav, --text, --mic and --interactive")
+    given = sum(source is not None for source in sources)
+    if given != 1 and not (given == 0 and (options.idle_s or options.update)):
+        raise ConfigError(
+            "say exactly one of --say, --wav, --text, --mic and --interactive, or --idle or --update"
+        )
+    if options.lost and not options.update:
+        raise ConfigError("--lost: only with --update")
+    if options.firmware is not None and not is_plain(options.firmware):
+        raise ConfigError(f"--firmware: {options.firmware!r} is no version such as 2.2.1")
     if options.text is not None and not options.text.strip():
         raise ConfigError("--text: a wake word has a text")
     if options.mic and options.mode == "manual":
@@ -26,6 +35,10 @@ def check(options: DeviceOptions) -> None:
         raise ConfigError(
             f"--ota: {options.ota!r} is no address such as http://192.168.1.10:8003/xiaozhi/ota/"
         )
+    if options.tls_ca is not None and options.tls_insecure:
+        raise ConfigError("--tls-ca and --tls-insecure: give one of them")
+    if options.tls_ca is not None:
+        Trust(options.tls_ca).context()
     if options.save is not None and not options.save.parent.is_dir():
         raise ConfigError(f"--save: there is no folder {options.save.parent}")
     if options.transport == "websocket" and (options.loss_percent or options.jitter_ms):

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,20 +13,32 @@ from typing import Any
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
-from mimi_mqtt.cli.device.actions import Action, AlertShown, ChannelOpened
-from mimi_mqtt.cli.device.booting import TLS_PORT, MqttAccess, WebSocketAccess, boot, over_websocket
+from mimi_mqtt.cli.device.actions import Action, AlertShown, ChannelOpened, NoticePlayed, ToolCalled
+from mimi_mqtt.cli.device.booting import (
+    TLS_PORT,
+    MqttAccess,
+    WebSocketAccess,
+    boot,
+    client_for,
+    over_websocket,
+)
+from mimi_mqtt.cli.device.camera import read_picture
 from mimi_mqtt.cli.device.checks import check
 from mimi_mqtt.cli.device.device import Device
-from mimi_mqtt.cli.device.identity import canonical_mac, default_mac
+from mimi_mqtt.cli.device.identity import canonical_mac, client_id_for, default_mac
 from mimi_mqtt.cli.device.interactive import talk_as_typed
 from mimi_mqtt.cli.device.network import Impairment
+from mimi_mqtt.cli.device.notice import RATE
 from mimi_mqtt.cli.device.options import DeviceOptions as DeviceOptions
+from mimi_mqtt.cli.device.options import NoticeReport, TurnReport
 from mimi_mqtt.cli.device.options import Summary as Summary
-from mimi_mqtt.cli.device.options import TurnReport
 from mimi_mqtt.cli.device.profiles import PROFILES, Profile
 from mimi_mqtt.cli.device.script import COMMANDS, Spoken, typed_lines
 from mimi_mqtt.cli.device.speech import Loudspeaker, cut_frames, read_wav, synthesise, write_wav
 from mimi_mqtt.cli.device.talking import Talking
+from mimi_mqtt.cli.device.tools import UPGRADE
+from mimi_mqtt.cli.device.trust import Trust
+from mimi_mqtt.cli.device.updating import Lost, Updates
 from mimi_mqtt.errors import ConfigError, DeviceFailure, MimiError
 from mimi_mqtt.wire.messages import AudioParams
 
@@ -73,12 +86,19 @@ class _Run:
         self._lines = lines
         self._loop = asyncio.get_running_loop()
         self._profile = PROFILES[options.like]
+        if options.firmware is not None:
+            self._profile = self._profile.running(options.firmware)
+        self._updates = Updates(lost=options.lost)
+        self._told_to_update = asyncio.Event()
         self._mac = canonical_mac(options.mac or default_mac())
+        self._trust = Trust(options.tls_ca, options.tls_insecure)
         audio = AudioParams(options.sample_rate, 1, options.frame_ms)
         impairment = Impairment(options.loss_percent, options.jitter_ms, options.seed)
         self.device = Device(
             audio, self._profile, impairment, options.reconnect_after_s, self._on_action, self._on_failure,
-            options.source,
+            options.source, options.glyphs, self._trust,
+            read_picture(options.camera) if options.camera is not None else None,
+            {"Device-Id": self._mac, "Client-Id": client_id_for(self._mac)},
         )  # fmt: skip
         if options.mic:
             self.device.use_loudspeaker(Loudspeaker())
@@ -86,18 +106,27 @@ class _Run:
         self._sessions = 0
         self._code = ""
         self._alert = ""
+        self._notices: list[NoticeReport] = []
 
     # ── the story ────────────────────────────────────────────────────────────────────────────────────────
 
     async def story(self) -> None:
-        """From boot to goodbye. Raises MimiError."""
-        deadline = self._loop.time() + self._options.timeout_s
+        """From boot to goodbye, and again when the device was told to update itself. Raises MimiError."""
+        try:
+            while await self._life():
+                pass
+        except Lost:
+            self._tell(Note("the update was taken, and the device does not come back (--lost)"))
+
+    async def _life(self) -> bool:
+        """From one boot to goodbye; True when the device starts anew. Raises MimiError and Lost."""
+        deadline = self._loop.time() + self._options.timeout_s + self._options.idle_s
         try:
             async with asyncio.timeout_at(deadline):
                 turns = await self._prepare()
                 access = await boot(
                     self._options.ota, self._mac, self._options.language, self._profile, self._show_code,
-                    self._options.source,
+                    self._options.source, self._trust, self._updates if self._options.update else None,
                 )  # fmt: skip
         except TimeoutError as error:
             raise DeviceFailure(self._why_not_booted()) from error
@@ -118,6 +147,27 @@ class _Run:
         finally:
             connection.cancel()
             await asyncio.wait([connection])
+        return await self._upgrade()
+
+    async def _upgrade(self) -> bool:
+        """Takes the image that the device was told to start with. False: there is none, or it was refused."""
+        tools = self.device.firmware.tools
+        url, tools.upgrade_url = tools.upgrade_url, ""
+        if not url:
+            return False
+        async with client_for(url, self._options.source, self._trust) as http:
+            version = await self._updates.fetch(http, url)
+        if version is None:
+            return False
+        self._profile = self._profile.running(version)
+        self._told_to_update.clear()
+        return True
+
+    async def _idle(self) -> None:
+        """Is idle, until it is told to update itself."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._options.idle_s):
+                await self._told_to_update.wait()
 
     async def _conversation(self, turns: list[Spoken], deadline: float) -> None:
         try:
@@ -128,6 +178,8 @@ class _Run:
                     await self.device.connected()
         except TimeoutError as error:
             raise DeviceFailure(f"no connection within {self._options.timeout_s:g} s") from error
+        if self._options.idle_s:
+            await self._idle()
         if self._options.interactive:
             await self._talk_as_typed()
         for spoken in turns:
@@ -186,8 +238,12 @@ class _Run:
         match action:
             case ChannelOpened():
                 self._sessions += 1
+            case ToolCalled(name) if name == UPGRADE:
+                self._told_to_update.set()
             case AlertShown(status, message):
                 self._alert = f"{status}: {message}"
+            case NoticePlayed(audio_ms, texts, error):
+                self._notices.append(NoticeReport(audio_ms, texts, error))
         self._talking.observe(action)
         self._tell(action)
 
@@ -217,16 +273,27 @@ class _Run:
         speaker = self.device.speaker
         if options.save is not None and speaker is not None and self._talking.replies:
             write_wav(options.save, np.concatenate(self._talking.replies), speaker.sample_rate)
+        elif options.save is not None and self._notices:
+            write_wav(options.save, np.frombuffer(bytes(self.device.notice_pcm), np.int16), RATE)
         answered = [report for report in reports if report.ok]
         if not error and len(reports) < len(options.expect):
             error = f"--expect is given {len(options.expect)} times, but there were {len(reports)} turns"
+        if not error and options.update and not reports and not self._notices and not self._updates.reports:
+            error = "no update was offered: the device's log of OTA requests on the server says why"
         never = all(report.tail_ms is None for report in reports)
         if not error and options.abort_after_ms is not None and answered and never:
             error = (
                 f"--abort-after {options.abort_after_ms:g}: nothing was interrupted, "
                 f"the longest reply took {max(report.audio_ms for report in reports)} ms"
             )
-        return Summary.of(tuple(reports), error, self._sessions, self.device.times_lost)
+        return Summary.of(
+            tuple(reports),
+            error,
+            self._sessions,
+            self.device.times_lost,
+            tuple(self._notices),
+            tuple(self._updates.reports),
+        )
 
 
 async def _while_running(connection: "asyncio.Task[None]", work: Coroutine[Any, Any, None]) -> None:

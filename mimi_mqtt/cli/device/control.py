@@ -6,7 +6,6 @@ contract, sections 3 and 8).
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
@@ -14,11 +13,12 @@ from typing import Final
 import aiomqtt
 
 from mimi_mqtt.cli.device.booting import MqttAccess
+from mimi_mqtt.cli.device.outbox import Outbox
 from mimi_mqtt.cli.device.profiles import Profile
+from mimi_mqtt.cli.device.trust import Trust
 from mimi_mqtt.errors import DeviceFailure
 
 CONNECT_TIMEOUT_S: Final = 10.0
-_MAX_WAITING: Final = 1_000
 
 
 class ControlConnection:
@@ -26,7 +26,7 @@ class ControlConnection:
 
     `received` is given every message, whatever its topic; `lost` is called when the connection broke.
     `reconnect_s` is the time in seconds until it is made again. `source` is the address it comes from, None
-    for the system's choice.
+    for the system's choice; `trust` None believes public authorities.
     """
 
     def __init__(
@@ -37,27 +37,26 @@ class ControlConnection:
         received: Callable[[bytes], None],
         lost: Callable[[], None],
         source: str | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self._access = access
+        self._trust = trust or Trust()
         self._profile = profile
         self._reconnect_s = reconnect_s
         self._received = received
-        self._lost = lost
         self._source = source
         self._client: aiomqtt.Client | None = None
-        self._outbox: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
-        self.up = asyncio.Event()
-        self.times_lost = 0
+        self.outbox: Outbox[bytes] = Outbox(lost)
 
     async def run(self) -> None:
         """Connects again and again, until cancelled. Raises DeviceFailure when the first attempt fails."""
         while True:
             try:
-                async with _connect(self._access, self._profile, self._source) as client:
+                async with _connect(self._access, self._profile, self._source, self._trust) as client:
                     self._client = client
                     await self._serve(client)
             except DeviceFailure:
-                if not self.times_lost:
+                if not self.outbox.times_lost:
                     raise
             finally:
                 self._client = None
@@ -68,59 +67,38 @@ class ControlConnection:
         if self._profile.subscribe_qos is not None and self._access.subscribe_topic not in ("", "null"):
             with _translated("SUBSCRIBE was not answered"):
                 await client.subscribe(self._access.subscribe_topic, qos=self._profile.subscribe_qos)
-        self.up.set()
+        self.outbox.up.set()
         publishing = asyncio.create_task(self._publish(client))
         try:
             async for message in client.messages:
-                if self.up.is_set() and isinstance(message.payload, bytes):
+                if self.outbox.up.is_set() and isinstance(message.payload, bytes):
                     self._received(message.payload)
         except aiomqtt.MqttError:
             pass  # it broke: told below
         finally:
             publishing.cancel()
             await asyncio.wait([publishing])
-        self._down()
+        self.outbox.break_down()
 
     async def _publish(self, client: aiomqtt.Client) -> None:
         with suppress(aiomqtt.MqttError):  # the reading side sees it too
-            while True:
-                payload = await self._outbox.get()
-                try:
-                    await client.publish(self._access.publish_topic, payload, qos=0)
-                finally:
-                    self._outbox.task_done()
+            await self.outbox.drain(
+                lambda payload: client.publish(self._access.publish_topic, payload, qos=0)
+            )
 
     def send(self, payload: bytes) -> bool:
         """Publishes with QoS 0; False while there is no connection, as with a device."""
-        if not self.up.is_set() or self._outbox.full():
-            return False
-        self._outbox.put_nowait(payload)
-        return True
-
-    async def flush(self) -> None:
-        """Waits until everything is published, or lost with the connection."""
-        await self._outbox.join()
+        return self.outbox.put(payload)
 
     def drop(self) -> None:
         """Breaks the connection as a lost network would: without DISCONNECT, what is on its way is lost."""
-        if self._client is None or not self.up.is_set():
+        if self._client is None:
             return
         # aiomqtt has no way to do without DISCONNECT; paho's socket() is public, the way to it is not.
         connection = self._client._client.socket()
-        self._down()
-        if isinstance(connection, socket.socket):
+        if self.outbox.break_down() and isinstance(connection, socket.socket):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-
-    def _down(self) -> None:
-        if not self.up.is_set():
-            return
-        self.up.clear()
-        self.times_lost += 1
-        while not self._outbox.empty():
-            self._outbox.get_nowait()
-            self._outbox.task_done()
-        self._lost()
 
 
 @contextmanager
@@ -133,7 +111,9 @@ def _translated(what: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _connect(access: MqttAccess, profile: Profile, source: str | None) -> AsyncIterator[aiomqtt.Client]:
+async def _connect(
+    access: MqttAccess, profile: Profile, source: str | None, trust: Trust
+) -> AsyncIterator[aiomqtt.Client]:
     """A connection as the firmware makes it: MQTT 3.1.1, clean session, TLS on port 8883 alone."""
     obeyed = access.keepalive_s if profile.obeys_keepalive else None
     client = aiomqtt.Client(
@@ -148,7 +128,7 @@ async def _connect(access: MqttAccess, profile: Profile, source: str | None) -> 
         bind_address=source or "",
         # Nagle's algorithm would hold a second message back for the 40 ms of a delayed ACK.
         socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
-        tls_context=ssl.create_default_context() if access.tls else None,
+        tls_context=trust.context() if access.tls else None,
     )
     with _translated(f"MQTT at {access.host}:{access.port} refused the device"):
         await client.__aenter__()

@@ -62,7 +62,7 @@ class DecodeQueue:
 
     @property
     def free_at(self) -> float:
-        """When the packet that sounds now ends."""
+        """The time at which the packet that is being played ends."""
         return self._free_at
 
     def push(self, opus: bytes, now: float) -> None:

@@ -6,14 +6,24 @@ person does with the device.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 
 from mimi_mqtt.audio import Pcm
 from mimi_mqtt.audio.opus import OpusEncoder
-from mimi_mqtt.cli.device.actions import Action, ChannelClosed, ChannelOpened, Play, Send
+from mimi_mqtt.cli.device import camera, notice
+from mimi_mqtt.cli.device.actions import (
+    Action,
+    ChannelClosed,
+    ChannelOpened,
+    FetchNotice,
+    Play,
+    PostPicture,
+    Send,
+    StopNotice,
+)
 from mimi_mqtt.cli.device.booting import Access, WebSocketAccess
 from mimi_mqtt.cli.device.control import ControlConnection
 from mimi_mqtt.cli.device.firmware import Firmware, State
@@ -21,8 +31,11 @@ from mimi_mqtt.cli.device.network import AudioSocket, Impairment, Network
 from mimi_mqtt.cli.device.profiles import Profile
 from mimi_mqtt.cli.device.speaker import Speaker, is_audible
 from mimi_mqtt.cli.device.speech import Loudspeaker
+from mimi_mqtt.cli.device.tools import DeviceTools
+from mimi_mqtt.cli.device.trust import Trust
 from mimi_mqtt.cli.device.websocket import WebSocketConnection
 from mimi_mqtt.errors import DeviceFailure
+from mimi_mqtt.wire.glyphs import TextFont
 from mimi_mqtt.wire.messages import AudioParams, ListenMode
 
 FLUSH_S: Final = 2.0
@@ -32,7 +45,9 @@ FLUSH_S: Final = 2.0
 class Device:
     """One device with its network. `observe` is given every action after it was carried out, `failed` what
     ended its audio. `reconnect_s` None: the profile's own time. `source` is the address it connects from,
-    None for the system's choice.
+    None for the system's choice. `font` is that of its screen, None for the profile's. `trust` None believes
+    public authorities. `picture` is the JPEG file that its camera and its screen show; None: it has neither.
+    `identity` are the headers by which it tells itself where it posts a photo.
     """
 
     def __init__(
@@ -44,6 +59,10 @@ class Device:
         observe: Callable[[Action], None],
         failed: Callable[[DeviceFailure], None],
         source: str | None = None,
+        font: TextFont | None = None,
+        trust: Trust | None = None,
+        picture: bytes | None = None,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._profile = profile
@@ -51,7 +70,12 @@ class Device:
         self._observe = observe
         self._failed = failed
         self._source = source
-        self.firmware = Firmware(audio, profile=profile)
+        self._trust = trust
+        self._picture = picture
+        self._identity = identity or {}
+        self._pictures: set[asyncio.Task[None]] = set()
+        tools = DeviceTools(error_codes=profile.mcp_error_codes, camera=picture is not None)
+        self.firmware = Firmware(audio, tools=tools, profile=profile, font=font)
         self._encoder = OpusEncoder(audio.sample_rate, application="voip", dtx=profile.dtx)
         self._frame_s = audio.frame_duration / 1000
         self._silence = np.zeros(audio.sample_rate * audio.frame_duration // 1000, np.int16)
@@ -67,6 +91,9 @@ class Device:
         self.loudspeaker: Loudspeaker | None = None
         self.speaker: Speaker | None = None
         self.speech_ended_at: float | None = None
+        self.notice_pcm = bytearray()
+        """Samples of all notices (int16, mono, `notice.RATE`)."""
+        self._notice: asyncio.Task[None] | None = None
 
     # ── its connections ──────────────────────────────────────────────────────────────────────────────────
 
@@ -76,12 +103,13 @@ class Device:
             self.firmware.websocket_version = websocket_version
             self._control = WebSocketConnection(
                 access, websocket_version, self._reconnect_s, self._on_message, self._on_datagram,
-                self._on_control_lost, self._source,
+                self._on_control_lost, self._source, self._trust,
             )  # fmt: skip
             return
         self._control = ControlConnection(
-            access, self._profile, self._reconnect_s, self._on_message, self._on_control_lost, self._source
-        )
+            access, self._profile, self._reconnect_s, self._on_message, self._on_control_lost, self._source,
+            self._trust,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Holds the control connection and sends the microphone. Raises DeviceFailure: no connection."""
@@ -103,12 +131,12 @@ class Device:
     @property
     def times_lost(self) -> int:
         """Number of control connections that broke."""
-        return self._control.times_lost if self._control is not None else 0
+        return self._control.outbox.times_lost if self._control is not None else 0
 
     async def connected(self) -> None:
         """Waits until there is a control connection."""
         if self._control is not None:
-            await self._control.up.wait()
+            await self._control.outbox.up.wait()
 
     def drop_control(self) -> None:
         """Breaks the control connection; the device makes it again by itself."""
@@ -129,10 +157,10 @@ class Device:
     async def goodbye(self) -> None:
         """Closes the channel, if there is one, and lets the last message leave."""
         self.do(self.firmware.close_channel())
-        if self._control is not None and self._control.up.is_set():
+        if self._control is not None and self._control.outbox.up.is_set():
             try:
                 async with asyncio.timeout(FLUSH_S):
-                    await self._control.flush()
+                    await self._control.outbox.flush()
             except TimeoutError:
                 pass  # it is as lost as on a device that is switched off
 
@@ -140,6 +168,10 @@ class Device:
         """Lets go of sockets and timers; safe at any moment."""
         if self._alarm is not None:
             self._alarm.cancel()
+        if self._notice is not None:
+            self._notice.cancel()
+        for task in self._pictures:
+            task.cancel()
         self._close_socket()
         if self.loudspeaker is not None:
             self.loudspeaker.close()
@@ -257,6 +289,14 @@ class Device:
             match action:
                 case Send(payload):
                     failed |= not (self._control is not None and self._control.send(payload))
+                case FetchNotice(url, texts):
+                    self._notice = self._loop.create_task(self._play_notice(url, texts))
+                case PostPicture() if self._picture is not None:
+                    task = self._loop.create_task(self._post_picture(action, self._picture))
+                    self._pictures.add(task)
+                    task.add_done_callback(self._pictures.discard)
+                case StopNotice() if self._notice is not None:
+                    self._notice.cancel()
                 case Play(opus, at, fresh) if self.speaker is not None:
                     self.speaker.play(opus, at, fresh)
                 case ChannelOpened(audio=audio):
@@ -273,6 +313,15 @@ class Device:
             self._alarm.cancel()
         due = self.firmware.next_wakeup
         self._alarm = self._loop.call_at(due, self._on_alarm) if due is not None else None
+
+    async def _play_notice(self, url: str, texts: tuple[str, ...]) -> None:
+        played = await notice.play(url, texts, self.notice_pcm.extend)
+        self.firmware.notice_over()
+        self._observe(played)
+
+    async def _post_picture(self, asked: PostPicture, picture: bytes) -> None:
+        result, failed = await camera.post(asked, picture, self._identity, self._trust)
+        self.do(self.firmware.picture_posted(asked.request_id, result, failed))
 
     def _open_speaker(self, audio: AudioParams) -> None:
         self.speaker = Speaker(audio.sample_rate, self._to_loudspeaker)

@@ -17,22 +17,27 @@ from mimi_mqtt.cli.device.actions import (
     ChannelClosed,
     ChannelOpened,
     Face,
+    FetchNotice,
     Heard,
     Ignored,
+    PicturePosted,
     Rebooted,
     Send,
     Sentence,
     SpeakingBegan,
     SpeakingEnded,
+    StopNotice,
     ToolCalled,
 )
 from mimi_mqtt.cli.device.decode_queue import Counters, DecodeQueue
 from mimi_mqtt.cli.device.hello import hello, read_answer
 from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES, Profile
+from mimi_mqtt.cli.device.screen import Screen
 from mimi_mqtt.cli.device.tools import DeviceTools
 from mimi_mqtt.cli.device.wires import Wire
 from mimi_mqtt.errors import AudioPacketError
 from mimi_mqtt.wire import strict_json
+from mimi_mqtt.wire.glyphs import TextFont
 from mimi_mqtt.wire.messages import AudioParams, ListenMode
 
 HELLO_TIMEOUT_S: Final = 10.0
@@ -56,11 +61,13 @@ class Firmware:
         uplink: AudioParams | None = None,
         tools: DeviceTools | None = None,
         profile: Profile = PROFILES[DEFAULT],
+        font: TextFont | None = None,
     ) -> None:
         self.websocket_version: int | None = None
         """The version of its WebSocket frames; None: audio goes over UDP."""
         self.uplink = uplink or AudioParams()
         self.profile = profile
+        self.screen = Screen(font or profile.text_font)
         self.tools = tools or DeviceTools(error_codes=profile.mcp_error_codes)
         self.state = State.IDLE
         self.session_id = ""
@@ -74,14 +81,16 @@ class Firmware:
         self._stopping = False
         self._hello_deadline: float | None = None
         self._last_incoming = 0.0
+        self._plays_notice = False
         self._messages: dict[object, Callable[[dict[str, Any], float], list[Action]]] = {
             "hello": self._on_hello,
             "goodbye": self._on_goodbye,
             "tts": self._on_tts,
-            "stt": lambda message, _: [Heard(_text(message, "text"))],
+            "stt": self._on_stt,
             "llm": lambda message, _: [Face(_text(message, "emotion"))],
             "mcp": self._on_mcp,
             "alert": self._on_alert,
+            "notify": self._on_notify,
             "system": self._on_system,
         }
 
@@ -108,16 +117,17 @@ class Firmware:
 
     def open_channel(self, now: float) -> list[Action]:
         """Says hello; the answer must come within 10 s."""
+        stopped = self._stop_notice()
         self.state = State.CONNECTING
         self._forget_channel()
         self._hello_deadline = now + HELLO_TIMEOUT_S
-        return self._done([_send(hello(self.uplink, self.websocket_version))])
+        return self._done([*stopped, _send(hello(self.uplink, self.websocket_version, self.screen.font))])
 
     def start_listening(self, mode: ListenMode) -> list[Action]:
         """Begins a turn: from now on the microphone is sent."""
         self._mode = mode
         self.state = State.LISTENING
-        return self._done([self._listen_start()])
+        return self._done([*self._stop_notice(), self._listen_start()])
 
     def stop_listening(self) -> list[Action]:
         """Manual mode's button is let go."""
@@ -125,6 +135,10 @@ class Firmware:
             return []
         self.state = State.IDLE
         return self._done([self._listen("stop")])
+
+    def notice_over(self) -> None:
+        """The notice was played, or could not be."""
+        self._plays_notice = False
 
     def wake_word(self, text: str) -> list[Action]:
         """The wake word was heard; the firmware begins to listen right after."""
@@ -252,6 +266,11 @@ class Firmware:
             return []
         return self._close("the server said goodbye")
 
+    def _on_stt(self, message: dict[str, Any], now: float) -> list[Action]:
+        text = _text(message, "text")
+        shown = self.screen.show(text, message)
+        return [*shown, Heard(text)] if text else shown  # an empty line makes no bubble
+
     def _on_tts(self, message: dict[str, Any], now: float) -> list[Action]:
         match message.get("state"):
             case "start":
@@ -259,7 +278,9 @@ class Firmware:
             case "stop" if self.state is State.SPEAKING and not self._stopping:
                 return self._stop_speaking(now)
             case "sentence_start":
-                return [Sentence(_text(message, "text"))]
+                text = _text(message, "text")
+                shown = self.screen.show(text, message)
+                return [*shown, Sentence(text)] if text else shown
         return []
 
     def _begin_speaking(self, now: float) -> list[Action]:
@@ -285,15 +306,42 @@ class Firmware:
             return []
         reply, called = self.tools.answer(payload)
         actions: list[Action] = [ToolCalled(called)] if called else []
+        if self.tools.post is not None:
+            actions.append(self.tools.post)
         if reply is not None:
             actions.append(_send({"session_id": self.session_id, "type": "mcp", "payload": reply}))
         return actions
+
+    def picture_posted(self, request_id: int, result: str, failed: bool) -> list[Action]:
+        """Answers the tool call whose picture was posted."""
+        reply = self.tools.posted(request_id, result, failed)
+        sent = _send({"session_id": self.session_id, "type": "mcp", "payload": reply})
+        return [PicturePosted(result, failed), sent]
 
     def _on_alert(self, message: dict[str, Any], now: float) -> list[Action]:
         status, text, emotion = (message.get(name) for name in ("status", "message", "emotion"))
         if isinstance(status, str) and isinstance(text, str) and isinstance(emotion, str):
             return [AlertShown(status, text)]
         return []
+
+    def _on_notify(self, message: dict[str, Any], now: float) -> list[Action]:
+        if self.state is not State.IDLE or self._plays_notice:
+            return [Ignored("notify")]
+        url = _text(message, "audio_url")
+        if not url:
+            return []
+        lines = message.get("subtitles")
+        texts = (
+            [_text(line, "text") for line in lines if isinstance(line, dict)]
+            if isinstance(lines, list)
+            else []
+        )
+        self._plays_notice = True
+        return [FetchNotice(url, tuple(texts))]
+
+    def _stop_notice(self) -> list[Action]:
+        playing, self._plays_notice = self._plays_notice, False
+        return [StopNotice()] if playing else []
 
     def _on_system(self, message: dict[str, Any], now: float) -> list[Action]:
         if message.get("command") != "reboot":

@@ -5,10 +5,11 @@ Device contract, section 3; what a real device can't use is refused here with th
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mimi_mqtt.cli.device.wires import UdpWire, WebSocketWire, Wire
+from mimi_mqtt.wire.glyphs import TextFont
 from mimi_mqtt.wire.messages import AudioParams
 
 _HEX_16_BYTES = re.compile("[0-9a-fA-F]{32}")
@@ -27,12 +28,17 @@ class AudioAccess:
     ssrc: int = 0
 
 
-def hello(uplink: AudioParams, websocket_version: int | None = None) -> dict[str, Any]:
-    """The message that asks for an audio channel, over UDP or in WebSocket frames of a version."""
+def hello(
+    uplink: AudioParams, websocket_version: int | None = None, font: TextFont | None = None
+) -> dict[str, Any]:
+    """The message that asks for an audio channel, over UDP or in WebSocket frames of a version.
+
+    `font` is that of a device that takes glyphs."""
+    glyphs = {} if font is None else {"text_font": asdict(font)}
     return {
         "type": "hello",
         "version": 3 if websocket_version is None else websocket_version,
-        "features": {"mcp": True},
+        "features": {"mcp": True} | ({"glyph_push": True} if glyphs else {}),
         "transport": "udp" if websocket_version is None else "websocket",
         "audio_params": {
             "format": "opus",
@@ -40,6 +46,7 @@ def hello(uplink: AudioParams, websocket_version: int | None = None) -> dict[str
             "channels": uplink.channels,
             "frame_duration": uplink.frame_duration,
         },
+        **glyphs,
     }
 
 

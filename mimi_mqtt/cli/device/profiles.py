@@ -4,8 +4,10 @@ The facts are the device contract's; each field names its section. What the cont
 py-xiaozhi (its queue, its lost connection) follows py-xiaozhi's own source.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from mimi_mqtt.wire.glyphs import TextFont
 
 _COMMON: Final = frozenset({"hello", "goodbye", "mcp", "tts", "stt", "llm", "system"})
 
@@ -55,6 +57,9 @@ class Profile:
     mcp_error_codes: bool = True
     """True: MCP errors carry a `code`, as from 2.5.0 on (section 3)."""
 
+    text_font: TextFont | None = None
+    """The font it tells in hello, with `features.glyph_push` (section 7); None: it takes no glyphs."""
+
     queue_packets: int = 20
     """Packets that wait for the decoder at most; one more is dropped without a trace (section 3)."""
     dtx: bool = True
@@ -63,6 +68,11 @@ class Profile:
     """True: uplink timestamps are a tick count in ms (section 8); False: 0 (section 4)."""
     takes_equal_sequence: bool = False
     """True: a datagram with the last one's sequence is played (section 8)."""
+
+    def running(self, version: str) -> "Profile":
+        """This device with another version of its firmware."""
+        board, slash, _ = self.user_agent.partition("/")
+        return replace(self, version=version, user_agent=f"{board}/{version}" if slash else board)
 
 
 DEFAULT: Final = "stock-2.5"
@@ -83,6 +93,8 @@ PROFILES: Final = {
             summary="XiaoZhi firmware 2.5.0: 20 packets of audio wait at most",
             version="2.5.0",
             user_agent="mimi-simulated/2.5.0",
+            text_font=TextFont("noto-v1", "common", 20, 4),
+            understands=_COMMON | {"alert", "notify"},
         ),
         Profile(
             name="espressif",

@@ -8,12 +8,14 @@ from mimi_mqtt.cli.device.actions import (
     Action,
     AlertShown,
     ChannelClosed,
+    GlyphsPushed,
     Heard,
     Play,
     Sentence,
     SpeakingBegan,
     SpeakingEnded,
     ToolCalled,
+    Unreadable,
 )
 from mimi_mqtt.cli.device.device import Device
 from mimi_mqtt.cli.device.options import TurnReport
@@ -42,6 +44,8 @@ class Turn:
         self._heard = ""
         self._sentences: list[str] = []
         self._tools: list[str] = []
+        self._glyphs: dict[str, None] = {}
+        self._boxes: dict[str, None] = {}
         self._aborted_at: int | None = None
         device.speech_ended_at = None
         self._reset_speaker()
@@ -58,6 +62,10 @@ class Turn:
                 self._heard = text
             case Sentence(text):
                 self._sentences.append(text)
+            case GlyphsPushed(glyphs):
+                self._glyphs |= {chr(glyph.codepoint): None for glyph in glyphs}
+            case Unreadable(characters):
+                self._boxes |= dict.fromkeys(characters)
             case AlertShown(status, message):
                 self.alert = f"{status}: {message}"
             case ToolCalled(name):
@@ -138,6 +146,8 @@ class Turn:
             tail_ms=None if self._aborted_at is None else self._played_ms - self._aborted_at,
             attempts=self.attempts,
             tools_called=tuple(self._tools),
+            glyphs="".join(self._glyphs),
+            boxes="".join(self._boxes),
             error=error,
         )
 

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
 from mimi_mqtt.cli.device.booting import WebSocketAccess
+from mimi_mqtt.cli.device.outbox import Outbox
+from mimi_mqtt.cli.device.trust import Trust
 from mimi_mqtt.errors import DeviceFailure
 
 CONNECT_TIMEOUT_S: Final = 10.0
-_MAX_WAITING: Final = 1_000
 
 
 class WebSocketConnection:
@@ -19,7 +21,7 @@ class WebSocketConnection:
 
     `received` is given every control message, `heard` every binary frame; `lost` is called when the
     connection broke. `reconnect_s` is the time in seconds until it is made again. `source` is the address it
-    comes from, None for the system's choice.
+    comes from, None for the system's choice; `trust` None believes public authorities.
     """
 
     def __init__(
@@ -31,18 +33,17 @@ class WebSocketConnection:
         heard: Callable[[bytes], None],
         lost: Callable[[], None],
         source: str | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self._access = access
+        self._trust = trust or Trust()
         self._version = version
         self._reconnect_s = reconnect_s
         self._received = received
         self._heard = heard
-        self._lost = lost
         self._source = source
         self._socket: ClientConnection | None = None
-        self._outbox: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
-        self.up = asyncio.Event()
-        self.times_lost = 0
+        self.outbox: Outbox[str | bytes] = Outbox(lost)
 
     async def run(self) -> None:
         """Connects again and again, until cancelled. Raises DeviceFailure when the first attempt fails."""
@@ -50,7 +51,7 @@ class WebSocketConnection:
             try:
                 await self._serve()
             except DeviceFailure:
-                if not self.times_lost:
+                if not self.outbox.times_lost:
                     raise
             await asyncio.sleep(self._reconnect_s)
 
@@ -71,6 +72,7 @@ class WebSocketConnection:
                 open_timeout=CONNECT_TIMEOUT_S,
                 ping_interval=None,
                 proxy=None,
+                ssl=self._trust.context() if access.url.startswith("wss:") else None,
                 local_addr=(self._source, 0) if self._source else None,
             )
         except InvalidStatus as error:
@@ -83,7 +85,7 @@ class WebSocketConnection:
                 f"no WebSocket at {access.url}: {str(error) or type(error).__name__}"
             ) from error
         self._socket = socket
-        self.up.set()
+        self.outbox.up.set()
         sending = asyncio.create_task(self._send(socket))
         try:
             async for message in socket:
@@ -98,48 +100,21 @@ class WebSocketConnection:
             await asyncio.wait([sending])
             self._socket = None
             socket.transport.abort()  # firmware answers no closing handshake
-        self._down()
+        self.outbox.break_down()
 
     async def _send(self, socket: ClientConnection) -> None:
-        while True:
-            message = await self._outbox.get()
-            try:
-                await socket.send(message)
-            except WebSocketException:
-                return  # the reading side sees it too
-            finally:
-                self._outbox.task_done()
+        with suppress(WebSocketException):  # the reading side sees it too
+            await self.outbox.drain(socket.send)
 
     def send(self, payload: bytes) -> bool:
         """Sends a control message; False while there is no connection, as with a device."""
-        return self._put(payload.decode(errors="replace"))
+        return self.outbox.put(payload.decode(errors="replace"))
 
     def send_audio(self, frame: bytes) -> None:
         """Sends a binary frame; it is lost while there is no connection."""
-        self._put(frame)
-
-    def _put(self, message: str | bytes) -> bool:
-        if not self.up.is_set() or self._outbox.full():
-            return False
-        self._outbox.put_nowait(message)
-        return True
-
-    async def flush(self) -> None:
-        """Waits until everything is sent, or lost with the connection."""
-        await self._outbox.join()
+        self.outbox.put(frame)
 
     def drop(self) -> None:
         """Breaks the connection as a lost network would."""
-        if self._socket is not None and self.up.is_set():
-            self._down()
-            self._socket.transport.abort()
-
-    def _down(self) -> None:
-        if not self.up.is_set():
-            return
-        self.up.clear()
-        self.times_lost += 1
-        while not self._outbox.empty():
-            self._outbox.get_nowait()
-            self._outbox.task_done()
-        self._lost()
+        if (socket := self._socket) is not None and self.outbox.break_down():
+            socket.transport.abort()

@@ -8,7 +8,7 @@ from mimi_mqtt.wire.websocket_frame import pack, unpack
 
 
 class Packet(NamedTuple):
-    """What came: an Opus packet and its number in the stream."""
+    """A received Opus packet and its number in the stream."""
 
     opus: bytes
     sequence: int

@@ -24,7 +24,7 @@ def farthest(settings: Settings, machine: Machine) -> Reach:
 
 def examine(settings: Settings, machine: Machine) -> list[Finding]:
     """Findings about listening sockets, new devices, and what HTTP shows and believes."""
-    http = _listener("HTTP", "http.bind", settings.http.bind, machine, "a proxy with TLS in front of it")
+    http = _http(settings, machine)
     plain = _listener("MQTT without TLS", "mqtt.bind", settings.mqtt.bind, machine, "TLS (mqtt.tls_bind)")
     return [
         http,
@@ -55,6 +55,19 @@ def _listener(what: str, key: str, bind: BindAddress, machine: Machine, instead:
         cure = f"set {key} to this machine's address in the local network, or close port {bind.port} in the "
         return Finding("warning", what, f"{seen}, in clear", f"{cure}firewall, and let others use {instead}")
     return Finding("ok", what, seen)
+
+
+def _http(settings: Settings, machine: Machine) -> Finding:
+    bind = settings.http.bind
+    if not settings.http.plain:
+        return Finding("ok", "HTTP", f"{_where(bind, machine)[1]}, over TLS alone")
+    if settings.http.tls_certificate is None:
+        return _listener("HTTP", "http.bind", bind, machine, "a proxy with TLS in front of it")
+    reach, seen = _where(bind, machine)
+    if reach is Reach.INTERNET:
+        cure = "set http.plain: false, once the OTA address in every device begins with https://"
+        return Finding("warning", "HTTP", f"{seen}, in clear beside TLS", cure)
+    return Finding("ok", "HTTP", seen)
 
 
 def _open_by_design(settings: Settings, machine: Machine) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""What the security checks need to know of this machine and of the server's process, read once."""
+"""Facts of this machine and of the server's process for the security checks, read once."""
 
 import os
 import resource

@@ -1,6 +1,6 @@
 """Checks of TLS: that it is on where it must be, and that certificate and key are good."""
 
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,31 +14,41 @@ from mimi_mqtt.cli.security.finding import Finding
 from mimi_mqtt.cli.security.machine import Machine
 from mimi_mqtt.cli.security.reach import WORDS, Reach
 from mimi_mqtt.config import Settings
+from mimi_mqtt.tls.certificate import Facts, first_certificate
 
-EXPIRES_SOON: Final = timedelta(days=30)
 SMALLEST_RSA_BITS: Final = 2_048
 DEVELOPMENT_CA: Final = "development CA"
 """In the name of the authority that scripts/make-certs makes."""
 
 
 def examine(settings: Settings, machine: Machine) -> list[Finding]:
-    """Findings about TLS."""
-    certificate, key = settings.mqtt.tls_certificate, settings.mqtt.tls_key
-    if certificate is None or key is None:
-        return [_off(farthest(settings, machine))]
+    """Findings about TLS: of MQTT, and of HTTP where that has a certificate."""
+    mqtt, http, host = settings.mqtt, settings.http, settings.server.public_host
+    if mqtt.tls_certificate is None or mqtt.tls_key is None:
+        findings = [_off(farthest(settings, machine))]
+    else:
+        findings = _pair_of("mqtt", mqtt.tls_certificate, mqtt.tls_key, host, machine)
+    if http.tls_certificate is not None and http.tls_key is not None:
+        of_http = _pair_of("http", http.tls_certificate, http.tls_key, host, machine)
+        findings += [replace(finding, what=f"{finding.what} (HTTP)") for finding in of_http]
+    return findings
+
+
+def _pair_of(section: str, certificate: Path, key: Path, host: str | None, machine: Machine) -> list[Finding]:
     try:
-        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+        own = first_certificate(certificate.read_bytes())
+        facts = Facts.of(own)
     except (OSError, ValueError) as error:
         seen = f"{certificate} can't be read: {error}"
-        return [Finding("warning", "certificate", seen, "mend mqtt.tls_certificate"), *_key_file(key)]
-    own = chain[0]
+        cure = f"mend {section}.tls_certificate"
+        return [Finding("warning", "certificate", seen, cure), *_key_file(section, key)]
     return [
-        _time(certificate, own, machine),
+        _time(certificate, facts, machine),
         _issuer(certificate, own),
         *_strength(certificate, own),
-        *_name(own, settings.server.public_host),
-        *_key_file(key),
-        *_pair(certificate, own, key),
+        *_name(facts, host),
+        *_key_file(section, key),
+        *_pair(section, certificate, own, key),
     ]
 
 
@@ -53,20 +63,11 @@ def _off(reach: Reach) -> Finding:
     return Finding("advice", "TLS", seen, f"leave it so if you trust everyone on it; else {cure}")
 
 
-def _time(path: Path, own: x509.Certificate, machine: Machine) -> Finding:
-    begins, ends = own.not_valid_before_utc, own.not_valid_after_utc
-    if machine.now < begins:
-        return Finding(
-            "warning", "certificate", f"{path} is valid from {begins:%Y-%m-%d} only", "set the clock"
-        )
-    if machine.now > ends:
-        return Finding(
-            "warning", "certificate", f"{path} expired on {ends:%Y-%m-%d}", "renew it, and restart"
-        )
-    if ends - machine.now < EXPIRES_SOON:
-        days = (ends - machine.now).days
-        return Finding("warning", "certificate", f"{path} expires in {days} days", "renew it, and restart")
-    return Finding("ok", "certificate", f"{path}, valid until {ends:%Y-%m-%d}")
+def _time(path: Path, facts: Facts, machine: Machine) -> Finding:
+    if warning := facts.warning(machine.now):
+        cure = "set the clock" if machine.now < facts.begins else "renew it: the server reads it by itself"
+        return Finding("warning", "certificate", f"{path} {warning}", cure)
+    return Finding("ok", "certificate", f"{path}, valid until {facts.ends:%Y-%m-%d}")
 
 
 def _issuer(path: Path, own: x509.Certificate) -> Finding:
@@ -89,31 +90,21 @@ def _strength(path: Path, own: x509.Certificate) -> list[Finding]:
     return []
 
 
-def _name(own: x509.Certificate, host: str | None) -> list[Finding]:
+def _name(facts: Facts, host: str | None) -> list[Finding]:
     """Finds a certificate that does not name the host that devices are told."""
     if host is None:
         return []
-    try:
-        names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        known: list[str] = []
-    else:
-        known = [
-            *names.get_values_for_type(x509.DNSName),
-            *map(str, names.get_values_for_type(x509.IPAddress)),
-        ]
-    wanted = host.lower().rstrip(".")
-    parent = wanted.partition(".")[2]
-    if any(name.lower() in (wanted, f"*.{parent}") for name in known):
+    if facts.fits(host):
         return [Finding("ok", "certificate's names", f"{host} is one of them")]
     cure = f"use a certificate for {host}: clients that verify it refuse this one"
-    return [Finding("warning", "certificate's names", f"{', '.join(known) or 'none'}; not {host}", cure)]
+    seen = f"{', '.join(facts.names) or 'none'}; not {host}"
+    return [Finding("warning", "certificate's names", seen, cure)]
 
 
-def _key_file(key: Path) -> list[Finding]:
+def _key_file(section: str, key: Path) -> list[Finding]:
     mode = mode_of(key)
     if mode is None:
-        return [Finding("warning", "TLS key", f"{key} can't be seen", "mend mqtt.tls_key")]
+        return [Finding("warning", "TLS key", f"{key} can't be seen", f"mend {section}.tls_key")]
     if mode & 0o077:
         return [
             Finding("warning", "TLS key", f"{key} is open to others (mode {mode:04o})", f"chmod 600 {key}")
@@ -121,7 +112,7 @@ def _key_file(key: Path) -> list[Finding]:
     return [Finding("ok", "TLS key", f"{key}, mode {mode:04o}")]
 
 
-def _pair(certificate: Path, own: x509.Certificate, key: Path) -> list[Finding]:
+def _pair(section: str, certificate: Path, own: x509.Certificate, key: Path) -> list[Finding]:
     """Finds a key that is not the certificate's. One that can't be read, or has a passphrase, is left."""
     try:
         private = load_pem_private_key(key.read_bytes(), None)
@@ -131,4 +122,8 @@ def _pair(certificate: Path, own: x509.Certificate, key: Path) -> list[Finding]:
     if private.public_key().public_bytes(*form) == own.public_key().public_bytes(*form):
         return []
     seen = f"{key} does not belong to {certificate}"
-    return [Finding("warning", "TLS key", seen, "set mqtt.tls_certificate and mqtt.tls_key to one pair")]
+    return [
+        Finding(
+            "warning", "TLS key", seen, f"set {section}.tls_certificate and {section}.tls_key to one pair"
+        )
+    ]

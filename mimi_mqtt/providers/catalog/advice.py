@@ -84,7 +84,7 @@ def _usual_wish(voice: str | None, language: str) -> Sequence[tuple[str, str]]:
 
 
 def _cure(voice: str, language: str) -> str:
-    """What to do for a voice that is wished and is not there."""
+    """Advice for a configured voice that is not available."""
     if voice in catalog() and catalog()[voice].voices:
         names = ", ".join(known.name for known in catalog()[voice].voices)
         return f"it is a model; its voices: {names}"

@@ -159,6 +159,28 @@ def load(role: Role, name: str) -> type[Provider]:
     return found
 
 
+def option_models(name: str) -> Mapping[Role, type[ProviderOptions]]:
+    """The option models of the provider `name`, by the roles that it plays; empty for one that is unknown."""
+    vendor, separator, label = name.partition(":")
+    if separator and not label:
+        return {}
+    return {role: load(role, name).Options for role in _PROVIDERS if vendor in _PROVIDERS[role]}
+
+
+def check_options(name: str, settings: ProviderSettings, environ: Mapping[str, str]) -> None:
+    """Raises ConfigError when the options of the provider `name` are not what its roles take. Whether any is
+    missing is for `lacking`."""
+    for role, model in option_models(name).items():
+        _options(role, model, name, settings, environ)
+
+
+def check_names(role: Role, names: Sequence[str], key: str) -> None:
+    """Raises ConfigError, naming `key`, when one of `names` is no provider of `role`, nor `auto`."""
+    for name in names:
+        if name != AUTO or role == "s2s":
+            _check_name(role, name, key)
+
+
 def resolve(
     role: Role,
     settings: ProviderSettings,

@@ -14,11 +14,40 @@ Selection = Mapping[Role, tuple[str, ...]]
 
 def select_providers(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, Selection]:
     """The providers of every agent, by its key, the default one first. Raises ConfigError, naming the key."""
-    roles: tuple[Role, ...] = get_args(Role)
+    known: _Known = {}
     return {
-        agent: {role: _of_agent(settings, agent, own, role, environ) for role in roles}
+        agent: select_of_agent(settings, agent, own, environ, known)
         for agent, own in settings.every_agent.items()
     }
+
+
+def select_vision(settings: Settings, key: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The language models that an agent asks about photos; empty where it asks those that it talks by. Raises
+    ConfigError, naming the key."""
+    names = settings.every_agent[key].vision
+    if not names:
+        return ()
+    given = key != DEFAULT_AGENT and "vision" in settings.agents[key].model_fields_set
+    section = f"agents.{key}" if given else "assistant"
+    return resolve("llm", with_providers(settings.providers, "llm", names), environ, f"{section}.vision")
+
+
+_Known = dict[tuple[Role, str, str], tuple[str, ...]]
+"""Providers that agents without their own ask, by role, language and voice: `auto` looks for installed
+models, which takes some ms."""
+
+
+def select_of_agent(
+    settings: Settings,
+    key: str,
+    agent: AgentSettings,
+    environ: Mapping[str, str],
+    known: _Known | None = None,
+) -> Selection:
+    """The providers of one agent of `settings`. Raises ConfigError, naming the key."""
+    roles: tuple[Role, ...] = get_args(Role)
+    usual: _Known = {} if known is None else known
+    return {role: _of_agent(settings, key, agent, role, environ, usual) for role in roles}
 
 
 def different(asked: Mapping[str, Selection], role: Role) -> Mapping[tuple[str, ...], Sequence[str]]:
@@ -37,12 +66,20 @@ def with_providers(settings: ProviderSettings, role: Role, names: Sequence[str])
 
 
 def _of_agent(
-    settings: Settings, agent: str, own: AgentSettings, role: Role, environ: Mapping[str, str]
+    settings: Settings,
+    agent: str,
+    own: AgentSettings,
+    role: Role,
+    environ: Mapping[str, str],
+    usual: _Known,
 ) -> tuple[str, ...]:
     names = _own(own, role)
     language = _language(settings, own)
     if names is None:
-        return resolve(role, settings.providers, environ, language=language, voice=own.voice)
+        wish = (role, language, repr(own.voice))
+        if wish not in usual:
+            usual[wish] = resolve(role, settings.providers, environ, language=language, voice=own.voice)
+        return usual[wish]
     given = agent != DEFAULT_AGENT and role in settings.agents[agent].model_fields_set
     section = f"agents.{agent}" if given else "assistant"
     return resolve(

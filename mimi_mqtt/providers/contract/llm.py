@@ -41,6 +41,11 @@ class LanguageModel(Provider):
         return True
 
     @property
+    def sees(self) -> bool:
+        """True when the images of a message reach the model. A chain asks nobody else about an image."""
+        return False
+
+    @property
     def answering(self) -> str:
         """The name of the model that answers now, for a person. Empty: there is none."""
         return self.name

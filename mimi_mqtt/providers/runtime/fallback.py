@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from mimi_mqtt.audio import Pcm
+from mimi_mqtt.errors import ProviderNotConfigured
 from mimi_mqtt.events import EventBus
 from mimi_mqtt.providers.catalog.model_voices import owners
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, ToolSpec
@@ -112,6 +113,11 @@ class LlmChain(_Chain[LanguageModel], LanguageModel):
     """The first of `members` that begins to answer."""
 
     @property
+    def sees(self) -> bool:
+        """True when one of its members does."""
+        return any(member.sees for member in self._members.providers)
+
+    @property
     def answering(self) -> str:
         """The first that has something to answer with."""
         return next((told for member in self._members.providers if (told := member.answering)), "")
@@ -122,11 +128,18 @@ class LlmChain(_Chain[LanguageModel], LanguageModel):
         tools: Sequence[ToolSpec] = (),
         options: ChatOptions | None = None,
     ) -> AsyncGenerator[LlmEvent, None]:
-        """The answer as it comes; when a model is lost in the middle of it, the next one that can goes on."""
+        """The answer as it comes; when a model is lost in the middle of it, the next one that can goes on. A
+        message with images goes to models that see alone.
+
+        Raises ProviderNotConfigured when none sees, and ProviderError.
+        """
         answer = UnfinishedAnswer(messages)
+        shown = any(message.images for message in messages)
+        if shown and not any(member.available and member.sees for member in self._members.providers):
+            raise ProviderNotConfigured(self.name, "no model of it can see pictures")
         events = self._members.ask(
             lambda member: member.chat(answer.messages, tools, options),
-            supports=lambda member: member.available,
+            supports=lambda member: member.available and (member.sees or not shown),
             can_continue=lambda member: member.can_continue,
         )
         async with aclosing(events):

@@ -61,7 +61,7 @@ class LoadedModel(Generic[M]):
         self._free = workers
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
         self._parts: dict[asyncio.Future[None], _Part] = {}
-        """What waits, by its place in the queue."""
+        """The waiting items, by their place in the queue."""
         self._closed = False
 
     @property

@@ -25,6 +25,7 @@ from mimi_mqtt.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+from mimi_mqtt.providers.runtime.usage import count_answer
 
 logger = logging.getLogger(__name__)
 
@@ -178,6 +179,7 @@ async def _one_try(
             if not measured and (seconds := wait.seconds_to(part)) is not None:
                 measured = True
                 _first_result.labels(role, name).observe(seconds)
+                count_answer(role, name)
                 if (watched := _watched.get()) is not None:
                     watched.append(seconds)
             yield part

@@ -16,7 +16,7 @@ class SharedTask(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     async def result(self) -> T:
-        """What the work returns or raises; the next call after its end begins it anew."""
+        """Returns or raises the result of the work; the next call after its end begins it anew."""
         task = self._task
         if task is None:
             task = self._task = asyncio.create_task(self._work(), name=self._name)

@@ -1,4 +1,4 @@
-"""Tools of the server itself: timers, the time, and the end of the conversation.
+"""Tools of the server itself: the time, and the end of the conversation; registration of all tools.
 
-Imports `tools.registry`; the session manager offers them.
+Imports `tools.registry` and `tools.reminders`; the session manager offers them.
 """

@@ -60,6 +60,17 @@ def may_subscribe(identity: Identity, topic_filter: str) -> bool:
     return filter_within(topic_filter, f"{_DEVICES}/{identity.device_id}")
 
 
+def may_be_answered(identity: Identity, device_id: str, topic: str) -> bool:
+    """True when the reply to a command of `identity` for a device may be sent to the response topic `topic`:
+    one that `identity` may subscribe to, which is either below the device's `reply` or, outside `mimi`, one
+    that it may publish on."""
+    if not may_subscribe(identity, topic):
+        return False
+    if filter_within(topic, ROOT):
+        return filter_within(topic, device_topic(device_id, "reply"))
+    return may_publish(identity, topic)
+
+
 def may_receive(identity: Identity, topic: str) -> bool:
     """True when a message on `topic` is sent to `identity`, whatever it subscribed to."""
     if identity.role is Role.ADMIN:

@@ -1,81 +1,52 @@
-"""The amqtt broker behind the guard, with those of its methods replaced that lose, leak or grow.
+"""The core of the broker: sessions of general clients, their subscriptions, and the delivery of messages.
 
-amqtt 0.12.1 serves the general clients: their sessions and resumption, and packet reading. What is replaced
-here, and why (section numbers are MQTT 3.1.1's):
-
-- Fan-out ran in a task that iterated the live subscription table across awaits (`RuntimeError: dictionary
-  changed size` under churn, messages lost), sent with the subscriber's QoS instead of the lower one (3.8.4),
-  once per overlapping filter, into unbounded queues. `distribute` runs at once, without an await.
-- Publishes and subscribes of one client went through two queues and a loop that stopped at DISCONNECT: what
-  was acknowledged could be lost. The handler's methods here finish before the next packet is read.
-- QoS 1 and 2 gave up 5 s after sending and redelivered nothing (4.4): `OutgoingFlow` waits and redelivers.
-- A connection that ended around CONNACK waited for ever; a client that connected was sent the retained
-  messages of all other clients' filters; the session monitor could take away the session of a client that had
-  just come back.
-- Every message and every client that left walked all subscriptions, every subscription all retained messages:
-  `Subscriptions`, `RetainedMessages` and `OfflineSessions` have an index each, and a share of each account.
+It knows no socket: a client's connection is its `Link`, `ClientProtocol` reads its packets. Every method
+returns without waiting, so that packets take effect in order; what is long is done in steps in the
+background.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Final
 
-from amqtt.adapters import ReaderAdapter, WriterAdapter
-from amqtt.broker import Broker
-from amqtt.contexts import Action, ListenerConfig
-from amqtt.mqtt.disconnect import DisconnectPacket
-from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
-from amqtt.mqtt.puback import PubackPacket
-from amqtt.mqtt.pubcomp import PubcompPacket
-from amqtt.mqtt.publish import PublishPacket
-from amqtt.mqtt.pubrec import PubrecPacket
-from amqtt.mqtt.pubrel import PubrelPacket
-from amqtt.mqtt.subscribe import SubscribePacket
-from amqtt.mqtt.unsubscribe import UnsubscribePacket
-from amqtt.session import Session
-
+from mimi_mqtt.background import Background
 from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.shares import Amounts, Ledger
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_receive, may_subscribe, subject
-from mimi_mqtt.transports.mqtt.background import Background
 from mimi_mqtt.transports.mqtt.borders import run_each
-from mimi_mqtt.transports.mqtt.client import Client
+from mimi_mqtt.transports.mqtt.client import Client, DueRetained, Link, PendingWill, Subscription
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.flow import OutgoingFlow
+from mimi_mqtt.transports.mqtt.message import Message
 from mimi_mqtt.transports.mqtt.offline import OfflineSessions
 from mimi_mqtt.transports.mqtt.pacing import Work
 from mimi_mqtt.transports.mqtt.retained import Owner, RetainedMessages
-from mimi_mqtt.transports.mqtt.subscriptions import Subscriptions
-from mimi_mqtt.wire.mqtt import (
-    SUBSCRIBE_FAILURE,
-    PacketType,
-    encode_ack,
-    encode_publish,
-    encode_suback,
-    encode_unsuback,
-)
-from mimi_mqtt.wire.topics import filter_matches
-
-LISTENER = "default"
-
-# amqtt logs every packet; the entries a person needs are made here and in the guard.
-logging.getLogger("amqtt").setLevel(logging.CRITICAL)
-logging.getLogger("transitions").setLevel(logging.CRITICAL)
-
+from mimi_mqtt.transports.mqtt.sharing import Group
+from mimi_mqtt.transports.mqtt.subscriptions import Receivers, Subscriptions
+from mimi_mqtt.wire.mqtt_reasons import Reason
+from mimi_mqtt.wire.topics import filter_matches, split_share
 
 _LOOKED_AT_IN_A_STEP: Final = 25
 """Retained topics that are compared with a filter, and perhaps sent, in one step of background work."""
 _STEPS_AT_ONCE: Final = 8
 """Steps that are done when the client subscribes; the rest is left to the background."""
+_ROOM_AGAIN_S: Final = 0.02
+"""Seconds after which retained messages go on to a client that had no room for them; twice as many each time
+that there is none again."""
+_LATEST_ROOM_S: Final = 1.0
+"""The longest of these times."""
+
+_GRANTED: Final = (Reason.SUCCESS, Reason.GRANTED_QOS_1, Reason.GRANTED_QOS_2)
 
 
-class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
-    """The broker behind the guard: `admit` a client, then let amqtt's `external_connected` serve it."""
+class EmbeddedBroker:
+    """The sessions and what they are sent. `say_will` is called with a client and its will when a will's
+    delay has passed or its session ends; `clock` gives monotonic seconds."""
 
     def __init__(
         self,
@@ -85,8 +56,8 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         ledger: Ledger,
         clock: Callable[[], float],
     ) -> None:
-        super().__init__({"listeners": {LISTENER: {"type": "external", "bind": "guard"}}, "plugins": {}})
         self.counters = counters
+        self.say_will: Callable[[Client, PendingWill], None] = _say_nothing
         self._clock = clock
         self._ledger = ledger
         self._max_queued_bytes = max_queued_bytes
@@ -97,152 +68,264 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
         self._offline = OfflineSessions(shares.offline_sessions_per_account, ledger)
         self._background = Background(counters)
 
-    async def shutdown(self) -> None:
-        """Stops amqtt and the background work."""
+    def close(self) -> None:
+        """Gives up the background work."""
         self._background.close()
-        await super().shutdown()
 
-    # ── for the guard and the server ────────────────────────────────────────────────────────────────────
+    @property
+    def sessions(self) -> int:
+        """The number of sessions, of clients that are connected or away."""
+        return len(self._clients)
 
     @property
     def subscribed(self) -> int:
         """The number of different filters in subscriptions."""
         return len(self._table)
 
-    def admit(self, key: str, identity: Identity, persistent: bool, account: str) -> Client:
-        """Returns the client of a new connection under `key`: of its persistent session, or a new one."""
+    # ── sessions ────────────────────────────────────────────────────────────────────────────────────────
+
+    def admit(
+        self, key: str, identity: Identity, account: str, *, clean_start: bool, expiry_s: float
+    ) -> tuple[Client, bool]:
+        """Returns the client of a new connection under `key`, and whether its session was there: with
+        `clean_start` the one that was ends."""
         client = self._clients.get(key)
+        expired = client is not None and client.link is None and client.expires_at <= self._clock()
+        if client is not None and (clean_start or expired):
+            self.forget(client)
+            client = None
+        present = client is not None
         if client is None:
             flow = OutgoingFlow(self._max_queued_bytes, queued=self._queued, account=account)
-            client = Client(key, identity, account, persistent, flow)
-            client.flow.suspend()
-            self._clients[key] = client
+            flow.suspend()
+            client = self._clients[key] = Client(key, identity, account, flow)
+        if client.will is not None and client.will.due_at <= self._clock():
+            self._will_due(client)  # its delay had passed, and the sweep has not come by since
+        client.will = None  # its client is back before its delay had passed
+        client.expiry_s = expiry_s
+        client.identity = identity
         self._offline.leave(client)
         self._table.move(client, account)
-        client.identity = identity
-        return client
+        return client, present
 
-    def leave(self, client: Client, now: float) -> None:
-        """Detaches `client` from its ended connection, and forgets it without a persistent session."""
-        client.detach(now)
-        session, _ = self._sessions.get(client.key, (None, None))
-        if not client.persistent or session is None:
-            self.forget(client.key)
-            if session is not None:
-                # A state machine of 80 lists that refers to itself: 20 kB that would wait for the collector.
-                vars(session.transitions).clear()
+    def attached(self, client: Client) -> None:
+        """Notes that a client has got its `link`."""
+        self._table.came_or_went(client)
+
+    def leave(self, client: Client, link: Link, now: float) -> None:
+        """Detaches `client` from its ended connection `link`, and ends its session unless that is to be kept;
+        nothing happens when it has another connection."""
+        if client.link is not link:
             return
-        session.transitions.disconnect()
+        client.detach(now)
+        self._table.came_or_went(client)
+        if client.gone:
+            return
+        if client.expiry_s <= 0:
+            self.forget(client)
+            return
         leaving = self._offline.enter(client, now)
         if leaving is not None:
             self.counters.limit("offline_sessions", "too many persistent sessions: the oldest was ended")
-            self.forget(leaving.key)
+            self.forget(leaving)
 
-    def forget(self, key: str) -> None:
-        """Ends the session `key`; its subscriptions are removed in the background, and count no more."""
-        self._sessions.pop(key, None)
-        client = self._clients.pop(key, None)
-        if client is not None:
-            client.gone = True
-            client.flow.clear()
-            self._offline.leave(client)
-            self._background.add(client.account, self._table.end(client))
+    def forget(self, client: Client, *, with_will: bool = True) -> None:
+        """Ends a session; its subscriptions are removed in the background, and count no more.
+
+        A will that waits is said now (MQTT 5 section 3.1.3.2.2), unless its client's rights were withdrawn.
+        """
+        if client.gone:
+            return
+        if self._clients.get(client.key) is client:
+            del self._clients[client.key]
+        client.gone = True
+        self._offline.leave(client)
+        self._background.add(client.account, self._table.end(client))
+        shared = client.flow.clear()
+        if shared:
+            self._background.add(client.account, self._hand_on(shared))
+        if with_will:
+            self._will_due(client)
 
     def forget_where(self, condition: Callable[[Identity], bool]) -> None:
-        """Ends the sessions of absent clients whose identity meets `condition`."""
+        """Ends the sessions of absent clients whose identity meets `condition`, without their wills."""
         for client in list(self._clients.values()):
-            if client.write is None and condition(client.identity):
-                self.forget(client.key)
+            if client.link is None and condition(client.identity):
+                self.forget(client, with_will=False)
 
     def sweep(self, now: float) -> None:
-        """Ends persistent sessions whose client is away for too long."""
+        """Ends sessions and removes retained messages that have expired, and says wills whose delay has
+        passed."""
+        due = [client for client in self._offline if client.will is not None and client.will.due_at <= now]
         expired = list(self._offline.expired(now))
-        run_each("offline sessions", (partial(self.forget, client.key) for client in expired))
+        run_each(
+            "offline sessions",
+            (
+                *(partial(self._will_due, client) for client in due),
+                *(partial(self.forget, client) for client in expired),
+                partial(self._retained.sweep, now),
+            ),
+        )
 
-    def recipients(self, topic: str) -> tuple[dict[Client, int], Work]:
-        """Clients that subscribed to `topic` and may receive it, with the QoS granted, and the work."""
-        clients, visited = self._table.receivers(topic)
-        return clients, Work(len(clients), visited)
+    def _will_due(self, client: Client) -> None:
+        """Says a will that waited, in the background: many may be due in the same moment."""
+        will, client.will = client.will, None
+        if will is not None:
+            self._background.add(client.account, self._say(client, will))
 
-    def distribute(self, topic: str, payload: bytes, qos: int) -> Work:
+    def _say(self, client: Client, will: PendingWill) -> Iterator[None]:
+        self.say_will(client, will)
+        yield
+
+    # ── messages to clients ─────────────────────────────────────────────────────────────────────────────
+
+    def recipients(self, topic: str, publisher: Client | None = None) -> Receivers:
+        """Clients that subscribed to `topic` and may receive it, without the `publisher` where it asked
+        so."""
+        return self._table.receivers(topic, publisher)
+
+    def distribute(self, message: Message, publisher: Client | None = None) -> Work:
         """Sends a message to all subscribers; it is in their buffers when this returns."""
-        clients, work = self.recipients(topic)
-        packet = b""
-        for client, granted in clients.items():
-            if qos and granted:
-                self.deliver(client, topic, payload, min(qos, granted))
-            else:
-                packet = packet or encode_publish(topic, payload)
-                self.send(client, packet)
-        return work
+        receivers = self.recipients(message.topic, publisher)
+        self.fan_out(receivers, lambda client: message)
+        return Work(len(receivers), receivers.visited)
 
-    def send(self, client: Client, packet: bytes) -> None:
-        """Sends a PUBLISH with QoS 0 to one client, unless it is away; a fault is this client's alone."""
-        if client.write is None or not client.flow.connected:
+    def fan_out(self, receivers: Receivers, message_for: Callable[[Client], Message]) -> None:
+        """Sends each receiver the message that is for it. A fault is this receiver's alone."""
+        now = self._clock()
+        packets: dict[tuple[int, int, bool], bytes] = {}
+        for client, asked in receivers.clients.items():
+            self._give(client, asked, message_for(client), now, packets)
+        for client, asked, group in receivers.shared:
+            self._give(client, asked, message_for(client), now, packets, group)
+
+    def _give(
+        self,
+        client: Client,
+        asked: Subscription,
+        message: Message,
+        now: float,
+        packets: dict[tuple[int, int, bool], bytes],
+        group: Group | None = None,
+    ) -> None:
+        """Sends a message by a subscription; `packets` are those of QoS 0 that were encoded already, which
+        are the same for all clients of a version."""
+        retain = message.retain and asked.retain_as_published
+        form = client.flow.form
+        if (message.qos and asked.qos) or asked.identifiers or not form.shareable:
+            self.deliver(client, asked, message, retain, group)
+            return
+        if client.link is None or not client.flow.connected:
             return
         try:
+            key = (form.version, id(message), retain)
+            packet = packets.get(key)
+            if packet is None:
+                packet = form.publish(message, now, 0, retain)
+                if packet is None:
+                    self._too_long(client)
+                    return
+                packets[key] = packet
+            if len(packet) > form.max_packet_bytes:
+                self._too_long(client)
+                return
             self.counters.messages_out += 1
-            client.write(packet)
+            client.link.write(packet)
         except Exception:  # noqa: BLE001 - the border of one client
             self.counters.fault("deliver", f"sending a message to {subject(client.identity)} failed")
 
-    def deliver(self, client: Client, topic: str, payload: bytes, qos: int, retain: bool = False) -> None:
-        """Sends one message to one client, or keeps it when its session is persistent and it is away.
+    def deliver(
+        self,
+        client: Client,
+        asked: Subscription,
+        message: Message,
+        retain: bool = False,
+        group: Hashable | None = None,
+    ) -> None:
+        """Sends one message to one client, or keeps it when its session is kept and it is away.
 
         A fault is this client's alone: the sender and the other receivers don't see it.
         """
         try:
-            self._deliver(client, topic, payload, qos, retain)
+            qos = min(message.qos, asked.qos)
+            data = client.flow.publish(message, self._clock(), qos, retain, asked.identifiers, group)
+            if client.flow.too_long:
+                client.flow.too_long = 0
+                self._too_long(client)
+            if data is None:
+                if client.link is not None and client.flow.connected:
+                    client.link.cut_off("too slow: unacknowledged messages")
+                else:
+                    self.counters.limit("offline_queue", "a session's queue is full: message dropped")
+                    self._ledger.refuse("queued MQTT messages", client.account, self._clock())
+            elif data and client.link is not None:
+                self.counters.messages_out += 1
+                client.link.write(data)
         except Exception:  # noqa: BLE001 - the border of one client
             self.counters.fault("deliver", f"sending a message to {subject(client.identity)} failed")
 
-    def _deliver(self, client: Client, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        data = client.flow.publish(topic, payload, qos, retain)
-        if data is None:
-            if client.cut_off is not None:
-                client.cut_off("too slow: unacknowledged messages")
-            else:
-                self.counters.limit("offline_queue", "a persistent session's queue is full: message dropped")
-                self._ledger.refuse("queued MQTT messages", client.account, self._clock())
-        elif data and client.write is not None:
-            self.counters.messages_out += 1
-            client.write(data)
+    def _too_long(self, client: Client) -> None:
+        detail = f"{subject(client.identity)} takes no packets as long as a message: not sent to it"
+        self.counters.limit("client_packet_size", detail)
 
-    def retain(self, topic: str, payload: bytes, qos: int, owner: Owner | None = None) -> None:
-        """Keeps the message for later subscribers; an empty payload clears it (section 3.3.1.3)."""
-        if not self._retained.put(topic, payload, qos, owner, self._clock()):
-            self.counters.limit("retained", "too many retained messages: the newest was not kept")
+    def _hand_on(self, messages: Iterable[tuple[Message, Hashable]]) -> Iterator[None]:
+        """Sends messages of a member that is gone to the next one of its group."""
+        for message, group in messages:
+            chosen = group.next() if isinstance(group, Group) else None
+            if chosen is not None and not message.expired(self._clock()):
+                self.deliver(*chosen, message, group=group)
+            yield
 
-    def subscribe(self, client: Client, topic_filter: str, qos: int) -> int:
-        """Grants or refuses a filter; returns the QoS, or SUBSCRIBE_FAILURE. Retained messages come later."""
+    # ── retained messages and subscriptions ─────────────────────────────────────────────────────────────
+
+    def retain(self, message: Message, owner: Owner | None = None) -> bool:
+        """Keeps the message for later subscribers; an empty payload clears it (section 3.3.1.3). False when
+        its account has its share."""
+        if self._retained.put(message, owner, self._clock()):
+            return True
+        self.counters.limit("retained", "too many retained messages: the newest was not kept")
+        return False
+
+    def subscribe(self, client: Client, topic_filter: str, asked: Subscription) -> tuple[Reason, str]:
+        """Grants or refuses a filter: the QoS or the failure, with its reason for people. Retained messages
+        come later."""
         name = subject(client.identity)
-        if not may_subscribe(client.identity, topic_filter):
-            self.counters.limit("forbidden_subscribe", f"{name} may not read {topic_filter[:80]!r}")
-        elif (
-            len(topic_filter) > limits.MAX_FILTER_CHARS or topic_filter.count("/") >= limits.MAX_FILTER_LEVELS
-        ):
+        _, within = split_share(topic_filter)
+        if not within:
+            text = "a shared subscription is $share/NAME/FILTER, and NAME has no wildcard"
+            self.counters.limit("bad_share", f"{name} subscribes to {topic_filter[:80]!r}")
+            return Reason.TOPIC_FILTER_INVALID, text
+        if not may_subscribe(client.identity, within):
+            self.counters.limit("forbidden_subscribe", f"{name} may not read {within[:80]!r}")
+            return Reason.NOT_AUTHORIZED, f"you may not read {within[:80]!r}"
+        if len(topic_filter) > limits.MAX_FILTER_CHARS or topic_filter.count("/") >= limits.MAX_FILTER_LEVELS:
             self.counters.limit("filter_size", f"{name} subscribes to {len(topic_filter)} characters")
-        elif topic_filter not in client.filters and len(client.filters) >= limits.MAX_FILTERS:
+            most = f"{limits.MAX_FILTER_CHARS} characters and {limits.MAX_FILTER_LEVELS} levels"
+            return Reason.QUOTA_EXCEEDED, f"a topic filter has at most {most}"
+        if topic_filter not in client.subscriptions and len(client.subscriptions) >= limits.MAX_FILTERS:
             self.counters.limit("filters", f"{name} has {limits.MAX_FILTERS} subscriptions")
-        elif not self._table.add(client, topic_filter, qos):
+            return Reason.QUOTA_EXCEEDED, f"a client has at most {limits.MAX_FILTERS} subscriptions"
+        if not self._table.add(client, topic_filter, asked):
             self.counters.limit("filters", f"{client.account} has its share of subscriptions")
             self._ledger.refuse(
                 "MQTT subscriptions", client.account, self._clock(),
                 setting="shares.subscriptions_per_account",
             )  # fmt: skip
-        else:
-            return qos
-        return SUBSCRIBE_FAILURE
+            text = "you have shares.subscriptions_per_account subscriptions: end others"
+            return Reason.QUOTA_EXCEEDED, text
+        return _GRANTED[asked.qos], ""
 
-    def unsubscribe(self, client: Client, topic_filter: str) -> None:
+    def unsubscribe(self, client: Client, topic_filter: str) -> Reason:
         """Ends one subscription."""
-        self._table.remove(client, topic_filter)
         client.due.pop(topic_filter, None)
+        if self._table.remove(client, topic_filter):
+            return Reason.SUCCESS
+        return Reason.NO_SUBSCRIPTION_EXISTED
 
-    def send_retained(self, client: Client, granted: dict[str, int]) -> None:
+    def send_retained(self, client: Client, granted: dict[str, Subscription]) -> None:
         """Sends the retained messages that new subscriptions are due: the first at once, many in slices."""
-        client.due.update(granted)
-        if client.sending:
+        client.due.update((each, DueRetained(asked)) for each, asked in granted.items())
+        if client.sending or not client.due:
             return
         client.sending = True
         steps = self._retained_steps(client)
@@ -252,152 +335,60 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt is untyped here
     def _retained_steps(self, client: Client) -> Iterator[None]:
         fleet = client.identity.role is not Role.ANONYMOUS
         looked_at = sent = 0
+        waits = moved = False
         try:
-            while client.due:
+            while client.due and not waits:
                 topic_filter = next(iter(client.due))
-                qos = client.due.pop(topic_filter)
+                asked, topics = client.due.pop(topic_filter)
                 looked_at += 1
-                for topic in self._retained.candidates(topic_filter, fleet=fleet):
+                if topics is None:
+                    topics = deque(self._retained.candidates(topic_filter, fleet=fleet))
+                while topics:
+                    topic = topics[0]
                     looked_at += 1
-                    if filter_matches(topic_filter, topic):
-                        sent += self._send_retained(client, topic, qos)
+                    message = self._retained_for(client, topic_filter, topic)
+                    if message is not None and not _has_room(client, message, asked):
+                        # It stays the first one, so that a client has the topics of one filter in memory.
+                        client.due = {topic_filter: DueRetained(asked, topics), **client.due}
+                        waits = True
+                        break
+                    topics.popleft()
+                    if message is not None:
+                        self.deliver(client, asked, message, retain=True)
+                        sent += 1
+                        moved = True
                     if looked_at >= _LOOKED_AT_IN_A_STEP:
                         client.spend(Work(sent, looked_at).cost())
                         looked_at = sent = 0
                         yield
-                        if client.write is None or topic_filter not in client.filters:
+                        if client.link is None or topic_filter not in client.subscriptions:
                             break
             client.spend(Work(sent, looked_at).cost())
         finally:
-            client.sending = False
+            client.sending = waits
+            if waits:
+                longer_s = 0.0 if moved else 2 * client.room_again_s
+                client.room_again_s = min(max(longer_s, _ROOM_AGAIN_S), _LATEST_ROOM_S)
+                asyncio.get_running_loop().call_later(client.room_again_s, self._go_on, client)
 
-    def _send_retained(self, client: Client, topic: str, qos: int) -> bool:
-        message = self._retained.get(topic)
-        if message is None or not may_receive(client.identity, topic):
-            return False
-        self.deliver(client, topic, message.payload, min(qos, message.qos), retain=True)
-        return True
+    def _go_on(self, client: Client) -> None:
+        client.sending = False
+        self.send_retained(client, {})
 
-    # ── amqtt's own methods, replaced ───────────────────────────────────────────────────────────────────
-
-    async def _authenticate(self, session: Session, _: ListenerConfig) -> bool:
-        """Accepts the clients that the guard admitted: the gate has authenticated them."""
-        return session.client_id in self._clients
-
-    async def _topic_filtering(self, session: Session, topic: str, action: Action) -> bool:
-        """Allows everything: `subscribe`, the guard and `recipients` check access, not amqtt's plugins."""
-        return True
-
-    async def _initialize_client_session(
-        self, reader: ReaderAdapter, writer: WriterAdapter, remote_address: str, remote_port: int
-    ) -> tuple[BrokerProtocolHandler, Session]:
-        _, session = await super()._initialize_client_session(reader, writer, remote_address, remote_port)
-        return _Handler(self, session.client_id), session
-
-    async def _client_message_loop(self, client_session: Session, handler: BrokerProtocolHandler) -> None:
-        await handler.wait_disconnect()
-        await self._stop_handler(handler)
-
-    async def _publish_retained_messages_for_subscription(
-        self, subscription: tuple[str, int], session: Session
-    ) -> None:
-        """Does nothing: amqtt calls it for all filters of all clients; `send_retained` sends what is due."""
-
-    async def _publish_session_retained_messages(self, session: Session) -> None:
-        """Does nothing: messages for an absent client wait in its OutgoingFlow."""
-
-    async def _session_monitor(self) -> None:
-        """Does nothing: `leave` and `sweep` end sessions."""
-
-    async def _del_all_subscriptions(self, session: Session) -> None:
-        """Does nothing: `forget` ends the subscriptions."""
+    def _retained_for(self, client: Client, topic_filter: str, topic: str) -> Message | None:
+        """The retained message on `topic`, if the filter matches it and the client may receive it."""
+        if not filter_matches(topic_filter, topic) or not may_receive(client.identity, topic):
+            return None
+        return self._retained.get(topic, self._clock())
 
 
-class _Handler(BrokerProtocolHandler):  # type: ignore[misc]  # amqtt is untyped here
-    """One connection inside amqtt. These methods wait for nothing, so that packets take effect in order."""
+def _has_room(client: Client, message: Message, asked: Subscription) -> bool:
+    """False while the client, which reads slowly, should take others first: it is not cut off for the number
+    of retained messages that its filters match."""
+    if min(message.qos, asked.qos) and not client.flow.has_room(message.size):
+        return False
+    return client.link is None or client.link.has_room(message.size)
 
-    def __init__(self, broker: EmbeddedBroker, key: str) -> None:
-        super().__init__(broker.plugins_manager)
-        self._broker = broker
-        self._client = broker._clients[key]
-        self._ended = asyncio.Event()
 
-    async def wait_disconnect(self) -> DisconnectPacket | None:
-        """Waits for DISCONNECT or the connection's end; the guard tells them apart and publishes the will."""
-        await self._ended.wait()
-        return None
-
-    async def handle_disconnect(self, disconnect: DisconnectPacket | None) -> None:
-        """Ends the wait for DISCONNECT or the connection's end."""
-        self._ended.set()
-
-    async def handle_subscribe(self, subscribe: SubscribePacket) -> None:
-        """Grants and refuses filter by filter, then sends the retained messages."""
-        client, topics = self._client, subscribe.payload.topics
-        codes = [self._broker.subscribe(client, name, qos) for name, qos in topics]
-        self._write(encode_suback(subscribe.variable_header.packet_id, tuple(codes)))
-        client.spend(len(topics))
-        granted = {
-            topic_filter: code
-            for (topic_filter, _), code in zip(topics, codes, strict=True)
-            if code != SUBSCRIBE_FAILURE
-        }
-        self._broker.send_retained(client, granted)
-
-    async def handle_unsubscribe(self, unsubscribe: UnsubscribePacket) -> None:
-        """Ends subscriptions."""
-        for topic_filter in unsubscribe.payload.topics:
-            self._broker.unsubscribe(self._client, topic_filter)
-        self._write(encode_unsuback(unsubscribe.variable_header.packet_id))
-        self._client.spend(len(unsubscribe.payload.topics))
-
-    async def handle_publish(self, publish_packet: PublishPacket) -> None:
-        """Distributes, then acknowledges; QoS 2 by its packet id (section 4.3.3, method B)."""
-        client, qos, packet_id = self._client, publish_packet.qos, publish_packet.packet_id
-        if qos == 2 and packet_id in client.unreleased:
-            client.spend(1)
-            self._write(encode_ack(PacketType.PUBREC, packet_id))
-            return
-        if qos == 2 and len(client.unreleased) >= limits.MAX_UNRELEASED:
-            if client.cut_off is not None:
-                client.cut_off("too many QoS 2 messages without PUBREL")
-            return
-        if client.publish is not None:
-            client.publish(publish_packet.topic_name, publish_packet.data, qos, publish_packet.retain_flag)
-        if qos == 1:
-            self._write(encode_ack(PacketType.PUBACK, packet_id))
-        elif qos == 2:
-            client.unreleased.add(packet_id)
-            self._write(encode_ack(PacketType.PUBREC, packet_id))
-
-    async def handle_pubrel(self, pubrel: PubrelPacket) -> None:
-        """Answers always: a client may repeat PUBREL after it came back."""
-        if pubrel.packet_id in self._client.unreleased:
-            self._client.unreleased.discard(pubrel.packet_id)
-        else:
-            self._client.spend(1)
-        self._write(encode_ack(PacketType.PUBCOMP, pubrel.packet_id))
-
-    async def handle_puback(self, puback: PubackPacket) -> None:
-        """Completes a QoS 1 message."""
-        self._acknowledged(PacketType.PUBACK, puback.packet_id)
-
-    async def handle_pubrec(self, pubrec: PubrecPacket) -> None:
-        """Answers PUBREC with PUBREL."""
-        self._acknowledged(PacketType.PUBREC, pubrec.packet_id)
-
-    async def handle_pubcomp(self, pubcomp: PubcompPacket) -> None:
-        """Completes a QoS 2 message."""
-        self._acknowledged(PacketType.PUBCOMP, pubcomp.packet_id)
-
-    async def _retry_deliveries(self) -> None:
-        self._write(self._client.flow.resume())
-
-    def _acknowledged(self, kind: PacketType, packet_id: int) -> None:
-        if not self._client.flow.expects(kind, packet_id):
-            self._client.spend(1)  # the one that is due was paid for with the message
-        self._write(self._client.flow.acknowledged(kind, packet_id))
-
-    def _write(self, data: bytes) -> None:
-        if data and self._client.write is not None:
-            self._client.write(data)
+def _say_nothing(client: Client, will: PendingWill) -> None:
+    del client, will

@@ -4,6 +4,7 @@ Audio goes over UDP and can overtake a message over TCP; TCP's acknowledgements 
 """
 
 import asyncio
+import socket
 import sys
 
 if sys.platform == "linux":
@@ -16,10 +17,21 @@ if sys.platform == "linux":
     _SIOCOUTQ: Final = termios.TIOCOUTQ
     _NO_BYTES: Final = bytes(4)
 
+    # struct tcp_info of linux/tcp.h: tcpi_rtt is the 16th of its 32-bit fields, which follow 8 bytes.
+    _RTT_AT: Final = 68
+    _TCP_INFO_BYTES: Final = 104
+
     def _unacknowledged(descriptor: int) -> int:
         return int.from_bytes(fcntl.ioctl(descriptor, _SIOCOUTQ, _NO_BYTES), sys.byteorder)
 
+    def _round_trip_us(sock: socket.socket) -> int:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        return int.from_bytes(info[_RTT_AT : _RTT_AT + 4], sys.byteorder)
+
 else:
+
+    def _round_trip_us(sock: socket.socket) -> int:
+        return 0
 
     def _unacknowledged(descriptor: int) -> int:
         return 0
@@ -44,3 +56,15 @@ def never_acknowledged(transport: asyncio.Transport) -> int:
         return waiting + _unacknowledged(sock.fileno())
     except OSError:
         return waiting
+
+
+def round_trip_ms(transport: asyncio.Transport) -> float | None:
+    """The smoothed round-trip time of TCP to the client, in ms; None when the system does not tell."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return None
+    try:
+        measured = _round_trip_us(sock)
+    except OSError:
+        return None
+    return measured / 1000 if measured else None

@@ -1,7 +1,7 @@
 """Ends of general clients' connections, a few in each turn of the loop.
 
-What amqtt has to do with each takes half a millisecond: when a thousand clients leave in the same moment,
-devices must be answered in between.
+Each has a session to end and perhaps a will to say: when a thousand clients leave in the same moment, devices
+must be answered in between.
 """
 
 import asyncio

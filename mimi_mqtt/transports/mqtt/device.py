@@ -17,7 +17,7 @@ from mimi_mqtt.limits import TokenBucket
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.addresses import local_host, peer_host
 from mimi_mqtt.transports.mqtt.counters import Counters
-from mimi_mqtt.transports.mqtt.delivery import never_acknowledged, undelivered
+from mimi_mqtt.transports.mqtt.delivery import never_acknowledged, round_trip_ms, undelivered
 from mimi_mqtt.transports.mqtt.gate import Admission
 from mimi_mqtt.wire.mqtt import (
     PINGRESP,
@@ -35,6 +35,7 @@ from mimi_mqtt.wire.mqtt import (
     parse_subscribe,
     parse_unsubscribe,
 )
+from mimi_mqtt.wire.mqtt_reasons import Reason
 from mimi_mqtt.wire.topics import device_topic
 
 
@@ -116,15 +117,21 @@ class DeviceConnection(asyncio.Protocol):
     def send(self, payload: bytes) -> None:
         """Pushes one control message; dropped when the connection is closed."""
         if self._open:
-            packet = encode_publish(device_topic(self.device_id, "down"), payload)
-            self._remember(len(packet), payload)
-            self._write(packet)
-            self._host.counters.messages_out += 1
-            self._host.device_sent(self, payload)
+            self._pushed(encode_publish(device_topic(self.device_id, "down"), payload), payload)
+
+    def _pushed(self, packet: bytes, payload: bytes) -> None:
+        self._remember(len(packet), payload)
+        self._write(packet)
+        self._host.counters.messages_out += 1
+        self._host.device_sent(self, payload)
 
     def undelivered(self) -> int:
         """Bytes written that the device's TCP has not acknowledged."""
         return len(self._outgoing) + undelivered(self._transport)
+
+    def round_trip_ms(self) -> float | None:
+        """The round-trip time that TCP measured."""
+        return round_trip_ms(self._transport)
 
     def unacknowledged(self) -> Sequence[bytes]:
         """Messages that the device's TCP has not acknowledged, oldest first; after the end: those lost."""
@@ -141,8 +148,8 @@ class DeviceConnection(asyncio.Protocol):
             left -= size
         return lost[::-1]
 
-    def close(self, reason: str) -> None:
-        """Ends the connection."""
+    def close(self, reason: str, code: Reason = Reason.ADMINISTRATIVE_ACTION) -> None:
+        """Ends the connection; MQTT 5 has the `code`."""
         self._end(reason, None)
 
     # ── asyncio.Protocol ────────────────────────────────────────────────────────────────────────────────
@@ -190,8 +197,11 @@ class DeviceConnection(asyncio.Protocol):
             self._recent = None
         if self._keepalive_limit and now - self._last_heard > self._keepalive_limit:
             self._host.counters.limits["keepalive"] += 1
-            self._transport.abort()
-            self._end("keepalive expired", self._will)
+            self._silent()
+
+    def _silent(self) -> None:
+        self._transport.abort()
+        self._end("keepalive expired", self._will)
 
     # ── packets ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -242,16 +252,22 @@ class DeviceConnection(asyncio.Protocol):
                 self._write(encode_ack(PacketType.PUBREC, packet_id))
                 return
             if len(self._unreleased) >= limits.MAX_UNRELEASED:
-                raise MqttError("too many QoS 2 messages without PUBREL")
+                text = "too many QoS 2 messages without PUBREL"
+                raise MqttError(text, Reason.RECEIVE_MAXIMUM_EXCEEDED)
             self._unreleased.add(packet_id)
+        reason = Reason.SUCCESS
         if publish.topic == device_topic(self.device_id, "up"):
             self._host.device_message(self, publish.payload)
         else:
             detail = f"{self.device_id} may not publish on {publish.topic[:80]!r}: dropped"
             self._host.counters.limit("forbidden_publish", detail)
+            reason = Reason.NOT_AUTHORIZED
         if packet_id is not None:
             kind = PacketType.PUBACK if publish.qos == 1 else PacketType.PUBREC
-            self._write(encode_ack(kind, packet_id))
+            self._write(self._ack(kind, packet_id, reason))
+
+    def _ack(self, kind: PacketType, packet_id: int, reason: Reason) -> bytes:
+        return encode_ack(kind, packet_id)
 
     def _allowed(self) -> bool:
         """Counts one packet; False beyond the device's rate: it is dropped, and a flood is cut off."""

@@ -6,38 +6,43 @@ removed in as many steps as its filter has levels. Every new subscription looks 
 `TopicIndex` names the topics that have to be compared with its filter.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar
 
 from mimi_mqtt.transports.mqtt.limits import MAX_FILTER_LEVELS
 
 H = TypeVar("H", bound=Hashable)
+V = TypeVar("V")
 
 _FIRST_LEVELS: Final = 3
 """Levels of a topic that topics are sorted by: those of `mimi/devices/<id>`."""
 
 
-class _Node(Generic[H]):
+class _Node(Generic[H, V]):
     __slots__ = ("children", "holders")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node[H]] = {}
-        self.holders: dict[H, int] = {}
+        self.children: dict[str, _Node[H, V]] = {}
+        self.holders: dict[H, V] = {}
 
 
-class FilterTree(Generic[H]):
+class FilterTree(Generic[H, V]):
     """Subscriptions: filters that are valid (MQTT 3.1.1 section 4.7.1) and have at most MAX_FILTER_LEVELS,
-    each with its holders and the QoS granted to them."""
+    each with its holders and what each of them asked for.
 
-    __slots__ = ("_root", "size")
+    `merge` makes one of two that a holder has for the same topic.
+    """
 
-    def __init__(self) -> None:
-        self._root: _Node[H] = _Node()
+    __slots__ = ("_merge", "_root", "size")
+
+    def __init__(self, merge: Callable[[V, V], V]) -> None:
+        self._merge = merge
+        self._root: _Node[H, V] = _Node()
         self.size = 0
         """Different filters."""
 
-    def add(self, topic_filter: str, holder: H, qos: int) -> None:
-        """Adds a subscription, or changes its QoS."""
+    def add(self, topic_filter: str, holder: H, value: V) -> None:
+        """Adds a subscription, or changes it."""
         node = self._root
         for level in topic_filter.split("/"):
             child = node.children.get(level)
@@ -45,7 +50,7 @@ class FilterTree(Generic[H]):
                 child = node.children[level] = _Node()
             node = child
         self.size += not node.holders
-        node.holders[holder] = qos
+        node.holders[holder] = value
 
     def remove(self, topic_filter: str, holder: H) -> None:
         """Removes a subscription, if it is there, with the nodes that only it needed."""
@@ -56,7 +61,11 @@ class FilterTree(Generic[H]):
             if child is None:
                 return
             path.append(child)
-        if path[-1].holders.pop(holder, None) is None or path[-1].holders:
+        holders = path[-1].holders
+        if holder not in holders:
+            return
+        del holders[holder]
+        if holders:
             return
         self.size -= 1
         for parent, level, node in zip(reversed(path[:-1]), reversed(levels), reversed(path), strict=False):
@@ -64,20 +73,20 @@ class FilterTree(Generic[H]):
                 return
             del parent.children[level]
 
-    def matching(self, topic: str) -> tuple[dict[H, int], int]:
-        """The holders of filters that match `topic` (section 4.7), each with its highest QoS, and the number
-        of nodes that were visited."""
-        found: dict[H, int] = {}
+    def matching(self, topic: str) -> tuple[dict[H, V], int]:
+        """The holders of filters that match `topic` (section 4.7), each with what it asked for, and the
+        number of nodes that were visited."""
+        found: dict[H, V] = {}
         nodes = [self._root]
         visited = 1
         wildcards = topic[:1] != "$"  # section 4.7.2: none at the first level matches `$SYS`
         for level in topic.split("/", MAX_FILTER_LEVELS):
-            following: list[_Node[H]] = []
+            following: list[_Node[H, V]] = []
             for node in nodes:
                 children = node.children
                 if wildcards:
                     if "#" in children:
-                        _merge(found, children["#"].holders)
+                        self._take(found, children["#"].holders)
                     if "+" in children:
                         following.append(children["+"])
                 if level in children:
@@ -89,19 +98,17 @@ class FilterTree(Generic[H]):
             wildcards = True
         for node in nodes:
             if node.holders:
-                _merge(found, node.holders)
+                self._take(found, node.holders)
             if "#" in node.children:  # `sport/#` matches `sport` (section 4.7.1.2)
-                _merge(found, node.children["#"].holders)
+                self._take(found, node.children["#"].holders)
         return found, visited
 
-
-def _merge(found: dict[H, int], holders: dict[H, int]) -> None:
-    if not found:
-        found.update(holders)
-        return
-    for holder, qos in holders.items():
-        if found.get(holder, -1) < qos:
-            found[holder] = qos
+    def _take(self, found: dict[H, V], holders: dict[H, V]) -> None:
+        if not found:
+            found.update(holders)
+            return
+        for holder, value in holders.items():
+            found[holder] = self._merge(found[holder], value) if holder in found else value
 
 
 class TopicIndex:

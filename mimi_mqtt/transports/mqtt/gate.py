@@ -28,17 +28,18 @@ from mimi_mqtt.transports.mqtt.limits import (
     YOUNG_CONNECT_S,
     YOUNG_TLS_CONNECT_S,
 )
-from mimi_mqtt.transports.mqtt.refusals import Refusal, unavailable, wrong_credentials, wrong_protocol
-from mimi_mqtt.wire.mqtt import (
-    REFUSED_CLIENT_ID,
-    REFUSED_NOT_AUTHORIZED,
-    Connect,
-    PacketReader,
-    PacketType,
-    RawPacket,
-    encode_connack,
-    parse_connect,
+from mimi_mqtt.transports.mqtt.refusals import (
+    Refusal,
+    forbidden_will,
+    malformed,
+    unavailable,
+    wrong_client_id,
+    wrong_credentials,
+    wrong_method,
+    wrong_protocol,
 )
+from mimi_mqtt.wire.mqtt import Connect, PacketReader, PacketType, RawPacket, parse_connect
+from mimi_mqtt.wire.mqtt_reasons import Reason
 
 
 class Admission(NamedTuple):
@@ -191,20 +192,22 @@ class Gate:
 
         `address` is the holder of the client's address.
         """
-        if connect.protocol_level != 4 or connect.protocol_name != "MQTT":
+        if connect.protocol_level not in (4, 5) or connect.protocol_name != "MQTT":
             return wrong_protocol(connect)
-        if (not connect.client_id and not connect.clean_session) or (
-            len(connect.client_id) > MAX_CLIENT_ID_CHARS or not connect.client_id.isprintable()
-        ):
-            return Refusal("client_id", encode_connack(REFUSED_CLIENT_ID))
+        if connect.properties.authentication_method is not None:
+            return wrong_method(connect)
+        # MQTT 5 assigns one whatever Clean Start says (section 3.1.3.1).
+        nameless = not connect.client_id and not connect.clean_session and connect.protocol_level == 4
+        if nameless or (len(connect.client_id) > MAX_CLIENT_ID_CHARS or not connect.client_id.isprintable()):
+            return wrong_client_id(connect)
         if not self._accepting:
-            return unavailable("stopping", "the server stops")
+            return unavailable(connect, "stopping", "the server stops: connect again in a while")
         try:
             identity = self._authenticator.authenticate(
                 connect.client_id, connect.username, connect.password, address
             )
         except LoginRefused as error:
-            return unavailable("unchecked", str(error))
+            return unavailable(connect, "unchecked", str(error))
         return wrong_credentials(connect) if identity is None else identity
 
     def admit(self, connection: "GateConnection", transport: asyncio.Transport, admission: Admission) -> None:
@@ -212,11 +215,12 @@ class Gate:
         connect, identity = admission.connect, admission.identity
         if connect.will is not None and not may_publish(identity, connect.will.topic):
             detail = f"{subject(identity)} may not have a will on {connect.will.topic[:80]!r}"
-            refusal = Refusal("will", encode_connack(REFUSED_NOT_AUTHORIZED), detail)
-            self.refuse(transport, refusal)
+            self.refuse(transport, forbidden_will(connect, detail))
         elif not self._accepting:
-            self.refuse(transport, unavailable("stopping", "the server stops"))
-        elif (full := self._full(identity, connect.client_id, connection.address)) is not None:
+            self.refuse(
+                transport, unavailable(connect, "stopping", "the server stops: connect again in a while")
+            )
+        elif (full := self._full(identity, connect, connection.address)) is not None:
             self.refuse(transport, full)
         else:
             self._crowd.came_in(identity.role, connection.address)
@@ -233,20 +237,30 @@ class Gate:
         transport.write(refusal.answer)
         self.finish(transport)
 
-    def _full(self, identity: Identity, client_id: str, address: str) -> "Refusal | None":
+    def reject(self, transport: asyncio.Transport, refusal: Refusal) -> None:
+        """Closes a connection whose bytes are no CONNECT; only one of MQTT 5 has an answer."""
+        if refusal.answer:
+            self.refuse(transport, refusal)
+            return
+        self.counters.refuse(refusal.reason, _peer(transport), refusal.detail)
+        transport.abort()
+
+    def _full(self, identity: Identity, connect: Connect, address: str) -> "Refusal | None":
         now, role = self.clock(), identity.role
         name = identity.username if role is Role.DEVICE else account(identity, address)
         # One that takes over is no connection more, but a connect all the same.
-        if not self.handover.holds(identity, client_id):
+        if not self.handover.holds(identity, connect.client_id):
             entered = self._open - len(self._pending) - len(self._lingering)
             if entered > self.settings.max_connections or self._crowd.is_full(role, self.counters):
-                return unavailable("full", "max_connections is reached")
+                return unavailable(connect, "full", "mqtt.max_connections is reached", Reason.SERVER_BUSY)
             if role is not Role.DEVICE and self._crowd.has_its_share(
                 name, self.handover.connected(name), now
             ):
-                return unavailable("share", f"{name} has shares.connections_per_account connections")
+                detail = f"{name} has shares.connections_per_account connections: end another one"
+                return unavailable(connect, "share", detail, Reason.QUOTA_EXCEEDED)
         if not self._crowd.may_connect(name, now):
-            return unavailable("connect_rate", f"{name} connects too often")
+            detail = f"{name} connects too often: wait a minute (shares.connects_per_minute)"
+            return unavailable(connect, "connect_rate", detail, Reason.CONNECTION_RATE_EXCEEDED)
         return None
 
 
@@ -279,6 +293,7 @@ class GateConnection(asyncio.Protocol):
         reader, transport = self._reader, self._transport
         if reader is None or transport is None:
             return
+        packets: list[RawPacket] = []
         try:
             # No more than a CONNECT can have: packets are parsed only after the password was checked.
             most = self._gate.settings.max_connect_bytes
@@ -292,8 +307,7 @@ class GateConnection(asyncio.Protocol):
             outcome = self._gate.authenticate(connect, self.address)
         except MqttError as error:
             self._gate.decided(self)
-            self._gate.counters.refuse("malformed", _peer(transport), str(error))
-            transport.abort()
+            self._gate.reject(transport, malformed(packets[0] if packets else None, error))
             return
         if isinstance(outcome, Identity):
             self._gate.decided(self)
@@ -314,21 +328,24 @@ class GateConnection(asyncio.Protocol):
         if not self._gate.is_pending(self):
             return
         self._gate.decided(self)
+        connect, reader, packets, rest = waiting
         try:
             identity = check.result()
         except LoginRefused as error:
-            self._gate.refuse(transport, unavailable("unchecked", str(error)))
+            self._gate.refuse(transport, unavailable(connect, "unchecked", str(error)))
         except asyncio.CancelledError:
-            self._gate.refuse(transport, unavailable("stopping", "the server stops"))
+            self._gate.refuse(
+                transport, unavailable(connect, "stopping", "the server stops: connect again in a while")
+            )
         except Exception:  # noqa: BLE001 - the border of one client: its socket would wait for nothing
             self._gate.counters.fault("password", "checking a password failed")
-            self._gate.refuse(transport, unavailable("unchecked", "the check of the password failed"))
+            refusal = unavailable(connect, "unchecked", "the check of the password failed")
+            self._gate.refuse(transport, refusal)
         else:
             if identity is None:
-                self._gate.refuse(transport, wrong_credentials(waiting.connect))
+                self._gate.refuse(transport, wrong_credentials(connect))
                 return
             transport.resume_reading()
-            connect, reader, packets, rest = waiting
             self._gate.admit(self, transport, Admission(connect, identity, reader, packets, rest))
 
     def expire(self) -> None:

@@ -12,11 +12,21 @@ MAX_UNRELEASED = 1_000
 MAX_IN_FLIGHT = 100
 """QoS 1 and 2 messages sent to one client that it has not acknowledged; further ones wait."""
 
+MAX_SENT_ALIASES = 32
+"""Topic aliases that are used towards one client of MQTT 5, where it allows them."""
+
+MAX_KEEPALIVE_S = 600
+"""Keepalive in seconds that a general client of MQTT 5 is told to use when it wants a longer one, or none."""
+
+LOOKED_AT_IN_A_GROUP = 16
+"""Members of a shared subscription's group that are asked whether they take a message, before the next one
+gets it all the same."""
+
 MAX_FILTERS = 500
 """Subscriptions of one general client."""
 
 DEPARTURES_A_TURN = 8
-"""Connections of general clients that end in one turn of the loop; each takes half a millisecond."""
+"""Connections of general clients that end in one turn of the loop."""
 
 MAX_CLIENT_ID_CHARS = 256
 """Length of a client id."""
@@ -56,6 +66,10 @@ MAX_RETAINED_BYTES = 64 * 1024 * 1024
 MAX_QUEUED_BYTES = 32 * 1024 * 1024
 """Messages with QoS 1 and 2 that wait for clients, absent ones too, in bytes; of one account a quarter."""
 
+RESERVED_BYTES = 16_384
+"""Messages with QoS 1 and 2 in flight to a client that is connected, in bytes, for which there is room
+although other sessions of its account hold its share."""
+
 MAX_OFFLINE_SESSIONS = 1_000
 """Persistent sessions whose client is away; half of them only for clients with a user name."""
 
@@ -69,10 +83,6 @@ more than it has."""
 TURN_COST = 16
 """Messages of all general clients that are handled in one turn of the loop, or deliveries that cost as much:
 about 3 ms."""
-
-BACKGROUND_SLICE_S = 0.002
-"""Seconds of a loop turn for retained messages of new subscriptions and for filters of clients that left,
-and as many for handshakes of TLS."""
 
 TESTER_CHANNEL_S = 120.0
 """Seconds that a device played by testers is kept after the last one left: mosquitto_pub leaves at once, and

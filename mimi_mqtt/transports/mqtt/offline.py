@@ -1,4 +1,4 @@
-"""Persistent sessions whose client is away: which are kept, and for how long."""
+"""Sessions whose client is away: which are kept, and for how long."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -41,8 +41,9 @@ class OfflineSessions:
             self._places.leave(client)
 
     def expired(self, now: float) -> Iterator[Client]:
-        """The clients that are away for too long."""
-        for client in self._away:
-            if now - client.left_at < limits.OFFLINE_SESSION_S:
-                return
-            yield client
+        """The clients whose sessions have expired."""
+        return (client for client in self._away if client.expires_at <= now)
+
+    def __iter__(self) -> Iterator[Client]:
+        """The clients that are away."""
+        return iter(self._away)

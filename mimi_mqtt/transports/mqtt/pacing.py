@@ -13,17 +13,26 @@ from typing import Final, NamedTuple
 from mimi_mqtt.shares import Ledger, Rates
 from mimi_mqtt.transports.mqtt.limits import TURN_COST
 from mimi_mqtt.wire.mqtt import PacketType, RawPacket
+from mimi_mqtt.wire.mqtt_reasons import Reason
 
 _BYTES_OF_ONE: Final = 8_192
-"""Payload bytes that make a message, and each delivery of it, cost as much again."""
+"""Bytes of payload and properties that make a message, and each delivery of it, cost as much again."""
 _DELIVERIES_OF_ONE: Final = 10
 """Deliveries that cost as much as a message."""
 _LOOKED_AT_OF_ONE: Final = 100
 """Nodes of filters, or retained topics, that cost as much as a message when they are looked at."""
+_PROPERTIES_OF_ONE: Final = 50
+"""User properties that cost as much as a message to read."""
 _FILTER_BYTES: Final = 8
 """Bytes of a SUBSCRIBE or UNSUBSCRIBE in which a topic filter fits: what the packet may cost is not known
 before it is parsed."""
 _SHORTEST_WAIT_S: Final = 0.005
+_OVERDRAFT: Final = 4.0
+"""Messages by which turns may have cost more than expected, as those with many receivers do, before there is
+a rest."""
+_REST_S_OF_ONE: Final = 0.0002
+"""Seconds of rest for each message beyond: about as long as it took."""
+_LONGEST_REST_S: Final = 0.1
 
 SHARE: Final = "MQTT messages"
 SETTING: Final = "shares.messages_per_s"
@@ -35,15 +44,20 @@ class Work(NamedTuple):
     deliveries: int = 0
     looked_at: int = 0
 
-    def cost(self, payload_bytes: int = 0) -> float:
+    def cost(self, content_bytes: int = 0) -> float:
         """The work without the message itself, in messages."""
-        sent = self.deliveries / _DELIVERIES_OF_ONE * (1 + payload_bytes / _BYTES_OF_ONE)
+        sent = self.deliveries / _DELIVERIES_OF_ONE * (1 + content_bytes / _BYTES_OF_ONE)
         return sent + self.looked_at / _LOOKED_AT_OF_ONE
 
 
-def message_cost(payload_bytes: int) -> float:
+def message_cost(content_bytes: int) -> float:
     """A message's own cost, in messages, without its deliveries."""
-    return 1 + payload_bytes / _BYTES_OF_ONE
+    return 1 + content_bytes / _BYTES_OF_ONE
+
+
+def properties_cost(user_properties: int) -> float:
+    """Cost of a packet's user properties, besides the packet's own, in messages."""
+    return user_properties / _PROPERTIES_OF_ONE
 
 
 def estimated_cost(packet: RawPacket) -> float:
@@ -51,6 +65,14 @@ def estimated_cost(packet: RawPacket) -> float:
     if packet.type in (PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE):
         return 1 + len(packet.raw) / _FILTER_BYTES
     return message_cost(len(packet.raw))
+
+
+class Outcome(NamedTuple):
+    """The result of a client's publish: its work, and what its acknowledgement says in MQTT 5."""
+
+    work: Work
+    reason: Reason = Reason.SUCCESS
+    text: str = ""
 
 
 class _Turn(NamedTuple):
@@ -73,6 +95,7 @@ class Pacer:
         self._waiting: dict[str, deque[_Turn]] = {}
         self._order: deque[str] = deque()  # accounts that wait for their turn, not for tokens
         self._left: float = TURN_COST
+        self._spent_at = 0.0
         self._scheduled = False
         self._stopped = False
 
@@ -97,7 +120,8 @@ class Pacer:
 
     def spend(self, account: str, amount: float) -> None:
         """Charges what was done for the account, in messages."""
-        self._rates.spend(account, amount, self._clock())
+        self._spent_at = self._clock()
+        self._rates.spend(account, amount, self._spent_at)
         self._left -= amount
 
     def stop(self) -> None:
@@ -110,9 +134,18 @@ class Pacer:
         self._order.clear()
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._give_turns)
+        if self._scheduled:
+            return
+        self._scheduled = True
+        loop = asyncio.get_running_loop()
+        if self._left < -_OVERDRAFT:
+            # Without a rest the loop would never wait, and threads that recognise and make speech would
+            # hardly run: they need the interpreter, too.
+            rest_s = self._spent_at - self._left * _REST_S_OF_ONE - self._clock()
+            self._left = 0.0
+            loop.call_later(min(max(0.0, rest_s), _LONGEST_REST_S), self._give_turns)
+        else:
+            loop.call_soon(self._give_turns)
 
     def _give_turns(self) -> None:
         self._scheduled = False

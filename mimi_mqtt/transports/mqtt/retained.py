@@ -4,16 +4,20 @@ What the server publishes, such as devices' states, always has its place. A clie
 account that retained it last. Topics under `mimi` and all others are indexed apart, as subscriptions are.
 """
 
+import heapq
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from mimi_mqtt.shares import Amounts, Ledger, Places
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.filters import TopicIndex
+from mimi_mqtt.transports.mqtt.message import Message
 from mimi_mqtt.wire.topics import ROOT, filter_within
 
 SHARE: Final = "retained MQTT messages"
 SETTING: Final = "shares.retained_messages_per_account"
+
+_SPARE_ENTRIES: Final = 100
 
 
 class Owner(NamedTuple):
@@ -26,8 +30,7 @@ class Owner(NamedTuple):
 class RetainedMessage(NamedTuple):
     """One retained message; `owner` is None for one of the server."""
 
-    payload: bytes
-    qos: int
+    message: Message
     owner: Owner | None
 
 
@@ -42,28 +45,53 @@ class RetainedMessages:
         total = limits.MAX_RETAINED
         self._places: Places[str] = Places(total, each, reserve=total // 2)
         self._bytes = Amounts(limits.MAX_RETAINED_BYTES, limits.MAX_RETAINED_BYTES // 4)
+        self._expiring: list[
+            tuple[float, str]
+        ] = []  # a heap; entries of messages that were replaced stay in it
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def get(self, topic: str) -> RetainedMessage | None:
-        """The message on `topic`."""
-        return self._messages.get(topic)
+    def get(self, topic: str, now: float) -> Message | None:
+        """The message on `topic`, unless it has expired."""
+        kept = self._messages.get(topic)
+        return None if kept is None or kept.message.expired(now) else kept.message
 
-    def put(self, topic: str, payload: bytes, qos: int, owner: Owner | None, now: float) -> bool:
+    def put(self, message: Message, owner: Owner | None, now: float) -> bool:
         """Keeps a message in place of the one before; an empty payload only ends that (section 3.3.1.3).
 
         False when it is not kept because its account has its share. When all places are taken the oldest
         message of the account with the most goes.
         """
+        topic = message.topic
         self._remove(topic)
-        if not payload:
+        if not message.payload:
             return True
-        if owner is not None and not self._make_room(topic, payload, owner, now):
+        if owner is not None and not self._make_room(message, owner, now):
             return False
-        self._messages[topic] = RetainedMessage(payload, qos, owner)
+        self._messages[topic] = RetainedMessage(message, owner)
         self._index(topic).add(topic)
+        if message.expires_at is not None:
+            self._note_expiry(message.expires_at, topic)
         return True
+
+    def sweep(self, now: float) -> None:
+        """Removes the messages that have expired (MQTT 5 section 3.3.2.3.3)."""
+        while self._expiring and self._expiring[0][0] <= now:
+            _, topic = heapq.heappop(self._expiring)
+            kept = self._messages.get(topic)
+            if kept is not None and kept.message.expired(now):
+                self._remove(topic)
+
+    def _note_expiry(self, expires_at: float, topic: str) -> None:
+        if len(self._expiring) > 2 * len(self._messages) + _SPARE_ENTRIES:
+            self._expiring = [
+                (kept.message.expires_at, name)
+                for name, kept in self._messages.items()
+                if kept.message.expires_at is not None and name != topic
+            ]
+            heapq.heapify(self._expiring)
+        heapq.heappush(self._expiring, (expires_at, topic))
 
     def candidates(self, topic_filter: str, *, fleet: bool) -> Sequence[str]:
         """The topics that may match the filter; those under `mimi` only with `fleet`."""
@@ -75,11 +103,10 @@ class RetainedMessages:
             return house
         return [*self._fleet.candidates(topic_filter), *house]
 
-    def _make_room(self, topic: str, payload: bytes, owner: Owner, now: float) -> bool:
+    def _make_room(self, message: Message, owner: Owner, now: float) -> bool:
         account, known = owner
-        if self._places.held_by(account) >= self._places.each or not self._bytes.add(
-            account, _size(topic, payload)
-        ):
+        topic = message.topic
+        if self._places.held_by(account) >= self._places.each or not self._bytes.add(account, message.size):
             self._ledger.refuse(SHARE, account, now, setting=SETTING)
             return False
         leaving = self._places.enter(account, topic, known=known)
@@ -91,17 +118,13 @@ class RetainedMessages:
         return True
 
     def _remove(self, topic: str) -> None:
-        message = self._messages.pop(topic, None)
-        if message is None:
+        kept = self._messages.pop(topic, None)
+        if kept is None:
             return
         self._index(topic).discard(topic)
-        if message.owner is not None:
+        if kept.owner is not None:
             self._places.leave(topic)
-            self._bytes.remove(message.owner.account, _size(topic, message.payload))
+            self._bytes.remove(kept.owner.account, kept.message.size)
 
     def _index(self, topic: str) -> TopicIndex:
         return self._fleet if filter_within(topic, ROOT) else self._house
-
-
-def _size(topic: str, payload: bytes) -> int:
-    return len(topic) + len(payload)

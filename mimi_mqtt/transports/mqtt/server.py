@@ -7,40 +7,46 @@ import asyncio
 import json
 import logging
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from mimi_mqtt import __version__
+from mimi_mqtt.background import Background
 from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.config.connections import MqttSettings, SharesSettings
 from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.errors import StartupError
 from mimi_mqtt.fleet.identity import Authenticator, Identity, Role
 from mimi_mqtt.session.link import ControlSink
+from mimi_mqtt.session.trace import ControlTraces
 from mimi_mqtt.shares import KnownAddresses, Ledger, Rates
 from mimi_mqtt.supervision import SupervisedLoop
+from mimi_mqtt.tls.certificate import ServerCertificate
+from mimi_mqtt.tls.transport import tls_factory
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_publish, subject
-from mimi_mqtt.transports.mqtt.background import Background
 from mimi_mqtt.transports.mqtt.borders import GuardedSink, run_each
 from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
+from mimi_mqtt.transports.mqtt.client import Sender
 from mimi_mqtt.transports.mqtt.command_topic import CommandTopic
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.crowd import Crowd
 from mimi_mqtt.transports.mqtt.device import DeviceConnection
+from mimi_mqtt.transports.mqtt.device5 import DeviceConnection5
 from mimi_mqtt.transports.mqtt.gate import Admission, Gate, GateConnection, Handover
-from mimi_mqtt.transports.mqtt.general import GeneralClients, Sender
-from mimi_mqtt.transports.mqtt.pacing import Pacer, Work
+from mimi_mqtt.transports.mqtt.general import GeneralClients
+from mimi_mqtt.transports.mqtt.message import Message
+from mimi_mqtt.transports.mqtt.mirrors import Mirrors
+from mimi_mqtt.transports.mqtt.pacing import Outcome, Pacer, Work
 from mimi_mqtt.transports.mqtt.retained import Owner
 from mimi_mqtt.transports.mqtt.testers import Testers
-from mimi_mqtt.transports.mqtt.tls import tls_factory
 from mimi_mqtt.transports.mqtt.websocket import MqttWebSocket
-from mimi_mqtt.wire.messages import redact
-from mimi_mqtt.wire.mqtt import Will, encode_publish
-from mimi_mqtt.wire.topics import STATUS, Leaf, device_topic, split_device_topic
+from mimi_mqtt.wire.mqtt import Will
+from mimi_mqtt.wire.mqtt_reasons import Reason
+from mimi_mqtt.wire.topics import STATUS, Leaf, split_device_topic
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +77,8 @@ class MqttServer:
     """The embedded broker: made on the running loop; `await start(...)` once, then `await aclose()`.
 
     Devices reach `sink`, and requests on `…/command` reach `commands` when it is given. `clock` gives
-    monotonic seconds and can be replaced in tests together with `sweep`. `ledger` and `known` are those of
-    the whole process.
+    monotonic seconds and can be replaced in tests together with `sweep`. `ledger`, `known` and `traces` are
+    those of the whole process.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class MqttServer:
         shares: SharesSettings | None = None,
         ledger: Ledger | None = None,
         known: KnownAddresses | None = None,
+        traces: ControlTraces | None = None,
     ) -> None:
         self.elsewhere: Elsewhere = _Nowhere()
         """Devices of another transport, to which messages are passed on."""
@@ -96,6 +103,7 @@ class MqttServer:
         self.settings = settings
         self.clock = clock
         self.counters = Counters(clock)
+        self._traces = traces if traces is not None else ControlTraces()
         self._sink = GuardedSink(sink, self.counters)
         handover = Handover(self._take_device, self._take_general, self._holds, self._connected)
         crowd: Crowd[GateConnection] = Crowd(settings, shares, ledger, known)
@@ -104,14 +112,17 @@ class MqttServer:
         rates = Rates(shares.messages_per_s, max(1.0, shares.messages_per_s * limits.BURST_FACTOR))
         self._general = GeneralClients(self._gate, self._broker, self, Pacer(rates, ledger, clock))
         self._devices: dict[str, DeviceConnection] = {}
+        self._mirrors = Mirrors(self._broker, self.counters)
         self._testers = Testers(
             self._sink, self._general.testers, self._answer_testers, settings.device_messages_per_s
         )
         rate = settings.device_messages_per_s
-        self._commands = (
-            CommandTopic(commands, self._reply, self.counters, rate, clock) if commands is not None else None
-        )
+        self._commands = None
+        if commands is not None:
+            self._commands = CommandTopic(commands, self._broker.distribute, self.counters, rate, clock)
         self.websocket_app = MqttWebSocket(self._gate.connection)
+        self.certificate: ServerCertificate | None = None
+        """The certificate of MQTT over TLS, from `start` on, if that is served."""
         self._handshakes = Background(self.counters)
         self._servers: list[asyncio.Server] = []
         self._sweeper = SupervisedLoop("mqtt sweeper", self._sweep, every_s=limits.SWEEP_S)
@@ -123,9 +134,9 @@ class MqttServer:
         """Serves on bound sockets. Raises StartupError when the certificate can't be used."""
         factories: list[tuple[socket.socket, Callable[[], asyncio.Protocol]]] = [(tcp, self._gate.connection)]
         if tls is not None:
-            context = _tls_context(self.settings)
-            factories.append((tls, tls_factory(context, self._gate.connection, self._handshakes)))
-        await self._broker.start()
+            certificate = self.certificate = _certificate(self.settings)
+            over_tls = tls_factory(lambda: certificate.context, self._gate.connection, self._handshakes)
+            factories.append((tls, over_tls))
         loop = asyncio.get_running_loop()
         for sock, factory in factories:
             # asyncio takes its backlog for the number of accepts in a row too.
@@ -159,9 +170,9 @@ class MqttServer:
         self.publish(STATUS, _status("offline"), retain=True)
         self._testers.close_all("server stops")
         for device in list(self._devices.values()):
-            device.close("server stops")
+            device.close("server stops", Reason.SERVER_SHUTTING_DOWN)
         await self._general.aclose()
-        await self._broker.shutdown()
+        self._broker.close()
         self._handshakes.close()
         self._gate.abort_all()
         await self.websocket_app.aclose()
@@ -190,9 +201,10 @@ class MqttServer:
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         """Publishes to general clients with QoS 0; `retain` keeps it for later subscribers."""
+        message = Message(topic, payload, 0, retain)
         if retain:
-            self._broker.retain(topic, payload, 0)
-        self._broker.distribute(topic, payload, 0)
+            self._broker.retain(message)
+        self._broker.distribute(message)
 
     def disconnect(self, device_id: str, reason: str) -> None:
         """Ends every connection with the device's credentials, after the bytes written to it before."""
@@ -221,8 +233,8 @@ class MqttServer:
 
     @property
     def sessions(self) -> int:
-        """The number of amqtt's sessions: of general clients connected, or away with a persistent one."""
-        return len(self._broker.sessions)
+        """The number of sessions of general clients that are connected, or away and kept."""
+        return self._broker.sessions
 
     @property
     def subscriptions(self) -> int:
@@ -247,9 +259,10 @@ class MqttServer:
         if device_id is None:
             raise ValueError("an identity with the role DEVICE has a device id")
         if (old := self._devices.get(device_id)) is not None:
-            old.close("taken over by a new connection of the same device")
+            old.close("taken over by a new connection of the same device", Reason.SESSION_TAKEN_OVER)
         self._testers.close(device_id, "the device itself connected")
-        device = DeviceConnection(self, transport, device_id, admission)
+        by_version = DeviceConnection5 if admission.connect.protocol_level == 5 else DeviceConnection
+        device = by_version(self, transport, device_id, admission)
         self._devices[device_id] = device
         self.counters.connected["device"] += 1
         transport.set_protocol(device)
@@ -263,14 +276,12 @@ class MqttServer:
 
     def device_message(self, device: DeviceConnection, payload: bytes) -> None:
         """Delivers a device's control message to its session, and shows it to watchers."""
-        if len(self._general):
-            self._mirror(device.device_id, "up", payload)
+        self.show(device.device_id, "up", payload)
         self._sink.control_message(device, payload)
 
     def device_sent(self, device: DeviceConnection, payload: bytes) -> None:
         """Shows a control message that was pushed to a device to watchers."""
-        if len(self._general):
-            self._mirror(device.device_id, "down", payload)
+        self.show(device.device_id, "down", payload)
 
     def device_closed(self, device: DeviceConnection, reason: str, will: Will | None) -> None:
         """Forgets a device; its will, which can only be a message of its own, is delivered first."""
@@ -292,117 +303,84 @@ class MqttServer:
 
     # ── PublishRouter ───────────────────────────────────────────────────────────────────────────────────
 
-    def route(self, sender: Sender, topic: str, payload: bytes, qos: int, retain: bool) -> Work:
+    def route(self, sender: Sender, message: Message) -> Outcome:
         """Routes a general client's message: to a device, as a device's, or to the topic's subscribers."""
-        identity = sender.identity
+        identity, topic = sender.identity, message.topic
         if not may_publish(identity, topic):
             detail = f"{subject(identity)} may not publish on {topic[:80]!r}: dropped"
             self.counters.limit("forbidden_publish", detail)
-            return Work()
+            return Outcome(Work(), Reason.NOT_AUTHORIZED, f"you may not publish on {topic[:80]!r}")
         device = split_device_topic(topic)
         if device is not None:
             device_id, leaf = device
             if leaf == "up" and identity.role is Role.TESTER:
-                return self._as_device(device_id, sender.host, payload)
+                return self._as_device(device_id, sender, message.payload)
             if leaf == "down":
-                return self._push(device_id, payload)
-            # A message, unlike a state, must not reach a subscriber who comes an hour later.
-            retain = retain and leaf not in _MESSAGE_LEAVES
-        if retain:
-            known = identity.role is not Role.ANONYMOUS
-            self._broker.retain(topic, payload, qos, Owner(sender.account, known))
-        work = self._broker.distribute(topic, payload, qos)
+                return self._push(device_id, sender, message.payload)
+            if leaf in _MESSAGE_LEAVES and message.retain:
+                # A message, unlike a state, must not reach a subscriber who comes an hour later.
+                message = replace(message, retain=False)
+        kept = not message.retain or self._broker.retain(
+            message, Owner(sender.account, identity.role is not Role.ANONYMOUS)
+        )
+        work = self._broker.distribute(message, sender.client)
         if device is not None and device[1] == "command" and self._commands is not None:
-            self._commands.received(identity, device[0], payload)  # after it was shown: before its reply
-        return work
+            # After it was shown: before its reply.
+            self._commands.received(identity, device[0], message)
+        elif not kept:
+            text = "sent, but not retained: you have shares.retained_messages_per_account: clear others"
+            return Outcome(work, Reason.QUOTA_EXCEEDED, text)
+        elif not work.deliveries:
+            return Outcome(work, Reason.NO_MATCHING_SUBSCRIBERS)
+        return Outcome(work)
 
-    def _as_device(self, device_id: str, host: str | None, payload: bytes) -> Work:
+    def _as_device(self, device_id: str, sender: Sender, payload: bytes) -> Outcome:
         if len(payload) > self.settings.max_device_packet_bytes:
             detail = f"{len(payload)} bytes as a message of {device_id}: dropped"
             self.counters.limit("tester_message_size", detail)
-            return Work()
+            return Outcome(Work(), Reason.QUOTA_EXCEEDED, "longer than mqtt.max_device_packet_bytes")
         now = self.clock()
         if not self._testers.allowed(device_id, now):
             self.counters.limit("message_rate", f"testers of {device_id} send too many messages: dropped")
-            return Work()
-        work = self._mirror(device_id, "up", payload)
+            return Outcome(Work(), Reason.QUOTA_EXCEEDED, "more than mqtt.device_messages_per_s: dropped")
+        self._traces.note(device_id, "up", payload)
+        work = self._mirrors.show(device_id, "up", payload, sender.client)
         if (device := self._devices.get(device_id)) is not None:
             self._sink.control_message(device, payload)
         elif not self.elsewhere.speak_as(device_id, payload):
-            self._testers.message(device_id, host, payload, now)
-        return work
+            self._testers.message(device_id, sender.host, payload, now)
+        return Outcome(work)
 
-    def _push(self, device_id: str, payload: bytes) -> Work:
+    def _push(self, device_id: str, sender: Sender, payload: bytes) -> Outcome:
         if len(payload) > limits.MAX_PUSH_BYTES:
             detail = f"{len(payload)} bytes for {device_id}, {limits.MAX_PUSH_BYTES} allowed: dropped"
             self.counters.limit("push_size", detail)
-        elif (device := self._devices.get(device_id)) is not None:
+            text = f"a message to a device has at most {limits.MAX_PUSH_BYTES} bytes"
+            return Outcome(Work(), Reason.QUOTA_EXCEEDED, text)
+        if (device := self._devices.get(device_id)) is not None:
             device.send(payload)
         elif not self.elsewhere.push(device_id, payload):
-            return self._mirror(device_id, "down", payload)
-        return Work()
+            return Outcome(self._mirrors.show(device_id, "down", payload, sender.client))
+        return Outcome(Work())
 
     def show(self, device_id: str, leaf: Leaf, payload: bytes) -> None:
-        """Shows a message of a device that is connected otherwise to the clients that watch its topic."""
+        """Shows a message of a device, over whatever transport, to its traces and to the clients that watch
+        its topic."""
+        if leaf in ("up", "down"):
+            self._traces.note(device_id, leaf, payload)
         if len(self._general):
-            self._mirror(device_id, leaf, payload)
-
-    # ── mirrors ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def _mirror(self, device_id: str, leaf: Leaf, payload: bytes, *, clear_for_testers: bool = False) -> Work:
-        """Shows a device's message to the clients that watch its topic, keys hidden.
-
-        A border: a fault here must not reach the device.
-        """
-        try:
-            return self._show(device_id, leaf, payload, clear_for_testers)
-        except Exception:  # noqa: BLE001 - the border between a device and its watchers
-            self.counters.fault("mirror", f"mirroring a message of {device_id} failed")
-            return Work()
-
-    def _show(self, device_id: str, leaf: Leaf, payload: bytes, clear_for_testers: bool) -> Work:
-        topic = device_topic(device_id, leaf)
-        watchers, work = self._broker.recipients(topic)
-        hidden = clear = b""
-        for client in watchers:
-            if clear_for_testers and client.identity.role is Role.TESTER:
-                packet = clear = clear or encode_publish(topic, payload)
-            else:
-                packet = hidden = hidden or encode_publish(topic, redact(payload))
-            self._broker.send(client, packet)
-        return work
-
-    def _reply(self, device_id: str, payload: bytes) -> None:
-        self._broker.distribute(device_topic(device_id, "reply"), payload, 1)
+            self._mirrors.show(device_id, leaf, payload)
 
     def _answer_testers(self, device_id: str, payload: bytes) -> None:
-        self._mirror(device_id, "down", payload, clear_for_testers=True)
+        self._traces.note(device_id, "down", payload)
+        self._mirrors.answer_testers(device_id, payload)
 
 
 def _status(state: str) -> bytes:
     return json.dumps({"state": state, "version": __version__}, separators=(",", ":")).encode()
 
 
-def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
+def _certificate(settings: MqttSettings) -> ServerCertificate:
     if settings.tls_certificate is None or settings.tls_key is None:
         raise StartupError("mqtt.tls_certificate and mqtt.tls_key must be set for MQTT over TLS")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    files = {"mqtt.tls_certificate": settings.tls_certificate, "mqtt.tls_key": settings.tls_key}
-    for key, path in files.items():
-        try:
-            path.read_bytes()
-        except OSError as error:
-            raise StartupError(
-                f"{key} {path} can't be read ({error.strerror}): set it to a file that this user may read; "
-                "scripts/make-certs writes a certificate for development"
-            ) from error
-    try:
-        # A password, so that OpenSSL does not ask for one on the terminal.
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
-    except (OSError, ssl.SSLError) as error:
-        raise StartupError(
-            f"{' and '.join(f'{key} {path}' for key, path in files.items())} can't be used ({error}): "
-            "they must be a certificate chain and its own private key, in PEM and without a passphrase"
-        ) from error
-    return context
+    return ServerCertificate("mqtt", settings.tls_certificate, settings.tls_key)

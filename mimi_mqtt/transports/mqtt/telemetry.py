@@ -5,9 +5,8 @@ first: events wait in a bounded queue and are published in slices.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -22,6 +21,7 @@ from mimi_mqtt.events import (
     SessionEnded,
     SessionOpened,
     Subscription,
+    told,
 )
 from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.transports.mqtt.borders import run_each
@@ -32,8 +32,6 @@ MAX_WAITING: Final = 20_000
 """Events that wait to be published: two for each of ten thousand devices; of more, the oldest are dropped."""
 SLICE: Final = 50
 """Events that are published before others have their turn."""
-
-_WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 Publish = Callable[[str, bytes, bool], None]
 """Topic, payload, and whether it is retained."""
@@ -171,12 +169,4 @@ def _state_json(present: _Presence) -> bytes:
 
 def event_json(event: DeviceEvent) -> bytes:
     """An event as JSON: `event` is its name (`turn_ended`), `at` its time, and each field by its own name."""
-    told: dict[str, object] = {
-        "event": _WORDS.sub("_", type(event).__name__).lower(),
-        "at": event.at.isoformat(timespec="milliseconds"),
-    }
-    for field in fields(event):
-        if field.name not in ("at", "device_id"):
-            value = getattr(event, field.name)
-            told[field.name] = round(value, 1) if isinstance(value, float) else value
-    return strict_json.dumps(told)
+    return strict_json.dumps(told(event))

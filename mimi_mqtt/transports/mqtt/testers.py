@@ -34,6 +34,9 @@ class TesterChannel:
         """Returns 0: testers hear no audio that could overtake a message."""
         return 0
 
+    def round_trip_ms(self) -> None:
+        """Returns None: a tester is not the device."""
+
     def unacknowledged(self) -> tuple[bytes, ...]:
         """Returns none: a tester's session does not go over to another connection."""
         return ()

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from mimi_mqtt.errors import AudioError, ProviderError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ToolCall, ToolSpec
+from mimi_mqtt.providers.runtime.usage import UsageMeter
 from mimi_mqtt.voice.answer.dialogue import Dialogue, Exchange, SpokenSentence
 from mimi_mqtt.voice.answer.system_prompt import SystemPrompt
 from mimi_mqtt.voice.language.spoken import SpokenLanguage
@@ -34,6 +35,10 @@ Outcome = Literal[
 ]
 """End of a turn. "continued": the user went on speaking; this turn was merged into the next and is not
 recorded."""
+
+
+ToolRan = Callable[[str, float, bool], None]
+"""Told of a tool call that is over now: its tool, its beginning (loop time, s), and whether it failed."""
 
 
 class ReplyOutput(Output, Protocol):
@@ -63,8 +68,11 @@ class ReplyTools(Protocol):
     async def act(self) -> None:
         """Returns when something may be done that can't be taken back; from then on it counts as done."""
 
-    async def run(self, calls: Sequence[ToolCall], progress: Callable[[], None]) -> tuple[ChatMessage, ...]:
-        """One `tool` message for each of `calls`, in their order; `progress` is called after each."""
+    async def run(
+        self, calls: Sequence[ToolCall], progress: Callable[[], None], ran: ToolRan
+    ) -> tuple[ChatMessage, ...]:
+        """One `tool` message for each of `calls`, in their order; `progress` and `ran` are called after
+        each."""
 
     def release(self) -> None:
         """Opens the gate."""
@@ -74,6 +82,7 @@ class ReplyState(Protocol):
     """The interface of a reply to its turn (`voice.answer.reply.Reply`)."""
 
     failure: ProviderError | AudioError | None
+    failed_role: str
     rounds: list[ChatMessage]
     tools_called: list[str]
     text: str
@@ -101,6 +110,8 @@ class ConversationContext:
     dialogue: Dialogue
     prompt: SystemPrompt
     spawn: Spawn
+    owner_id: str = ""
+    """See `ConversationSetup`."""
 
     @property
     def max_utterance_s(self) -> float:
@@ -140,12 +151,16 @@ class TurnContext(ABC):
         self.heard = ""
         """The user's words."""
         self.emotion = ""
-        """How they sounded (`Transcript.emotion`)."""
+        """The emotion in them (`Transcript.emotion`)."""
         self.utterance: UserUtterance | None = None
         """The utterance to answer, in a turn that begins with one."""
         self.reply: ReplyState | None = None
         self.paused = False
         """True when the reply is silent because somebody may be speaking."""
+        self.misheard: ProviderError | None = None
+        """The failure of speech to text."""
+        self.usage = UsageMeter()
+        """The use of providers by the answer; that of its transcription is the utterance's."""
         self.exchange: Exchange | None = None
         """The turn as the dialogue keeps it, once it is over."""
         self.learning: asyncio.Task[None] | None = None
@@ -160,6 +175,10 @@ class TurnContext(ABC):
     def tools_ran(self, began: float) -> None:
         """A round of tool calls that began at `began` (loop time, s) is over now."""
         self.timings.tools_ran(began, self._loop.time())
+
+    def tool_ran(self, name: str, began: float, failed: bool) -> None:
+        """One call of a tool that began at `began` (loop time, s) is over now."""
+        self.timings.tool_ran(name, began, self._loop.time(), failed=failed)
 
     @abstractmethod
     def progress(self) -> None:
@@ -205,9 +224,10 @@ class TurnContext(ABC):
         """The reply is over: "answered" or "failed"."""
         self.outcome = "failed" if self.reply is None or self.reply.failure else "answered"
 
-    def not_understood(self) -> None:
-        """Speech to text failed."""
+    def not_understood(self, error: ProviderError) -> None:
+        """Speech to text failed by `error`."""
         self.outcome = "failed"
+        self.misheard = error
 
     def end_unanswered(self) -> None:
         """There was nothing to answer."""

@@ -6,6 +6,7 @@ That is the STT-LLM-TTS pipeline or a speech-to-speech service.
 from typing import Protocol
 
 from mimi_mqtt.voice.answer.context import TurnContext
+from mimi_mqtt.voice.answer.reply import OpenSpeech
 from mimi_mqtt.voice.utterance.transcription import Transcriber
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
 
@@ -42,8 +43,8 @@ class Engine(Protocol):
     async def answer(self, turn: TurnContext) -> None:
         """Answers `turn.heard`."""
 
-    async def say(self, turn: TurnContext, text: str) -> None:
-        """Speaks `text`."""
+    async def say(self, turn: TurnContext, text: str, speech: OpenSpeech | None = None) -> None:
+        """Speaks `text`, or plays the recording of it that `speech` opens."""
 
     def concluded(self, turn: TurnContext) -> None:
         """`turn` is over, perhaps in the middle of its reply."""

@@ -5,7 +5,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from mimi_mqtt.errors import AudioError, ProviderError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ToolCall
 from mimi_mqtt.providers.contract.provider import speaks
+from mimi_mqtt.providers.contract.tts import SpeechChunk
 from mimi_mqtt.voice.answer.context import ReplyState, TurnContext
 from mimi_mqtt.voice.answer.dialogue import SpokenSentence
 from mimi_mqtt.voice.language.languages import of_sentence
@@ -28,8 +29,14 @@ _MAX_SHOWN_CHARS: Final = 300
 """Longest text shown of a reply that can't be spoken, in characters."""
 
 
+OpenSpeech = Callable[[], AsyncGenerator[SpeechChunk, None]]
+"""Opens a recording from its beginning. What it yields raises AudioError where it is broken."""
+
+
 class Reply:
     """Base of both kinds of replies; a `ReplyState` for its turn. Use it once."""
+
+    _thinking_role = "llm"
 
     def __init__(self, turn: TurnContext) -> None:
         self._turn = turn
@@ -46,10 +53,13 @@ class Reply:
         self._not_spoken = ""
         self._alerted = False
         self._dropping = False  # sentences after the last one wanted
+        self._recorded: OpenSpeech | None = None  # plays in place of what is said
         if self._services.spoken_apologies is not None:
             self._services.spoken_apologies.prepare(turn.language)
         self.failure: ProviderError | AudioError | None = None
         """The first failure."""
+        self.failed_role = ""
+        """The role of the provider that failed first."""
         self.rounds: list[ChatMessage] = []
         """Tool calls and their results, for the dialogue."""
         self.tools_called: list[str] = []
@@ -83,10 +93,14 @@ class Reply:
             self._alerted = True
             self._output.show_alert(self._phrases.status, message[:_MAX_SHOWN_CHARS])
 
+    def _failed(self, role: str, error: ProviderError | AudioError) -> None:
+        if self.failure is None:
+            self.failure, self.failed_role = error, role
+
     def _blame(self, error: ProviderError) -> None:
         """Marks the reply as failed and shows a sad face; an apology is to follow."""
         _log.warning("the reply failed: %s", error)
-        self.failure = self.failure or error
+        self._failed(self._thinking_role, error)
         if not self._output.begun:
             self._alert(self._phrases.failed)
         self._begin("sad", emoji_for("sad"))
@@ -137,7 +151,7 @@ class Reply:
         self.tools_called += [call.name for call in calls]
         began = asyncio.get_running_loop().time()
         try:
-            results = await self._turn.tools.run(calls, self._turn.progress)
+            results = await self._turn.tools.run(calls, self._turn.progress, self._turn.tool_ran)
         finally:
             self._turn.tools_ran(began)
         self.rounds += results
@@ -154,7 +168,9 @@ class Reply:
         self.spoken.append(spoken)
         try:
             async with (
-                aclosing(services.tts.speak(sentence.speech, voice)) as chunks,
+                aclosing(
+                    services.tts.speak(sentence.speech, voice) if self._recorded is None else self._recorded()
+                ) as chunks,
                 aclosing(encoder.sentence(chunks)) as frames,
             ):
                 async for frame in frames:
@@ -165,7 +181,7 @@ class Reply:
             spoken.complete = True
         except (ProviderError, AudioError) as error:
             _log.warning("the reply can't be spoken: %s", error)
-            self.failure = self.failure or error
+            self._failed("tts", error)
             self._mute = True
             self._not_spoken += sentence.piece
             spoken.break_off(self._downlink.frame_ms)
@@ -200,7 +216,7 @@ class Reply:
         if sentence.emotion and sentence.emotion[0] != self._mood:
             self._mood = sentence.emotion[0]
             self._output.show_emotion(*sentence.emotion)
-        if sentence.speech:
+        if sentence.speech and sentence.text:
             await self._output.play_sentence(sentence.text)
 
     async def _play(self, frame: bytes) -> None:

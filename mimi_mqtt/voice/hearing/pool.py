@@ -87,16 +87,18 @@ class HearingPool:
         jitter_ms: int,
         on_frame: Callable[[HeardFrame], None],
         device_id: str = "",
+        *,
+        unlabelled_echo: bool = False,
     ) -> UplinkStream:
         """The uplink stream of one session. `on_frame` is called on the loop; its faults are logged.
 
         `jitter_ms` is how long a missing packet is waited for. The echo path of `device_id` is kept for its
-        next session, and what it may send is bounded, unless it is empty. Raises StartupError without
-        libopus.
+        next session, and what it may send is bounded, unless it is empty. `unlabelled_echo`: the device wants
+        its echo cancelled, and sends no timestamps. Raises StartupError without libopus.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        stream = UplinkStream(self, uplink, jitter_ms, on_frame, device_id)
+        stream = UplinkStream(self, uplink, jitter_ms, on_frame, device_id, unlabelled_echo=unlabelled_echo)
         self._streams.add(stream)
         return stream
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from prometheus_client import Counter
 
+from mimi_mqtt.audio.echo_labels import EchoLabels
 from mimi_mqtt.audio.jitter_buffer import JitterBuffer
 from mimi_mqtt.providers.contract.vad import VadStream
 from mimi_mqtt.voice.hearing.decoder import EchoPathCache, PlayedPacket, UplinkDecoder, UplinkPacket
@@ -82,13 +83,14 @@ class UplinkStream:
     """Uplink of one session. Made by the pool's `open`; used on the loop only.
 
     `on_frame` is called with each heard frame, in the order of sequences. `jitter_ms` is how long a missing
-    packet is waited for. `device_id` names the echo path to use.
+    packet is waited for. `device_id` names the echo path to use. `unlabelled_echo`: what the device was
+    playing is estimated.
     """
 
     __slots__ = (
         "_busy", "_cancelling", "_closed", "_context", "_decoder", "_detector", "_device_id", "_early",
-        "_fresh", "_generation", "_jitter", "_on_frame", "_outstanding", "_pending", "_played", "_pool",
-        "_queued", "_waiters", "dropped", "frame_ms", "half_duplex",
+        "_fresh", "_generation", "_jitter", "_labels", "_on_frame", "_outstanding", "_pending", "_played",
+        "_pool", "_queued", "_waiters", "dropped", "frame_ms", "half_duplex",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +100,8 @@ class UplinkStream:
         jitter_ms: int,
         on_frame: Callable[[HeardFrame], None],
         device_id: str = "",
+        *,
+        unlabelled_echo: bool = False,
     ) -> None:
         self._pool = pool
         self._device_id = device_id
@@ -109,6 +113,7 @@ class UplinkStream:
         self._decoder = UplinkDecoder(uplink.frame_ms)
         self._played: deque[PlayedPacket] = deque(maxlen=_MAX_PLAYED)
         self._cancelling = False
+        self._labels = EchoLabels(uplink.frame_ms) if unlabelled_echo else None
         self._detector = pool.new_detector()
         self._pending: deque[UplinkPacket | None] = deque()
         self._generation = 0
@@ -122,6 +127,8 @@ class UplinkStream:
         """Length of a frame in ms."""
         self.half_duplex = False
         """True when speech can't be told from the device's own echo while the device speaks."""
+        if unlabelled_echo and not pool.cancels_echo:
+            self._lack_canceller()
         self.dropped = 0
         """Packets dropped because the threads were too busy, in all."""
 
@@ -151,12 +158,10 @@ class UplinkStream:
             self.flush()
             self._jitter.reset()  # no gap to conceal, which would be work, too
             return
+        if self._labels is not None and not timestamp:
+            timestamp = self._labels.label(sequence, now)
         if timestamp and not self.half_duplex and not self._pool.cancels_echo:
-            self.half_duplex = True
-            _log.warning(
-                "the device wants its echo cancelled by the server, which can't: speech does not interrupt "
-                "replies (pip install 'mimi-mqtt[aec]')"
-            )
+            self._lack_canceller()
         if listening:
             self.push(opus, sequence, now, timestamp)
         else:
@@ -166,7 +171,8 @@ class UplinkStream:
         """Takes a packet to be heard; `now` is the loop's clock.
 
         `timestamp` (ms) is that of the downlink frame that was playing, or 0. Only a device that wants its
-        echo cancelled here ever sends one: from the first on that is done, if the package is there.
+        echo cancelled here ever sends one, or has it estimated: from the first on that is done, if the
+        package is there.
         """
         if self._closed:
             return
@@ -181,10 +187,12 @@ class UplinkStream:
         if jitter.due is not None:
             self._pool.await_gap(self, jitter.due)
 
-    def played(self, opus: bytes, timestamp: int) -> None:
-        """Takes a downlink frame that has left for the device: its echo may come back."""
+    def played(self, opus: bytes, timestamp: int, now: float) -> None:
+        """Takes a downlink frame that has left for the device at `now`: its echo may come back."""
         if not self._closed:
             self._played.append(PlayedPacket(opus, timestamp))
+            if self._labels is not None:
+                self._labels.sent(timestamp, now)
 
     def begin(self, now: float) -> None:
         """Begins listening, with the packets of the last `EARLY_S`."""
@@ -279,6 +287,13 @@ class UplinkStream:
             self._pool.schedule(self)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _lack_canceller(self) -> None:
+        self.half_duplex = True
+        _log.warning(
+            "the device wants its echo cancelled by the server, which can't: speech does not interrupt "
+            "replies (pip install 'mimi-mqtt[aec]')"
+        )
 
     def _give_back_echo_path(self) -> None:
         path, self._decoder.echo_path = self._decoder.echo_path, None

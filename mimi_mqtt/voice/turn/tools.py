@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mimi_mqtt.errors import ToolError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ToolCall, ToolSpec
+from mimi_mqtt.voice.answer.context import ToolRan
 from mimi_mqtt.voice.ports import Tools
 
 MAX_CALLS_AT_ONCE: Final = 8
@@ -35,20 +36,27 @@ class ToolGate:
             await self.act()
         return await self._tools.call(name, arguments)
 
-    async def run(self, calls: Sequence[ToolCall], progress: Callable[[], None]) -> tuple[ChatMessage, ...]:
+    async def run(
+        self, calls: Sequence[ToolCall], progress: Callable[[], None], ran: ToolRan
+    ) -> tuple[ChatMessage, ...]:
         """One `tool` message for each of `calls`, in their order; each call is bounded in time by its tool.
 
-        A call that fails is told to the model in its own message, and does not touch the others. `progress`
-        is called whenever one is over. Cancelling it cancels them all.
+        A call that fails is told to the model in its own message, and does not touch the others. Whenever
+        one is over, `progress` and `ran` are called. Cancelling it cancels them all.
         """
         at_once = asyncio.Semaphore(MAX_CALLS_AT_ONCE)
+        clock = asyncio.get_running_loop().time
 
         async def result(call: ToolCall) -> ChatMessage:
             async with at_once:
+                began, failed = clock(), True
                 try:
                     told = await self.call(call.name, call.arguments)
+                    failed = False
                 except ToolError as error:
                     told = f"error: {error}"
+                finally:
+                    ran(call.name, began, failed)
             progress()
             return ChatMessage("tool", told, tool_call_id=call.id)
 

@@ -9,9 +9,14 @@ from typing import Final, Protocol
 
 from prometheus_client import Counter
 
+from mimi_mqtt.events import TurnStage
 from mimi_mqtt.log import log_context
+from mimi_mqtt.providers.runtime.usage import metering
 from mimi_mqtt.voice.answer.context import ConversationContext, Outcome, ReplyOutput, ReplyTools, TurnContext
 from mimi_mqtt.voice.answer.dialogue import heard_part
+from mimi_mqtt.voice.ports import Announcement
+from mimi_mqtt.voice.timings import Stage
+from mimi_mqtt.voice.turn import failures
 from mimi_mqtt.voice.turn.echo_guard import EchoGuard
 from mimi_mqtt.voice.turn.filler import Filler, apologize
 from mimi_mqtt.voice.turn.interruption import BargeIn
@@ -66,6 +71,7 @@ class Turn(TurnContext):
         language = conversation.language.current
         super().__init__(conversation, self.speech, self._gate, mode=mode, language=language)
         self.number = number
+        self.timings.reached = self._tell_stage
         self.kind: Kind = kind
         self.started_at = datetime.now(UTC)
         self.barge_in: BargeIn | None = None
@@ -74,8 +80,12 @@ class Turn(TurnContext):
         """Texts said aloud beside the reply."""
         self.said = ""
         """The part of the reply that the user has heard, once the turn is over."""
+        self.announcement: Announcement | None = None
+        """The announcement that the turn is for."""
         self.over = False
         """True when `conclude` was called."""
+        self.error = ""
+        """Kind of a failure that no provider is to blame for (`voice.turn.failures`)."""
         self._echo_guard = echo_guard
         self._watchdog = Watchdog(conversation.services.session.watchdog_s, self.speech)
         self._filler: Filler | None = None
@@ -180,6 +190,8 @@ class Turn(TurnContext):
         if self.utterance is not None:
             _continued.inc()
             utterance.follow(self.utterance, self.heard, self.conversation.spawn)
+            utterance.usage.take(self.utterance.usage)
+            utterance.usage.take(self.usage)
             self.utterance = None
 
     @property
@@ -222,13 +234,27 @@ class Turn(TurnContext):
         reply = self.reply.text if self.reply is not None else ""
         return " ".join([*self.fillers, self.said or reply])
 
+    def _tell_stage(self, stage: Stage, ms: float) -> None:
+        conversation, events = self.conversation, self.services.events
+        if not events.wanted(TurnStage):
+            return
+        events.publish(
+            TurnStage(
+                device_id=conversation.device_id,
+                session_id=conversation.session_id,
+                number=self.number,
+                stage=stage,
+                ms=ms,
+            )
+        )
+
     def _began_to_speak(self) -> None:
         self.mark("speech")
         if self._host is not None:
             self._host.turn_spoke(self)
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
-        with log_context(turn=str(self.number)):
+        with log_context(turn=str(self.number)), metering(self.usage):
             cancelled = False
             self._running = True
             try:
@@ -267,10 +293,12 @@ class Turn(TurnContext):
         self.outcome = "failed"
         if self._filler is not None:
             self._filler.end()
+        self.error = failures.INTERNAL
         if self._watchdog.too_late:
+            self.error = failures.TOO_LATE
             _log.warning("no answer in time (voice.patience_s), the turn is given up")
         elif self._watchdog.expired:
-            self.outcome = "stuck"
+            self.outcome, self.error = "stuck", failures.STUCK
             _log.error("nothing moved for %g s, the turn is ended", self.services.session.watchdog_s)
         else:
             _log.exception("the turn failed")
@@ -296,6 +324,8 @@ class Turn(TurnContext):
             started_at=self.started_at,
             said=self.said,
             spoke=self.speech.begun,
+            error=self.error,
+            spoken_s=self.speech.frames_played * self._frame_ms / 1000,
         )
         add = self.services.log.add_turn
         if kept is not None and self.learning is None:
@@ -306,3 +336,4 @@ class Turn(TurnContext):
     def _let_go(self) -> None:
         """Drops what refers back to the turn, so that no cycle of references is left for the collector."""
         self.reply = self.utterance = self.barge_in = self._filler = None
+        self.timings.reached = None

@@ -8,6 +8,7 @@ from typing import Final
 
 from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.runtime.usage import UsageMeter, metering
 from mimi_mqtt.voice.language.words import join
 from mimi_mqtt.voice.ports import HeardFrame, Spawn
 from mimi_mqtt.voice.utterance.earlier_part import MAX_PARTS, EarlierPart
@@ -75,6 +76,8 @@ class UserUtterance:
         self._words = ""  # so far, from a request at a pause; for providers without interim text
         self._earlier: EarlierPart | None = None
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(_TICK_S, self._tick)
+        self.usage = UsageMeter()
+        """The use of providers by its transcription."""
         self.transcriber: Transcriber | None = None
         """The audio on its way to text, once someone speaks."""
         self.began_at = 0.0
@@ -236,12 +239,14 @@ class UserUtterance:
             match event:
                 case SpeechBegan(audio):
                     self.began_at = self._loop.time()
-                    self.transcriber = self._transcribe()
-                    for pcm in audio:
-                        self.transcriber.push(pcm)
+                    with metering(self.usage):  # the first audio starts the task that transcribes
+                        self.transcriber = self._transcribe()
+                        for pcm in audio:
+                            self.transcriber.push(pcm)
                 case SpeechWent(pcm):
                     if self.transcriber is not None:
-                        self.transcriber.push(pcm)
+                        with metering(self.usage):
+                            self.transcriber.push(pcm)
                 case SpeechWentOn():
                     self._words = ""
                 case UtteranceEnded(End.NO_SPEECH) if not self._settings.manual:

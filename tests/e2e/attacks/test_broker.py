@@ -70,6 +70,12 @@ async def test_messages_of_many_readers_and_writers_slow_no_device(scene: Scene)
     assert done.did["publishes"].sent >= 100
 
 
+@pytest.mark.parametrize("attack", ["properties", "shared_groups"])
+async def test_properties_and_groups_of_mqtt_5_slow_no_device(scene: Scene, attack: str) -> None:
+    done = await scene.withstands(attack)
+    assert done.did[attack].sent >= 100
+
+
 async def test_sessions_of_an_account_push_out_nobody_elses_messages(scene: Scene) -> None:
     keeper = await administrator(scene)
     await keeper.subscribe(("house/+", 1))

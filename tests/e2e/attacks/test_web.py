@@ -42,3 +42,13 @@ async def test_connections_that_say_nothing_keep_no_new_device_out(scene: Scene)
 async def test_silent_connections_from_everywhere_keep_no_known_device_out(scene: Scene) -> None:
     done = await scene.withstands("silent_http_everywhere")
     assert done.did["silent_http_everywhere"].opened >= 1_100
+
+
+async def test_a_thousand_half_open_upgrades_and_devices_without_a_hello_harm_nobody(scene: Scene) -> None:
+    async def let_in() -> None:
+        assert await scene.newcomers(16) == 16
+
+    done = await scene.withstands("half_upgrades", "mute_devices", meanwhile=let_in)
+    half, mute = done.did["half_upgrades"], done.did["mute_devices"]
+    assert half.opened + half.refused >= 1_100
+    assert mute.opened >= 100

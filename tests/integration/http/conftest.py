@@ -15,7 +15,8 @@ from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.http.app import build_app
 from mimi_mqtt.http.health import PartHealth
-from mimi_mqtt.http.server import HttpServer
+from mimi_mqtt.http.server import HttpServer, certificate_of
+from mimi_mqtt.http.web.app import WebApp
 from mimi_mqtt.shares import KnownAddresses, Ledger
 from mimi_mqtt.store.engine import Store
 
@@ -61,10 +62,12 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             ota: OtaSettings | None = None,
             mqtt_websocket: ASGIApp | None = None,
             header_timeout_s: float = 10.0,
+            handshake_timeout_s: float = 10.0,
             write_timeout_s: float = 10.0,
             host: str = "127.0.0.1",
             public_host: str | None = None,
             websocket_path: str | None = None,
+            web: WebApp | None = None,
         ) -> Server:
             settings = http or HttpSettings()
             store = Store(f"sqlite:///{tmp_path}/mimi.db")
@@ -87,10 +90,13 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 mqtt_websocket=AsAsgi(mqtt_websocket) if mqtt_websocket else None,
                 settings=settings,
                 ledger=ledger,
+                # Whether the web app happens to be built here makes no difference.
+                web=web or WebApp({}),
             )
             server = HttpServer(
                 app, settings, shares=shares, ledger=ledger, known=known, max_websocket_bytes=4096,
                 header_timeout_s=header_timeout_s, write_timeout_s=write_timeout_s,
+                certificate=certificate_of(settings), handshake_timeout_s=handshake_timeout_s,
             )  # fmt: skip
             sock = socket.create_server((host, 0))
             sock.setblocking(False)

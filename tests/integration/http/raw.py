@@ -38,12 +38,16 @@ class RawHttp:
     ) -> "RawHttp":
         """Opens a WebSocket at /mqtt."""
         client = await cls.open(port, address, limit)
-        client.writer.write(
+        client.upgrade(headers)
+        return client
+
+    def upgrade(self, headers: str = "") -> None:
+        """Asks for a WebSocket at /mqtt."""
+        self.writer.write(
             b"GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Protocol: mqtt\r\n" + headers.encode() + b"\r\n"
         )
-        return client
 
     async def head(self) -> bytes:
         """The head of an answer."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mimi_mqtt.cli import main
 from mimi_mqtt.config import HttpSettings, OtaSettings, SharesSettings
 from mimi_mqtt.errors import StoreError
-from mimi_mqtt.fleet import activation, provisioning
+from mimi_mqtt.fleet import activation, registration
 from mimi_mqtt.http.app import MAX_REASONS
 from mimi_mqtt.store import activations
 from tests.integration.http.conftest import Server, Start
@@ -249,7 +249,7 @@ async def test_four_addresses_do_not_keep_others_from_a_code(
 async def test_a_new_device_is_told_to_ask_again_while_the_database_is_locked(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provisioning, "WRITE_WITHIN_S", 0.05)
+    monkeypatch.setattr(registration, "WRITE_WITHIN_S", 0.05)
     async with server.store.write():
         reply = await ask(server)
     assert (reply.status_code, reply.headers["Retry-After"]) == (503, "10")

@@ -15,6 +15,7 @@ import pytest
 from mimi_mqtt.config import HttpSettings
 from tests.integration.http.conftest import Start
 from tests.integration.http.test_server import echo
+from tests.integration.test_app import running
 
 BROWSER_S = 60.0
 
@@ -51,13 +52,14 @@ def chromium() -> str:
 
 
 Visit = Callable[..., Awaitable[dict[str, Any]]]
+Dump = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
-def visit(chromium: str, tmp_path: Path) -> Visit:
-    """Opens a page and returns what it found."""
+def dump(chromium: str, tmp_path: Path) -> Dump:
+    """Opens a page and returns its elements as they are when it is done."""
 
-    async def opened(url: str, *flags: str) -> dict[str, Any]:
+    async def opened(url: str, *flags: str) -> str:
         browser = await asyncio.create_subprocess_exec(
             chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
             "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -71,8 +73,19 @@ def visit(chromium: str, tmp_path: Path) -> Visit:
             if browser.returncode is None:
                 browser.kill()
                 await browser.wait()
-        found = re.search(r"<pre id=\"out\">(.+?)</pre>", output.decode(), re.DOTALL)
-        assert found is not None, output.decode()
+        return output.decode()
+
+    return opened
+
+
+@pytest.fixture
+def visit(dump: Dump) -> Visit:
+    """Opens a page and returns what it found."""
+
+    async def opened(url: str, *flags: str) -> dict[str, Any]:
+        output = await dump(url, *flags)
+        found = re.search(r"<pre id=\"out\">(.+?)</pre>", output, re.DOTALL)
+        assert found is not None, output
         result: dict[str, Any] = json.loads(unescape(found[1]))
         return result
 
@@ -162,3 +175,17 @@ async def test_a_page_of_a_listed_host_opens_a_websocket(start: Start, visit: Vi
             f"http://mqttx.example:{port}/", "--host-resolver-rules=MAP mqttx.example 127.0.0.2"
         )
     assert found["socket"] == "open"
+
+
+async def test_the_page_of_the_api_is_drawn_under_its_policy_without_the_internet(
+    tmp_path: Path, dump: Dump
+) -> None:
+    async with running(tmp_path / "server") as app:
+        # Whatever is asked from elsewhere fails, and would leave the page empty.
+        drawn = await dump(
+            f"http://127.0.0.1:{app.http_port}/docs",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        )
+    assert 'class="opblock-tag' in drawn
+    assert 'id="operations-tag-commands"' in drawn
+    assert "Authorize" in drawn

@@ -1,5 +1,7 @@
 import asyncio
 import re
+import socket
+import struct
 from typing import cast
 
 import pytest
@@ -13,6 +15,7 @@ from websockets.typing import Subprotocol
 from mimi_mqtt.config import HttpSettings, SharesSettings
 from mimi_mqtt.http import limits
 from mimi_mqtt.http.health import PartHealth
+from mimi_mqtt.http.protocol import BoundedHttpProtocol
 from mimi_mqtt.http.server import HttpServer
 from tests.integration.http.conftest import Server, Start
 
@@ -263,6 +266,21 @@ async def test_a_slow_body_is_refused_in_time(start: Start, monkeypatch: pytest.
     writer.write(b"POST /ota/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
     assert await reader.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
     writer.close()
+
+
+async def test_nothing_of_a_connection_that_was_reset_waits_for_its_time(server: Server) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"}")
+    assert server.http._server is not None
+    (protocol,) = server.http._server.server_state.connections
+    assert isinstance(protocol, BoundedHttpProtocol)
+    linger = struct.pack("ii", 1, 0)  # the end is a reset
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+    while server.http.connections:  # noqa: ASYNC110  # the end of a connection has no event
+        await asyncio.sleep(0)
+    assert protocol.timeout_keep_alive_task is None
 
 
 async def test_a_client_that_leaves_in_the_middle_harms_nobody(server: Server) -> None:

@@ -10,7 +10,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mimi_mqtt.config import HttpSettings, SharesSettings
 from mimi_mqtt.http.accounting import CONNECTION
-from mimi_mqtt.http.websocket import MAX_EMPTY_FRAGMENTS, MAX_FRAGMENTS, BoundedWebSocketProtocol
+from mimi_mqtt.http.frame_bounds import MAX_EMPTY_FRAGMENTS, MAX_FRAGMENTS
+from mimi_mqtt.http.websocket import BoundedWebSocketProtocol
 from mimi_mqtt.shares import KnownAddresses
 from tests.integration.http.conftest import Server, Start
 from tests.integration.http.raw import BINARY, CLOSE, CONT, PATIENCE_S, PING, PONG, RawHttp, frame
@@ -159,6 +160,26 @@ async def test_messages_are_read_as_fast_as_they_are_taken(start: Start) -> None
     await client.close()
 
 
+async def test_the_closing_handshake_is_finished_behind_messages_that_the_application_did_not_take(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mimi_mqtt.http.websocket.LINGER_S", 1_000.0)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        websocket = WebSocket(scope, receive, send)
+        await websocket.accept(subprotocol="mqtt")
+        await websocket.receive_bytes()
+        await websocket.close()
+
+    server = await start(mqtt_websocket=app)
+    client = await RawHttp.websocket(server.port)
+    assert (await client.head()).startswith(b"HTTP/1.1 101")
+    protocols(server)[0].close_timeout = 1_000.0
+    client.writer.write(frame(BINARY, b"a") + frame(BINARY, b"b") + frame(CLOSE, b"\x03\xe8"))
+    assert await client.rest() == b"\x88\x02\x03\xe8"
+    await client.close()
+
+
 async def test_frames_beyond_an_addresss_rate_wait(
     server: Server, client: RawHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +192,61 @@ async def test_frames_beyond_an_addresss_rate_wait(
         echoed = await client.reader.readexactly(200 * 5)
     assert echoed == b"".join(b"\x82\x03" + message for message in messages)
     assert "WebSocket frames" in server.ledger.summary()
+
+
+def without_further_frames(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames beyond the first few wait for longer than the test lasts."""
+    frames = protocols(server)[0].admission._frames
+    monkeypatch.setattr(frames, "burst", 20.0)
+    monkeypatch.setattr(frames, "rate", 0.001)
+
+
+async def test_frames_behind_a_trusted_proxy_are_counted_for_its_client(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = HttpSettings.model_validate({"trusted_proxies": ["127.0.0.5"]})
+    server = await start(http=settings, mqtt_websocket=echo)
+    clients = [
+        await RawHttp.websocket(server.port, "127.0.0.5", f"X-Forwarded-For: 192.0.2.{number}\r\n")
+        for number in (1, 2)
+    ]
+    for client in clients:
+        assert (await client.head()).startswith(b"HTTP/1.1 101")
+    assert {each.address for each in protocols(server)} == {"192.0.2.1", "192.0.2.2"}
+    without_further_frames(server, monkeypatch)
+    flooding, other = clients
+    flooding.writer.write(frame(BINARY, b"x") * 100)
+    async with asyncio.timeout(PATIENCE_S):
+        await flooding.reader.readexactly(20 * 3)
+    other.writer.write(frame(BINARY, b"!"))
+    async with asyncio.timeout(PATIENCE_S):
+        assert await other.reader.readexactly(3) == b"\x82\x01!"
+    assert "of 192.0.2.1" in server.ledger.summary()
+    for client in clients:
+        await client.close()
+
+
+async def test_a_stranger_gets_no_further_frames_by_x_forwarded_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = HttpSettings.model_validate({"trusted_proxies": ["127.0.0.5"]})
+    server = await start(http=settings, mqtt_websocket=echo)
+    clients = [
+        await RawHttp.websocket(server.port, "127.0.0.6", f"X-Forwarded-For: 192.0.2.{number}\r\n")
+        for number in (1, 2)
+    ]
+    for client in clients:
+        assert (await client.head()).startswith(b"HTTP/1.1 101")
+    assert [each.address for each in protocols(server)] == ["127.0.0.6"] * 2
+    without_further_frames(server, monkeypatch)
+    for client in clients:
+        client.writer.write(frame(BINARY, b"x") * 100)
+    async with asyncio.timeout(PATIENCE_S):
+        while not all(each._throttle for each in protocols(server)):  # noqa: ASYNC110  # bytes have no event
+            await asyncio.sleep(0)
+    assert "of 127.0.0.6" in server.ledger.summary()
+    for client in clients:
+        await client.close()
 
 
 async def test_when_all_places_are_taken_the_address_with_the_most_makes_room(start: Start) -> None:

@@ -260,15 +260,14 @@ def test_an_installer_that_is_killed_goes_on_when_it_is_started_again(
         model = Model.model_validate_json(Path({str(described_model)!r}).read_text())
         Installer(ModelsFolder(Path({str(folder.path)!r})), Silence()).install(model)
     """
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
+    # With the package client that it runs, which would download to the end otherwise.
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], start_new_session=True)
     try:
         assert reached.wait(60)
-        child.send_signal(signal.SIGKILL)
-        child.wait(30)
     finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait(30)
         go_on.set()
-        if child.poll() is None:
-            child.kill()
     assert not folder.has(MODEL)
     index.deliver, index.fetched = whole, []
     assert installer(folder).install(MODEL)

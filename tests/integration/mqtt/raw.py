@@ -143,7 +143,7 @@ class RawClient:
         await self.send(encode_publish(topic, payload))
 
     async def round_trip(self) -> list[RawPacket]:
-        """What arrived until the device's connection, or the guard, dealt with all that was sent before."""
+        """What arrived until the connection dealt with all that was sent before."""
         await self.send(PINGREQ)
         packets = []
         while (packet := await self.packet()) is not None and packet.type is not PacketType.PINGRESP:
@@ -152,7 +152,8 @@ class RawClient:
         return packets
 
     async def settled(self) -> list[RawPacket]:
-        """Like `round_trip`, through amqtt: subscribing takes its place behind what was sent before."""
+        """Like `round_trip`, for a general client: subscribing takes its place behind what was sent
+        before."""
         self._packet_id += 1
         await self.send(encode_subscribe(self._packet_id, ((f"settled/{id(self)}", 0),)))
         packets = []

@@ -20,9 +20,13 @@ from mimi_mqtt.transports.mqtt.command_topic import (
     CommandTopic,
 )
 from mimi_mqtt.transports.mqtt.counters import Counters
+from mimi_mqtt.transports.mqtt.message import Message
+from mimi_mqtt.wire import mqtt5
 from mimi_mqtt.wire.mqtt import PacketType, Will, encode_publish
+from mimi_mqtt.wire.mqtt_properties import Properties
 from tests.integration.mqtt.conftest import DEVICE, OTHER, Running, StartServer
 from tests.integration.mqtt.raw import PATIENCE_S, RawClient
+from tests.integration.mqtt.raw5 import RawClient5
 from tests.integration.mqtt.test_real_clients import ADMIN, TESTER, mosquitto_pub, mosquitto_sub
 from tests.unit.commands.fake_control import FakeControl
 
@@ -214,15 +218,14 @@ async def test_a_user_who_sends_many_requests_does_not_have_another_users_carrie
 
 
 async def test_users_whose_requests_are_remembered_are_bounded() -> None:
-    answers: list[bytes] = []
+    answers: list[Message] = []
     control = FakeControl(known={DEVICE}, online={DEVICE}, sessions={DEVICE})
     commands = Commands(control, EventBus())
-    topic = CommandTopic(
-        commands, lambda _, answer: answers.append(answer), Counters(lambda: 0.0), 9.0, lambda: 0.0
-    )
+    topic = CommandTopic(commands, answers.append, Counters(lambda: 0.0), 9.0, lambda: 0.0)
     users = [f"user-{number}" for number in range(MAX_REMEMBERED_USERS + 1)]
     for user in (*users, users[-1], users[0]):
-        topic.received(Identity(Role.ADMIN, user), DEVICE, b'{"id":"1","command":"end"}')
+        request = Message(COMMAND, b'{"id":"1","command":"end"}')
+        topic.received(Identity(Role.ADMIN, user), DEVICE, request)
     assert len(answers) == len(users) + 2
     assert len(control.asked) == len(users) + 1  # the last one is known, the first one no more
 
@@ -287,3 +290,70 @@ async def test_a_server_that_stops_gives_waiting_commands_up(setup: Setup) -> No
     await setup.mqtt.until(lambda: bool(setup.control.asked))
     async with asyncio.timeout(PATIENCE_S):
         await setup.mqtt.server.aclose()
+
+
+# ── response topics of MQTT 5 ────────────────────────────────────────────────────────────────────────────
+
+
+def _request(payload: bytes, response_topic: str) -> bytes:
+    properties = Properties(response_topic=response_topic, correlation_data=b"7")
+    return mqtt5.encode_publish(COMMAND, payload, properties=properties)
+
+
+@pytest.mark.parametrize(
+    ("who", "topic"),
+    [("admin", "house/answers"), (DEVICE, f"{REPLY}/phone"), ("admin", f"{REPLY}/desk")],
+)
+async def test_a_response_topic_is_answered_with_the_correlation_data(
+    setup: Setup, who: str, topic: str
+) -> None:
+    watcher = await setup.client()
+    asker = await RawClient5.connected(setup.mqtt, "asker", who)
+    await asker.ask(topic)
+    for payload, status in ((b'{"id":"1","command":"end"}', "done"), (b"{}", "refused")):
+        for _ in range(2):
+            await asker.send(_request(payload, topic))
+            answer = await asker.heard()
+            assert (answer.topic, answer.properties.correlation_data) == (topic, b"7")
+            assert json.loads(answer.payload)["status"] == status
+            assert (await watcher.publish_received()).payload == answer.payload
+    assert [asked[0] for asked in setup.control.asked] == ["end"], "a repeated one is answered again"
+
+
+async def test_a_response_topic_that_is_the_reply_topic_is_answered_once(setup: Setup) -> None:
+    asker = await RawClient5.connected(setup.mqtt, "asker", DEVICE)
+    await asker.ask(f"{REPLY}/#")
+    await asker.send(_request(b'{"command":"end"}', REPLY))
+    assert (await asker.heard()).properties.correlation_data == b"7"
+    await asker.nothing()
+
+
+@pytest.mark.parametrize(
+    ("who", "topic"),
+    [
+        (DEVICE, "house/answers"),
+        (DEVICE, f"mimi/devices/{OTHER}/reply"),
+        (DEVICE, f"mimi/devices/{DEVICE}/down"),
+        (DEVICE, f"mimi/devices/{DEVICE}/replys"),
+        ("admin", f"mimi/devices/{DEVICE}/command"),
+        ("admin", f"mimi/devices/{OTHER}/reply"),
+        ("admin", f"mimi/devices/{DEVICE}/state"),
+        ("admin", "mimi/status"),
+        ("admin", "mimi"),
+        ("admin", "$SYS/answers"),
+        ("admin", "$share/g/answers"),
+    ],
+)
+async def test_a_response_topic_beyond_the_askers_rights_gets_nothing_and_the_command_is_not_run(
+    setup: Setup, who: str, topic: str
+) -> None:
+    watcher = await setup.mqtt.admin()
+    await watcher.subscribe(("#", 0))
+    assert (await watcher.publish_received()).topic == "mimi/status"
+    asker = await RawClient5.connected(setup.mqtt, "asker", who)
+    for payload in (b'{"id":"1","command":"end"}', b"{}"):
+        await asker.send(_request(payload, topic))
+        assert (await watcher.publish_received()).topic == COMMAND
+        assert (await _reply(watcher))["status"] == "refused"
+    assert await watcher.settled() == []
+    assert setup.control.asked == []

@@ -164,12 +164,6 @@ async def test_other_protocol_levels_are_refused_with_code_1(mqtt: Running, leve
     assert await device.closed() == []
 
 
-async def test_mqtt_5_is_told_in_mqtt_5_what_to_do(mqtt: Running) -> None:
-    client = await mqtt.open()
-    assert await client.connack("x", "admin", "admin password", protocol_level=5) == 0x84
-    assert await client.closed() == []
-
-
 async def test_client_id_that_is_missing_for_a_persistent_session_is_refused(mqtt: Running) -> None:
     client = await mqtt.open()
     assert await client.connack("", clean_session=False) == 2

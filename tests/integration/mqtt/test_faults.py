@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.transports.mqtt import limits
+from mimi_mqtt.transports.mqtt.connection import GeneralConnection
 from mimi_mqtt.transports.mqtt.device import DeviceConnection
 from mimi_mqtt.transports.mqtt.gate import Gate, GateConnection
-from mimi_mqtt.transports.mqtt.general import GeneralConnection
 from mimi_mqtt.wire.mqtt import encode_connect, encode_publish
 from tests.integration.mqtt.conftest import (
     DEVICE,

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from mimi_mqtt.config import AccountSettings, SharesSettings
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.identity import Identity
-from mimi_mqtt.fleet.passwords import hash_password
+from mimi_mqtt.passwords import hash_password
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.wire.mqtt import PINGREQ, PINGRESP, encode_connack, encode_connect
 from tests.integration.mqtt.conftest import DEVICE, OTHER, FakeAccounts, Running, StartServer

@@ -9,13 +9,14 @@ from prometheus_client import REGISTRY
 
 from mimi_mqtt.config.voice import ProviderSettings
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderUnavailable
+from mimi_mqtt.providers.catalog import local_servers as discovery
 from mimi_mqtt.providers.catalog import registry
+from mimi_mqtt.providers.catalog.local_servers import FoundModel, find, ollama_address
 from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.runtime.fallback import LlmChain
 from mimi_mqtt.providers.runtime.resilience import Limits
-from mimi_mqtt.providers.vendors.local import discovery, llm
-from mimi_mqtt.providers.vendors.local.discovery import FoundModel, find, ollama_address
+from mimi_mqtt.providers.vendors.local import llm
 from mimi_mqtt.providers.vendors.local.llm import LocalLanguageModel
 from tests.servers.model_servers import ModelServer
 from tests.servers.openai_server import OpenAiServer

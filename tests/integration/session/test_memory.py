@@ -14,7 +14,7 @@ import pytest
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config import Settings
 from mimi_mqtt.config.voice import ProviderSettings
-from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
+from mimi_mqtt.fleet.agents import AgentCatalog, AgentsInForce
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.providers.catalog.registry import build
 from mimi_mqtt.session.manager import SessionManager
@@ -55,7 +55,7 @@ class Remembered:
             Settings(),
             devices={DEVICE: DeviceInfo(DEVICE, "192.0.2.1", "en")},
             audio_transports={"udp": self.udp},
-            agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
+            agents=AgentCatalog(AgentsInForce(Settings().every_agent)),
             converse=lambda agent: self._converse,
         )
         self.channel = FakeControlChannel()

@@ -8,7 +8,7 @@ import pytest
 
 from mimi_mqtt.config import Settings
 from mimi_mqtt.config.connections import MqttSettings
-from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
+from mimi_mqtt.fleet.agents import AgentCatalog, AgentsInForce
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.mqtt.server import MqttServer
@@ -32,7 +32,7 @@ class House:
             Settings(),
             devices={DEVICE: DeviceInfo(DEVICE, "127.0.0.1")},
             audio_transports={"udp": self.audio},
-            agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
+            agents=AgentCatalog(AgentsInForce(Settings().every_agent)),
             converse=lambda agent: self._converse,
         )
         settings = MqttSettings(max_write_buffer_bytes=8_000_000)

@@ -12,7 +12,7 @@ import pytest
 
 from mimi_mqtt.audio.opus import OpusDecoder, OpusEncoder
 from mimi_mqtt.config import Settings
-from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
+from mimi_mqtt.fleet.agents import AgentCatalog, AgentsInForce
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.transports.udp import UdpServer
@@ -51,7 +51,7 @@ class House:
             Settings(),
             devices=devices,
             audio_transports={"udp": udp},
-            agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
+            agents=AgentCatalog(AgentsInForce(Settings().every_agent)),
             converse=lambda agent: self._converse,
         )
         self.channel = FakeControlChannel(peer_host="127.0.0.1")

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from mimi_mqtt.config import Settings
-from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
+from mimi_mqtt.fleet.agents import AgentCatalog, AgentsInForce
 from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.providers.contract.chat import LlmEvent, ToolCall
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.voice.conversation import Conversation
+from tests.fakes.reminders import reminders
 from tests.fakes.session import DEVICE, FakeAudioChannel, FakeAudioTransport, FakeControlChannel
 from tests.fakes.voice import SILENCE, SPEECH, ScriptedLlm, ScriptedStt, services
 
@@ -30,12 +31,17 @@ class Room:
     def __init__(self, llm: ScriptedLlm) -> None:
         self.services = services(stt=ScriptedStt("set a timer"), llm=llm)
         self.audio = FakeAudioTransport(ready=False)
+        told, self.scheduler = reminders(
+            lambda device_id, text: self.manager.announce(device_id, text), lambda _: "en"
+        )
+        self.scheduler.start()
         self.manager = SessionManager(
             Settings(),
             devices={DEVICE: DeviceInfo(DEVICE, "192.0.2.1", "en")},
             audio_transports={"udp": self.audio},
-            agents=AgentCatalog(ProvisionedAgents(Settings().every_agent)),
+            agents=AgentCatalog(AgentsInForce(Settings().every_agent)),
             converse=lambda agent: functools.partial(Conversation, services=self.services),
+            reminders=told,
         )
         self.channel = FakeControlChannel()
         self.manager.control_opened(self.channel)
@@ -75,6 +81,7 @@ class Room:
 async def room(request: pytest.FixtureRequest) -> AsyncIterator[Room]:
     room = Room(ScriptedLlm(*getattr(request, "param", [["Here you are. ", "Anything else?"]])))
     yield room
+    await room.scheduler.aclose()
     await room.manager.aclose()
     room.services.encoders.close()
 

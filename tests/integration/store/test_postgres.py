@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,17 +13,20 @@ from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
 from mimi_mqtt.config import AccountSettings, OtaSettings
-from mimi_mqtt.fleet import administration
+from mimi_mqtt.fleet import administration, device_settings
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.memory.recent import RecentTurns
 from mimi_mqtt.store import conversations, devices, migrations, pruning
-from mimi_mqtt.store.conversations import ConversationLog, TurnRecord
+from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.pruning import Pruner
+from mimi_mqtt.store.reminders import ReminderRecord, ReminderTable
+from mimi_mqtt.store.turn_record import TurnRecord
 from mimi_mqtt.wire.ota import OtaRequest
+from tests.databases import is_declared
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 DEVICE = "aa-bb-cc-00-11-22"
@@ -38,7 +42,11 @@ def asking(client_id: str, number: int = 0x22) -> OtaRequest:
 
 async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
     def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), SQLModel.metadata))
+        return list(
+            compare_metadata(
+                MigrationContext.configure(connection, opts={"include_name": is_declared}), SQLModel.metadata
+            )
+        )
 
     credentials = Credentials.load(tmp_path)
     nodes = [Store(postgres_url), Store(postgres_url)]
@@ -70,8 +78,8 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
         await directory.refresh()
         assert len(directory) == 49
 
-    wanted = administration.DeviceChange(agent="chef", user_name="Anna")
-    await administration.change(nodes[0], "aa-bb-cc-00-11-30", wanted, NOW)
+    wanted = device_settings.DeviceChange(agent="chef", user_name="Anna")
+    await device_settings.change(nodes[0], "aa-bb-cc-00-11-30", wanted, NOW)
     await directories[1].refresh()
     known = directories[1].get("aa-bb-cc-00-11-30")
     assert known is not None
@@ -97,7 +105,7 @@ async def test_two_nodes_share_one_fleet_on_postgresql(postgres_url: str, tmp_pa
     async with nodes[1].read() as session:
         report = await devices.last_report(session, "aa-bb-cc-00-11-30")
     assert report is not None
-    assert report.report == {"text": "\0 ü", "list": [1.5, None]}
+    assert report.report == {"text": " ü", "list": [1.5, None]}
 
     log = ConversationLog(nodes[0])
     for number in range(3):
@@ -233,3 +241,49 @@ async def test_postgresql_is_bounded_in_size_too(postgres_url: str, monkeypatch:
     async with store.write(within_s=2) as session:
         assert (await session.execute(text("SHOW lock_timeout"))).scalar_one().endswith("ms")
     await store.aclose()
+
+
+async def test_two_nodes_share_reminders_on_postgresql(postgres_url: str) -> None:
+    stores = [Store(postgres_url), Store(postgres_url)]
+    for store in stores:
+        await store.open()
+    mine, yours = (ReminderTable(store) for store in stores)
+    minute = timedelta(minutes=1)
+    alarms = [
+        ReminderRecord(
+            id=str(number), device_id=DEVICE, kind="alarm", text="Guten Morgen 🌞",
+            due_at=NOW + number * minute, created_at=NOW, expires_s=60,
+            wall=datetime(2026, 8, 1, 14, 0), zone="Europe/Berlin", rule="FREQ=DAILY", owner="anna",
+        )
+        for number in range(8)
+    ]  # fmt: skip
+    # Of more than there is room for, added at both at once, as many are kept as there is room for.
+    tables = [(mine, yours)[number % 2] for number in range(8)]
+    problems = await asyncio.gather(
+        *(table.add(alarm, most_of_device=5, most=9) for table, alarm in zip(tables, alarms, strict=True))
+    )
+    assert sorted(problem or "" for problem in problems) == [*[""] * 5, *["device"] * 3]
+    kept = await yours.list(DEVICE)
+    assert [alarm for alarm, problem in zip(alarms, problems, strict=True) if problem is None] == list(kept)
+    assert await mine.next_due() == kept[0].due_at
+    assert list(await mine.due(NOW + 8 * minute, 9)) == list(kept)
+
+    # What is due is marked by one of two nodes.
+    marked = [replace(alarm, due_at=None, pending_at=NOW, pending_until=NOW + minute) for alarm in kept]
+    written = await asyncio.gather(mine.replace(marked), yours.replace(marked))
+    assert sorted(alarm.id for part in written for alarm in part) == [alarm.id for alarm in kept]
+    assert len(await mine.pending(expired_by=NOW + minute)) == 5
+    assert await yours.pending(expired_by=NOW) == []
+
+    timer = ReminderRecord("t", "other", "timer", "", NOW, NOW, 60, duration_s=60)
+    assert await mine.add(timer, most_of_device=5, most=9) is None
+    await mine.shift({"t"}, minute)
+    moved = await yours.get("t")
+    assert moved is not None
+    assert (moved.due_at, moved.version) == (NOW + minute, 2)
+    assert await yours.delete("t")
+    await yours.delete_of_device(DEVICE)
+    await yours.delete_ended(NOW)
+    assert await mine.list(ended=True) == []
+    for store in stores:
+        await store.aclose()

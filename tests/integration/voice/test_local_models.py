@@ -10,7 +10,8 @@ from mimi_mqtt.app import App
 from mimi_mqtt.config import Settings
 from mimi_mqtt.config.agents import DEFAULT_AGENT
 from mimi_mqtt.models.folder import MANIFEST
-from mimi_mqtt.providers.vendors.local import discovery, llm
+from mimi_mqtt.providers.catalog import local_servers as discovery
+from mimi_mqtt.providers.vendors.local import llm
 from tests.integration.test_app import until
 from tests.servers.model_servers import ModelServer
 
@@ -66,11 +67,11 @@ async def test_the_web_page_names_the_commands_until_a_model_is_found(
     await app.start()
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client:
-            page = (await client.get("/", headers={"Accept": "text/html"})).text
+            page = (await client.get("/ota", headers={"Accept": "text/html"})).text
             assert "ollama pull" in page
             ollama.ollama = {"helper:4b": ["completion", "tools"]}
             await until(lambda: app.answering != "offline")
             assert app.answering == f"helper:4b of Ollama at {ollama.url}/v1"
-            assert "ollama pull" not in (await client.get("/", headers={"Accept": "text/html"})).text
+            assert "ollama pull" not in (await client.get("/ota", headers={"Accept": "text/html"})).text
     finally:
         await app.stop()

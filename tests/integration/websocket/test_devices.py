@@ -18,7 +18,9 @@ from mimi_mqtt.app import App
 from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.config import Settings
 from mimi_mqtt.store import devices
-from mimi_mqtt.transports.websocket import MAX_UNSENT_AUDIO_BYTES
+from mimi_mqtt.transports.websocket_capacity import PROBE_INTERVAL_S
+from mimi_mqtt.transports.websocket_device import MAX_UNSENT_AUDIO_BYTES
+from mimi_mqtt.wire.messages import Stt, encode
 from mimi_mqtt.wire.websocket_frame import pack, unpack
 
 MAC, CLIENT = "aa:bb:cc:00:11:22", "5f1e6a3e-0000-4000-8000-000000000001"
@@ -27,7 +29,11 @@ TIMEOUT_S = 20
 
 @asynccontextmanager
 async def serving(
-    folder: Path, transport: str = "websocket", http: Mapping[str, object] | None = None
+    folder: Path,
+    transport: str = "websocket",
+    http: Mapping[str, object] | None = None,
+    *,
+    fallback: bool = True,
 ) -> AsyncIterator[App]:
     anywhere: dict[str, object] = {"bind": "127.0.0.1:0"}
     providers = {"stt": "offline", "llm": "offline", "tts": "offline"}
@@ -35,7 +41,7 @@ async def serving(
         {
             "server": {"data_dir": folder},
             "http": anywhere | dict(http or {}), "mqtt": anywhere, "udp": anywhere,
-            "ota": {"transport": transport}, "providers": providers,
+            "ota": {"transport": transport, "fallback": fallback}, "providers": providers,
             "assistant": {"wake_word": "answer"},
         }
     )  # fmt: skip
@@ -331,14 +337,33 @@ async def test_messages_over_mqtt_reach_it_and_watchers_see_what_it_says(tmp_pat
         assert not app._mqtt.elsewhere.speak_as("aa-bb-cc-00-11-99", b"{}")
 
 
+async def test_only_a_device_that_is_sent_glyphs_is_pinged_and_its_pong_shows_its_speed(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as app, device(app) as socket:
+        await opened(socket)
+        connected = app._websockets._devices["aa-bb-cc-00-11-22"]
+        text = encode(Stt("x" * 7_000))
+        connected.send(text)
+        assert connected._capacity is None
+        assert connected.spare_bytes() == 1_200
+        connected.send(text)
+        assert connected.spare_bytes() == 0
+        async with asyncio.timeout(TIMEOUT_S):
+            while connected.spare_bytes() <= 1_200:
+                await asyncio.sleep(PROBE_INTERVAL_S)
+                connected.send(text)
+                await asyncio.sleep(PROBE_INTERVAL_S / 2)
+
+
 async def test_a_device_that_reads_nothing_is_cut_off_with_bounded_memory(tmp_path: Path) -> None:
     async with serving(tmp_path) as app, device(app) as socket:
         await opened(socket)
         connected = app._websockets._devices["aa-bb-cc-00-11-22"]
         socket.transport.pause_reading()
         dropped = 0
-        for number in range(200_000):
-            if not connected.send_audio(bytes(120), number):
+        for number in range(50_000):
+            if not connected.send_audio(bytes(900), number):
                 dropped += 1
                 break
         assert dropped
@@ -347,6 +372,7 @@ async def test_a_device_that_reads_nothing_is_cut_off_with_bounded_memory(tmp_pa
             connected.send(b'{"type":"alert","message":"' + b"x" * 2_000 + b'"}')
         assert not connected.open
         assert len(app._websockets) == 0
+        socket.transport.abort()  # a closing handshake would wait ten seconds for what is not read
 
 
 async def test_a_frame_of_a_megabyte_ends_its_connection(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.cli import main
+from mimi_mqtt.fleet import secret_files
 from mimi_mqtt.fleet.activation import CODE_LIFETIME, Asker, ask
-from mimi_mqtt.store import devices
+from mimi_mqtt.fleet.fallback import fall_back
+from mimi_mqtt.store import devices, ota_log
 from mimi_mqtt.store.engine import Store
-from mimi_mqtt.store.tables import Device
+from mimi_mqtt.store.tables import Device, OtaReport, User
 
 NOW = datetime.now(UTC)
 KNOWN = "aa-bb-cc-00-11-22"
@@ -88,6 +90,30 @@ def test_the_list_shows_devices_and_who_waits(folder: Path, capsys: pytest.Captu
     assert out == capsys.readouterr().out
     assert KNOWN in out
     assert f"from 192.0.2.7  allow it with: mimi-mqtt devices allow {waiting['code']}" in out
+
+
+def test_the_list_tells_who_was_given_a_websocket_by_the_server(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fallen_back() -> None:
+        store = Store(_url(folder))
+        await store.open()
+        await fall_back(store, KNOWN, NOW)
+        async with store.write() as session:
+            session.add(OtaReport(device_id=KNOWN, received_at=NOW + timedelta(minutes=5), report={}))
+        await store.aclose()
+
+    assert _listed(capsys)["devices"][0]["fallback_since"] is None
+    asyncio.run(fallen_back())
+    (device,) = _listed(capsys)["devices"]
+    assert (device["transport"], device["fallback_since"]) == ("websocket", NOW.isoformat())
+    assert device["not_connected_since"] == (NOW + timedelta(minutes=5)).isoformat()
+    assert main(["devices"]) == 0
+    told = capsys.readouterr().out
+    assert "websocket (fallback since " in told
+    assert "not connected since its boot at " in told
+    assert main(["devices", "set", KNOWN, "--transport", "websocket"]) == 0
+    assert _listed(capsys)["devices"][0]["fallback_since"] is None
 
 
 def test_what_devices_say_does_not_control_the_terminal(
@@ -219,3 +245,122 @@ def test_another_configuration_file_is_used_when_named(
     assert main(["devices", "list", "--config", str(folder / "other.yaml")]) == 1
     assert "there is no database" in capsys.readouterr().err
     assert not (folder / "nowhere").exists()
+
+
+# ── owners, keys, the list ───────────────────────────────────────────────────────────────────────────────
+
+
+def _user(folder: Path, name: str) -> None:
+    async def add() -> None:
+        store = Store(_url(folder))
+        await store.open()
+        async with store.write() as session:
+            session.add(
+                User(
+                    id=f"u-{name}", name=name, folded_name=name, role="member", created_at=NOW, updated_at=NOW
+                )
+            )
+        await store.aclose()
+
+    asyncio.run(add())
+
+
+def _ids(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    capsys.readouterr()
+    assert main(["devices", "list", "--json", *arguments]) == 0
+    return [device["id"] for device in json.loads(capsys.readouterr().out)["devices"]]
+
+
+def test_a_device_is_claimed_for_a_user_by_its_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _user(folder, "bob")
+    assert main(["devices", "list", "--json"]) == 0
+    (waiting,) = json.loads(capsys.readouterr().out)["waiting"]
+    assert main(["devices", "claim", waiting["code"], "Bob"]) == 0
+    assert "belongs to Bob" in capsys.readouterr().out
+    assert _ids(folder, capsys, "--owner", "bob") == [NEW]
+    assert _ids(folder, capsys, "--owner", "nobody") == [KNOWN]
+    assert main(["devices", "claim", waiting["code"], "bob"]) == 1
+    assert "no device shows the code" in capsys.readouterr().err
+
+
+def test_a_device_is_assigned_and_given_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _user(folder, "bob")
+    assert main(["devices", "assign", KNOWN, "bob"]) == 0
+    assert _ids(folder, capsys, "--owner", "bob") == [KNOWN]
+    assert main(["devices", "set", KNOWN, "--owner", "nobody"]) == 0
+    assert _ids(folder, capsys, "--owner", "bob") == []
+    assert main(["devices", "assign", KNOWN, "carol"]) == 1
+    assert "there is no user 'carol'" in capsys.readouterr().err
+
+
+def test_devices_are_filtered_and_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["--name", "Lamp", "--room", "Hall", "--tag", "loud", "--tag", "old", "--notes", "dusty"]
+    assert main(["devices", "set", KNOWN, *settings, "--auto-update", "off"]) == 0
+    assert main(["devices", "set", KNOWN, "--channel", "beta", "--recordings", "on"]) == 0
+    for found in (["--room", "Hall"], ["--tag", "old"], ["--search", "lam hall"], ["--state", "active"]):
+        assert _ids(folder, capsys, *found) == [KNOWN]
+    for missed in (["--room", "Attic"], ["--tag", "ol"], ["--search", "attic"], ["--state", "disabled"]):
+        assert _ids(folder, capsys, *missed) == []
+    assert main(["devices", "show", KNOWN, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["tags"], told["notes"], told["auto_update"]) == (["loud", "old"], "dusty", False)
+    assert (told["channel"], told["recordings"]) == ("beta", "on")
+    assert main(["devices", "set", KNOWN, "--channel", "stable", "--recordings", "default"]) == 0
+    capsys.readouterr()
+    assert main(["devices", "show", KNOWN, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["channel"], told["recordings"]) == ("stable", "default")
+    assert main(["devices", "show", KNOWN]) == 0
+    assert "dusty" in capsys.readouterr().out
+    assert main(["devices", "show", "aa-bb-cc-00-11-99"]) == 1
+
+
+def test_keys_are_imported_listed_and_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret_files.load(folder / "data", 0)
+    file = folder / "keys.csv"
+    file.write_text(f"serial_number,key\nSN-1,{'ab' * 32}\n")
+    assert main(["devices", "import-keys", str(file)]) == 0
+    assert "1 keys were added" in capsys.readouterr().out
+    assert main(["devices", "keys"]) == 0
+    told = capsys.readouterr().out
+    assert "SN-1" in told
+    assert "abab" not in told
+    assert main(["devices", "remove-key", "SN-1"]) == 0
+    assert main(["devices", "remove-key", "SN-1"]) == 1
+    file.write_text(f"SN-1,{'ab' * 31}\n")
+    assert main(["devices", "import-keys", str(file)]) == 1
+    assert "line 1: the key must be 64 hexadecimal digits" in capsys.readouterr().err
+    assert main(["devices", "import-keys", str(folder / "none.csv")]) == 1
+
+
+def test_devices_are_put_on_the_list_and_taken_off(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _user(folder, "bob")
+    assert (
+        main(["devices", "allow-list", "add", "AA:BB:CC:00:33:01", "--owner", "bob", "--note", "hall"]) == 0
+    )
+    assert main(["devices", "allow-list", "add", "aa-bb-cc-00-33-01"]) == 1
+    assert "is listed already" in capsys.readouterr().err
+    assert main(["devices", "allow-list"]) == 0
+    assert "mac  aa-bb-cc-00-33-01  for bob  hall" in capsys.readouterr().out
+    assert main(["devices", "allow-list", "remove", "aabbcc003301"]) == 0
+    assert main(["devices", "allow-list"]) == 0
+    assert "no device is listed" in capsys.readouterr().err
+
+
+def test_the_log_tells_what_was_asked_and_answered(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def ask_once() -> None:
+        store = Store(_url(folder))
+        await store.open()
+        row = {
+            "device_id": KNOWN, "at": NOW, "address": "192.0.2.7", "board": "bread-compact-wifi",
+            "firmware_version": "2.2.1", "answer": "mqtt", "firmware": "no image for this board",
+            "offered_version": "",
+        }  # fmt: skip
+        async with store.write() as session:
+            await ota_log.add(session, [row])
+        await store.aclose()
+
+    asyncio.run(ask_once())
+    assert main(["devices", "log", KNOWN]) == 0
+    told = capsys.readouterr().out
+    assert "board bread-compact-wifi, 2.2.1; got its credentials for MQTT; no firmware: no image" in told

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ import pytest
 from mimi_mqtt.cli import doctor, main
 from mimi_mqtt.cli.doctor import Finding, examine_providers
 from mimi_mqtt.config import Settings
+from mimi_mqtt.fleet.fallback import fall_back
 from mimi_mqtt.providers.catalog.presets import PRESETS
+from mimi_mqtt.store import devices
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.tables import Device, OtaReport
 
 # Nobody needs a key or a network here but openai, who has none.
 OFFLINE = {"stt": "offline", "llm": "offline", "tts": "offline"}
@@ -39,6 +44,39 @@ async def test_no_conversation_is_tried_with_a_server_that_is_down(
     assert findings["server"].grade == "fail"
     assert findings["conversation"].grade == "warn"
     assert "mend that first" in findings["conversation"].cure
+
+
+async def test_devices_on_fallback_are_named_and_those_that_it_did_not_help(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"server": {"data_dir": tmp_path}})
+    store, now = Store(settings.database_url), datetime.now(UTC)
+    await store.open()
+    for number in range(7):
+        device_id = f"aa-bb-cc-00-11-0{number}"
+        async with store.write() as session:
+            device = Device(
+                id=device_id, client_id="", revision=0, created_at=now, updated_at=now, last_seen_at=now
+            )
+            await devices.save_changed(session, device, now)
+        await fall_back(store, device_id, now)
+    async with store.write() as session:
+        session.add(OtaReport(device_id="aa-bb-cc-00-11-06", received_at=now, report={}))
+    await store.aclose()
+    all_of_them, lost = [finding async for finding in doctor._fallbacks(settings)]
+    assert (all_of_them.grade, lost.grade) == ("warn", "warn")
+    assert "aa-bb-cc-00-11-04 and 2 more" in all_of_them.detail
+    assert "8884" in all_of_them.cure
+    assert "aa-bb-cc-00-11-06" in lost.detail
+    assert "--transport default" in lost.cure
+
+
+async def test_without_fallbacks_nothing_is_said_and_without_a_database_why(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"server": {"data_dir": tmp_path}})
+    (finding,) = [finding async for finding in doctor._fallbacks(settings)]
+    assert finding.grade == "warn"
+    store = Store(settings.database_url)
+    await store.open()
+    await store.aclose()
+    assert [finding async for finding in doctor._fallbacks(settings)] == []
 
 
 @pytest.mark.parametrize("grade", ["ok", "warn", "fail"])

@@ -1,12 +1,23 @@
 """`mimi-mqtt rotate-secret`, with a running server and without."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mimi_mqtt.cli import main
+from mimi_mqtt.config import Settings
 from mimi_mqtt.fleet import secret_files
+from mimi_mqtt.fleet.credentials import Credentials
+from mimi_mqtt.fleet.device_keys import DeviceKeys, ImportedKey
+from mimi_mqtt.managed.resources import Change, ManagedResources, opened
+from mimi_mqtt.store.audit import COMMAND_LINE
+from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.managed import with_secrets
+from mimi_mqtt.store.tables import ManagedResource
 from tests.unit.cli.test_server_process import server
 
 
@@ -73,3 +84,54 @@ def test_nonsense_is_refused(folder: Path, arguments: list[str]) -> None:
         main(["rotate-secret", *arguments])
     assert ended.value.code == 2
     assert secret_files.load(folder, 0) == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["--now"]])
+def test_keys_of_chips_are_readable_with_the_new_secret_alone(folder: Path, arguments: list[str]) -> None:
+    url = f"sqlite:///{folder / 'mimi.db'}"
+
+    async def with_keys(act: Callable[[DeviceKeys], Awaitable[None]]) -> None:
+        store = Store(url)
+        await store.open()
+        try:
+            await act(DeviceKeys(store, Credentials.load(folder)))
+        finally:
+            await store.aclose()
+
+    async def register(keys: DeviceKeys) -> None:
+        await keys.register([ImportedKey("SN-1", b"1" * 32)], datetime.now(UTC))
+
+    async def check(keys: DeviceKeys) -> None:
+        (row,) = await keys.page("", 10)
+        assert keys.is_readable(row)
+
+    asyncio.run(with_keys(register))
+    assert main(["rotate-secret", *arguments]) == 0
+    secret_files.delete_old(folder)
+    asyncio.run(with_keys(check))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--now"]])
+def test_keys_of_providers_outlive_a_rotation_without_a_server(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    async def stored() -> ManagedResource:
+        store = Store(f"sqlite:///{folder / 'mimi.db'}")
+        await store.open()
+        try:
+            resources = ManagedResources(store, Credentials.load(folder), {}, Settings)
+            if await resources.find("provider", "openai") is None:
+                await resources.put(Change("provider", "openai", {}, {"api_key": "sk-1"}), COMMAND_LINE)
+            async with store.read() as session:
+                (row,) = await with_secrets(session)
+            return row
+        finally:
+            await store.aclose()
+
+    before = asyncio.run(stored())
+    for _ in range(2):
+        assert main(["rotate-secret", *arguments]) == 0
+    after = asyncio.run(stored())
+    assert after.secret_id == Credentials.load(folder).secret_id != before.secret_id
+    assert opened(after, Credentials.load(folder)).secrets == {"api_key": "sk-1"}
+    assert capsys.readouterr().err == ""

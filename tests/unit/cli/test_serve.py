@@ -4,10 +4,13 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from mimi_mqtt.cli.serve import FullCollections, spare_collections
+from mimi_mqtt.cli.serve import FullCollections, addresses, spare_collections
+from mimi_mqtt.config import Settings
 
 
 @pytest.fixture
@@ -25,6 +28,37 @@ def test_the_collector_works_again_once_the_server_has_started() -> None:
     spare_collections()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
+
+
+@pytest.mark.parametrize(
+    ("certified", "plain", "shown"),
+    [
+        (None, True, ["http://192.168.1.5:8003/xiaozhi/ota/", "http://192.168.1.5:8003/"]),
+        (
+            "voice.example.org", True,
+            [
+                "http://192.168.1.5:8003/xiaozhi/ota/", "https://voice.example.org:8003/xiaozhi/ota/",
+                "http://192.168.1.5:8003/",
+            ],
+        ),
+        (
+            "voice.example.org", False,
+            ["https://voice.example.org:8003/xiaozhi/ota/", "https://voice.example.org:8003/"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_addresses_that_are_served_are_shown(
+    certified: str | None, plain: bool, shown: list[str]
+) -> None:
+    http = {"plain": plain, "tls_certificate": "c", "tls_key": "k"}
+    app: Any = SimpleNamespace(
+        settings=Settings.model_validate({"http": http}),
+        device_host="192.168.1.5",
+        http_port=8003,
+        certified_host=certified,
+    )
+    found = [word for line in addresses(app) for word in line.split() if "://" in word]
+    assert found == shown
 
 
 class Knot:

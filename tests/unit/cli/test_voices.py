@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mimi_mqtt.cli import main
-from mimi_mqtt.cli import voices as command
 from mimi_mqtt.models.catalog import catalog
 from mimi_mqtt.models.folder import MANIFEST
+from mimi_mqtt.providers.catalog import voice_list
 from mimi_mqtt.providers.contract.tts import SpeechChunk, TextToSpeech, TtsCapabilities, VoiceOptions
 from mimi_mqtt.providers.vendors.hibari.tts import Hibari
 from mimi_mqtt.providers.vendors.piper.tts import Piper
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "models"
     monkeypatch.setenv("MIMI_PROVIDERS__MODELS_DIR", str(place))
-    monkeypatch.setattr(command, "engine_installed", lambda model: True)
+    monkeypatch.setattr(voice_list, "engine_installed", lambda model: True)
     return place
 
 
@@ -57,7 +57,7 @@ def test_a_voice_whose_engine_is_missing_tells_what_to_install(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(folder, "kokoro-ja")
-    monkeypatch.setattr(command, "engine_installed", lambda model: model.engine != "kokoro")
+    monkeypatch.setattr(voice_list, "engine_installed", lambda model: model.engine != "kokoro")
     assert {row["cure"] for row in listed(capsys, "--language", "ja", "--gender", "male")} == {
         "pip install 'mimi-mqtt[offline]'", "mimi-mqtt models install supertonic-3",
     }  # fmt: skip

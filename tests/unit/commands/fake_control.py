@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from mimi_mqtt.commands.ports import Said
 from mimi_mqtt.errors import ToolError
+from mimi_mqtt.session.reach import Reach
 
 DEVICE = "aa-bb-cc-00-11-22"
 IDLE = "aa-bb-cc-00-11-33"
@@ -29,6 +30,8 @@ class FakeControl:
     known: set[str] = field(default_factory=lambda: {DEVICE, IDLE, AWAY})
     answer: asyncio.Event = field(default_factory=asyncio.Event)
     broken: bool = False
+    old: bool = False
+    """True: its firmware fetches no sounds."""
 
     def knows(self, device_id: str) -> bool:
         return device_id in self.known
@@ -63,6 +66,20 @@ class FakeControl:
             case "break":
                 raise RuntimeError("a fault in a tool")
         raise ToolError(f"there is no tool {tool!r}; there are: volume")
+
+    def play(self, device_id: str, url: str, text: str) -> Reach:
+        if device_id not in self.online:
+            return Reach.AWAY
+        if device_id in self.sessions:
+            return Reach.TALKING
+        if self.old:
+            return Reach.ALERT
+        self.asked.append(("play", device_id, url, text))
+        return Reach.NOTIFY
+
+    def reboot(self, device_id: str) -> bool:
+        self.asked.append(("reboot", device_id))
+        return device_id in self.online
 
     def end_session(self, device_id: str, reason: str) -> bool:
         self.asked.append(("end", device_id, reason))

@@ -16,8 +16,12 @@ from mimi_mqtt.commands.model import (
     CommandResult,
     Disconnect,
     EndSession,
+    Notify,
+    Play,
+    Reboot,
     Refusal,
     Say,
+    SetAgent,
     ShowAlert,
     done,
     refused,
@@ -48,6 +52,11 @@ def _refused(payload: bytes) -> BadRequest:
     ("fields", "command"),
     [
         ({"command": "say", "text": " Hello. "}, Say(device_id=DEVICE, text="Hello.")),
+        ({"command": "notify", "text": " Hello. "}, Notify(device_id=DEVICE, text="Hello.")),
+        (
+            {"command": "notify", "text": "x", "urgent": True, "expires_s": 60},
+            Notify(device_id=DEVICE, text="x", urgent=True, expires_s=60.0),
+        ),
         ({"command": "alert", "message": "Door"}, ShowAlert(device_id=DEVICE, message="Door")),
         (
             {"command": "alert", "message": "Door", "status": "Warning", "emotion": "sad"},
@@ -63,6 +72,15 @@ def _refused(payload: bytes) -> BadRequest:
         ),
         ({"command": "end"}, EndSession(device_id=DEVICE)),
         ({"command": "disconnect"}, Disconnect(device_id=DEVICE)),
+        (
+            {"command": "play", "url": "http://192.0.2.9/bell.ogg", "text": "Bell"},
+            Play(device_id=DEVICE, url="http://192.0.2.9/bell.ogg", text="Bell"),
+        ),
+        ({"command": "reboot"}, Reboot(device_id=DEVICE)),
+        (
+            {"command": "agent", "agent": "chef", "now": True},
+            SetAgent(device_id=DEVICE, agent="chef", now=True),
+        ),
     ],
 )
 def test_every_command_has_its_json(fields: dict[str, Any], command: Command) -> None:
@@ -71,7 +89,9 @@ def test_every_command_has_its_json(fields: dict[str, Any], command: Command) ->
 
 
 def test_every_command_is_tested() -> None:
-    assert set(COMMANDS) == {"say", "alert", "call", "end", "disconnect"}
+    assert set(COMMANDS) == {
+        "say", "notify", "alert", "call", "end", "disconnect", "play", "reboot", "agent",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -89,6 +109,14 @@ def test_every_command_is_tested() -> None:
         ({"command": "say", "text": "x", "timeout_s": 0}, Refusal.BAD_ARGUMENTS, "timeout_s"),
         ({"command": "say", "text": "x", "timeout_s": 1e9}, Refusal.BAD_ARGUMENTS, "timeout_s"),
         ({"command": "say", "text": "x", "timeout_s": True}, Refusal.BAD_ARGUMENTS, "timeout_s"),
+        ({"command": "notify"}, Refusal.BAD_ARGUMENTS, "text"),
+        ({"command": "notify", "text": " "}, Refusal.BAD_ARGUMENTS, "text"),
+        ({"command": "notify", "text": "x" * 2_001}, Refusal.TOO_LONG, "text"),
+        ({"command": "notify", "text": "x", "expires_s": 0}, Refusal.BAD_ARGUMENTS, "expires_s"),
+        ({"command": "notify", "text": "x", "expires_s": 604_801}, Refusal.BAD_ARGUMENTS, "expires_s"),
+        ({"command": "notify", "text": "x", "urgent": 1}, Refusal.BAD_ARGUMENTS, "urgent"),
+        ({"command": "notify", "text": "x", "audio": "AAAA"}, Refusal.BAD_ARGUMENTS, "--audio"),
+        ({"command": "notify", "text": "x", "volume": 1}, Refusal.BAD_ARGUMENTS, "text, urgent"),
         ({"command": "alert", "message": "x", "emotion": "grumpy"}, Refusal.BAD_ARGUMENTS, "neutral"),
         ({"command": "call", "tool": "t", "arguments": []}, Refusal.BAD_ARGUMENTS, "arguments"),
         (

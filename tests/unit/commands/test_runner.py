@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import ValidationError
 
 from mimi_mqtt.commands.model import (
     TIMER,
@@ -12,21 +13,27 @@ from mimi_mqtt.commands.model import (
     Command,
     Disconnect,
     EndSession,
+    Play,
     Principal,
+    Reboot,
     Refusal,
     Say,
+    SetAgent,
     ShowAlert,
     done,
 )
 from mimi_mqtt.commands.runner import MAX_PER_DEVICE, MAX_RESULT_CHARS, Commands
+from mimi_mqtt.errors import NotFound, StoreError
 from mimi_mqtt.events import CommandRan, EventBus
 from mimi_mqtt.fleet.identity import Identity, Role
+from mimi_mqtt.store.audit import Author
 from tests.unit.commands.fake_control import AWAY, DEVICE, IDLE, STRANGER, FakeControl
 
 pytestmark = pytest.mark.virtual_time
 
 ADMIN = Principal("admin", user_tools=True)
 OWNER = Principal(DEVICE, DEVICE)
+OWNER_OF_IDLE = Principal(IDLE, IDLE)
 
 
 class Setup:
@@ -35,7 +42,15 @@ class Setup:
         self.events = EventBus()
         self.ran: list[CommandRan] = []
         self.events.subscribe(self.ran.append, CommandRan, name="test")
-        self.commands = Commands(self.control, self.events, asyncio.get_running_loop().time)
+        self.agents: dict[str, str] = {}
+        self.fails: Exception | None = None
+        self.commands = Commands(self.control, self.events, asyncio.get_running_loop().time, agents=self)
+
+    async def set_agent(self, device_id: str, agent: str, author: Author) -> None:
+        assert author.name == ADMIN.name
+        if self.fails is not None:
+            raise self.fails
+        self.agents[device_id] = agent
 
 
 @pytest.fixture
@@ -185,3 +200,53 @@ def test_devices_and_strangers_are_no_principals() -> None:
     assert Principal.of(Identity(Role.ANONYMOUS, "")) is None
     assert Principal.of(Identity(Role.TESTER, DEVICE, DEVICE)) == OWNER
     assert Principal.of(Identity(Role.ADMIN, "admin")) == ADMIN
+
+
+async def test_an_idle_device_plays_a_sound_by_its_address(setup: Setup) -> None:
+    sound = "http://192.0.2.9/bell.ogg"
+    assert await setup.commands.run(Play(device_id=IDLE, url=sound, text="Bell"), by=OWNER_OF_IDLE) == done(
+        how="sent"
+    )
+    assert setup.control.asked == [("play", IDLE, sound, "Bell")]
+    for device_id, refusal in ((DEVICE, Refusal.BUSY), (AWAY, Refusal.NOT_CONNECTED)):
+        result = await setup.commands.run(Play(device_id=device_id, url=sound), by=ADMIN)
+        assert result.refusal is refusal
+    setup.control.old = True
+    assert (
+        await setup.commands.run(Play(device_id=IDLE, url=sound), by=ADMIN)
+    ).refusal is Refusal.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://a/b", "http://", "http://a/b c", "http://a/ü", "http://a/\n", "x" * 2_000]
+)
+def test_an_address_that_no_device_can_fetch_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Play(device_id=IDLE, url=url)
+
+
+async def test_a_reboot_is_for_those_who_may_use_the_tools_for_people(setup: Setup) -> None:
+    assert (await setup.commands.run(Reboot(device_id=DEVICE), by=OWNER)).refusal is Refusal.NOT_ALLOWED
+    assert await setup.commands.run(Reboot(device_id=DEVICE), by=ADMIN) == done()
+    assert (await setup.commands.run(Reboot(device_id=AWAY), by=ADMIN)).refusal is Refusal.NOT_CONNECTED
+
+
+async def test_a_device_gets_another_agent_although_it_is_away(setup: Setup) -> None:
+    for device_id, now, ended in ((AWAY, True, False), (DEVICE, False, False), (DEVICE, True, True)):
+        command = SetAgent(device_id=device_id, agent="chef", now=now)
+        assert await setup.commands.run(command, by=ADMIN) == done(session_ended=ended)
+    assert setup.agents == {AWAY: "chef", DEVICE: "chef"}
+    assert DEVICE not in setup.control.sessions
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(NotFound("there is no agent"), "refused"), (StoreError("locked"), "failed")]
+)
+async def test_an_agent_that_can_not_be_set_is_told(setup: Setup, error: Exception, status: str) -> None:
+    setup.fails = error
+    result = await setup.commands.run(SetAgent(device_id=DEVICE, agent="cook", now=True), by=ADMIN)
+    assert result.status == status
+    assert "locked" not in result.message
+    assert DEVICE in setup.control.sessions
+    refused = await setup.commands.run(SetAgent(device_id=DEVICE, agent="cook"), by=OWNER)
+    assert refused.refusal is Refusal.NOT_ALLOWED

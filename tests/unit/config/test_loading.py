@@ -170,6 +170,17 @@ def test_certificate_without_key_is_refused(tmp_path: Path) -> None:
     assert "tls_certificate and tls_key" in complaint(write(tmp_path, "mqtt:\n  tls_certificate: a.pem\n"))
 
 
+@pytest.mark.parametrize(
+    ("http", "told"),
+    [
+        ("tls_key: a.pem", "tls_certificate and tls_key must be set together"),
+        ("plain: false", "plain is false: tls_certificate and tls_key must be set"),
+    ],
+)
+def test_tls_of_http_needs_certificate_and_key(tmp_path: Path, http: str, told: str) -> None:
+    assert told in complaint(write(tmp_path, f"http:\n  {http}\n"))
+
+
 def test_unknown_time_zone_is_refused(tmp_path: Path) -> None:
     assert "Europe/Berlin" in complaint(write(tmp_path, "server:\n  timezone: Mars/Base\n"))
 

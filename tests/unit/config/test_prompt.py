@@ -7,14 +7,15 @@ import pytest
 
 from mimi_mqtt.config.prompt import (
     DEFAULT_PROMPT,
-    MAX_LOOP_STEPS,
     MAX_PROMPT_CHARS,
     AgentFacts,
     DeviceFacts,
     Facts,
     PromptTemplate,
+    TemplateFault,
     UserFacts,
 )
+from mimi_mqtt.config.prompt_sandbox import MAX_LOOP_STEPS
 
 FACTS = Facts(
     datetime(2026, 11, 21, 18, 5, tzinfo=UTC),
@@ -48,6 +49,24 @@ def render(source: str, facts: Facts = FACTS) -> str:
 )
 def test_a_prompt_tells_what_is_known(source: str, expected: str) -> None:
     assert render(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("a\nb {{ nobody }}", 2),
+        ("a\n\n{{ device.colour }}", 3),
+        ("a\n{% if memory %}b", 2),
+        ("{{ agent.name }}\n{{ memory + 1 }}", 2),
+        ("a\n{% include 'b' %}", 2),
+        ("a\n\n{% for x in [] recursive %}{% endfor %}", 3),
+        ("x" * 40_000, None),
+    ],
+)
+def test_a_fault_of_a_template_is_told_with_its_line(source: str, line: int | None) -> None:
+    with pytest.raises(TemplateFault) as raised:
+        PromptTemplate(source)
+    assert raised.value.line == line
 
 
 def test_the_default_prompt_leaves_out_what_is_unknown() -> None:

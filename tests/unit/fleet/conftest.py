@@ -11,6 +11,8 @@ from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
+from mimi_mqtt.fleet.firmware_offers import FirmwareOffers
+from mimi_mqtt.fleet.ota_log import OtaLog
 from mimi_mqtt.fleet.provisioning import Endpoints, Provisioner
 from mimi_mqtt.shares import Ledger
 from mimi_mqtt.store.engine import Store
@@ -47,23 +49,33 @@ class Fleet:
     def provisioner(
         self,
         *,
-        new_devices: Literal["allow", "activate"] = "allow",
+        new_devices: Literal["allow", "activate", "locked"] = "allow",
         transport: Literal["mqtt", "websocket"] = "mqtt",
         max_devices: int = 100,
         endpoints: Endpoints | None = None,
         timezone: str | None = None,
         waiting_share: int = 100,
+        activate_by_hmac: bool = True,
+        log: OtaLog | None = None,
+        offers: FirmwareOffers | None = None,
     ) -> Provisioner:
         return Provisioner(
             self.store,
             self.directory,
             self.credentials,
             endpoints or Endpoints(mqtt_port=1883, udp_port=8884),
-            OtaSettings(new_devices=new_devices, transport=transport, max_devices=max_devices),
+            OtaSettings(
+                new_devices=new_devices,
+                transport=transport,
+                max_devices=max_devices,
+                activate_by_hmac=activate_by_hmac,
+            ),
             shares=SharesSettings(waiting_devices_per_address=waiting_share),
             ledger=self.ledger,
             keepalive_s=240,
             timezone=timezone,
+            log=log,
+            offers=offers,
             clock=self.clock,
         )
 
@@ -94,8 +106,8 @@ async def code_for(
 
 
 @pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    store = Store(f"sqlite:///{tmp_path}/mimi.db")
+async def fleet(tmp_path: Path, migrated_url: str) -> AsyncIterator[Fleet]:
+    store = Store(migrated_url)
     await store.open()
     credentials = Credentials.load(tmp_path)
     directory = DeviceDirectory(store, credentials, Accounts(AccountSettings()))

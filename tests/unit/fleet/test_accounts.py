@@ -11,7 +11,7 @@ from mimi_mqtt.errors import LoginRefused
 from mimi_mqtt.fleet import accounts as module
 from mimi_mqtt.fleet.accounts import Accounts
 from mimi_mqtt.fleet.identity import Identity, Role
-from mimi_mqtt.fleet.passwords import hash_password
+from mimi_mqtt.passwords import hash_password
 from mimi_mqtt.shares import TOLD_EVERY_S, Ledger
 
 ADMIN = Identity(Role.ADMIN, "admin")

@@ -1,15 +1,15 @@
 import pytest
 
 from mimi_mqtt.errors import FleetError
-from mimi_mqtt.fleet import administration
+from mimi_mqtt.fleet import administration, device_settings
 from mimi_mqtt.fleet.administration import (
-    DeviceChange,
     NeverAsked,
     NotADevice,
     SeveralAskers,
     UnknownCode,
     UnknownDevice,
 )
+from mimi_mqtt.fleet.device_settings import DeviceChange
 from mimi_mqtt.store import activations
 from tests.unit.fleet.conftest import DEVICE, Fleet, asking, code_for
 
@@ -40,8 +40,16 @@ async def test_allowing_twice_does_not_end_the_credentials_just_given(fleet: Fle
     provisioner = fleet.provisioner(new_devices="activate")
     shown = await code_for(provisioner, "uuid-1")
     first = await administration.allow(fleet.store, shown.code, fleet.clock())
-    again = await administration.allow(fleet.store, shown.code, fleet.clock())
+    again = await administration.allow(fleet.store, DEVICE, fleet.clock())
     assert first.epoch == again.epoch
+
+
+async def test_a_code_is_good_once(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner(new_devices="activate")
+    shown = await code_for(provisioner, "uuid-1")
+    await administration.allow(fleet.store, shown.code, fleet.clock())
+    with pytest.raises(UnknownCode):
+        await administration.allow(fleet.store, shown.code, fleet.clock())
 
 
 @pytest.mark.parametrize("nonsense", ["", "12345", "1234567", "device", "aa-bb-cc", "١٢٣٤٥٦x"])
@@ -56,7 +64,7 @@ async def test_unknown_devices_are_explained(fleet: Fleet) -> None:
     with pytest.raises(UnknownDevice):
         await administration.revoke(fleet.store, DEVICE, fleet.clock())
     with pytest.raises(UnknownDevice):
-        await administration.change(fleet.store, DEVICE, DeviceChange(name="x"), fleet.clock())
+        await device_settings.change(fleet.store, DEVICE, DeviceChange(name="x"), fleet.clock())
     with pytest.raises(UnknownDevice):
         await administration.forget(fleet.store, DEVICE, fleet.clock())
 

@@ -13,17 +13,19 @@ from mimi_mqtt import supervision
 from mimi_mqtt.config import AccountSettings
 from mimi_mqtt.config.prompt import DeviceFacts
 from mimi_mqtt.errors import StoreError
-from mimi_mqtt.fleet import administration
+from mimi_mqtt.fleet import administration, device_settings
 from mimi_mqtt.fleet import directory as directory_module
 from mimi_mqtt.fleet.accounts import Accounts
-from mimi_mqtt.fleet.administration import DeviceChange
-from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER
+from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER, SELF_CHECK_USER
+from mimi_mqtt.fleet.device_settings import DeviceChange
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices
 from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store
 from tests.unit.fleet.conftest import DEVICE, Fleet, asking, password_of
+
+pytestmark = pytest.mark.databases("sqlite")  # other stores are opened on the same file
 
 
 def with_accounts(fleet: Fleet, accounts: AccountSettings) -> DeviceDirectory:
@@ -63,6 +65,17 @@ async def test_the_administrator_needs_the_configured_password(fleet: Fleet) -> 
     assert directory.authenticate("x", "admin", "pässword".encode()) == Identity(Role.ADMIN, "admin")
     assert directory.authenticate("x", "admin", b"password") is None
     assert directory.authenticate("x", "root", "pässword".encode()) is None
+
+
+async def test_the_self_check_s_password_is_no_administrator_s(fleet: Fleet) -> None:
+    """It is sent to the advertised address, which a wrong DNS entry may lead to a stranger."""
+    password = fleet.credentials.self_check_password(time.time()).encode()
+    found = fleet.directory.authenticate("any", SELF_CHECK_USER, password)
+    assert found == Identity(Role.ANONYMOUS, SELF_CHECK_USER)
+    assert fleet.directory.authenticate("any", COMMAND_LINE_USER, password) is None
+    assert not fleet.credentials.check_command_line_password(password, time.time())
+    old = fleet.credentials.self_check_password(time.time() - 3600).encode()
+    assert fleet.directory.authenticate("any", SELF_CHECK_USER, old) is None
 
 
 async def test_this_machines_command_line_is_an_administrator_without_a_configured_password(
@@ -190,7 +203,7 @@ async def test_changed_settings_reach_the_directory_without_ending_connections(f
     assert known is not None
     assert (known.language, known.name, known.host) == ("en-US", "", "10.0.0.1")
     wanted = DeviceChange(name=" Kitchen ", language="de", transport="websocket")
-    await administration.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await device_settings.change(fleet.store, DEVICE, wanted, fleet.clock())
     await fleet.directory.refresh()
     known = fleet.directory.get(DEVICE)
     assert known is not None
@@ -219,13 +232,13 @@ async def test_what_a_device_said_of_itself_is_known_at_once(fleet: Fleet) -> No
 async def test_an_agent_and_a_user_given_elsewhere_are_noticed(fleet: Fleet) -> None:
     await fleet.provisioner().provision(asking(), "10.0.0.1")
     wanted = DeviceChange(agent="chef", user_name=" Anna ")
-    await administration.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await device_settings.change(fleet.store, DEVICE, wanted, fleet.clock())
     await fleet.directory.refresh()
     known = fleet.directory.get(DEVICE)
     assert known is not None
     assert (known.agent, known.user_name) == ("chef", "Anna")
     wanted = DeviceChange(agent="", user_name="")
-    await administration.change(fleet.store, DEVICE, wanted, fleet.clock())
+    await device_settings.change(fleet.store, DEVICE, wanted, fleet.clock())
     await fleet.directory.refresh()
     known = fleet.directory.get(DEVICE)
     assert known is not None
@@ -358,7 +371,7 @@ async def test_ota_sees_what_others_changed_when_the_last_reading_is_too_old(
     directory = DeviceDirectory(store, fleet.credentials, Accounts(AccountSettings()), refresh_s=-1)
     found = await directory.registration(DEVICE)
     assert found is not None
-    assert (found.client_id, found.host) == ("uuid-1", "10.0.0.1")
+    assert found.client_id == "uuid-1"
     await administration.revoke(fleet.store, DEVICE, fleet.clock())
     assert await directory.registration(DEVICE) is None
     store.fault = StoreError("out of reach")

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mimi_mqtt.errors import OtaError, StoreError
-from mimi_mqtt.fleet import administration, provisioning
+from mimi_mqtt.fleet import administration, device_settings, registration
 from mimi_mqtt.fleet.activation import TooManyAskers
-from mimi_mqtt.fleet.administration import DeviceChange
+from mimi_mqtt.fleet.device_settings import DeviceChange
 from mimi_mqtt.fleet.provisioning import Endpoints
 from mimi_mqtt.store import devices
 from mimi_mqtt.wire.ota import MqttSection, OtaRequest, UdpSection
@@ -157,13 +157,13 @@ async def test_a_device_is_moved_to_websocket_by_its_own_setting(fleet: Fleet) -
     endpoints = Endpoints(mqtt_port=1883, udp_port=8884, http_port=8003, websocket_path="/xiaozhi/v1/")
     provisioner = fleet.provisioner(endpoints=endpoints)
     assert (await provisioner.provision(asking(), "10.0.0.1")).websocket is None
-    await administration.change(fleet.store, DEVICE, DeviceChange(transport="websocket"), fleet.clock())
+    await device_settings.change(fleet.store, DEVICE, DeviceChange(transport="websocket"), fleet.clock())
     await fleet.directory.refresh()
     response = await provisioner.provision(asking(), "10.0.0.1")
     assert response.mqtt is None
     assert response.websocket is not None
     assert response.websocket.url == "ws://10.0.0.1:8003/xiaozhi/v1/"
-    await administration.change(fleet.store, DEVICE, DeviceChange(transport=""), fleet.clock())
+    await device_settings.change(fleet.store, DEVICE, DeviceChange(transport=""), fleet.clock())
     await fleet.directory.refresh()
     assert (await provisioner.provision(asking(), "10.0.0.1")).mqtt is not None
 
@@ -186,7 +186,7 @@ async def test_devices_that_never_connected_make_room_for_new_ones(fleet: Fleet)
         response = await provisioner.provision(asking(mac=macs[number]), "10.0.0.1", address=address)
         if number == 0:
             assert fleet.directory.authenticate(ids[0], ids[0], password_of(response)) is not None
-    await administration.change(fleet.store, ids[1], DeviceChange(name="Kitchen"), fleet.clock())
+    await device_settings.change(fleet.store, ids[1], DeviceChange(name="Kitchen"), fleet.clock())
     await administration.revoke(fleet.store, ids[2], fleet.clock())
     await administration.allow(fleet.store, ids[2], fleet.clock())
     await fleet.directory.aclose()  # writes that the first one connected
@@ -245,28 +245,57 @@ async def test_known_devices_are_answered_while_the_database_is_busy(fleet: Flee
     assert device.firmware_version == "2.0.5"
 
 
-@pytest.mark.parametrize(
-    ("client_id", "host", "language"),
-    [("uuid-2", "10.0.0.1", "en-US"), ("uuid-1", "10.0.0.2", "en-US"), ("uuid-1", "10.0.0.1", "de-DE")],
-)
-async def test_whoever_asks_otherwise_than_before_waits_for_the_database(
-    fleet: Fleet, client_id: str, host: str, language: str
+async def test_a_fleet_that_finds_the_server_at_another_address_does_not_wait_for_the_database(
+    fleet: Fleet,
 ) -> None:
     provisioner = fleet.provisioner()
     await provisioner.provision(asking(), "10.0.0.1")
     async with fleet.store.write():
-        answer = asyncio.create_task(provisioner.provision(asking(client_id, Accept_Language=language), host))
+        moved = await provisioner.provision(
+            asking(Accept_Language="de-DE"), "voice.example", origin="wss://voice.example"
+        )
+        assert moved.mqtt is not None
+        assert moved.mqtt.endpoint == "voice.example:1883"
+        known = fleet.directory.get(DEVICE)
+        assert known is not None
+        assert (known.host, known.origin) == ("voice.example", "https://voice.example")
+        assert known.language == "de-DE"
+    await fleet.directory.aclose()
+    async with fleet.store.read() as session:
+        device = await devices.get(session, DEVICE)
+    assert device is not None
+    assert (device.host, device.origin) == ("voice.example", "https://voice.example")
+    assert device.reported_language == "de-DE"
+
+
+async def test_a_language_that_a_person_chose_stays_when_the_device_reports_another(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    await provisioner.provision(asking(Accept_Language="en-US"), "10.0.0.1")
+    chosen = await device_settings.change(fleet.store, DEVICE, DeviceChange(language="en-US"), fleet.clock())
+    fleet.directory.apply(chosen)
+    await provisioner.provision(asking(Accept_Language="de-DE"), "10.0.0.1")
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert known.language == "en-US"
+
+
+async def test_whoever_has_another_client_id_than_before_waits_for_the_database(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner()
+    await provisioner.provision(asking(), "10.0.0.1")
+    async with fleet.store.write():
+        answer = asyncio.create_task(provisioner.provision(asking("uuid-2"), "10.0.0.1"))
         known = await provisioner.provision(asking(), "10.0.0.1")
         assert known.mqtt is not None
         assert not answer.done()
     told = await answer
-    assert (told.activation is not None) is (client_id == "uuid-2")
+    assert told.activation is not None
 
 
+@pytest.mark.databases("sqlite")
 async def test_a_new_device_waits_for_a_locked_database_for_a_bounded_time(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provisioning, "WRITE_WITHIN_S", 0.05)
+    monkeypatch.setattr(registration, "WRITE_WITHIN_S", 0.05)
     provisioner = fleet.provisioner()
     async with fleet.store.write():
         with pytest.raises(StoreError, match="is locked"):
@@ -313,3 +342,38 @@ async def test_any_request_gets_an_answer_or_its_documented_error(
     told = json.loads(response.to_json())
     assert ("mqtt" in told) != ("activation" in told)
     assert "server_time" in told
+
+
+async def test_the_way_to_http_is_known_as_the_device_reached_ota(fleet: Fleet) -> None:
+    provisioner = fleet.provisioner(endpoints=Endpoints(mqtt_port=1883, udp_port=8884, http_port=8003))
+
+    def origin() -> str:
+        known = fleet.directory.get(DEVICE)
+        assert known is not None
+        return known.origin
+
+    await provisioner.provision(asking(), "192.168.1.5")
+    assert origin() == "http://192.168.1.5:8003"
+    await provisioner.provision(asking(), "voice.example.org", origin="wss://voice.example.org")
+    assert origin() == "https://voice.example.org"
+    await provisioner.provision(asking("thief"), "10.6.6.6", origin="ws://10.6.6.6:80")
+    assert origin() == "https://voice.example.org"
+
+
+async def test_espressifs_client_is_known_as_such_over_a_restart(fleet: Fleet) -> None:
+    headers = {"Device-Id": MAC, "Client-Id": "uuid-1", "User-Agent": "esp32s3"}
+    asked = OtaRequest.from_http(headers, b'{"application": {"version": "2.6.0"}}')
+    provisioner = fleet.provisioner()
+    await provisioner.provision(asked, "192.168.1.5")
+    known = fleet.directory.get(DEVICE)
+    assert known is not None
+    assert known.espressif
+    await fleet.directory.aclose()
+    async with fleet.store.read() as session:
+        (row,) = await devices.list_all(session)
+    assert row.espressif
+    stock = OtaRequest.from_http(headers | {"User-Agent": "box/2.5.0"}, b"")
+    await provisioner.provision(stock, "192.168.1.5")
+    again = fleet.directory.get(DEVICE)
+    assert again is not None
+    assert not again.espressif

@@ -103,3 +103,20 @@ def test_a_websocket_leads_the_way_that_the_request_came(
     header: str | None, scheme: str, forwarded: bool, origin: str | None
 ) -> None:
     assert websocket_origin("10.0.0.1", header, scheme, forwarded=forwarded) == origin
+
+
+@pytest.mark.parametrize(
+    ("header", "forwarded", "origin"),
+    [
+        ("192.0.2.1:9000", False, "wss://10.0.0.1:9000"),
+        ("192.0.2.1", False, "wss://10.0.0.1:8003"),
+        ("192.0.2.1:443", False, "wss://10.0.0.1"),
+        (None, False, "wss://10.0.0.1:8003"),
+        ("voice.example.org", True, "wss://voice.example.org"),
+    ],
+)
+def test_with_tls_of_its_own_a_websocket_has_the_port_that_the_request_came_to(
+    header: str | None, forwarded: bool, origin: str
+) -> None:
+    told = websocket_origin("10.0.0.1", header, "https", forwarded=forwarded, tls_port=8003)
+    assert told == origin

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mimi_mqtt.http.clients import TrustedProxies, client_address, is_local
+from mimi_mqtt.http.clients import VIA_PROXY, TrustedProxies, client_address, is_local
 
 PROXIES = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
 
@@ -76,6 +76,11 @@ def test_scheme_and_host_are_the_clients(kind: str, scheme: str) -> None:
     )
     assert made["scheme"] == scheme
     assert made["headers"] == [(b"host", b"voice.example")]
+
+
+def test_a_connection_of_a_proxy_is_known_as_such() -> None:
+    assert VIA_PROXY in resolved("10.0.0.1")
+    assert VIA_PROXY not in resolved("192.0.2.77", ("x-forwarded-proto", "https"))
 
 
 def test_a_scheme_that_is_none_is_not_believed() -> None:

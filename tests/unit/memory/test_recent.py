@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.config.prompt import MAX_MEMORY_CHARS
+from mimi_mqtt.memory import recent
 from mimi_mqtt.memory.recent import MAX_QUERIES, MAX_TURNS, MAX_WORDS_CHARS, RecentTurns
-from mimi_mqtt.store.conversations import TurnRecord, save_turns
+from mimi_mqtt.store.conversations import save_turns
 from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.turn_record import TurnRecord
 
 DEVICE = "aa-bb-cc-00-11-22"
 BEGAN = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
@@ -149,3 +151,13 @@ async def test_a_database_that_fails_is_an_empty_memory(store: Store) -> None:
     await store.aclose()
     assert await memory.recall(DEVICE, "now") == ""
     assert await memory.recall(DEVICE, "now") == ""
+
+
+async def test_greetings_that_change_all_the_time_take_bounded_room(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "MAX_GREETINGS", 3)
+    memory = RecentTurns(store, greetings=("Hello!",))
+    for number in range(5):
+        memory.know_greetings(("Hello!", f"Hi {number}!"))
+    assert [*memory._greetings] == ["Hi 3!", "Hello!", "Hi 4!"]

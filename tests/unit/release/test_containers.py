@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mimi_mqtt.config import Settings
+from mimi_mqtt.session.glyphs import fonts
 
 ROOT = Path(__file__).parents[3]
 
@@ -111,3 +112,13 @@ def test_the_base_can_be_given_by_digest(dockerfile: str) -> None:
     workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
     assert f"BASE: {base}\n" in workflow
     assert "BASE=${{ env.BASE }}@${{ needs.names.outputs.base-digest }}" in workflow
+
+
+def test_the_image_and_the_set_up_have_the_same_fonts(dockerfile: str) -> None:
+    """They are well-known ones, so that glyphs come from them without a setting."""
+    setup = (ROOT / "scripts" / "setup").read_text(encoding="utf-8")
+    installed = dict(re.findall(r'"(fonts-[a-z-]+):file:(\S+)"', setup))
+    assert set(re.findall(r"\bfonts-[a-z-]+", dockerfile)) == set(installed)
+    known = {str(fonts.FOLDERS[0] / path) for path, _ in fonts._WELL_KNOWN}
+    assert set(installed.values()) <= known
+    assert re.search(r"FROM runtime AS voice\nCOPY --from=fonts /usr/share/fonts", dockerfile)

@@ -57,6 +57,11 @@ def test_the_fuzzer_is_locked_as_pyproject_says() -> None:
     assert problems(pins("fuzz"), wanted) == [], "run: scripts/lock"
 
 
+def test_the_s3_server_of_the_tests_is_locked_as_its_ranges_say() -> None:
+    wanted = in_file(ROOT / "requirements" / "s3.in")
+    assert problems(pins("s3"), wanted) == [], "run: scripts/lock"
+
+
 def test_what_builds_is_locked_as_its_ranges_say() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [

@@ -67,7 +67,7 @@ def test_every_supported_python_is_tested() -> None:
     job = read(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["test"]
     classifiers = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert job["strategy"]["matrix"]["python"] == classifiers
-    assert job["steps"][-1] == {"run": ".ci/run"}
+    assert {"run": ".ci/run"} in job["steps"]
 
 
 def test_nothing_is_published_untested_and_only_by_a_tag() -> None:

@@ -10,12 +10,14 @@ import pytest
 
 from mimi_mqtt.config import SessionSettings, Settings
 from mimi_mqtt.events import EventBus
-from mimi_mqtt.fleet.agents import AgentCatalog, ProvisionedAgents
+from mimi_mqtt.fleet.agents import AgentCatalog, AgentsInForce
 from mimi_mqtt.fleet.directory import DeviceInfo
+from mimi_mqtt.session.glyphs.push import GlyphPusher
 from mimi_mqtt.session.last_sessions import LastSessions
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.session.session import Session
 from mimi_mqtt.voice.ports import ConversationSetup
+from tests.fakes.reminders import MemoryRows, reminders
 from tests.fakes.session import (
     DEVICE,
     OTHER_DEVICE,
@@ -50,6 +52,8 @@ class House:
     conversations: list[FakeConversation] = field(default_factory=list)
     last: LastSessions | None = None
     events: EventBus = field(default_factory=EventBus)
+    glyphs: GlyphPusher | None = None
+    rows: MemoryRows = field(default_factory=MemoryRows)
 
     def __post_init__(self) -> None:
         for device_id in (DEVICE, OTHER_DEVICE):
@@ -58,14 +62,22 @@ class House:
 
     def start(self) -> SessionManager:
         """A server, or the same one after a restart."""
+        told, self.scheduler = reminders(
+            lambda device_id, text: self.manager.announce(device_id, text),
+            lambda device_id: self.manager.language_of(device_id),
+            self.rows,
+        )
+        self.scheduler.start()
         return SessionManager(
             self.settings,
             devices=self.devices,
             audio_transports={"udp": self.audio},
-            agents=AgentCatalog(ProvisionedAgents(self.settings.every_agent)),
+            agents=AgentCatalog(AgentsInForce(self.settings.every_agent)),
             converse=lambda agent: functools.partial(self._converse, agent.key),
             last=self.last,
             events=self.events,
+            glyphs=self.glyphs,
+            reminders=told,
         )
 
     def _converse(self, agent: str, setup: ConversationSetup) -> FakeConversation:
@@ -110,4 +122,5 @@ class House:
 async def house() -> AsyncIterator[House]:
     house = House()
     yield house
+    await house.scheduler.aclose()
     await house.manager.aclose()

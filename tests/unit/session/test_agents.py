@@ -36,9 +36,10 @@ async def test_each_device_talks_to_its_own_agent(house: House) -> None:
     assert (default.agent, teacher.agent) == ("default", "teacher")
     assert (default.language, teacher.language) == ("vi-VN", "ja")
     assert {spec.name for spec in default.tools.specs()} == {
-        "set_timer", "list_timers", "cancel_timer", "get_time", "end_conversation",
+        "set_timer", "set_reminder", "list_reminders", "change_reminder", "cancel_reminder", "get_time",
+        "end_conversation",
     }  # fmt: skip
-    assert {spec.name for spec in teacher.tools.specs()} == {"list_timers"}
+    assert {spec.name for spec in teacher.tools.specs()} == {"list_reminders"}
 
 
 async def test_a_conversation_is_told_of_its_device_and_its_user(house: House) -> None:

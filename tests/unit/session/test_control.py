@@ -1,6 +1,8 @@
 """Commands reach a device in its session, between sessions, and not when it is away; what happens is told."""
 
 import asyncio
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,9 @@ from mimi_mqtt.commands.model import (
     CallTool,
     Disconnect,
     EndSession,
+    Play,
     Principal,
+    Reboot,
     Refusal,
     Say,
     ShowAlert,
@@ -26,6 +30,11 @@ from mimi_mqtt.events import (
     ToolCalled,
 )
 from mimi_mqtt.session.control import LiveDevices
+from mimi_mqtt.session.overview import LiveSessions
+from mimi_mqtt.session.reach import Reach
+from mimi_mqtt.session.session import MAX_UNSPOKEN
+from mimi_mqtt.voice.ports import Announcement
+from mimi_mqtt.wire.messages import Subtitle
 from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
 from tests.unit.session.conftest import House
 from tests.unit.session.test_discovery import WITH_MCP, serve_mcp
@@ -261,16 +270,127 @@ async def test_a_tester_who_plays_a_device_can_be_commanded_and_does_not_count_a
     assert told == []
 
 
-async def test_a_due_timer_goes_the_way_of_every_announcement(house: House) -> None:
-    said: list[tuple[str, str]] = []
+# ── notices ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def announce(device_id: str, text: str) -> bool:
-        said.append((device_id, text))
-        return True
 
-    house.manager.announcer = announce
+def firmware(house: House, version: str, **facts: Any) -> None:
+    house.devices[DEVICE] = replace(house.devices[DEVICE], firmware_version=version, **facts)
+
+
+@pytest.mark.parametrize(
+    ("version", "facts", "reach"),
+    [
+        ("2.5.0", {}, Reach.NOTIFY),
+        ("2.4.2", {}, Reach.ALERT),
+        ("", {}, Reach.ALERT),
+        ("2.6.0", {"espressif": True}, Reach.SILENT),
+    ],
+)
+async def test_an_idle_device_is_reached_by_what_its_firmware_knows(
+    house: House, version: str, facts: dict[str, Any], reach: Reach
+) -> None:
+    firmware(house, version, **facts)
+    devices = LiveDevices(house.manager)
+    assert devices.reach(DEVICE) is Reach.AWAY
     channel = house.connect()
-    tools = house.listen(channel, house.hello(channel)).tools
-    await tools.call("set_timer", {"seconds": 5, "label": "tea"})
-    await asyncio.sleep(6)
-    assert said == [(DEVICE, "Hẹn giờ tea đã hết.")]
+    assert devices.reach(DEVICE) is reach
+    session_id = house.hello(channel)
+    assert devices.reach(DEVICE) is Reach.TALKING
+    house.say(channel, {"type": "goodbye", "session_id": session_id})
+    assert devices.reach(DEVICE) is reach
+    house.manager.control_closed(channel, "gone")
+    assert devices.reach(DEVICE) is Reach.AWAY
+
+
+async def test_a_device_over_websocket_without_a_session_is_told_nothing(house: House) -> None:
+    firmware(house, "2.5.0")
+    house.connect(transport="websocket")
+    assert LiveDevices(house.manager).reach(DEVICE) is Reach.SILENT
+
+
+async def test_a_notify_has_no_session_and_fits_the_device(house: House) -> None:
+    firmware(house, "2.5.0", cellular=True)
+    devices, channel = LiveDevices(house.manager), house.connect()
+    lines = tuple(Subtitle(number * 100, "a sentence of some length") for number in range(200))
+    assert devices.notify(DEVICE, "http://h/n/x", lines)
+    (told,) = channel.of_type("notify")
+    assert "session_id" not in told
+    assert told["audio_url"] == "http://h/n/x"
+    assert len(json.dumps(told, separators=(",", ":"))) <= 2_000
+    assert not devices.notify(OTHER_DEVICE, "http://h/n/x", ())
+
+
+async def test_an_announcement_waits_for_the_first_listen_urgent_ones_first(house: House) -> None:
+    devices, channel = LiveDevices(house.manager), house.connect()
+    told: list[tuple[str, bool]] = []
+
+    def announcement(text: str, *, urgent: bool = False) -> Announcement:
+        return Announcement(text, urgent=urgent, concluded=lambda spoken: told.append((text, spoken)))
+
+    assert not devices.announce(DEVICE, announcement("too early"))
+    session_id = house.hello(channel)
+    for text, urgent in (("calm", False), ("fire", True), ("water", True)):
+        assert devices.announce(DEVICE, announcement(text, urgent=urgent))
+    talk = house.listen(channel, session_id)
+    said = [call for call in talk.calls if call[0] == "announce"]
+    assert said == [("announce", "fire"), ("announce", "water"), ("announce", "calm")]
+    assert told == []
+
+
+async def test_announcements_of_a_session_that_never_listened_are_given_back(house: House) -> None:
+    devices, channel = LiveDevices(house.manager), house.connect()
+    told: list[bool] = []
+    session_id = house.hello(channel)
+    for _ in range(MAX_UNSPOKEN + 2):
+        devices.announce(DEVICE, Announcement("Dinner.", concluded=told.append))
+    assert told == [False, False]
+    house.say(channel, {"type": "goodbye", "session_id": session_id})
+    assert told == [False] * (MAX_UNSPOKEN + 2)
+    assert channel.of_type("alert") == []
+
+
+async def test_the_speaker_is_that_of_the_device(house: House) -> None:
+    devices = LiveDevices(house.manager)
+    assert devices.speaker(DEVICE) == ("default", "vi-VN")
+    assert devices.speaker("aa-bb-cc-00-11-99")[0] == "default"
+
+
+async def test_a_reboot_reaches_a_device_in_every_state(desk: Desk) -> None:
+    channel = desk.house.connect()
+    assert await desk.commands.run(Reboot(device_id=DEVICE), by=ADMIN) == done()
+    assert channel.of_type("system") == [{"type": "system", "command": "reboot"}]
+    session_id = desk.house.hello(channel)
+    assert await desk.commands.run(Reboot(device_id=DEVICE), by=ADMIN) == done()
+    assert channel.of_type("system")[-1]["session_id"] == session_id
+
+
+async def test_a_sound_is_played_by_the_device_that_can(desk: Desk) -> None:
+    play = Play(device_id=DEVICE, url="http://192.0.2.9/bell.ogg", text="Somebody is at the door.")
+    channel = desk.house.connect()
+    assert (await desk.commands.run(play, by=OWNER)).refusal is Refusal.UNSUPPORTED
+    desk.house.devices[DEVICE] = replace(desk.house.devices[DEVICE], board="bread", firmware_version="2.5.0")
+    channel = desk.house.connect()
+    assert await desk.commands.run(play, by=OWNER) == done(how="sent")
+    assert channel.of_type("notify") == [
+        {
+            "type": "notify",
+            "audio_url": "http://192.0.2.9/bell.ogg",
+            "subtitles": [{"start_ms": 0, "text": "Somebody is at the door."}],
+        }
+    ]
+    desk.house.hello(channel)
+    assert (await desk.commands.run(play, by=OWNER)).refusal is Refusal.BUSY
+
+
+async def test_live_sessions_are_told_with_what_they_are_doing(desk: Desk) -> None:
+    sessions = LiveSessions(desk.house.manager)
+    assert list(sessions) == []
+    channel = desk.house.connect()
+    session_id = desk.house.hello(channel)
+    (told,) = sessions
+    assert (told.session_id, told.device_id, told.state) == (session_id, DEVICE, "opened")
+    assert told == replace(sessions.get(session_id) or told, since=told.since)
+    desk.house.listen(channel, session_id)
+    (told,) = sessions
+    assert (told.state, told.transport, told.audio.received) == ("listening", "udp", 0)
+    assert sessions.get("x") is None

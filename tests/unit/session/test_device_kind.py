@@ -38,3 +38,17 @@ def test_no_more_than_the_queue_and_1200_ms_is_sent_ahead(wanted: int, frame_ms:
 def test_a_device_that_is_not_known_is_sent_what_every_device_takes() -> None:
     assert UNKNOWN_DEVICE.max_message_bytes == 2_000
     assert UNKNOWN_DEVICE.lead_frames(30, 60) == 5
+
+
+@pytest.mark.parametrize(
+    ("firmware", "notifies"),
+    [("2.5.0", True), ("2.5", True), ("2.10.1-beta", True), ("3.0.0", True), ("2.4.2", False), ("", False)],
+)
+def test_notify_is_for_firmware_from_2_5_on(firmware: str, notifies: bool) -> None:
+    kind = device_kind("box", "", firmware, False)
+    assert (kind.alerts, kind.notifies) == (True, notifies)
+
+
+def test_espressifs_client_is_neither_alerted_nor_notified() -> None:
+    kind = device_kind("esp32s3", "", "2.6.0", False, espressif=True)
+    assert (kind.alerts, kind.notifies) == (False, False)

@@ -30,12 +30,13 @@ VOLUME = {
 }
 
 
-def serve_mcp(house: House, channel: FakeControlChannel) -> list[dict[str, Any]]:
-    """The device's end: answers, and keeps what it was asked."""
+def serve_mcp(house: House, channel: FakeControlChannel, *tools: dict[str, Any]) -> list[dict[str, Any]]:
+    """The device's end: answers, and keeps what it was asked. Its tool is the volume's, unless others are
+    given."""
     asked: list[dict[str, Any]] = []
     results = {
         "initialize": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}},
-        "tools/list": {"tools": [VOLUME]},
+        "tools/list": {"tools": list(tools) or [VOLUME]},
         "tools/call": {"content": [{"type": "text", "text": "true"}], "isError": False},
     }
 
@@ -129,7 +130,7 @@ async def test_tools_are_asked_for_once_a_connection(house: House) -> None:
     house.say(channel, WITH_MCP)
     await asyncio.sleep(0.1)
     assert [payload["method"] for payload in asked].count("tools/list") == 1
-    assert len(house.listen(channel, "").tools.specs()) == 6
+    assert len(house.listen(channel, "").tools.specs()) == 8
     again = house.connect()
     asked = serve_mcp(house, again)
     house.say(again, WITH_MCP)
@@ -296,3 +297,53 @@ async def test_a_call_that_is_too_long_for_the_device_is_refused_with_a_reason(h
     assert len(asked) == called
     await device.tools.call("self.audio_speaker.set_volume", {"volume": 1})
     assert len(asked) == called + 1
+
+
+CAMERA = {
+    "name": "self.camera.take_photo",
+    "description": "Takes a photo.",
+    "inputSchema": {"type": "object", "properties": {"question": {"type": "string"}}},
+}
+
+
+def told_visions(asked: list[dict[str, Any]]) -> list[str]:
+    """The tokens with which a device was to post photos, in order."""
+    introductions = [payload["params"] for payload in asked if payload["method"] == "initialize"]
+    return [told["capabilities"].get("vision", {}).get("token", "") for told in introductions]
+
+
+async def test_a_camera_gets_a_new_token_with_each_session(house: House) -> None:
+    def session_of(device_id: str) -> tuple[str, str]:
+        session = house.manager.session(device_id)
+        return "http://10.0.0.2:8003/v", f"of {session.session_id if session is not None else 'nothing'}"
+
+    house.manager.discovery.vision = session_of
+    channel = house.connect()
+    asked = serve_mcp(house, channel, CAMERA)
+    tokens = []
+    for _ in range(3):
+        house.say(channel, WITH_MCP)
+        tokens.append(session_of(DEVICE)[1])
+        await asyncio.sleep(0.1)
+    assert len(set(tokens)) == 3
+    assert told_visions(asked) == tokens
+    assert [payload["method"] for payload in asked].count("tools/list") == 1
+
+    session = house.manager.session(DEVICE)
+    assert session is not None
+    session.end("goodbye")
+    await LiveDevices(house.manager).call_tool(DEVICE, "self.camera.take_photo", {}, user_tools=False)
+    assert told_visions(asked)[3:] == ["of nothing"]
+
+
+async def test_a_device_without_a_camera_is_introduced_to_once(house: House) -> None:
+    house.manager.discovery.vision = lambda _: ("http://10.0.0.2:8003/v", "token")
+    channel = house.connect()
+    asked = serve_mcp(house, channel)
+    for _ in range(2):
+        house.say(channel, WITH_MCP)
+        await asyncio.sleep(0.1)
+    await LiveDevices(house.manager).call_tool(
+        DEVICE, "self.audio_speaker.set_volume", {"volume": 4}, user_tools=False
+    )
+    assert told_visions(asked) == ["token"]

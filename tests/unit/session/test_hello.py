@@ -6,6 +6,8 @@ import json
 import pytest
 
 from mimi_mqtt.config import ServerSettings, SessionSettings, Settings
+from mimi_mqtt.events import SessionRefused
+from mimi_mqtt.session.telling import MAX_REASON_CHARS
 from tests.fakes.session import DEVICE, OTHER_DEVICE
 from tests.unit.session.conftest import HELLO, House
 
@@ -174,3 +176,16 @@ async def test_hello_after_the_stop_has_begun_is_refused(house: House) -> None:
     await house.manager.aclose()
     house.say(channel, HELLO)
     assert [message["type"] for message in channel.messages] == ["alert"]
+
+
+async def test_a_refusal_is_told_once_until_a_hello_is_answered(house: House) -> None:
+    told: list[SessionRefused] = []
+    house.events.subscribe(told.append, SessionRefused, name="test")
+    channel = house.connect()
+    for _ in range(3):
+        house.say(channel, HELLO | {"transport": "carrier pigeon " * 40})
+    assert [event.device_id for event in told] == [DEVICE]
+    assert 0 < len(told[0].reason) <= MAX_REASON_CHARS
+    house.say(channel, HELLO)
+    house.say(channel, HELLO | {"transport": ""})
+    assert len(told) == 2

@@ -1,9 +1,8 @@
 """The last session id of each device survives the server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +12,6 @@ from mimi_mqtt.store import last_sessions
 from mimi_mqtt.store.engine import Store
 
 ONE, OTHER = "aa-bb-cc-00-11-22", "aa-bb-cc-00-11-33"
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
-    await opened.open()
-    yield opened
-    await opened.aclose()
 
 
 async def _stored(store: Store, now: datetime | None = None) -> Mapping[str, str]:

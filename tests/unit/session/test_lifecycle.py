@@ -148,7 +148,7 @@ async def test_timer_missed_while_away_is_told_on_return(house: House) -> None:
     await asyncio.sleep(70)
     back = house.connect()
     assert back.messages == []  # the transport has yet to accept the connection
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.1)
     assert back.messages[0]["message"] == "Hẹn giờ tea đã hết 1 phút trước."
     again = house.connect()
     await asyncio.sleep(3)

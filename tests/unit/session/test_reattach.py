@@ -299,6 +299,7 @@ async def test_a_timer_that_is_due_while_the_device_is_away_is_told_in_its_sessi
     conversation = house.listen(channel, house.hello(channel))
     await conversation.tools.call("set_timer", {"seconds": 5, "label": "tea"})
     await away(house, channel)
+    await asyncio.sleep(0.1)
     assert ("announce", "Hẹn giờ tea đã hết 5 giây trước.") in conversation.calls
 
 

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt import supervision
 from mimi_mqtt.store import conversations, tables
-from mimi_mqtt.store.conversations import ConversationLog, TurnRecord
+from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.tables import User
+from mimi_mqtt.store.turn_record import ToolSpan, TurnRecord
 
 NOW = datetime.now(UTC)
 
@@ -28,6 +31,11 @@ def turn(
         outcome="spoken",
         timings_ms={"transcript": 12.34, "bad": float("nan")},
         tools_called=("set_timer",),
+        tool_spans=(
+            ToolSpan("set_timer", 700.0, 120.5),
+            ToolSpan("clock", float("nan"), 1.0),
+            ToolSpan("door", 900.0, 10.0, failed=True),
+        ),
     )
 
 
@@ -43,9 +51,29 @@ async def test_turns_are_stored_in_order_with_their_timings(store: Store) -> Non
     assert [stored.number for stored in found] == [1, 2, 3]
     assert found[0].timings_ms == {"transcript": 12.3}
     assert found[0].tools_called == ["set_timer"]
+    assert found[0].tool_spans == [
+        {"name": "set_timer", "at_ms": 700.0, "ms": 120.5},
+        {"name": "door", "at_ms": 900.0, "ms": 10.0, "failed": True},
+    ]
     assert conversation.started_at == NOW + timedelta(seconds=1)
     assert conversation.last_turn_at == NOW + timedelta(seconds=3)
     assert log.dropped == 0
+
+
+async def test_a_turn_that_ends_with_a_transfer_is_not_the_new_owners(store: Store) -> None:
+    async with store.write() as session:
+        session.add(
+            User(id="u-bob", name="bob", folded_name="bob", role="member", created_at=NOW, updated_at=NOW)
+        )
+    log = ConversationLog(store, owner_of=lambda device_id: "u-eve")
+    await log.start()
+    log.add_turn(replace(turn(session_id="s0"), owner_id="u-tom"))  # whose account was deleted
+    log.add_turn(replace(turn(session_id="s1"), owner_id="u-bob"))
+    log.add_turn(turn(session_id="s2"))  # nobody's as it began, and claimed meanwhile
+    await log.aclose()
+    async with store.read() as session:
+        found = await conversations.latest(session, "aa-bb-cc-00-11-22")
+    assert {each.id: each.owner_id for each in found} == {"s1": "u-bob", "s2": "u-eve"}
 
 
 async def test_texts_are_cut_to_their_bounds(store: Store) -> None:

@@ -2,10 +2,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from mimi_mqtt.store import activations, conversations, devices, tables
-from mimi_mqtt.store.conversations import TurnRecord
-from mimi_mqtt.store.devices import BoardFacts, Boot
+from mimi_mqtt.store.devices import Boot, BootFacts
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
+from mimi_mqtt.store.turn_record import TurnRecord
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -47,7 +47,7 @@ async def test_only_changes_of_concern_are_seen_by_other_directories(store: Stor
         await devices.save_changed(session, found, LATER)
     async with store.read() as session:
         (changed,) = await devices.changed_since(session, known)
-    assert (changed.id, changed.epoch, changed.updated_at) == (first, 2, LATER)
+    assert (changed.id, changed.epoch, found.updated_at) == (first, 2, LATER)
 
 
 async def test_changed_facts_of_a_board_are_seen_by_other_directories(store: Store) -> None:
@@ -60,10 +60,10 @@ async def test_changed_facts_of_a_board_are_seen_by_other_directories(store: Sto
     async with store.write() as session:
         await devices.save_boots(session, [modem, boot(second, {}), boot(third, {})])
     async with store.read() as session:
-        changed = {found.id: BoardFacts.of(found) for found in await devices.changed_since(session, known)}
+        changed = {found.id: BootFacts.of(found) for found in await devices.changed_since(session, known)}
     assert changed == {
-        first: BoardFacts("ml307", "ml307-1", "2.5.0", cellular=True),
-        second: BoardFacts("bread", "bread-name", "2.0"),
+        first: BootFacts("ml307", "ml307-1", "2.5.0", cellular=True),
+        second: BootFacts("bread", "bread-name", "2.0"),
     }
 
 
@@ -75,7 +75,7 @@ async def test_what_a_device_leaves_out_stays_as_it_was(store: Store) -> None:
         await devices.save_boots(session, [Boot(device_id, "one", LATER)])
     async with store.read() as session:
         (found,) = await devices.list_all(session)
-    assert BoardFacts.of(found) == BoardFacts("ml307", "x", "2.5.0", cellular=True)
+    assert BootFacts.of(found) == BootFacts("ml307", "x", "2.5.0", cellular=True)
 
 
 async def test_seen_devices_are_touched_together(store: Store) -> None:

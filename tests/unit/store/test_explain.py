@@ -17,6 +17,7 @@ from tests.unit.store.test_engine import NOW, device
 CURE = r"can't grow: the disk is full\. Free some space, .*server\.data_dir.*store\.max_size_mb"
 
 
+@pytest.mark.databases("sqlite")
 async def test_a_disk_that_is_full_is_told_with_its_cure(store: Store) -> None:
     async with store.read() as session:
         pages = (await session.execute(text("PRAGMA page_count"))).scalar_one()

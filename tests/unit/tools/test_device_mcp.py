@@ -84,6 +84,25 @@ async def test_discovery_introduces_itself_and_reads_all_pages() -> None:
     assert all("withUserTools" not in payload.get("params", {}) for payload in device.asked)
 
 
+async def test_a_camera_is_told_where_its_photos_go_again_and_again() -> None:
+    device = Device([tool("self.camera.take_photo")], [tool("self.audio_speaker.set_volume")])
+    await device.client.discover(("http://10.0.0.2:8003/mcp/vision/explain", "token-1"))
+    assert device.client.has_camera
+    vision = {"url": "http://10.0.0.2:8003/mcp/vision/explain", "token": "token-1"}
+    assert device.asked[0]["params"]["capabilities"] == {"vision": vision}
+    await device.client.introduce((vision["url"], "token-2"))
+    assert device.methods[-1] == "initialize"
+    assert device.asked[-1]["params"]["capabilities"]["vision"]["token"] == "token-2"
+    assert len(device.names) == 2
+
+
+async def test_a_device_without_a_camera_has_none() -> None:
+    device = Device([tool("self.audio_speaker.set_volume")])
+    assert not device.client.has_camera
+    await device.client.discover()
+    assert not device.client.has_camera
+
+
 async def test_tool_is_called_by_the_devices_own_name_and_its_real_reply_is_awaited() -> None:
     device = Device([tool("self.audio_speaker.set_volume")])
     await device.client.discover()

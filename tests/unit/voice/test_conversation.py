@@ -1,18 +1,22 @@
 """A whole conversation, on virtual time, with scripted providers and a device that plays."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
 from mimi_mqtt.config import AgentSettings, SessionSettings, VoiceSettings
 from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.errors import ProviderRefused, ProviderUnavailable, ToolError
+from mimi_mqtt.events import TurnStage
 from mimi_mqtt.providers.contract.chat import ToolCall
+from mimi_mqtt.providers.contract.tts import SpeechChunk
 from mimi_mqtt.voice.device_shares import DeviceShares
+from mimi_mqtt.voice.ports import Announcement
 from mimi_mqtt.voice.turn.state import TurnState
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
 from tests.fakes.scene import scene
@@ -472,6 +476,7 @@ async def test_tools_are_called_and_their_results_answered() -> None:
         await s.idle()
         assert isinstance(s.services.log, MemoryLog)
         assert s.services.log.records[0].tools_called == ("set_volume",)
+        assert [span.name for span in s.services.log.records[0].tool_spans] == ["set_volume"]
 
 
 async def test_a_failed_tool_is_told_to_the_model() -> None:
@@ -741,6 +746,70 @@ async def test_waiting_announcements_are_bounded() -> None:
         assert s.device.count("sentence") == 17
 
 
+async def test_an_urgent_announcement_comes_before_others_and_urgent_ones_in_their_order() -> None:
+    async with scene(services(llm=ScriptedLlm([WORDS]))) as s:
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("audio")
+        for text, urgent in (("Tea.", False), ("Fire!", True), ("Water!", True), ("Milk.", False)):
+            s.conversation.announce(Announcement(text, urgent=urgent))
+        await s.device.until("stop", 5)
+        assert s.device.texts("sentence")[-4:] == ["Fire!", "Water!", "Tea.", "Milk."]
+
+
+async def test_who_announces_is_told_once_whether_it_was_heard() -> None:
+    told: list[tuple[str, bool]] = []
+
+    def announcement(text: str) -> Announcement:
+        return Announcement(text, concluded=lambda spoken: told.append((text, spoken)))
+
+    async with scene(services(llm=ScriptedLlm([WORDS]))) as s:
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("audio")
+        s.conversation.announce(announcement("Tea is ready, and so is the cake."))
+        s.conversation.announce(announcement("Milk."))
+        await s.device.until("start", 2)
+        await s.device.until("audio")
+        assert told == []
+        s.conversation.abort("")  # which the user did because of it
+        assert told == [("Tea is ready, and so is the cake.", True)]
+        s.conversation.announce(announcement("Never heard."))
+    assert ("Never heard.", False) in told
+    assert len(told) == 3
+    for text in (" ", "Too late."):
+        s.conversation.announce(announcement(text))
+        assert told[-1] == (text, False)
+
+
+async def test_announcements_beyond_the_bound_are_told_that_they_were_not_heard() -> None:
+    told: list[bool] = []
+    async with scene(services(llm=ScriptedLlm([Wait(60), "Done."]))) as s:
+        s.conversation.listen("auto")
+        await s.say()
+        for _ in range(20):
+            s.conversation.announce(Announcement("Tea.", concluded=told.append))
+        assert told == [False] * 4
+
+
+async def test_an_announcement_may_be_a_recording() -> None:
+    async def recording() -> AsyncGenerator[SpeechChunk, None]:
+        for _ in range(3):
+            yield SpeechChunk(np.full(9_600, 1_000, np.int16), 16_000)
+
+    voice = ToneTts()
+    told: list[bool] = []
+    async with scene(services(tts=voice)) as s:
+        for number, text in enumerate(("Our song.", ""), 1):
+            s.conversation.announce(Announcement(text, recording, concluded=told.append))
+            await s.device.until("stop", number)
+            await s.idle()
+        assert s.device.texts("sentence") == ["Our song."]
+        assert 60 <= s.device.count("audio") <= 64
+    assert voice.texts == []
+    assert told == [True, True]
+
+
 async def test_draining_lets_the_sentence_end_and_nothing_follow() -> None:
     async with scene(services(llm=ScriptedLlm([WORDS]))) as s:
         s.conversation.listen("auto")
@@ -825,3 +894,38 @@ async def test_speech_that_waits_too_long_for_recognition_is_answered_by_an_apol
             await s.say()
             await s.device.until("stop")
         assert s.device.texts("sentence") == ["Sorry, something went wrong. Please try again."]
+
+
+# ── typed questions, and the stages of turns ─────────────────────────────────────────────────────────────
+
+
+async def test_a_typed_question_is_answered_whatever_the_wake_word_does() -> None:
+    llm = ScriptedLlm([WORDS], ["Stopped."])
+    async with scene(services(agent=waking("greet"), llm=llm)) as s:
+        s.conversation.typed("  tell me ")
+        await s.device.until("audio", 5)
+        assert llm.requests[0][-1].content == "tell me"
+        assert s.device.texts("stt") == ["tell me"]
+        s.conversation.typed("stop it")
+        await s.device.until("stop", 2)
+        assert s.device.texts("sentence")[-1] == "Stopped."
+        s.conversation.typed("   ")
+        assert s.conversation.state is not TurnState.THINKING
+
+
+async def test_stages_of_a_turn_are_told_as_they_are_reached() -> None:
+    told: list[TurnStage] = []
+    given = services()
+    given.events.subscribe(told.append, TurnStage, name="test")
+    async with scene(given) as s:
+        s.conversation.listen("auto")
+        await s.say()
+        await s.device.until("stop")
+        await s.idle()
+    turn = [each for each in told if each.number == 1]
+    assert {each.stage for each in turn} >= {"endpoint", "transcript", "first_token", "speech", "first_audio"}
+    assert turn[-1].stage == "stop"
+    assert len({each.stage for each in turn}) == len(turn)
+    assert isinstance(given.log, MemoryLog)
+    kept = given.log.records[0].timings_ms
+    assert {each.stage: each.ms for each in turn}.items() <= kept.items()

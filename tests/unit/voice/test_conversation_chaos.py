@@ -13,7 +13,7 @@ from mimi_mqtt.config.settings import SessionSettings
 from mimi_mqtt.config.voice import VoiceSettings
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.chat import ToolCall
-from mimi_mqtt.store.conversations import TurnRecord
+from mimi_mqtt.store.turn_record import TurnRecord
 from mimi_mqtt.voice.answer.context import Outcome
 from mimi_mqtt.voice.conversation import Conversation
 from mimi_mqtt.voice.language.words import tokens

@@ -429,3 +429,30 @@ def watch(services: Playing, *keys: str) -> list[str]:
         assert services[key].agent.name
         services.leases[key].on_change = partial(told.append, key)
     return told
+
+
+async def test_an_agent_in_the_background_keeps_no_server_from_starting(tmp_path: Path, made: Made) -> None:
+    made.broken = "ollama"
+    together = VoicePool(
+        settings_in(tmp_path, {"assistant": {"llm": "ollama"}, "providers": QUIET}),
+        {},
+        MemoryLog(),
+        NoMemory(),
+    )
+    try:
+        await together.start(in_background={"default"})
+        assert together.lease("default").current().llm is not None
+    finally:
+        await together.aclose()
+
+
+async def test_providers_that_start_in_the_background_may_fail(tmp_path: Path, made: Made) -> None:
+    async with playing(tmp_path, assistant={"llm": "groq"}, providers=QUIET) as it:
+        before = it["default"]
+        made.broken = "ollama"
+        wanted = settings_in(tmp_path, {"assistant": {"llm": "ollama"}, "providers": QUIET})
+        with pytest.raises(ProviderNotConfigured):
+            await it.pool.replace(wanted)
+        assert it["default"] is before
+        await it.pool.replace(wanted, in_background={"default"})
+        assert it["default"] is not before

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.wire import fitting
 from mimi_mqtt.wire.fitting import cut_at_sentence, encode_within
-from mimi_mqtt.wire.messages import Alert, Llm, ServerGoodbye, ServerMessage, Stt, Tts, encode
+from mimi_mqtt.wire.messages import (
+    Alert,
+    Llm,
+    Notify,
+    ServerGoodbye,
+    ServerMessage,
+    Stt,
+    Subtitle,
+    Tts,
+    encode,
+)
 
 TEXT = "One is short. Two is longer, and has a comma. Three?"
 
@@ -77,3 +87,17 @@ def test_a_sentence_that_is_just_too_long_is_not_tried_again_and_again(
     text = "\x01" * escapes + "。 " + "😀" * 650
     assert len(fitting.encode_within(Alert("Notice", text), "", 8_000)) <= 8_000
     assert len(tried) < 10
+
+
+def test_a_notify_loses_its_last_subtitles_and_never_its_address() -> None:
+    lines = tuple(Subtitle(number * 1_000, f"sentence {number}") for number in range(40))
+    notify = Notify("http://192.0.2.7:8003/xiaozhi/n/abc", lines)
+    payload = encode_within(notify, "", 500)
+    told = json.loads(payload)
+    assert len(payload) <= 500
+    assert told["audio_url"] == notify.audio_url
+    assert [line["text"] for line in told["subtitles"]] == [
+        f"sentence {number}" for number in range(len(told["subtitles"]))
+    ]
+    assert 4 <= len(told["subtitles"]) < 40
+    assert "subtitles" not in json.loads(encode_within(notify, "", 10))

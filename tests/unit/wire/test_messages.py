@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mimi_mqtt.errors import MessageError
 from mimi_mqtt.wire import messages
+from mimi_mqtt.wire.glyphs import TextFont
 from mimi_mqtt.wire.messages import (
     Abort,
     Alert,
@@ -17,13 +18,14 @@ from mimi_mqtt.wire.messages import (
     DeviceMcp,
     Listen,
     Llm,
+    Notify,
     ServerGoodbye,
     ServerHello,
     ServerMcp,
     ServerMessage,
     Stt,
+    Subtitle,
     System,
-    TextFont,
     Tts,
     UnknownMessage,
 )
@@ -41,6 +43,7 @@ ABORT = {"session_id": "s", "type": "abort", "reason": "wake_word_detected"}
 MCP = {"session_id": "s", "type": "mcp", "payload": {"jsonrpc": "2.0", "id": 1, "result": {}}}
 GOODBYE = {"session_id": "s", "type": "goodbye"}
 
+_GLYPH_PUSH: list[object] = [True, 1, False, 0, 2, None, "yes", [1], {}]
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 
 
@@ -64,6 +67,13 @@ def wire(message: object) -> bytes:
             (HELLO | {"text_font": font}, DeviceHello(3, "udp", AudioParams(16_000, 1, 60), True, True, True))
             for font in (None, "x", {}, {"bundle": "x", "charset": "y", "size": 20}, {"bundle": "x" * 65})
         ),
+        *(
+            (
+                {"type": "hello", "features": {"glyph_push": said}},
+                DeviceHello(3, "udp", AudioParams(), glyph_push=said == 1),
+            )
+            for said in _GLYPH_PUSH
+        ),
         ({"type": "hello"}, DeviceHello(3, "udp", AudioParams())),
         (
             {"type": "hello", "version": 1, "transport": "websocket", "audio_params": {"frame_duration": 20}},
@@ -77,6 +87,11 @@ def wire(message: object) -> bytes:
             {"type": "listen", "state": "detect", "text": "你好小智"},
             Listen("", "detect", "auto", "你好小智"),
         ),
+        (
+            {"type": "listen", "state": "detect", "text": "hello", "source": "text"},
+            Listen("", "detect", "auto", "hello", typed=True),
+        ),
+        ({"type": "listen", "state": "start", "source": "text"}, Listen("", "start")),
         (ABORT, Abort("s", "wake_word_detected")),
         ({"type": "abort"}, Abort("")),
         (MCP, DeviceMcp("s", {"jsonrpc": "2.0", "id": 1, "result": {}})),
@@ -100,7 +115,8 @@ def paths(message: dict[str, Any], *above: str) -> list[tuple[str, ...]]:
 
 
 def understood(message: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [path for path in paths(message) if path[0] != "text_font" and path[-1] != "new"]
+    lenient = ("new", "glyph_push")
+    return [path for path in paths(message) if path[0] != "text_font" and path[-1] not in lenient]
 
 
 WRONG: list[object] = [None, True, 0, -1, 3.5, 10**18, "text", [], [{}], {}, {"a": 1}]
@@ -358,3 +374,24 @@ def test_a_wrong_hello_is_an_error_each_time() -> None:
     for _ in range(2):
         with pytest.raises(MessageError, match="transport"):
             messages.parse(b'{"type":"hello","transport":7}')
+
+
+def test_notify_has_the_address_and_the_times_of_its_subtitles() -> None:
+    told = json.loads(
+        messages.encode(Notify("http://h/n/x", (Subtitle(0, 'Say "hi".'), Subtitle(900, "Bye"))))
+    )
+    assert told == {
+        "type": "notify",
+        "audio_url": "http://h/n/x",
+        "subtitles": [{"start_ms": 0, "text": 'Say "hi".'}, {"start_ms": 900, "text": "Bye"}],
+    }
+    assert json.loads(messages.encode(Notify("http://h/n/x"))) == {
+        "type": "notify",
+        "audio_url": "http://h/n/x",
+    }
+
+
+def test_the_address_of_a_notify_is_shown_to_no_watcher_and_in_no_repr() -> None:
+    notify = Notify("http://h/n/x")
+    assert b"/n/x" not in messages.redact(messages.encode(notify))
+    assert "/n/x" not in repr(notify)

@@ -57,7 +57,7 @@ def test_remaining_length_vectors(size: int, header: str) -> None:
 
 @pytest.mark.parametrize(
     "start",
-    ["00 00", "f0 00", "11 00", "36 00", "3e 00", "60 02", "80 02", "a0 02", "c1 00", "e3 00", "2f 00"],
+    ["00 00", "f1 00", "11 00", "36 00", "3e 00", "60 02", "80 02", "a0 02", "c1 00", "e3 00", "2f 00"],
 )
 def test_illegal_first_bytes(start: str) -> None:
     with pytest.raises(MqttError):

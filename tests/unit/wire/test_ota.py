@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from mimi_mqtt.errors import OtaError
 from mimi_mqtt.wire import ota
-from mimi_mqtt.wire.ota import ActivationRequest, OtaRequest, OtaResponse
+from mimi_mqtt.wire.ota import ActivationRequest, OtaRequest, OtaResponse, signal_dbm
 
 HEADERS = {
     "Device-Id": "aa:bb:cc:00:11:22",
@@ -263,3 +263,15 @@ def test_any_poll_is_read_or_refused(body: bytes) -> None:
 def test_without_a_wish_in_the_header_the_body_counts() -> None:
     headers = {**HEADERS, "Accept-Language": "*"}
     assert OtaRequest.from_http(headers, b'{"language": "vi-VN"}').language == "vi-VN"
+
+
+@pytest.mark.parametrize(
+    ("board", "dbm"),
+    [
+        ({"rssi": -61}, -61), ({"csq": "20"}, -73), ({"csq": "20,99"}, -73), ({"csq": 31}, -51),
+        ({"csq": "99"}, None), ({"rssi": 0}, None), ({"rssi": "-61"}, None), ({"rssi": -1000}, None),
+        ({"csq": "x"}, None), ({"rssi": True}, None), ({}, None), ("nothing", None),
+    ],
+)  # fmt: skip
+def test_signal_is_that_of_wifi_or_modem(board: object, dbm: int | None) -> None:
+    assert signal_dbm({"board": board}) == dbm

@@ -155,3 +155,25 @@ def test_filters_within_a_devices_own_topics(topic_filter: str, inside: bool) ->
 def test_a_filter_within_a_prefix_matches_nothing_outside(topic_filter: str, topic: str, prefix: str) -> None:
     if topics.filter_within(topic_filter, prefix) and topics.filter_matches(topic_filter, topic):
         assert topic == prefix or topic.startswith(prefix + "/")
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "name", "within"),
+    [
+        ("$share/g/a/#", "g", "a/#"),
+        ("$share/g//a", "g", "/a"),
+        ("$share/g/$SYS/#", "g", "$SYS/#"),
+        ("$share/g/", "g", ""),
+        ("$share/g", "g", ""),
+        ("$share/", "", ""),
+        ("$share//a", "", ""),
+        ("$share/+/a", "+", ""),
+        ("$share", None, "$share"),
+        ("$shared/g/a", None, "$shared/g/a"),
+        ("a/$share/g/b", None, "a/$share/g/b"),
+    ],
+)
+def test_shared_filters_are_split_into_group_and_filter(
+    topic_filter: str, name: str | None, within: str
+) -> None:
+    assert topics.split_share(topic_filter) == (name, within)

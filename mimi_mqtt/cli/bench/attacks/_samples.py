@@ -1,4 +1,4 @@
-"""What the probe is told, and what it answers."""
+"""Messages between the attack bench and its probe process."""
 
 from dataclasses import dataclass
 from typing import Literal

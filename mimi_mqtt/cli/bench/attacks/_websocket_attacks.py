@@ -1,4 +1,5 @@
-"""Attacks over WebSocket: control frames and fragments without an end, and guesses of a password."""
+"""Attacks over WebSocket: control frames and fragments without an end, guesses of a password, and upgrades
+that lead to nothing."""
 
 import asyncio
 import base64
@@ -7,7 +8,8 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-from mimi_mqtt.cli.bench.attacks._target import Target, account
+from mimi_mqtt.cli.bench.attacks._http_attacks import hold
+from mimi_mqtt.cli.bench.attacks._target import Target, account, close_all, register
 from mimi_mqtt.wire.mqtt import encode_connect
 
 _MASK: Final = b"\0" * 4  # leaves the payload as it is
@@ -16,6 +18,13 @@ _EMPTY_FRAGMENT: Final = b"\x00\x80" + _MASK
 _FIRST_FRAGMENT: Final = b"\x02\x80" + _MASK
 _AT_ONCE: Final = 4
 _GUESSERS: Final = 20
+_ADDRESSES: Final = 4
+_MUTE_DEVICES: Final = 50
+"""Devices of each address; an address may register 60 in an hour."""
+_DEVICE_UPGRADE: Final = (
+    "GET /xiaozhi/v1/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nProtocol-Version: 1\r\n"
+)
 
 
 async def websocket_pings(target: Target) -> None:
@@ -33,6 +42,48 @@ async def websocket_pings_of_a_device(target: Target) -> None:
 async def websocket_fragments(target: Target) -> None:
     """Four WebSockets without a login send empty fragments of one message that never ends."""
     await _flood(target, _EMPTY_FRAGMENT * 2_000, _FIRST_FRAGMENT)
+
+
+async def half_upgrades(target: Target) -> None:
+    """1,100 connections of four addresses, each with half a request for a device's WebSocket."""
+    await hold(target, target.order.http, _DEVICE_UPGRADE.encode(), addresses=_ADDRESSES)
+
+
+async def mute_devices(target: Target) -> None:
+    """200 devices of four addresses that are let in over WebSocket and never say hello; each comes again and
+    again, to replace its own connection."""
+    loop = asyncio.get_running_loop()
+    held: dict[str, socket.socket] = {}
+    tokens: dict[str, str] = {}
+    try:
+        number = 0
+        while target.on():
+            source, which = number % _ADDRESSES, number // _ADDRESSES % _MUTE_DEVICES
+            number += 1
+            mac = f"02:cd:00:{source:02x}:{which:02x}:{target.order.network:02x}"
+            if mac not in tokens:
+                with suppress(OSError):
+                    found = await loop.run_in_executor(
+                        None, register, target.order.http, mac, target.address(source)
+                    )
+                    tokens[mac] = found[1] if found is not None else ""
+            await target.pace(200.0)
+            sock = await target.connect(target.order.http, source)
+            if sock is None:
+                continue
+            request = (
+                f"{_DEVICE_UPGRADE}Device-Id: {mac}\r\nClient-Id: client-{mac}\r\n"
+                f"Authorization: Bearer {tokens.get(mac, '')}\r\n\r\n"
+            )
+            if not (await _answer(target, sock, request.encode())).startswith(b"HTTP/1.1 101"):
+                target.did.refused += 1
+                sock.close()
+                continue
+            if (old := held.pop(mac, None)) is not None:
+                old.close()
+            held[mac] = sock
+    finally:
+        close_all([*held.values()])
 
 
 async def guesses_over_websocket(target: Target) -> None:

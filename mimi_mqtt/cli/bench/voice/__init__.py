@@ -1,4 +1,4 @@
-"""How well recognisers hear, how well voices are understood, and how long people wait for either.
+"""Accuracy of recognisers, intelligibility of voices, and the waiting time for both.
 
 Sentences (`sentences`) are spoken by voices other than the server's own default (`speakers`), pass through
 noise, Opus and losses (`channel`), and what recognisers write is compared with what was said (`scoring`,

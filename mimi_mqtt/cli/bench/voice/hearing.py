@@ -100,7 +100,7 @@ async def heard(stt: SpeechToText, utterances: Sequence[Utterance], language: st
 
 
 async def languages_found(stt: SpeechToText, utterances: Sequence[Utterance], language: str) -> float:
-    """How often `stt` finds out the language when another is expected, in percent. Raises ProviderError."""
+    """Percentage of utterances whose language `stt` finds when another is expected. Raises ProviderError."""
     expected = "en" if language != "en" else "de"
     told = [
         (await transcribed(stt, utterance.pcm, expected, certain=False)).language for utterance in utterances

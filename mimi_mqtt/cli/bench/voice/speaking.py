@@ -1,4 +1,4 @@
-"""How well recognisers understand the server's own voices, and how soon they begin; part of `bench voice`."""
+"""Intelligibility and time to first audio of the server's own voices; part of `bench voice`."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How long a model keeps the event loop from running while it works; part of `bench voice`.
+"""The time for which a model at work keeps the event loop from running; part of `bench voice`.
 
 A model that holds the interpreter's lock in its thread keeps every session waiting, as frames are sent by the
 loop: more than 10 ms is why a model runs in a process of its own.

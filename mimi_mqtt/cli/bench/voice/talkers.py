@@ -1,4 +1,4 @@
-"""How long people wait who end their sentences at the same moment; part of `bench voice`."""
+"""Waiting time of talkers who end their sentences at the same moment; part of `bench voice`."""
 
 import asyncio
 from collections.abc import Sequence

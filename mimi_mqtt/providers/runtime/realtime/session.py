@@ -34,7 +34,7 @@ from mimi_mqtt.providers.contract.stt import SttCapabilities
 from mimi_mqtt.providers.runtime.realtime.connection import Connection, RunningAnswer
 from mimi_mqtt.providers.runtime.realtime.utterance import DuplexUtterance
 from mimi_mqtt.providers.runtime.resilience import Limits, provider_border, resilient
-from mimi_mqtt.providers.runtime.usage import count_speech_tokens
+from mimi_mqtt.providers.runtime.usage import UsageMeter, count_speech_tokens, current_meter, metering
 
 Dial = Callable[[Opening], Awaitable[SpeechDuplex]]
 
@@ -125,6 +125,8 @@ class DuplexSession(SpeechSession):
         )
         self._endpoints = capabilities.endpoints
         self._price = price
+        # The meter of the last request: the vendor tells what it used from the connection's own task.
+        self._meter: UsageMeter | None = None
         self._setup = setup
         self._dial = dial
         self._connection: Connection | None = None
@@ -301,12 +303,13 @@ class DuplexSession(SpeechSession):
 
     def _count(self, usage: Usage) -> None:
         heard, said = usage.input_audio_tokens, usage.output_audio_tokens
-        count_speech_tokens(
-            self.name,
-            heard=(usage.input_tokens - heard, heard),
-            said=(usage.output_tokens - said, said),
-            price=self._price,
-        )
+        with metering(self._meter):
+            count_speech_tokens(
+                self.name,
+                heard=(usage.input_tokens - heard, heard),
+                said=(usage.output_tokens - said, said),
+                price=self._price,
+            )
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,6 +318,7 @@ class DuplexSession(SpeechSession):
             before = self._speaking.answers[-1]
             before.connection.stop(before)
         self._speaking = turn
+        self._meter = current_meter()
         attempts = resilient(
             partial(self._one_request, turn, recital),
             role="s2s",

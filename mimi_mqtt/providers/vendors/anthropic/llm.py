@@ -143,6 +143,11 @@ class AnthropicLanguageModel(ClientProvider, LanguageModel):
         # Thoughts that came before a round of calls, by the first call's id: they go back with the results.
         self._thoughts = Lru[list[dict[str, str]]]()
 
+    @property
+    def sees(self) -> bool:
+        """Every model of Anthropic does."""
+        return True
+
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions
     ) -> AsyncIterator[LlmEvent]:

@@ -79,7 +79,7 @@ class GeminiLiveOptions(GeminiOptions):
     """Sampling temperature. Empty: the model's own."""
 
     thinking_level: ThinkingLevel | None = None
-    """How long the model thinks before it answers, where it can be told so (not gemini-3.8-live)."""
+    """The amount of thinking before an answer, where it can be set (not gemini-3.8-live)."""
 
     thinking_budget: int | None = Field(None, ge=-1)
     """The same for Gemini 2.5, in tokens: 0 is none, -1 as the model likes. Empty: its own default."""

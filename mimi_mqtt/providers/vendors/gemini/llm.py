@@ -58,7 +58,7 @@ class GeminiLlmOptions(GeminiOptions):
     """Longest answer with its thoughts, in tokens. Empty: the model's own."""
 
     llm_thinking_level: ThinkingLevel | None = None
-    """How long the model thinks before it answers, from Gemini 3 on. Empty: its own default."""
+    """The amount of thinking before an answer, from Gemini 3 on. Empty: the model's own default."""
 
     llm_thinking_budget: int | None = Field(None, ge=-1)
     """The same for Gemini 2.5, in tokens: 0 is none, -1 as the model likes. Empty: its own default."""
@@ -73,6 +73,11 @@ class GeminiLanguageModel(GeminiProvider, LanguageModel):
         super().__init__(name, options, limits)
         self._options = options
         self._signatures = Lru[bytes]()
+
+    @property
+    def sees(self) -> bool:
+        """Every model of Gemini does."""
+        return True
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -46,7 +46,7 @@ class GeminiSttOptions(GeminiOptions):
     """Words to expect: names of people, rooms and things."""
 
     stt_thinking_level: ThinkingLevel | None = None
-    """How long the model thinks before it writes, from Gemini 3 on. Empty: its own default."""
+    """The amount of thinking before a transcript, from Gemini 3 on. Empty: the model's own default."""
 
     stt_thinking_budget: int | None = Field(None, ge=-1)
     """The same for Gemini 2.5, in tokens: 0 is none, -1 as the model likes. Empty: its own default."""

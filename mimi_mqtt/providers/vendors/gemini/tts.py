@@ -25,7 +25,7 @@ class GeminiTtsOptions(GeminiOptions):
     """Voice, where assistant.voice is empty."""
 
     tts_instructions: str = ""
-    """How to speak, such as "warm and calm"."""
+    """The manner of speaking, such as "warm and calm"."""
 
 
 class GeminiTextToSpeech(GeminiProvider, TextToSpeech):

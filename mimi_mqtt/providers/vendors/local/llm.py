@@ -7,11 +7,11 @@ from typing import Final, Literal
 
 from mimi_mqtt.errors import ProviderNotConfigured, ProviderRefused, ProviderUnavailable
 from mimi_mqtt.providers.catalog.advice import MODEL_COMMANDS
+from mimi_mqtt.providers.catalog.local_servers import FoundModel, environment, find
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, LlmEvent, ToolSpec
 from mimi_mqtt.providers.contract.llm import LanguageModel
 from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.runtime.resilience import Limits, closing_parts
-from mimi_mqtt.providers.vendors.local.discovery import FoundModel, environment, find
 from mimi_mqtt.providers.vendors.openai.llm import OpenAiLanguageModel, OpenAiLlmOptions
 from mimi_mqtt.supervision import SupervisedLoop, forget_cancellation
 
@@ -43,6 +43,11 @@ class LocalLanguageModel(LanguageModel):
     def available(self) -> bool:
         """True while a model is known."""
         return self._asked is not None
+
+    @property
+    def sees(self) -> bool:
+        """As the model that was found."""
+        return self._asked is not None and self._asked.sees
 
     @property
     def answering(self) -> str:
@@ -129,6 +134,11 @@ class _Asked:
             base_url=self.found.base_url, llm_model=self.found.model, llm_reasoning_effort=effort
         )
         return OpenAiLanguageModel(self.found.server, options, self._limits)
+
+    @property
+    def sees(self) -> bool:
+        """True when the model sees pictures."""
+        return self._model.sees
 
     async def retire(self) -> None:
         """No answer is begun any more."""

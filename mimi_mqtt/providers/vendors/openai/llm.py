@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Families of models that see, by their names at their makers.
+_SEES = re.compile(
+    r"gpt-(?:4o|4\.|[5-9])|\bo[34]\b|vision|(?:^|[-_./0-9])vl(?:[-_.:]|$)|llava|pixtral|gemini|claude|gemma-?[3-9]"
+    r"|grok-(?:[3-9]|vision)|llama-?(?:3\.2-vision|4)|minicpm-v|internvl|moondream|mistral-(?:small|medium)-?3|omni",
+    re.IGNORECASE,
+)
+
 _THINK, _THOUGHT = "<think>", "</think>"
 
 
@@ -59,7 +66,10 @@ class OpenAiLlmOptions(OpenAiOptions):
     """Longest answer, in tokens. Empty: the model's own."""
 
     llm_reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
-    """How long the model thinks before it answers. Empty: its own default."""
+    """The amount of thinking before an answer. Empty: the model's own default."""
+
+    llm_vision: bool | None = None
+    """True when the model sees pictures. Empty: told by its name, such as gpt-5, qwen2.5-vl or llava."""
 
     llm_usage: bool = True
     """Ask for the token count; a server that refuses is not asked again."""
@@ -82,6 +92,14 @@ class OpenAiLanguageModel(OpenAiProvider, LanguageModel):
         self._nine_char_ids = found.nine_char_ids
         # OpenAI renamed the parameter; most compatible servers know only the old name.
         self._new_names = found.client == "azure" or options.official
+
+    @property
+    def sees(self) -> bool:
+        """As `llm_vision` says, else as the model's name tells."""
+        options = self._options
+        if options.llm_vision is not None:
+            return options.llm_vision
+        return _SEES.search(options.llm_model or self._found_model) is not None
 
     async def _chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: ChatOptions

@@ -69,7 +69,7 @@ class OpenAiRealtimeOptions(OpenAiOptions):
     """Silence that ends an utterance for server_vad, in ms."""
 
     reasoning_effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
-    """How long the model thinks before it speaks. Empty: its own default; not every model knows it."""
+    """The amount of thinking before an answer. Empty: the model's own default; not every model knows it."""
 
     max_output_tokens: int | None = Field(None, ge=1, le=4096)
     """Longest answer, in tokens. Empty: the model's own."""

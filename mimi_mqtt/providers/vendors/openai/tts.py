@@ -29,7 +29,7 @@ class OpenAiTtsOptions(OpenAiOptions):
     """Voice, where assistant.voice is empty."""
 
     tts_instructions: str = ""
-    """How to speak, such as "warm and calm", for models that follow instructions."""
+    """The manner of speaking, such as "warm and calm", for models that follow instructions."""
 
     tts_format: Literal["auto", "pcm", "wav"] = "auto"
     """Format that is asked for. auto: pcm of OpenAI itself and where tts_sample_rate is set, else wav, which

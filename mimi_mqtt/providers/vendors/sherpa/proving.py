@@ -18,7 +18,7 @@ _proven: Final[set[tuple[object, ...]]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is loaded: the arguments of `probe`."""
+    """The model that is loaded: the arguments of `probe`."""
 
     role: Literal["stt", "tts"]
     folder: Path

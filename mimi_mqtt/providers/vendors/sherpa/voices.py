@@ -48,7 +48,7 @@ VOICE_KINDS: Final[Mapping[str, VoiceKind]] = {
 """By the names of the option `tts_kind`. `vits` are Piper's and other voices of that architecture."""
 
 _RULES: Final = ("phone*.fst", "date*.fst", "number*.fst", "new_heteronym*.fst")
-"""What turns numbers into words before a lexicon reads them, in the order in which they are applied."""
+"""The rules that turn numbers into words for a lexicon, in the order in which they are applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class VoiceModel:
 
     @property
     def kind(self) -> VoiceKind:
-        """What `name` stands for."""
+        """The voice of this name."""
         return VOICE_KINDS[self.name]
 
 

@@ -11,6 +11,7 @@ from mimi_mqtt.providers.contract.recording import Recording, Transcript
 from mimi_mqtt.voice.answer.context import ConversationContext, ReplyState, TurnContext
 from mimi_mqtt.voice.answer.pipeline.preemptive import MAX_PREEMPTIVE_REPLIES, PreemptiveReply
 from mimi_mqtt.voice.answer.pipeline.reply import PipelineReply
+from mimi_mqtt.voice.answer.reply import OpenSpeech
 from mimi_mqtt.voice.utterance.transcription import Transcriber
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
 
@@ -97,7 +98,7 @@ class PipelineEngine:
         try:
             transcript = await transcribing
         except ProviderError as error:
-            turn.not_understood()
+            turn.not_understood(error)
             await PipelineReply(turn).apologize(error)
             return
         if turn.take_words(transcript.text, began_at):
@@ -146,11 +147,11 @@ class PipelineEngine:
             await reply.answer([*messages, *reply.rounds])
         turn.judge()
 
-    async def say(self, turn: TurnContext, text: str) -> None:
-        """Speaks `text`."""
+    async def say(self, turn: TurnContext, text: str, speech: OpenSpeech | None = None) -> None:
+        """Speaks `text`, or plays the recording of it that `speech` opens."""
         turn.progress()
         reply = turn.reply = PipelineReply(turn)
-        await reply.say(text)
+        await reply.say(text, speech)
         turn.judge()
 
     def concluded(self, turn: TurnContext) -> None:

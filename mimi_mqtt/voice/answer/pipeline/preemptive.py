@@ -12,6 +12,7 @@ from prometheus_client import Counter
 
 from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.recording import Transcript
+from mimi_mqtt.providers.runtime.usage import metering
 from mimi_mqtt.voice.answer.context import ReplyOutput, ReplyTools, TurnContext
 from mimi_mqtt.voice.answer.pipeline.reply import PipelineReply
 from mimi_mqtt.voice.language.words import tokens
@@ -64,6 +65,10 @@ class _HeldContext(TurnContext):
         """The time that tools waited for the decision does not count."""
         self.timings.tools_ran(max(began, self.confirmed_at or 0.0), self._loop.time())
 
+    def tool_ran(self, name: str, began: float, failed: bool) -> None:
+        """Nor does it for a single one."""
+        super().tool_ran(name, max(began, self.confirmed_at or 0.0), failed)
+
 
 class PreemptiveReply:
     """One reply to `utterance` so far. It runs from the beginning; end it with `confirm` or `drop`."""
@@ -74,7 +79,8 @@ class PreemptiveReply:
         self._utterance = utterance
         self._transcript: Transcript | None = None
         self._transcribed = asyncio.Event()
-        self._task = turn.conversation.spawn(self._run(), "preemptive")
+        with metering(turn.usage):  # also what is dropped was paid for
+            self._task = turn.conversation.spawn(self._run(), "preemptive")
         self._task.add_done_callback(_report)
 
     async def transcript(self) -> Transcript | None:

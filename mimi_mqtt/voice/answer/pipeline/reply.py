@@ -13,11 +13,16 @@ from mimi_mqtt.errors import ProviderError
 from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, TextDelta, ToolCall
 from mimi_mqtt.tools.builtin.end_conversation import END_CONVERSATION
 from mimi_mqtt.voice.answer.context import TurnContext
-from mimi_mqtt.voice.answer.reply import Reply
+from mimi_mqtt.voice.answer.reply import OpenSpeech, Reply
+from mimi_mqtt.voice.speech.emotions import NEUTRAL, emoji_for
 from mimi_mqtt.voice.speech.sentences import Sentence, SentenceCutter
 
 _MAX_SENTENCES: Final = 64
 """Sentences that may wait for text to speech; beyond, the model waits."""
+
+
+_UNSPOKEN: Final = "…"
+"""In place of the words of a recording without a text."""
 
 
 class PipelineReply(Reply):
@@ -34,9 +39,13 @@ class PipelineReply(Reply):
         """Asks the model, calls the tools it wants, speaks what it says."""
         await self._run(self._think(messages))
 
-    async def say(self, text: str) -> None:
-        """Speaks a given text."""
-        await self._run(self._recite(text))
+    async def say(self, text: str, speech: OpenSpeech | None = None) -> None:
+        """Speaks a given text, or plays the recording of it that `speech` opens."""
+        if speech is None:
+            await self._run(self._recite(text))
+        else:
+            self._recorded = speech
+            await self._run(self._present(text))
 
     async def apologize(self, error: ProviderError) -> None:
         """Apologizes for a failure that came before there was anything to answer."""
@@ -64,6 +73,13 @@ class PipelineReply(Reply):
         cutter = SentenceCutter()
         await self._utter(cutter, text)
         await self._offer(cutter.flush())
+
+    async def _present(self, text: str) -> None:
+        """Queues the text of a recording whole: it is shown, and need not be speakable, nor be there."""
+        self.text = text
+        self._chars = len(text)
+        self._begin(NEUTRAL, emoji_for(NEUTRAL))
+        await self._sentences.put(Sentence(text, text or _UNSPOKEN))
 
     async def _fail(self, error: ProviderError) -> None:
         self._blame(error)

@@ -27,6 +27,7 @@ from mimi_mqtt.voice.answer.engine import Engine
 from mimi_mqtt.voice.answer.pipeline.engine import PipelineEngine
 from mimi_mqtt.voice.answer.realtime.alignment import USUAL_PACE_MS
 from mimi_mqtt.voice.answer.realtime.reply import SpokenReply
+from mimi_mqtt.voice.answer.reply import OpenSpeech
 from mimi_mqtt.voice.speech.manner import manner
 from mimi_mqtt.voice.utterance.transcription import Transcriber
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
@@ -185,9 +186,9 @@ class RealtimeEngine:
             await self._pipeline.answer(turn)
         self._leave()
 
-    async def say(self, turn: TurnContext, text: str) -> None:
-        """Speaks `text` in the service's voice."""
-        if self._usable:
+    async def say(self, turn: TurnContext, text: str, speech: OpenSpeech | None = None) -> None:
+        """Speaks `text` in the service's voice, or plays the recording of it that `speech` opens."""
+        if self._usable and speech is None:
             session = self._open()
             reply = self._reply(turn, session)
             await self._converse(reply, session.say(text), words=text)
@@ -195,7 +196,7 @@ class RealtimeEngine:
                 turn.judge()
                 return
             self._give_way(reply)
-        await self._pipeline.say(turn, text)
+        await self._pipeline.say(turn, text, speech)
         self._leave()
 
     def concluded(self, turn: TurnContext) -> None:

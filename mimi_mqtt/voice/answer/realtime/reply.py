@@ -36,6 +36,8 @@ class SpokenReply(Reply):
     (`given_up`).
     """
 
+    _thinking_role = "s2s"
+
     def __init__(self, turn: TurnContext, name: str, session: SpeechSession, pace_ms: float) -> None:
         super().__init__(turn)
         self.session = session

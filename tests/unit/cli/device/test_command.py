@@ -9,6 +9,7 @@ from mimi_mqtt.cli import main
 from mimi_mqtt.cli.device import actions, client
 from mimi_mqtt.cli.device.client import Note, Told
 from mimi_mqtt.cli.device.options import DeviceOptions, Summary, TurnReport
+from mimi_mqtt.wire.glyphs import Glyph, TextFont
 from mimi_mqtt.wire.messages import AudioParams
 
 OTA = ["device", "--ota", "http://127.0.0.1:9/ota/"]
@@ -17,7 +18,6 @@ OTA = ["device", "--ota", "http://127.0.0.1:9/ota/"]
 @pytest.mark.parametrize(
     "arguments",
     [
-        OTA,
         [*OTA, "--say", "a", "--text", "b"],
         ["device", "--say", "a"],
         [*OTA, "--say", "a", "--mode", "always"],
@@ -29,6 +29,9 @@ OTA = ["device", "--ota", "http://127.0.0.1:9/ota/"]
         [*OTA, "--say", "a", "--drop-control", "sleeping"],
         [*OTA, "--say", "a", "--abort-after", "-1"],
         [*OTA, "--say", "a", "--interactive"],
+        [*OTA, "--say", "a", "--glyphs", "noto-v1"],
+        [*OTA, "--say", "a", "--glyphs", "noto-v1,basic,large,4"],
+        [*OTA, "--say", "a", "--glyphs", "noto-v1,basic,20,3"],
     ],
 )
 def test_wrong_arguments_are_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +45,7 @@ def test_wrong_arguments_are_exit_code_2(arguments: list[str], capsys: pytest.Ca
     ("arguments", "word"),
     [
         (["--say", "a", "--transport", "websocket", "--loss", "5"], "--loss and --jitter"),
+        ([], "--idle"),
         (["--say", "a", "--mac", "phone"], "--mac"),
         (["--say", "a", "--expect", "b", "--expect", "c"], "--expect is given 2 times, for one turn"),
         (["--mic", "--mode", "manual"], "--interactive"),
@@ -114,7 +118,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         "--sample-rate", "24000", "--frame-ms", "20", "--timeout", "12", "--transport", "mqtt",
         "--websocket-version", "2",
         "--like", "stock-2.4", "--abort-after", "500", "--drop-control", "speaking",
-        "--reconnect-after", "1", "--expect", "noon",
+        "--reconnect-after", "1", "--expect", "noon", "--glyphs", "noto-v1,basic,14,1",
     ]  # fmt: skip
     assert main([*OTA, *arguments]) == 0
     assert asked == [
@@ -139,6 +143,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
             transport="mqtt",
             websocket_version=2,
             expect=("noon",),
+            glyphs=TextFont("noto-v1", "basic", 14, 1),
         )
     ]
 
@@ -190,6 +195,29 @@ def test_conversation_is_told_line_by_line(
         "180 ms",
     ):
         assert part in lines[-3]
+
+
+GLYPH = Glyph(ord("Ж"), 205, 2, 2, 1, -1, bytes.fromhex("0f8f"))
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_glyphs_are_told_and_drawn_in_letters_where_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], drawn: bool
+) -> None:
+    pushed = actions.GlyphsPushed((GLYPH,), 4)
+    answer(monkeypatch, Summary(True), pushed, actions.GlyphsRefused("no bitmap"), actions.Unreadable("Ы"))
+    assert main([*OTA, "--text", "hi", *(["--glyphs", "a,basic,20,4"] if drawn else [])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("1: Ж")
+    assert ("  | @|" in lines, "  |=@|" in lines) == (drawn, drawn)
+    assert any("U+0416" in line and "2 x 2 at 1, -1" in line and "12.8" in line for line in lines) == drawn
+    assert "no bitmap" in lines[-2]
+    assert "Ы" in lines[-1]
+
+
+def test_a_turn_tells_of_glyphs_and_boxes_only_where_there_are_any() -> None:
+    assert not {"glyphs", "boxes", "error"} & TURN.to_json().keys()
+    assert replace(TURN, glyphs="Ж", boxes="Ы").to_json().items() >= {"glyphs": "Ж", "boxes": "Ы"}.items()
 
 
 def test_json_is_alone_on_standard_output(

@@ -14,6 +14,7 @@ from mimi_mqtt.cli.device.firmware import Firmware, State
 from mimi_mqtt.cli.device.profiles import DEFAULT, PROFILES, Profile
 from mimi_mqtt.wire import messages
 from mimi_mqtt.wire.audio_packet import AudioCipher, nonce_template, pack_downlink, parse_header
+from mimi_mqtt.wire.glyphs import TextFont
 from mimi_mqtt.wire.messages import AudioParams, ListenMode
 
 KEY = bytes(range(16))
@@ -92,8 +93,9 @@ def test_hello_is_one_the_server_understands() -> None:
     (hello,) = Firmware(AudioParams(24_000, 1, 20)).open_channel(0.0)
     assert isinstance(hello, Send)
     assert messages.parse(hello.payload) == messages.DeviceHello(
-        3, "udp", AudioParams(24_000, 1, 20), mcp=True
-    )
+        3, "udp", AudioParams(24_000, 1, 20), mcp=True, glyph_push=True,
+        text_font=TextFont("noto-v1", "common", 20, 4),
+    )  # fmt: skip
 
 
 def test_answered_hello_opens_the_channel() -> None:
@@ -517,7 +519,7 @@ def test_mcp_works_before_any_hello() -> None:
     assert len(sent(device.control(request, 0.0))) == 1
 
 
-@pytest.mark.parametrize("kind", ["error", "custom", "notify"])
+@pytest.mark.parametrize("kind", ["error", "custom"])
 def test_message_of_an_unknown_type_is_shown_and_ignored(kind: str) -> None:
     bench = Bench()
     assert bench.say({"type": kind, "payload": {}}) == [actions.Ignored(kind)]
@@ -677,3 +679,53 @@ def test_every_profile_is_one_the_contract_allows(profile: Profile) -> None:
     assert profile.queue_packets >= 5
     assert ("/" in profile.user_agent) is (profile.name != "espressif")
     assert {"hello", "goodbye", "mcp", "tts", "stt", "llm", "system"} <= profile.understands
+
+
+# ── notify ───────────────────────────────────────────────────────────────────────────────────────────────
+
+NOTIFY = {
+    "type": "notify",
+    "audio_url": "http://h/xiaozhi/n/x",
+    "subtitles": [{"start_ms": 0, "text": "One."}, {"start_ms": 900, "text": "Two."}, 7],
+}
+
+
+def test_an_idle_device_fetches_what_it_is_notified_of() -> None:
+    device = Firmware()
+    done = device.control(json.dumps(NOTIFY).encode(), 0.0)
+    assert done == [actions.FetchNotice("http://h/xiaozhi/n/x", ("One.", "Two."))]
+    assert device.control(json.dumps(NOTIFY).encode(), 1.0) == [actions.Ignored("notify")], "it plays one"
+    device.notice_over()
+    assert device.control(json.dumps(NOTIFY).encode(), 2.0) == done
+
+
+def test_a_notify_in_any_other_state_is_dropped_without_a_trace() -> None:
+    bench = Bench()
+    assert bench.say(NOTIFY) == [actions.Ignored("notify")]
+    bench.tts("start")
+    assert bench.say(NOTIFY) == [actions.Ignored("notify")]
+    connecting = Firmware()
+    connecting.open_channel(0.0)
+    assert connecting.control(json.dumps(NOTIFY).encode(), 0.0) == [actions.Ignored("notify")]
+    assert sent(bench.log) == []
+
+
+def test_a_wake_word_or_button_cancels_it() -> None:
+    for button in (False, True):
+        device = Firmware()
+        device.control(json.dumps(NOTIFY).encode(), 0.0)
+        woken = device.start_listening("manual") if button else device.open_channel(1.0)
+        assert actions.StopNotice() in woken
+        assert actions.StopNotice() not in device.start_listening("auto")
+
+
+@pytest.mark.parametrize("like", ["stock-2.4", "espressif", "py-xiaozhi"])
+def test_firmware_that_does_not_know_notify_ignores_it(like: str) -> None:
+    device = Firmware(profile=PROFILES[like])
+    assert device.control(json.dumps(NOTIFY).encode(), 0.0) == [actions.Ignored("notify")]
+
+
+def test_a_notify_without_an_address_does_nothing() -> None:
+    assert Firmware().control(b'{"type":"notify","subtitles":3}', 0.0) == []
+    odd = b'{"type":"notify","audio_url":"http://h/n/x","subtitles":3}'
+    assert Firmware().control(odd, 0.0) == [actions.FetchNotice("http://h/n/x", ())]

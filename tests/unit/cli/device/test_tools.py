@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from mimi_mqtt.cli.device.tools import GET_STATUS, SET_VOLUME, DeviceTools
+from mimi_mqtt.cli.device.tools import GET_STATUS, SET_VOLUME, SNAPSHOT, TAKE_PHOTO, DeviceTools
 from mimi_mqtt.wire import mcp
 
 
@@ -102,3 +102,46 @@ def test_unknown_methods_params_and_cursors_are_errors() -> None:
 )
 def test_a_device_is_silent_about_notifications_and_junk(payload: dict[str, Any]) -> None:
     assert DeviceTools().answer(payload) == (None, "")
+
+
+def listed(tools: DeviceTools, **more: object) -> list[str]:
+    reply = ask(tools, "tools/list", {"cursor": "", **more})
+    assert isinstance(reply, mcp.McpResult)
+    page, _ = mcp.parse_tools_page(reply.result)
+    return [tool.name for tool in page]
+
+
+def test_the_screen_is_listed_for_people_alone() -> None:
+    tools = DeviceTools(tools_per_page=10, camera=True)
+    assert listed(tools) == [GET_STATUS, SET_VOLUME, TAKE_PHOTO]
+    assert listed(tools, withUserTools=True) == [GET_STATUS, SET_VOLUME, TAKE_PHOTO, SNAPSHOT]
+    assert TAKE_PHOTO not in listed(DeviceTools(tools_per_page=10), withUserTools=True)
+
+
+def test_a_photo_goes_where_the_last_initialize_said() -> None:
+    tools = DeviceTools(camera=True)
+    arguments = {"name": TAKE_PHOTO, "arguments": {"question": "what?"}}
+    assert isinstance(ask(tools, "tools/call", arguments), mcp.McpError)
+    ask(tools, "initialize", mcp.initialize_params("mimi", "1", "http://a/v", "token-1"))
+    ask(tools, "initialize", mcp.initialize_params("mimi", "1", "http://b/v", "token-2"))
+    reply, called = tools.answer(mcp.request(7, "tools/call", arguments))
+    assert (reply, called) == (None, TAKE_PHOTO)
+    assert tools.post is not None
+    assert (tools.post.url, tools.post.token, tools.post.question) == ("http://b/v", "token-2", "what?")
+    done = mcp.parse_reply(tools.posted(7, "a kettle", failed=False))
+    assert isinstance(done, mcp.McpResult)
+    assert mcp.parse_call_result(done.result) == mcp.CallResult("a kettle")
+    failed = mcp.parse_reply(tools.posted(7, "status code: 401", failed=True))
+    assert isinstance(failed, mcp.McpError)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": TAKE_PHOTO, "arguments": {}},
+        {"name": SNAPSHOT, "arguments": {"quality": 3}},
+        {"name": SNAPSHOT, "arguments": []},
+    ],
+)
+def test_a_picture_without_its_arguments_is_refused(wrong: dict[str, Any]) -> None:
+    assert isinstance(ask(DeviceTools(camera=True), "tools/call", wrong), mcp.McpError)

@@ -36,6 +36,14 @@ def test_encrypted_ports_may_be_public() -> None:
     assert level(findings, "MQTT with TLS") == "ok"
 
 
+def test_http_with_a_certificate_may_be_public_once_it_is_never_plain() -> None:
+    files = {"tls_certificate": "c", "tls_key": "k"}
+    both = one(examine(with_http(**files), machine(PUBLIC)), "HTTP")
+    assert (both.level, "http.plain: false" in both.cure) == ("warning", True)
+    assert level(examine(with_http(**files), machine(HOME)), "HTTP") == "ok"
+    assert level(examine(with_http(**files, plain=False), machine(PUBLIC)), "HTTP") == "ok"
+
+
 def test_a_public_name_for_devices_needs_tls() -> None:
     name = {"public_host": "voice.example.org"}
     assert level(examine(settings(server=name), machine(HOME)), "server.public_host") == "warning"

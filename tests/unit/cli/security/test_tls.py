@@ -80,7 +80,7 @@ def test_without_tls_messages_are_in_clear_beyond_this_machine() -> None:
 
 @pytest.mark.parametrize(
     ("begins", "ends", "words"),
-    [(-2 * DAY, -DAY, "expired"), (-DAY, 9 * DAY, "expires in 9 days"), (DAY, 90 * DAY, "valid from")],
+    [(-2 * DAY, -DAY, "expired"), (-80 * DAY, 9 * DAY, "expires in 9 days"), (DAY, 90 * DAY, "valid from")],
 )
 def test_the_time_of_a_certificate(pair: Pair, begins: timedelta, ends: timedelta, words: str) -> None:
     pair.issue(begins=begins, ends=ends)
@@ -137,3 +137,15 @@ def test_files_that_are_missing_or_no_certificate_are_warnings(pair: Pair) -> No
     pair.key.unlink()
     assert level(pair.look(), "certificate") == "warning"
     assert level(pair.look(), "TLS key") == "warning"
+
+
+def test_the_certificate_of_http_is_looked_at_too(pair: Pair) -> None:
+    files = {"tls_certificate": pair.certificate, "tls_key": pair.key}
+    pair.key.chmod(0o640)
+    findings = examine(settings(http=files), machine(HOME))
+    assert level(findings, "TLS") == "advice"  # MQTT has none
+    assert level(findings, "certificate (HTTP)") == "ok"
+    assert level(findings, "TLS key (HTTP)") == "warning"
+    pair.certificate.unlink()
+    findings = examine(settings(http=files), machine(HOME))
+    assert one(findings, "certificate (HTTP)").cure == "mend http.tls_certificate"

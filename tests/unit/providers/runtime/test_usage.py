@@ -8,7 +8,8 @@ from mimi_mqtt.errors import ConfigError, ProviderError, ProviderUnavailable
 from mimi_mqtt.providers.catalog import registry
 from mimi_mqtt.providers.contract.chat import ChatMessage, TextDelta, Usage
 from mimi_mqtt.providers.contract.recording import Transcript
-from mimi_mqtt.providers.runtime.usage import count_speech_tokens
+from mimi_mqtt.providers.runtime.usage import UsageMeter, count_speech_tokens, metering
+from mimi_mqtt.store.turn_record import ProviderUse
 from tests.unit.providers.fakes import IMPATIENT, FakeLlm, FakeStt, FakeTts, chunk, collect, metric
 
 QUESTION = (ChatMessage("user", "hello"),)
@@ -77,3 +78,33 @@ def test_a_price_of_nobody_is_a_mistake() -> None:
     settings = ProviderSettings(prices={"opanai": PriceSettings()})
     with pytest.raises(ConfigError, match=r"providers.prices.opanai.*did you mean openai"):
         registry.build("llm", settings, {})
+
+
+async def test_a_meter_has_what_was_used_inside_and_by_tasks_begun_there() -> None:
+    llm = FakeLlm([TextDelta("hi"), Usage(2_000, 500)], [TextDelta("ho"), Usage(10, 5)], name="metered-llm")
+    llm.price = PriceSettings(input_per_million=1)
+    stt = FakeStt([DOWN], [Transcript("hello", final=True)], name="metered-stt")
+    meter, other = UsageMeter(), UsageMeter()
+    with metering(meter):
+        utterance = stt.open(max_s=60)
+        utterance.push(np.zeros(16_000 * 30, np.int16))  # begins the task that transcribes
+        await collect(llm.chat(QUESTION))
+    await utterance.finish()
+    await utterance.aclose()
+    with metering(other):
+        await collect(llm.chat(QUESTION))
+    uses = {use.role: use for use in meter.uses}
+    assert uses["stt"] == ProviderUse("stt", "metered-stt", audio_s=30.0)
+    assert uses["llm"].input_tokens == 2_000
+    assert uses["llm"].cost == pytest.approx(0.002)
+    meter.take(other)
+    assert next(use for use in meter.uses if use.role == "llm").output_tokens == 505
+
+
+async def test_a_provider_without_counts_is_named_and_one_that_failed_is_not() -> None:
+    meter = UsageMeter()
+    with metering(meter):
+        await collect(FakeLlm([TextDelta("hi")], name="plain-llm").chat(QUESTION))
+        with pytest.raises(ProviderError):
+            await collect(FakeTts([DOWN], name="failing-tts", limits=IMPATIENT).speak("hello"))
+    assert meter.uses == (ProviderUse("llm", "plain-llm"),)

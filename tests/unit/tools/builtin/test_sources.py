@@ -7,9 +7,9 @@ import pytest
 
 from mimi_mqtt.providers.contract.chat import ToolSpec
 from mimi_mqtt.tools.builtin.sources import register_builtins
-from mimi_mqtt.tools.builtin.timers import Timers
 from mimi_mqtt.tools.catalog import ToolCatalog, ToolRequest
 from mimi_mqtt.tools.registry import Tool, ToolBox
+from tests.fakes.reminders import reminders
 
 pytestmark = pytest.mark.virtual_time
 
@@ -25,9 +25,10 @@ class DeviceNamedLikeUs:
 
 
 @pytest.fixture
-def catalog() -> ToolCatalog:
+async def catalog() -> ToolCatalog:
     catalog = ToolCatalog()
-    register_builtins(catalog, Timers(lambda device_id, text: True), "Europe/Berlin")
+    told, _ = reminders(lambda device_id, text: True, lambda device_id: "en")
+    register_builtins(catalog, told, "Europe/Berlin")
     return catalog
 
 
@@ -41,8 +42,10 @@ async def test_a_conversation_has_all_of_them(catalog: ToolCatalog) -> None:
     box = catalog.toolbox(request)
     assert specs(box) == {
         "set_timer": False,
-        "list_timers": True,
-        "cancel_timer": False,
+        "set_reminder": False,
+        "list_reminders": True,
+        "change_reminder": False,
+        "cancel_reminder": False,
         "get_time": True,
         "end_conversation": False,
         "self__a": False,
@@ -56,8 +59,13 @@ async def test_there_is_nothing_to_end_where_nobody_talks(catalog: ToolCatalog) 
     assert "end_conversation" not in specs(catalog.toolbox(ToolRequest("d")))
 
 
-async def test_devices_have_timers_of_their_own(catalog: ToolCatalog) -> None:
+async def test_devices_have_reminders_of_their_own(catalog: ToolCatalog) -> None:
     mine, yours = catalog.toolbox(ToolRequest("mine")), catalog.toolbox(ToolRequest("yours"))
     await mine.call("set_timer", {"seconds": 60, "label": "tea"})
-    assert await mine.call("list_timers", {}) == "tea timer: 1 minute left"
-    assert await yours.call("list_timers", {}) == "No timers are running."
+    assert '"left": "1 minute"' in await mine.call("list_reminders", {})
+    assert await yours.call("list_reminders", {}) == "Nothing is set."
+
+
+def test_names_of_before_still_allow_a_tool(catalog: ToolCatalog) -> None:
+    box = catalog.toolbox(ToolRequest("d", allowed=("list_timers", "cancel_timer")))
+    assert set(specs(box)) == {"list_reminders", "cancel_reminder"}

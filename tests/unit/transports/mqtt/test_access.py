@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimi_mqtt.fleet.identity import Identity, Role
-from mimi_mqtt.transports.mqtt.access import may_publish, may_receive, may_subscribe, subject
+from mimi_mqtt.transports.mqtt.access import (
+    may_be_answered,
+    may_publish,
+    may_receive,
+    may_subscribe,
+    subject,
+)
 from mimi_mqtt.wire.topics import filter_matches
 
 ID, OTHER = "aa-bb-cc-00-11-22", "aa-bb-cc-00-11-33"
@@ -102,3 +108,20 @@ def test_a_device_receives_its_own_whatever_it_subscribed_to(topic: str) -> None
 
 def test_everybody_has_a_name_in_log_entries() -> None:
     assert [subject(who) for who in EVERYONE] == ["admin", ID, ID, "anonymous"]
+
+
+RESPONSE = st.lists(st.one_of(LEVEL, st.sampled_from(["reply", "$SYS"])), min_size=1, max_size=5).map(
+    "/".join
+)
+
+
+@given(st.sampled_from([ADMIN, TESTER]), st.sampled_from([ID, OTHER]), RESPONSE)
+def test_a_reply_goes_only_where_its_asker_may_read_and_not_among_messages_of_devices(
+    identity: Identity, device_id: str, topic: str
+) -> None:
+    if may_be_answered(identity, device_id, topic):
+        assert may_receive(identity, topic)
+        assert may_subscribe(identity, topic)
+        assert not topic.startswith("$")
+        if topic.split("/")[0] == "mimi":
+            assert topic.split("/")[:4] == ["mimi", "devices", device_id, "reply"]

@@ -29,7 +29,7 @@ SUBSCRIPTIONS = st.tuples(FILTERS, HOLDERS)
 def test_the_holders_of_filters_that_match_a_topic_are_found_and_no_others(
     added: list[tuple[tuple[str, int], int]], removed: list[tuple[str, int]], topic: str
 ) -> None:
-    tree: FilterTree[int] = FilterTree()
+    tree: FilterTree[int, int] = FilterTree(max)
     for (topic_filter, holder), qos in added:
         tree.add(topic_filter, holder, qos)
     for topic_filter, holder in removed:
@@ -46,7 +46,7 @@ def test_the_holders_of_filters_that_match_a_topic_are_found_and_no_others(
 
 @given(added=st.lists(SUBSCRIPTIONS, max_size=20))
 def test_a_tree_without_subscriptions_has_no_nodes(added: list[tuple[str, int]]) -> None:
-    tree: FilterTree[int] = FilterTree()
+    tree: FilterTree[int, int] = FilterTree(max)
     for topic_filter, holder in added:
         tree.add(topic_filter, holder, 0)
     for topic_filter, holder in added:
@@ -59,7 +59,7 @@ def test_a_tree_without_subscriptions_has_no_nodes(added: list[tuple[str, int]])
 @pytest.mark.parametrize("pattern", ["house/{}/light", "house/{}/#", "{}/+", "mimi/devices/{}/#"])
 def test_a_message_visits_few_nodes_however_many_filters_there_are(pattern: str) -> None:
     """Before, filters with a wildcard were all compared with every topic."""
-    tree: FilterTree[int] = FilterTree()
+    tree: FilterTree[int, int] = FilterTree(max)
     for number in range(5_000):
         tree.add(pattern.format(number), number % 7, 0)
     found, visited = tree.matching(pattern.format(77).replace("+", "x").replace("#", "x"))
@@ -68,7 +68,7 @@ def test_a_message_visits_few_nodes_however_many_filters_there_are(pattern: str)
 
 
 def test_combinations_of_wildcards_visit_no_more_nodes_than_there_are() -> None:
-    tree: FilterTree[int] = FilterTree()
+    tree: FilterTree[int, int] = FilterTree(max)
     for number in range(256):
         tree.add("/".join("+" if number >> bit & 1 else "a" for bit in range(8)), number, 0)
     found, visited = tree.matching("/".join("a" * 8))
@@ -77,7 +77,7 @@ def test_combinations_of_wildcards_visit_no_more_nodes_than_there_are() -> None:
 
 
 def test_a_topic_of_thousands_of_levels_costs_as_many_nodes_as_filters_have_levels() -> None:
-    tree: FilterTree[int] = FilterTree()
+    tree: FilterTree[int, int] = FilterTree(max)
     tree.add("/".join("+" * MAX_FILTER_LEVELS), 1, 0)
     tree.add("#", 2, 0)
     found, visited = tree.matching("/" * 60_000)

@@ -3,6 +3,8 @@
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from mimi_mqtt.shares import Ledger, Rates
 from mimi_mqtt.transports.mqtt.limits import TURN_COST
 from mimi_mqtt.transports.mqtt.pacing import SHARE, Pacer, Work, estimated_cost, message_cost
@@ -88,3 +90,43 @@ def test_a_subscribe_is_estimated_by_its_filters() -> None:
     publish, subscribe = PacketReader(100_000).feed(encode_publish("t", b"x") + encode_subscribe(1, filters))
     assert estimated_cost(publish) < 2
     assert estimated_cost(subscribe) > 500
+
+
+@pytest.mark.virtual_time
+async def test_turns_that_cost_more_than_expected_are_followed_by_a_rest() -> None:
+    """What has many receivers is known only afterwards; without a rest the loop would never wait, and threads
+    would hardly run."""
+    pace, _, _ = pacer(burst=1_000_000.0)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for _ in range(200):
+        await pace.turn("one", 1.0)
+        pace.spend("one", 1.2)
+    assert loop.time() == began, "what costs about as much as expected has none"
+    for _ in range(200):
+        await pace.turn("one", 1.0)
+        pace.spend("one", 5.0 * TURN_COST)
+    assert 200 * 2 * TURN_COST * 0.0002 < loop.time() - began < 200 * 5 * TURN_COST * 0.0002
+
+
+@pytest.mark.virtual_time
+async def test_a_rest_is_over_when_nobody_came_meanwhile() -> None:
+    pace, clock, _ = pacer(burst=1_000_000.0)
+    loop = asyncio.get_running_loop()
+    await pace.turn("one", 1.0)
+    pace.spend("one", 1_000.0)
+    clock.now += 60.0
+    began = loop.time()
+    await pace.turn("other", 1.0)
+    assert loop.time() == began
+
+
+@pytest.mark.virtual_time
+async def test_no_rest_is_long_whatever_a_message_cost() -> None:
+    pace, _, _ = pacer(burst=1_000_000.0)
+    loop = asyncio.get_running_loop()
+    await pace.turn("one", 1.0)
+    pace.spend("one", 100_000.0)
+    began = loop.time()
+    await pace.turn("other", 1.0)
+    assert 0.05 < loop.time() - began < 0.2

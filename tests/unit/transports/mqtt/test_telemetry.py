@@ -179,11 +179,12 @@ def test_every_event_of_a_device_has_its_json() -> None:
     turn = TurnEnded(
         at=AT, device_id=DEVICE, session_id="s1", number=2, kind="utterance", mode="auto", outcome="answered",
         stages_ms={"transcript": 210.04}, providers={"stt": "azure"}, tools=("get_time",),
+        agent="chef", error="timeout",
     )  # fmt: skip
     assert json.loads(event_json(turn)) == {
         "event": "turn_ended", "at": "2026-05-04T03:02:01.500+00:00", "session_id": "s1", "number": 2,
         "kind": "utterance", "mode": "auto", "outcome": "answered", "stages_ms": {"transcript": 210.04},
-        "providers": {"stt": "azure"}, "tools": ["get_time"],
+        "providers": {"stt": "azure"}, "tools": ["get_time"], "agent": "chef", "error": "timeout",
     }  # fmt: skip
     tool = ToolCalled(at=AT, device_id=DEVICE, tool="t", ok=True, duration_ms=1.26)
     assert json.loads(event_json(tool))["duration_ms"] == 1.3

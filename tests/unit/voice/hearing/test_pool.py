@@ -303,22 +303,23 @@ async def test_closing_while_threads_work_is_orderly(vad: CountingVad) -> None:
     assert len(listener.frames) == heard <= 4 * len(ears)
 
 
-async def echoed(hearing: HearingPool, *, timestamps: bool) -> float:
-    """How loud the last second of six is in which a device hears only what it plays."""
+async def echoed(hearing: HearingPool, *, timestamps: bool, estimated: bool = False) -> float:
+    """How loud the last second of six is in which a device hears only what it plays. `estimated`: the device
+    wants its echo cancelled, without timestamps."""
     noise = np.random.default_rng(1).normal(0, 4000, 100 * 960)
     played = (noise * (0.1 + np.abs(np.sin(np.arange(len(noise)) / 2_000)))).astype(np.int16)
     heard = np.concatenate([np.zeros(800, np.int16), played[:-800] // 2])
     downlink, uplink = OpusEncoder(16_000, 64_000, 5), OpusEncoder(16_000, 64_000, 5)
     listener = Listener()
-    ear = hearing.open(UPLINK, 0, listener)
-    ear.push(uplink.encode(np.zeros(960, np.int16)), 1, 0.0, 60 if timestamps else 0)
+    ear = hearing.open(UPLINK, 0, listener, unlabelled_echo=estimated)
+    ear.packet(uplink.encode(np.zeros(960, np.int16)), 1, 60 if timestamps else 0, 0.0, listening=True)
     for number in range(100):
         frame = slice(number * 960, (number + 1) * 960)
-        ear.played(downlink.encode(played[frame]), (number + 1) * 60)
+        ear.played(downlink.encode(played[frame]), (number + 1) * 60, number * 0.06)
         if number >= 3:
             late = slice((number - 3) * 960, (number - 2) * 960)
             timestamp = (number - 2) * 60 if timestamps else 0
-            ear.push(uplink.encode(heard[late]), number - 1, 0.0, timestamp)
+            ear.packet(uplink.encode(heard[late]), number - 1, timestamp, number * 0.06, listening=True)
         await listener.get(max(1, number - 1))
     ear.close()
     return float(np.mean([np.abs(frame.pcm).mean() for frame in listener.frames[-16:]]))
@@ -327,6 +328,11 @@ async def echoed(hearing: HearingPool, *, timestamps: bool) -> float:
 async def test_a_device_that_names_what_it_plays_is_heard_without_its_echo(hearing: HearingPool) -> None:
     assert hearing.cancels_echo
     assert await echoed(hearing, timestamps=True) < await echoed(hearing, timestamps=False) / 5
+
+
+async def test_what_a_device_plays_is_estimated_for_one_that_can_not_name_it(hearing: HearingPool) -> None:
+    estimated = await echoed(hearing, timestamps=False, estimated=True)
+    assert estimated < await echoed(hearing, timestamps=False) / 5
 
 
 async def test_what_was_learnt_of_a_room_is_there_for_the_next_session(

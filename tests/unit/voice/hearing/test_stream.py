@@ -46,6 +46,13 @@ async def test_what_comes_before_somebody_listens_is_bounded() -> None:
     assert len(hearing.ears[0].sequences) == MAX_EARLY_PACKETS
 
 
+async def test_a_device_that_can_not_name_what_it_plays_needs_a_canceller_from_the_start() -> None:
+    for cancels, half_duplex in ((True, False), (False, True)):
+        hearing = FakeHearing(cancels_echo=cancels)
+        ear = hearing.open(UPLINK, 120, lambda frame: None, unlabelled_echo=True)
+        assert ear.half_duplex == half_duplex
+
+
 async def test_a_device_whose_echo_nobody_cancels_is_half_duplex() -> None:
     for cancels, half_duplex in ((True, False), (False, True)):
         ear, _ = uplink(FakeHearing(cancels_echo=cancels))

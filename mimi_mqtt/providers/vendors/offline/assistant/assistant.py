@@ -21,13 +21,21 @@ from mimi_mqtt.providers.contract.provider import ProviderOptions
 from mimi_mqtt.providers.languages import primary
 from mimi_mqtt.providers.runtime.resilience import Limits
 from mimi_mqtt.providers.vendors.offline.assistant.intents import INTENTS, plain
-from mimi_mqtt.providers.vendors.offline.assistant.languages import OTHERS, candidates, make_numbers, pack_for
+from mimi_mqtt.providers.vendors.offline.assistant.languages import (
+    OTHERS,
+    candidates,
+    make_numbers,
+    pack_for,
+    reminding,
+)
 from mimi_mqtt.providers.vendors.offline.assistant.languages.acting import answer
 from mimi_mqtt.providers.vendors.offline.assistant.talk import fixed
 from mimi_mqtt.providers.vendors.offline.assistant.turn import Action, Result, Say, Turn
 
 _NAME: Final = re.compile(r"\byou are (?P<name>[A-Z][\w-]{0,30})", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r".+?(?:[.!?]+(?:\s+|$)|[。！？]+|$)", re.DOTALL)
+_REMINDING: Final = re.compile(r"\b(?:alarms?|remind|reminders?|wake|get me up|call me)\b")
+"""Words without which an English sentence is not about alarms or reminders."""
 _DEFAULT_NAME: Final = "MiMi"
 
 
@@ -104,6 +112,12 @@ def decide(turn: Turn, prepared: Collection[str]) -> Action | None:
         return fixed("nothing", turn)
     for language in candidates(turn.spoken, turn.language):
         if language == "en":
+            if _REMINDING.search(turn.text):
+                if language not in prepared:
+                    return None
+                english = pack_for(language, turn.spoken)
+                if (action := reminding.answer(english, turn, english.plain(turn.spoken))) is not None:
+                    return action
             action = _english(turn)
         elif language in prepared:
             action = answer(pack_for(language, turn.spoken), turn)
@@ -116,7 +130,11 @@ def decide(turn: Turn, prepared: Collection[str]) -> Action | None:
 
 def prepare(turn: Turn) -> frozenset[str]:
     """Makes the numbers of all languages in which `turn` may be understood; blocks for up to a second."""
-    made = [language for language in candidates(turn.spoken, turn.language) if language != "en"]
+    made = [
+        language
+        for language in candidates(turn.spoken, turn.language)
+        if language != "en" or _REMINDING.search(turn.text)
+    ]
     for language in made:
         make_numbers(language)
     return frozenset(made)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 FIXED: Mapping[str, str] = {
     "greeting": "😊 Hello! What can I do for you?",
-    "help": "😊 I can tell the time and the date, calculate, set timers, change the volume and the "
-    "brightness, tell jokes, and repeat after you. "
+    "help": "😊 I can tell the time and the date, calculate, set timers, alarms and reminders, change the "
+    "volume and the brightness, tell jokes, and repeat after you. "
     "For real conversations, add the key of a language model.",
     "unknown": "🤷 I can't answer that without a language model. Ask me for the time, a sum, a timer or a "
     "joke, or say help.",

@@ -24,9 +24,9 @@ SPARE_AFTER_S = 2.5
 SPARE_GUESS_S = 3.0
 """Longest utterance at a pause, in seconds, that the child decodes: finished ones may have to wait for it."""
 SPARE_KEPT_S = 10.0
-"""How long that child, of about 150 MB, is kept while nothing waits for long ones, in seconds."""
+"""The time that this child process (about 150 MB) is kept while no long utterance waits, in seconds."""
 SPARE_COOL_DOWN_S = 60.0
-"""How long after that child failed it is not started again, in seconds."""
+"""The time after a failure of this child process before it is started again, in seconds."""
 
 
 class Job:

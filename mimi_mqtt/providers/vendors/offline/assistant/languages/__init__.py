@@ -1,6 +1,7 @@
 """The offline assistant in other languages than English: a module with the words of each, and what acts on them.
 
-`numbers` reads numbers in words, `pack` is what a language consists of, `acting` answers a turn in one.
+`numbers` reads numbers in words, `pack` is what a language consists of, `acting` answers a turn in one;
+`reminding` answers what is about alarms and reminders, in English too, with the words in `reminder_words`.
 """
 
 import re
@@ -62,7 +63,7 @@ _COMMON: Final[Mapping[str, frozenset[str]]] = {
 
 @cache
 def pack(language: str) -> Pack:
-    """The words of one of OTHERS, its numbers not made yet."""
+    """The words of one of OTHERS, or the words for reminders of English; numbers are not made yet."""
     found: Pack = import_module(f"{__name__}.{language}").PACK
     return found
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import pairwise
 from typing import Final
 
-from mimi_mqtt.providers.vendors.offline.assistant.clock import seconds_until
-from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack, TimeOfDay
+from mimi_mqtt.providers.vendors.offline.assistant.languages import reminding
+from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
 from mimi_mqtt.providers.vendors.offline.assistant.numbers import shown
 from mimi_mqtt.providers.vendors.offline.assistant.settings import (
     BRIGHTNESS,
@@ -50,7 +49,7 @@ class _Answer:
             return (
                 Say(f"🙂 {words[:_LONGEST_REPEAT]}", self._pack.code) if words else self._say("how to repeat")
             )
-        for attempt in (self._timers, self._levels, self._sum, self._clock, self._talk):
+        for attempt in (self._reminders, self._timers, self._levels, self._sum, self._clock, self._talk):
             if (action := attempt()) is not None:
                 return action
         return None
@@ -70,6 +69,9 @@ class _Answer:
 
     # ── timers ───────────────────────────────────────────────────────────────────────────────────────────
 
+    def _reminders(self) -> Action | None:
+        return reminding.answer(self._pack, self._turn, self._text)
+
     def _timers(self) -> Action | None:
         if self._means("left") and not self._means("battery"):
             return self._list_timers()
@@ -77,13 +79,9 @@ class _Answer:
         if not named and not self._means("remind"):
             return None
         if named and self._means("cancel"):
-            arguments: dict[str, object] = {"label": self._label()}
-            return self._call("cancel_timer", arguments, self._say("cancelled"), self._say("no timer"))
+            arguments: dict[str, object] = {"which": self._label() or "timer"}
+            return self._call("cancel_reminder", arguments, self._say("cancelled"), self._say("no timer"))
         seconds = self._pack.seconds(self._text)
-        if self._means("alarm") or not named:
-            at = self._pack.time_of_day(self._text)
-            if at is not None:
-                return self._set_alarm(at)
         if seconds is not None:
             return self._set_timer(seconds)
         if named and self._means("list"):
@@ -102,23 +100,6 @@ class _Answer:
         arguments: dict[str, object] = {"seconds": seconds, "label": self._label()}
         return self._call("set_timer", arguments, done, self._say("failed"))
 
-    def _set_alarm(self, at: TimeOfDay) -> Action:
-        """A timer until it is next so late."""
-        now = self._turn.now
-        due = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
-        tomorrow = self._means("tomorrow") and not self._means("morning")
-        if due > now and tomorrow:
-            return self._say("too long")
-        step = timedelta(hours=12 if at.either and not tomorrow else 24)
-        while due <= now:
-            due += step
-        seconds = seconds_until(due, now)
-        if not 1 <= seconds <= _LONGEST_S:
-            return self._say("too long")
-        done = self._say("alarm set", at=self._pack.at(due))
-        arguments: dict[str, object] = {"seconds": seconds, "label": f"{due.hour}:{due.minute:02}"}
-        return self._call("set_timer", arguments, done, self._say("failed"))
-
     def _call(self, name: str, arguments: dict[str, object], done: Say, failed: Say) -> Action:
         result = self._turn.result(name)
         if result is not None:
@@ -127,17 +108,19 @@ class _Answer:
         return self._say("no timers") if tool is None else Use(tool, arguments)
 
     def _list_timers(self) -> Action:
-        result = self._turn.result("list_timers")
+        result = self._turn.result("list_reminders")
         if result is None:
-            tool = self._turn.tool("list_timers")
+            tool = self._turn.tool("list_reminders")
             return self._say("no timers") if tool is None else Use(tool, {})
         if result.failed:
             return self._say("failed")
         label = self._label().casefold()
-        lines = [
-            line for line in result.content.splitlines() if not label or line.casefold().startswith(label)
+        left = [
+            seconds
+            for entry in reminding.entries_of(result.content)
+            if isinstance(seconds := entry.get("seconds_left"), int)
+            and str(entry.get("label", "")).casefold().startswith(label)
         ]
-        left = [seconds for line in lines if (seconds := _left(line)) is not None]
         if not left:
             return self._say("no timer")
         if len(left) == 1:
@@ -284,15 +267,3 @@ class _Answer:
         told = " ".join(self._turn.earlier)
         fresh = [text for text in texts if text[2:] not in told]
         return Say(self._turn.random.choice(fresh or texts), self._pack.code)
-
-
-def _left(line: str) -> int | None:
-    """The seconds that a line of `list_timers` tells, such as `pasta timer: 2 minutes 5 seconds left`."""
-    told = line.rpartition(":")[2].split()
-    sizes = {"hour": 3_600, "minute": 60, "second": 1}
-    pairs = [
-        (number, sizes[unit.removesuffix("s")])
-        for number, unit in pairwise(told)
-        if number.isdecimal() and unit.removesuffix("s") in sizes
-    ]
-    return sum(int(number) * size for number, size in pairs) if pairs else None

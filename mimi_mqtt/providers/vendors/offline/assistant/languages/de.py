@@ -6,6 +6,7 @@ from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = ["Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"]
 _MONTHS: Final = [
@@ -32,7 +33,61 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, der {now.day}. {_MONTHS[now.month - 1]} {now.year}"
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"\berinnerung(?:en)?\b",
+    remind=r"\berinnere? mich\b|\bdaran erinnern\b",
+    command=r"(?:bitte |kannst du |kannst du bitte |und )*(?:erinnere? mich|(?:stelle?|setze?|mach|erstelle?) (?:mir )?(?:eine )?erinnerung|wecke? mich|rufe? mich|sag mir(?: bescheid)?)\b",
+    every=r"\bjede[nrsm]?\b|\b(?:mon|diens|donners|frei|sams|sonn)tags\b|\bmittwochs\b",
+    daily=r"\bjede[nrsm]? (?:tag|morgen|abend|mittag)\b|\btäglich\b",
+    weekdays=r"\b(?:an (?:jedem )?)?(?:werktags?|wochentags?|werktagen|wochentagen|jeden werktag|jeden wochentag)\b",
+    weekends=r"\b(?:am |jedes |an (?:jedem )?)?wochenenden?\b",
+    today=r"\bheute\b",
+    overmorrow=r"\bübermorgen\b",
+    days=tuple(
+        rf"\b{day}s?\b"
+        for day in (
+            "montag",
+            "dienstag",
+            "mittwoch",
+            "donnerstag",
+            "freitag",
+            "(?:samstag|sonnabend)",
+            "sonntag",
+        )
+    ),
+    before_day=r"(?:\bund )?(?:\b(?:am|an|nächsten|kommenden|diesen|jeden|jedem) )*",
+    before_time=r"\b(?:um|gegen|auf|für|ab)(?: etwa| ungefähr)?",
+    after_time=r"(?:uhr|abends?|morgens|früh|vormittags?|nachmittags?|nachts)?",
+    before_delay=r"\bin",
+    after_delay=r"",
+    lead=r"(?:daran|an|dass|zu|bitte|und|auf|um)\b",
+    trail=r"\b(?:bitte|daran|erinnern|um|am|an)",
+    change=r"\b(?:verschiebe?|ändere?|verlege?|stelle?\b.*\bum|umstellen)\b",
+    show=r"^(?:bitte )?(?:welche|was|zeige?|liste|gibt es|wie viele|sag mir)\b|\bhabe ich\b",
+    names=("Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"),
+    joint=" und ",
+    said_today="heute",
+    said_tomorrow="morgen",
+    said_on="{day}",
+    said_daily="jeden Tag",
+    said_weekdays="werktags",
+    said_weekends="am Wochenende",
+    said_every="jeden {days}",
+    alarm="Wecker {when}",
+    reminder="{when}: {text}",
+    replies={
+        "set": "👍 Ich erinnere dich {when}: {text}.",
+        "changed": "👍 Geändert: {when}.",
+        "when": "🤔 Wann? Sag zum Beispiel: erinnere mich morgen um neun an den Zahnarzt.",
+        "past": "🤔 Diese Zeit ist schon vorbei.",
+        "nothing": "🙂 Es ist nichts gestellt.",
+        "removed": "👍 Gelöscht.",
+        "which": "🤔 Ich weiß nicht, was du meinst.",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="de",
     read=partial(
         reader,
@@ -126,7 +181,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 Hallo! Was kann ich für dich tun?",
-        "help": "😊 Ich kann die Uhrzeit und das Datum sagen, rechnen, Timer stellen, Lautstärke und Helligkeit "
+        "help": "😊 Ich kann die Uhrzeit und das Datum sagen, rechnen, Timer, Wecker und Erinnerungen stellen, Lautstärke und Helligkeit "
         "ändern und nachsprechen. Für richtige Gespräche braucht es ein Sprachmodell.",
         "unknown": "🤷 Das kann ich ohne Sprachmodell nicht beantworten. Frag mich nach der Uhrzeit, einer "
         "Rechnung oder einem Timer.",

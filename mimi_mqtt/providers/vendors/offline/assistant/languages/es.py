@@ -6,6 +6,7 @@ from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"]
 _MONTHS: Final = [
@@ -32,7 +33,58 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, {now.day} de {_MONTHS[now.month - 1]} de {now.year}"
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"\brecordatorios?\b",
+    remind=r"\brecu[ée]rdame\b|\bav[íi]same\b",
+    command=r"(?:por favor |puedes |y )*(?:recu[ée]rdame|av[íi]same|ll[áa]mame|despi[ée]rtame|(?:pon|crea|a[ñn]ade|programa)(?:me)? (?:un )?recordatorio)\b",
+    every=r"\b(?:cada|todos los|todas las|los)\b",
+    daily=r"\b(?:cada d[íi]a|todos los d[íi]as|cada (?:mañana|noche|tarde)|todas las (?:mañanas|noches|tardes)|a diario|diariamente)\b(?! laborables?)",
+    weekdays=r"\b(?:de lunes a viernes|(?:cada |todos los |los )?d[íi]as? (?:laborables?|de semana)|entre semana)\b",
+    weekends=r"\b(?:los |cada |todos los )?fines? de semana\b",
+    today=r"\bhoy\b|\besta (?:tarde|noche|mañana)\b",
+    overmorrow=r"\bpasado mañana\b",
+    days=(
+        r"\blunes\b",
+        r"\bmartes\b",
+        r"\bmi[ée]rcoles\b",
+        r"\bjueves\b",
+        r"\bviernes\b",
+        r"\bs[áa]bados?\b",
+        r"\bdomingos?\b",
+    ),
+    before_day=r"(?:\by )?(?:\b(?:el|los|cada|todos los|este|próximo) )*",
+    before_time=r"\b(?:a las?|para las?|sobre las?)",
+    after_time=r"(?:en punto|horas|de la (?:mañana|tarde|noche)|[ap] ?m)?",
+    before_delay=r"\b(?:en|dentro de)",
+    after_delay=r"",
+    lead=r"(?:que|de|para|por|a|y|por favor|el)\b",
+    trail=r"\b(?:por favor|a|el|los|para|de)",
+    change=r"\b(?:cambia|mueve|pasa|aplaza|retrasa|adelanta|modifica)\w*\b",
+    show=r"^(?:por favor )?(?:qu[ée]|cu[áa]les|cu[áa]ntos|cu[áa]ntas|muestra\w*|lista|dime|hay)\b|\btengo\b",
+    names=("lunes", "martes", "miércoles", "jueves", "viernes", "sábados", "domingos"),
+    joint=" y ",
+    said_today="hoy",
+    said_tomorrow="mañana",
+    said_on="el {day}",
+    said_daily="todos los días",
+    said_weekdays="de lunes a viernes",
+    said_weekends="los fines de semana",
+    said_every="todos los {days}",
+    alarm="alarma {when}",
+    reminder="{when}: {text}",
+    replies={
+        "set": "👍 Te lo recordaré {when}: {text}.",
+        "changed": "👍 Cambiado: {when}.",
+        "when": "🤔 ¿Cuándo? Di, por ejemplo: recuérdame mañana a las nueve llamar a mamá.",
+        "past": "🤔 Esa hora ya ha pasado.",
+        "nothing": "🙂 No hay nada programado.",
+        "removed": "👍 Cancelado.",
+        "which": "🤔 No sé cuál quieres decir.",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="es",
     read=partial(
         reader,
@@ -132,7 +184,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 ¡Hola! ¿Qué puedo hacer por ti?",
-        "help": "😊 Sé decir la hora y la fecha, calcular, poner temporizadores, cambiar el volumen y el brillo y "
+        "help": "😊 Sé decir la hora y la fecha, calcular, poner temporizadores, alarmas y recordatorios, cambiar el volumen y el brillo y "
         "repetir lo que dices. Para conversar de verdad hace falta un modelo de lenguaje.",
         "unknown": "🤷 Sin un modelo de lenguaje no puedo responder a eso. Pregúntame la hora, una cuenta o pide "
         "un temporizador.",

@@ -6,6 +6,7 @@ from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"]
 _MONTHS: Final = [
@@ -34,7 +35,52 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]} {day} {_MONTHS[now.month - 1]} {now.year}"
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"\brappels?\b",
+    remind=r"\brappelle[- ]moi\b",
+    command=r"(?:s il te plaît |peux[- ]tu |est ce que tu peux |et )*(?:(?:rappelle|préviens|avertis|appelle|réveille)[- ]moi|me rappeler|(?:mets|crée|ajoute|programme)(?:[- ]moi)? (?:un )?rappel)\b",
+    every=r"\b(?:chaque|tous les|toutes les|les)\b|\ble (?:lun|mar|mercre|jeu|vendre|same)dis?\b(?= de chaque)",
+    daily=r"\b(?:chaque jour|tous les jours|chaque (?:matin|soir)|tous les (?:matins|soirs)|quotidiennement)\b",
+    weekdays=r"\b(?:du lundi au vendredi|(?:chaque |tous les |les )?jours? (?:ouvrables?|ouvrés?|de (?:la )?semaine)|en semaine)\b",
+    weekends=r"\b(?:le |les |chaque |tous les )?week[- ]?ends?\b",
+    today=r"\baujourd ?hui\b|\bce (?:matin|soir)\b|\bcet après[- ]midi\b",
+    overmorrow=r"\baprès[- ]demain\b",
+    days=tuple(
+        rf"\b{day}s?\b" for day in ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")
+    ),
+    before_day=r"(?:\bet )?(?:\b(?:le|les|chaque|tous les|ce) )*",
+    before_time=r"\b(?:à|pour|vers)",
+    after_time=r"(?:précises?|pile|du (?:matin|soir)|de l après[- ]midi)?",
+    before_delay=r"\b(?:dans|d ici)",
+    after_delay=r"",
+    lead=r"(?:de|d|que|qu|pour|du|des|à|et|le|s il te plaît)\b",
+    trail=r"\b(?:s il te plaît|à|le|de|pour)",
+    change=r"\b(?:change|déplace|décale|repousse|avance|modifie|reporte)\b",
+    show=r"^(?:est ce que )?(?:quels?|quelles?|combien|montre|liste|dis[- ]moi|ai[- ]je|y a[- ]t[- ]il)\b",
+    names=("lundis", "mardis", "mercredis", "jeudis", "vendredis", "samedis", "dimanches"),
+    joint=" et ",
+    said_today="aujourd'hui",
+    said_tomorrow="demain",
+    said_on="le {day}",
+    said_daily="tous les jours",
+    said_weekdays="du lundi au vendredi",
+    said_weekends="le week-end",
+    said_every="tous les {days}",
+    alarm="alarme {when}",
+    reminder="{when} : {text}",
+    replies={
+        "set": "👍 Je te le rappellerai {when} : {text}.",
+        "changed": "👍 C'est changé : {when}.",
+        "when": "🤔 Quand ? Dis par exemple : rappelle-moi demain à neuf heures d'appeler maman.",
+        "past": "🤔 Cette heure est déjà passée.",
+        "nothing": "🙂 Rien n'est prévu.",
+        "removed": "👍 C'est annulé.",
+        "which": "🤔 Je ne sais pas lequel tu veux dire.",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="fr",
     read=partial(
         reader,
@@ -123,7 +169,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 Bonjour ! Que puis-je faire pour toi ?",
-        "help": "😊 Je sais donner l'heure et la date, calculer, régler un minuteur, changer le volume et la "
+        "help": "😊 Je sais donner l'heure et la date, calculer, régler un minuteur, une alarme ou un rappel, changer le volume et la "
         "luminosité et répéter. Pour de vraies conversations, il faut un modèle de langage.",
         "unknown": "🤷 Sans modèle de langage, je ne peux pas répondre à cela. Demande-moi l'heure, un calcul ou un "
         "minuteur.",

@@ -9,6 +9,7 @@ from typing import Final
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import HAN
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = "月火水木金土日"
 _NUMBER: Final = r"[〇零一二三四五六七八九十百千万\d]{1,12}"
@@ -36,7 +37,50 @@ def _kana(number: Match[str]) -> str:
     return _KANA_DIGITS[number[1]]
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"リマインダー|リマインド",
+    remind=r"る(?:こと|ように|の)(?:を)?(?:教えて|知らせて|言って)|リマインド|思い出させて",
+    command=r"(?:を)?(?:教えて|知らせて|言って|呼んで|起こして|鳴らして|思い出させて|リマインドして|リマインド)(?:ください|下さい|くれる|くれますか|ね)*|(?:の)?リマインダー(?:を)?(?:セット|設定|登録|作成)?(?:して|作って|かけて|お願い)?(?:ください|下さい|します)*",
+    every=r"毎週|毎",
+    daily=r"毎日|毎朝|毎晩|毎夕",
+    weekdays=r"平日(?:は|に)?(?:毎日)?",
+    weekends=r"(?:毎)?週末(?:は|に)?",
+    today=r"今日|きょう|今夜|今晩|今朝",
+    overmorrow=r"明後日|あさって",
+    days=tuple(rf"{day}曜日?" for day in "月火水木金土日"),
+    before_day=r"(?:毎週|次の|今度の|と|、)*",
+    before_time=r"(?:午前|午後|朝|夜|夕方|昼|晩|の)*",
+    after_time=r"(?:ちょうど|ごろ|頃|半)?(?:に|から|には)?",
+    before_delay=r"",
+    after_delay=r"(?:後|あと|たったら|経ったら|したら)?(?:に)?",
+    lead=r"(?:に|は|の|を|、|と)",
+    trail=r"(?:って|と|を|に|の|こと|ように|は|て)",
+    change=r"変更|変えて|ずらして|移動|直して",
+    show=r"何|いくつ|ある|見せて|一覧|教えて|確認|どんな",
+    names=("月曜日", "火曜日", "水曜日", "木曜日", "金曜日", "土曜日", "日曜日"),
+    joint="と",
+    said_today="今日",
+    said_tomorrow="明日",
+    said_on="{day}の",
+    said_daily="毎日",
+    said_weekdays="平日の",
+    said_weekends="週末の",
+    said_every="毎週{days}の",
+    alarm="{when}のアラーム",
+    reminder="{when}に{text}",
+    replies={
+        "set": "👍 {when}にお知らせします。{text}。",
+        "changed": "👍 {when}に変更しました。",
+        "when": "🤔 いつですか？例えば、明日9時に母に電話することを教えて、と言ってください。",
+        "past": "🤔 その時刻は過ぎています。",
+        "nothing": "🙂 何も設定されていません。",
+        "removed": "👍 取り消しました。",
+        "which": "🤔 どれのことか分かりません。",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="ja",
     spaced=False,
     decimal_comma=False,
@@ -138,7 +182,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 こんにちは！何をしましょうか？",
-        "help": "😊 時刻と日付、計算、タイマー、音量と明るさの調整、復唱ができます。本当の会話には言語モデルが必要です。",
+        "help": "😊 時刻と日付、計算、タイマー、アラームとリマインダー、音量と明るさの調整、復唱ができます。本当の会話には言語モデルが必要です。",
         "unknown": "🤷 言語モデルがないので、答えられません。時刻や計算、タイマーなら分かります。",
         "unknown again": "🤷 それも分かりません。",
         "nothing": "😕 聞こえませんでした。もう一度お願いします。",

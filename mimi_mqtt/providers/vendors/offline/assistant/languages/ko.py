@@ -9,6 +9,7 @@ from mimi_mqtt.providers.durations import native
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import HANGUL
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = "월화수목금토일"
 _NUMBER: Final = r"[영공일이삼사오육칠팔구십백천\d]{1,12}"
@@ -71,7 +72,51 @@ def _day(now: datetime) -> str:
     return f"{now.year}년 {now.month}월 {now.day}일 {_DAYS[now.weekday()]}요일"
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"리마인더|알림(?!음)|미리 ?알림",
+    remind=r"(?:다고|라고|하라고|는 ?것을?|걸|할 ?것을?) ?(?:알려|말해|얘기해|상기시켜|알림)|잊지 ?않게",
+    command=r"(?:알려|깨워|불러|말해|얘기해|상기시켜)(?: ?(?:줘|주세요|줄래|줄 ?수 있어|봐))?(?:요)?|(?:리마인더|알림)(?:을|를)? ?(?:맞춰|설정|추가|만들어)?(?: ?해)?(?: ?(?:줘|주세요))?(?:요)?",
+    every=r"매주|마다|매",
+    daily=r"매일|날마다|매일 ?(?:아침|저녁|밤)|매 ?아침",
+    weekdays=r"(?:매주 )?(?:평일|주중)(?:에|마다|에는)?(?: 매일)?",
+    weekends=r"주말(?:에|마다|에는)?",
+    today=r"오늘",
+    overmorrow=r"모레",
+    days=tuple(rf"{day}요일" for day in "월화수목금토일"),
+    before_day=r"(?:매주|다음|이번|과|와|하고|,)* ?",
+    before_time=r"(?:오전|오후|아침|저녁|밤|낮|새벽)?",
+    after_time=r"(?:정각|반)?(?:에|쯤|마다|에는)?",
+    before_delay=r"",
+    after_delay=r"(?:뒤|후|있다가|이따가|지나면|되면)?(?:에)?",
+    lead=r"(?:에|은|는|을|를|마다|나한테|나에게|좀)\b",
+    trail=r"(?:는 것을|는 것|을|를|할 것을|걸|좀)",
+    rewrites=((r"(?:으)?라고$", "기"), (r"다고$", "다")),
+    change=r"바꿔|변경|옮겨|미뤄|당겨|수정",
+    show=r"뭐|무슨|몇 ?개|있어|있나|있니|보여|어떤|목록|알려",
+    names=("월요일", "화요일", "수요일", "목요일", "금요일", "토요일", "일요일"),
+    joint="과 ",
+    said_today="오늘 ",
+    said_tomorrow="내일 ",
+    said_on="{day} ",
+    said_daily="매일 ",
+    said_weekdays="평일 ",
+    said_weekends="주말 ",
+    said_every="매주 {days} ",
+    alarm="{when} 알람",
+    reminder="{when} {text}",
+    replies={
+        "set": "👍 {when}에 알려 드릴게요. {text}.",
+        "changed": "👍 {when}으로 바꿨어요.",
+        "when": "🤔 언제요? 예를 들어, 내일 아홉 시에 엄마한테 전화하라고 알려 줘, 라고 말해 보세요.",
+        "past": "🤔 그 시간은 지났어요.",
+        "nothing": "🙂 맞춰 둔 것이 없어요.",
+        "removed": "👍 취소했어요.",
+        "which": "🤔 어떤 것을 말하는지 모르겠어요.",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="ko",
     spaced=False,
     decimal_comma=False,
@@ -175,7 +220,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 안녕하세요! 무엇을 도와드릴까요?",
-        "help": "😊 시간과 날짜, 계산, 타이머, 음량과 밝기 조절, 따라 말하기를 할 수 있어요. "
+        "help": "😊 시간과 날짜, 계산, 타이머, 알람과 알림, 음량과 밝기 조절, 따라 말하기를 할 수 있어요. "
         "진짜 대화에는 언어 모델이 필요해요.",
         "unknown": "🤷 언어 모델이 없어서 대답할 수 없어요. 시간이나 계산, 타이머를 물어보세요.",
         "unknown again": "🤷 그것도 모르겠어요.",

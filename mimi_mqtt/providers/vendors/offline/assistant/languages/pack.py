@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from mimi_mqtt.providers.durations import spoken_duration
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import Reader, unmarked
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords, Rewrites
 from mimi_mqtt.providers.vendors.offline.assistant.sums import sums_apart
 
 LONGEST_QUESTION: Final = 500
@@ -50,10 +51,9 @@ _SUM: Final = re.compile(r"(?:(?:\d+(?:\.\d+)?|[-*/+^√()]|%of)\s*)+")
 _PARTS: Final = frozenset("点點점천만억千万萬亿億")
 _SIGNS: Final = frozenset(("-", "*", "/", "+", "^", "√", "%of"))
 _NUMBER: Final = re.compile(r"(?<![\d.:])\d+(?:\.\d+)?(?![\d.:])")
+_WORD: Final = re.compile(r"[^\W_]+")
+_WRITTEN_CLOCK: Final = (r"(?<![\d:.@])(\d{1,2}):(\d{2})(?![\d:])", r"@\1:\2")
 _CLOCK: Final = re.compile(r"@(\d{1,2})(?::(-?\d{1,2}))?")
-
-Rewrites = Sequence[tuple[str, str | Callable[[Match[str]], str]]]
-"""Patterns, and what is written in place of what they match."""
 
 
 class TimeOfDay(NamedTuple):
@@ -73,7 +73,8 @@ class Pack:
     after the numbers are digits; `clock` then rewrites times of day as `@7:30`, or `@8:-15` for a quarter to
     eight. `units` has the patterns of hours, minutes and seconds, `percent` that of percent;
     `minus` is said before a negative number. `label` finds the
-    name of a timer, the group `label`, in the text as it was said. `decimal_comma`: a comma, not a point, is
+    name of a timer, the group `label`, in the text as it was said; `reminders` has the words for reminders.
+    `decimal_comma`: a comma, not a point, is
     before the fraction. `marked`: its letters have marks that a recogniser may leave out, all of them.
 
     `at` says a time as in "the alarm rings at …", `time` as an answer, `day` a date without "today is".
@@ -90,6 +91,7 @@ class Pack:
     time: Callable[[datetime], str]
     day: Callable[[datetime], str]
     repeat: str
+    reminders: ReminderWords
     fractions: Rewrites = ()
     operators: Rewrites = ()
     clock: Rewrites = ()
@@ -109,6 +111,7 @@ class Pack:
             units=(hours, minutes, seconds),
             percent=unmarked(self.percent),
             repeat=unmarked(self.repeat),
+            reminders=self.reminders.unmarked(),
             fractions=_unmarked(self.fractions),
             operators=_unmarked(self.operators),
             clock=_unmarked(self.clock),
@@ -166,13 +169,48 @@ class Pack:
                     total += int(match[2]) * size / 60
         return None if total is None else round(total)
 
+    def finds(self, pattern: str, text: str) -> bool:
+        """True when `text`, as `plain` makes it, has `pattern`."""
+        return self._of(pattern).search(text) is not None
+
+    def removed(self, pattern: str, text: str) -> str:
+        """`text` without what matches `pattern`."""
+        return _SPACES.sub(" ", self._of(pattern).sub(" " if self.spaced else "", text)).strip()
+
+    def rewritten(self, rewrites: Rewrites, text: str) -> str:
+        """`text` with what the patterns of `rewrites` match replaced."""
+        for pattern, written in rewrites:
+            text = self._of(pattern).sub(written, text)
+        return text
+
+    def respelled(self, words: str, spoken: str) -> str:
+        """`words`, of a text as `plain` makes it, as they are spelled in `spoken`: together, or each of them."""
+        between = r"\W+" if self.spaced else r"\W*"
+        pattern = between.join(map(re.escape, words.split() if self.spaced else words))
+        match = re.search(pattern, spoken[:LONGEST_QUESTION], re.IGNORECASE) if words else None
+        if match is not None:
+            return match[0]
+        spelled = {word.lower(): word for word in _WORD.findall(spoken[:LONGEST_QUESTION])}
+        return " ".join(spelled.get(word, word) for word in words.split())
+
+    def clocked(self, text: str) -> str:
+        """`text` with its times of day as `@7:30`."""
+        return self.rewritten((_WRITTEN_CLOCK, *self.clock), text)
+
+    def times_of_day(self, text: str) -> Sequence[TimeOfDay]:
+        """All times of day in `text` as `plain` makes it; what tells morning from evening counts for each."""
+        clocked = self.clocked(text)
+        found = (self._time_of_day(clocked, match) for match in _CLOCK.finditer(clocked))
+        return [time for time in found if time is not None]
+
     def time_of_day(self, text: str) -> TimeOfDay | None:
         """The time of day in `text` as `plain` makes it; None when there is none."""
-        for pattern, written in ((r"(?<![\d:.@])(\d{1,2}):(\d{2})(?![\d:])", r"@\1:\2"), *self.clock):
+        for pattern, written in (_WRITTEN_CLOCK, *self.clock):
             if (match := _CLOCK.search(text := self._of(pattern).sub(written, text))) is not None:
-                break
-        if match is None:
-            return None
+                return self._time_of_day(text, match)
+        return None
+
+    def _time_of_day(self, text: str, match: Match[str]) -> TimeOfDay | None:
         hour, minute = divmod(int(match[1]) * 60 + int(match[2] or 0), 60)
         evening, morning = self.means("evening", text), self.means("morning", text)
         # An alarm clock is to wake up by, unless somebody is reminded of one.

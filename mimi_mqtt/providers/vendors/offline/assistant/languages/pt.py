@@ -6,6 +6,7 @@ from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = [
     "segunda-feira",
@@ -42,7 +43,66 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, {now.day} de {_MONTHS[now.month - 1]} de {now.year}"
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"\blembretes?\b",
+    remind=r"\bme (?:lembr|avis)[ea]\b|\b(?:lembr|avis)[ea][- ]me\b",
+    command=r"(?:por favor |você pode |pode |e )*(?:me (?:avis|lembr|acord|cham)[ea]|(?:avis|lembr|acord|cham)[ea][- ]me|(?:crie|cria|coloque|coloca|adicione|ponha) (?:um )?lembrete)\b",
+    every=r"\b(?:cada|tod[oa]s? (?:os |as )?|às (?=segundas|terças|quartas|quintas|sextas)|aos)",
+    daily=r"\b(?:todos os dias|todo (?:o )?dia|cada dia|diariamente|todas as (?:manhãs|noites|tardes)|toda (?:manhã|noite|tarde))\b(?! út)",
+    weekdays=r"\b(?:de segunda a sexta(?:-feira)?|(?:em |nos |todos os |todo )?dias? (?:úte?il|úteis|de semana))\b|\bdias úteis\b",
+    weekends=r"\b(?:nos |no |todos os |todo )?fi(?:m|ns) de semana\b",
+    today=r"\bhoje\b",
+    overmorrow=r"\bdepois de amanhã\b",
+    days=(
+        r"\bsegundas?(?:[- ]feiras?)?\b",
+        r"\bterças?(?:[- ]feiras?)?\b",
+        r"\bquartas?(?:[- ]feiras?)?\b",
+        r"\bquintas?(?:[- ]feiras?)?\b",
+        r"\bsextas?(?:[- ]feiras?)?\b",
+        r"\bsábados?\b",
+        r"\bdomingos?\b",
+    ),
+    before_day=r"(?:\be )?(?:\b(?:na|no|nas|nos|às|aos|toda|todo|todas as|todos os|cada|próxima|próximo) )*",
+    before_time=r"\b(?:às|as|à|para as|pelas)",
+    after_time=r"(?:horas?|em ponto|da (?:manhã|tarde|noite|madrugada))?",
+    before_delay=r"\b(?:em|daqui a|dentro de)",
+    after_delay=r"",
+    lead=r"(?:de|que|para|do|da|a|e|por favor)\b",
+    trail=r"\b(?:por favor|às|na|no|de|para)",
+    change=r"\b(?:mude|muda|altere|altera|adie|adia|adiante|passe|passa|mova)\b",
+    show=r"^(?:por favor )?(?:quais|quantos|quantas|que|mostre|mostra|liste|lista|diga|tenho|há)\b",
+    names=(
+        "segunda-feira",
+        "terça-feira",
+        "quarta-feira",
+        "quinta-feira",
+        "sexta-feira",
+        "sábado",
+        "domingo",
+    ),
+    joint=" e ",
+    said_today="hoje",
+    said_tomorrow="amanhã",
+    said_on="{day}",
+    said_daily="todos os dias",
+    said_weekdays="de segunda a sexta",
+    said_weekends="nos fins de semana",
+    said_every="cada {days}",
+    alarm="alarme {when}",
+    reminder="{when}: {text}",
+    replies={
+        "set": "👍 Vou lembrar você {when}: {text}.",
+        "changed": "👍 Alterado: {when}.",
+        "when": "🤔 Quando? Diga, por exemplo: me lembre amanhã às nove de ligar para a mamãe.",
+        "past": "🤔 Essa hora já passou.",
+        "nothing": "🙂 Não há nada marcado.",
+        "removed": "👍 Cancelado.",
+        "which": "🤔 Não sei qual você quer dizer.",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="pt",
     read=partial(
         reader,
@@ -131,7 +191,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 Olá! O que posso fazer por você?",
-        "help": "😊 Sei dizer as horas e a data, fazer contas, marcar temporizadores, mudar o volume e o brilho e "
+        "help": "😊 Sei dizer as horas e a data, fazer contas, marcar temporizadores, alarmes e lembretes, mudar o volume e o brilho e "
         "repetir. Para conversas de verdade é preciso um modelo de linguagem.",
         "unknown": "🤷 Sem um modelo de linguagem não posso responder a isso. Pergunte as horas, uma conta ou peça um "
         "temporizador.",

@@ -7,6 +7,7 @@ from typing import Final
 from mimi_mqtt.providers.durations import plural
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = ["понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье"]
 _MONTHS: Final = [
@@ -40,7 +41,58 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, {now.day} {_MONTHS[now.month - 1]} {now.year} года"
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"\bнапоминани[ейяю]\w*\b",
+    remind=r"\bнапом(?:ни|инай)(?:те)?\b",
+    command=r"(?:пожалуйста |можешь |и )*(?:напом(?:ни|инай)(?:те)?(?: мне)?|буди(?:те)?(?: меня)?|разбуди(?:те)?(?: меня)?|(?:создай|поставь|добавь|установи)\w* напоминание)\b",
+    every=r"\bкажд(?:ый|ую|ое|ые)\b|\bпо (?:понедельник|вторник|сред|четверг|пятниц|суббот|воскресень)\w*",
+    daily=r"\bкажд(?:ый день|ое утро|ый вечер|ую ночь)\b|\bежедневно\b",
+    weekdays=r"\b(?:по |каждый )?(?:будн\w+|рабочи\w+ дн\w+)(?: день)?\b",
+    weekends=r"\b(?:по |каждые |в )?выходн\w+\b",
+    today=r"\bсегодня\b",
+    overmorrow=r"\bпослезавтра\b",
+    days=(
+        r"\bпонедельник\w*\b",
+        r"\bвторник\w*\b",
+        r"\bсред[уае]\w*\b",
+        r"\bчетверг\w*\b",
+        r"\bпятниц\w*\b",
+        r"\bсуббот\w*\b",
+        r"\bвоскресень\w*\b",
+    ),
+    before_day=r"(?:\bи )?(?:\b(?:в|во|по|кажд(?:ый|ую|ое)|следующ(?:ий|ую|ее)) )*",
+    before_time=r"\b(?:в|к|на|около)",
+    after_time=r"(?:час(?:а|ов)?|утра|вечера|дня|ночи|ровно)?",
+    before_delay=r"\bчерез",
+    after_delay=r"",
+    lead=r"(?:о том что|что|чтобы|о|об|про|мне|меня|и|пожалуйста|на)\b",
+    trail=r"\b(?:пожалуйста|в|на|и|мне)",
+    change=r"\b(?:перенеси|измени|передвинь|сдвинь|поменяй|переставь)\w*\b",
+    show=r"\b(?:какие|какой|сколько|покажи|список|что|есть)\b",
+    names=("понедельник", "вторник", "среду", "четверг", "пятницу", "субботу", "воскресенье"),
+    joint=" и ",
+    said_today="сегодня",
+    said_tomorrow="завтра",
+    said_on="{day},",
+    said_daily="каждый день",
+    said_weekdays="по будням",
+    said_weekends="по выходным",
+    said_every="каждую неделю в {days}",
+    alarm="будильник {when}",
+    reminder="{when}: {text}",
+    replies={
+        "set": "👍 Я напомню {when}: {text}.",
+        "changed": "👍 Изменено: {when}.",
+        "when": "🤔 Когда? Скажите, например: напомни завтра в девять позвонить маме.",
+        "past": "🤔 Это время уже прошло.",
+        "nothing": "🙂 Ничего не поставлено.",
+        "removed": "👍 Удалено.",
+        "which": "🤔 Не знаю, о чём речь.",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="ru",
     read=partial(
         reader,
@@ -141,7 +193,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 Здравствуйте! Чем я могу помочь?",
-        "help": "😊 Я умею называть время и дату, считать, ставить таймеры, менять громкость и яркость и повторять за "
+        "help": "😊 Я умею называть время и дату, считать, ставить таймеры, будильники и напоминания, менять громкость и яркость и повторять за "
         "вами. Для настоящей беседы нужна языковая модель.",
         "unknown": "🤷 Без языковой модели я не могу на это ответить. Спросите время, пример или таймер.",
         "unknown again": "🤷 Этого я тоже не знаю.",

@@ -7,6 +7,7 @@ from typing import Final
 
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = ("thứ hai", "thứ ba", "thứ tư", "thứ năm", "thứ sáu", "thứ bảy", "chủ nhật")
 _PARTS_OF_DAY: Final = ((1, "đêm"), (11, "sáng"), (13, "trưa"), (18, "chiều"), (22, "tối"), (24, "đêm"))
@@ -43,7 +44,58 @@ def _day(now: datetime) -> str:
     return f"{_DAYS[now.weekday()]}, ngày {now.day} tháng {now.month} năm {now.year}"
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"\b(?:lời nhắc|nhắc nhở|lịch nhắc)\b",
+    remind=r"\bnhắc(?: nhở)? (?:tôi|mình|em|anh|chị|con|cho tôi)\b",
+    command=r"(?:\bhãy |\blàm ơn |\bgiúp tôi |\bnhớ )*\b(?:nhắc(?: nhở)?(?: cho)?(?: (?:tôi|mình|em|anh|chị|con))?|gọi (?:tôi|mình|em)|báo (?:cho )?(?:tôi|mình|em)|đánh thức (?:tôi|mình|em)|(?:đặt|tạo|thêm)(?: một| 1)? lời nhắc)\b",
+    every=r"\b(?:mỗi|hàng|hằng|các)\b",
+    daily=r"\b(?:mỗi|hàng|hằng) (?:ngày|sáng|tối|chiều|đêm)\b",
+    weekdays=r"\b(?:(?:mỗi |các |vào )*ngày (?:thường|làm việc|trong tuần)|từ thứ (?:hai|2) đến thứ (?:sáu|6))\b",
+    weekends=r"\b(?:mỗi |vào )?cuối tuần\b",
+    today=r"\bhôm nay\b|\b(?:sáng|trưa|chiều|tối|đêm) nay\b",
+    overmorrow=r"\bngày kia\b|\bngày mốt\b",
+    days=(
+        r"\bthứ (?:hai|2)\b",
+        r"\bthứ (?:ba|3)\b",
+        r"\bthứ (?:tư|4)\b",
+        r"\bthứ (?:năm|5)\b",
+        r"\bthứ (?:sáu|6)\b",
+        r"\bthứ (?:bảy|7)\b",
+        r"\bchủ nhật\b",
+    ),
+    before_day=r"(?:\bvà )?(?:\b(?:vào|mỗi|các|hàng|hằng) )*",
+    before_time=r"\b(?:lúc|vào|vào lúc|khoảng)",
+    after_time=r"(?:phút |giờ )*(?:sáng|trưa|chiều|tối|đêm)?(?: (?:nay|mai))?",
+    before_delay=r"\b(?:sau|trong)",
+    after_delay=r"(?:nữa|sau)?",
+    lead=r"(?:là|để|rằng|về việc|về|việc|phải|và|tôi|vào)\b",
+    trail=r"\b(?:(?:hàng|hằng|mỗi) tuần|nhé|nha|với|đi|ạ|vào|lúc|mai)",
+    change=r"\b(?:đổi|dời|chuyển|sửa|lùi)\b",
+    show=r"\b(?:những .*nào|nào|gì|mấy|bao nhiêu|liệt kê|xem)\b",
+    names=("thứ hai", "thứ ba", "thứ tư", "thứ năm", "thứ sáu", "thứ bảy", "chủ nhật"),
+    joint=" và ",
+    said_today="hôm nay",
+    said_tomorrow="ngày mai",
+    said_on="{day}",
+    said_daily="mỗi ngày",
+    said_weekdays="các ngày trong tuần",
+    said_weekends="cuối tuần",
+    said_every="mỗi {days}",
+    alarm="báo thức {when}",
+    reminder="{when}: {text}",
+    replies={
+        "set": "👍 Tôi sẽ nhắc bạn {when}: {text}.",
+        "changed": "👍 Đã đổi: {when}.",
+        "when": "🤔 Khi nào? Ví dụ: nhắc tôi chín giờ sáng mai gọi cho mẹ.",
+        "past": "🤔 Giờ đó đã qua rồi.",
+        "nothing": "🙂 Chưa đặt gì cả.",
+        "removed": "👍 Đã hủy.",
+        "which": "🤔 Tôi không biết bạn muốn nói cái nào.",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="vi",
     read=partial(
         reader,
@@ -159,7 +211,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 Xin chào! Tôi có thể giúp gì cho bạn?",
-        "help": "😊 Tôi có thể cho biết giờ và ngày, tính toán, hẹn giờ, chỉnh âm lượng và độ sáng, và nhắc lại lời bạn. "
+        "help": "😊 Tôi có thể cho biết giờ và ngày, tính toán, hẹn giờ, đặt báo thức và lời nhắc, chỉnh âm lượng và độ sáng, và nhắc lại lời bạn. "
         "Để trò chuyện thật sự, cần có một mô hình ngôn ngữ.",
         "unknown": "🤷 Tôi không thể trả lời câu này khi chưa có mô hình ngôn ngữ. Hãy hỏi giờ, một phép tính hoặc hẹn giờ.",
         "unknown again": "🤷 Câu này tôi cũng không biết.",

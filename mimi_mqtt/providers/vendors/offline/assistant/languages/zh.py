@@ -8,6 +8,7 @@ from typing import Final
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numbers import reader
 from mimi_mqtt.providers.vendors.offline.assistant.languages.numerals import CHINESE
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import Pack
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import ReminderWords
 
 _DAYS: Final = "一二三四五六日"
 _PARTS_OF_DAY: Final = ((6, "凌晨"), (12, "上午"), (13, "中午"), (18, "下午"), (24, "晚上"))
@@ -28,7 +29,52 @@ def _day(now: datetime) -> str:
     return f"{now.year}年{now.month}月{now.day}日，星期{_DAYS[now.weekday()]}"
 
 
+_REMINDERS: Final = ReminderWords(
+    noun=r"提醒(?:事项|事項)|(?:个|個|条|條|的|有|些|哪些|取消|删除|刪除|所有)提醒(?!我)",
+    remind=r"(?:提醒|記得叫|记得叫)我",
+    command=r"(?:请|請|帮我|幫我|记得|記得|要|能不能|可以)*(?:提醒(?:我|一下我)|叫我|告诉我|告訴我|通知我|叫醒我|响铃|響鈴|响|響)(?:[一1]下)?(?:要|去|记得|記得)?|(?:请|請|帮我|幫我)?(?:设|設|定|加|建)[1一]?[个個]?提醒",
+    every=r"每(?:个|個)?(?:周|週|星期|礼拜|禮拜)?|逢",
+    daily=r"每天|每日|每晚|每早|天天",
+    weekdays=r"(?:每个|每個)?工作日|(?:周|週|星期)[一1]到(?:周|週|星期)?[五5]|平日",
+    weekends=r"每?(?:个|個)?(?:周末|週末)",
+    today=r"今天|今日|今晚|今早",
+    overmorrow=r"后天|後天",
+    days=tuple(
+        rf"(?:周|週|星期|礼拜|禮拜)[{day}]" for day in ("一1", "二2", "三3", "四4", "五5", "六6", "日天末")
+    ),
+    before_day=r"(?:每个|每個|每|下个|下個|下|这|這|和|、)*",
+    before_time=r"(?:在|于|於|早上|上午|凌晨|中午|下午|晚上|傍晚|早晨|夜里|夜裡|半夜|清早|清晨)*",
+    after_time=r"(?:钟|鐘|整|半|左右)?(?:的时候|的時候)?",
+    before_delay=r"(?:在|过|過|再过|再過)?",
+    after_delay=r"(?:之后|之後|以后|以後|后|後)?",
+    lead=r"(?:要|去|我|的|在|请|請|，|在)",
+    trail=r"(?:的|吧|哦|啊|一下|，)",
+    change=r"改[到成为為]?|推[迟遲]|[调調]到|挪到|换到|換到|提前到",
+    show=r"哪些|什么|什麼|几个|幾個|有没有|有沒有|列出|看看|查看|多少",
+    names=("周一", "周二", "周三", "周四", "周五", "周六", "周日"),
+    joint="和",
+    said_today="今天",
+    said_tomorrow="明天",
+    said_on="{day}",
+    said_daily="每天",
+    said_weekdays="工作日",
+    said_weekends="周末",
+    said_every="每{days}",
+    alarm="{when}的闹钟",
+    reminder="{when}{text}",
+    replies={
+        "set": "👍 好的，{when}提醒您：{text}。",
+        "changed": "👍 已改到{when}。",
+        "when": "🤔 什么时候？比如说：明天九点提醒我给妈妈打电话。",
+        "past": "🤔 这个时间已经过了。",
+        "nothing": "🙂 没有设置任何提醒。",
+        "removed": "👍 已取消。",
+        "which": "🤔 我不知道您指的是哪一个。",
+    },
+)
+
 PACK: Final = Pack(
+    reminders=_REMINDERS,
     code="zh",
     spaced=False,
     decimal_comma=False,
@@ -143,7 +189,7 @@ PACK: Final = Pack(
     },
     replies={
         "greeting": "😊 你好！我能帮你做什么？",
-        "help": "😊 我会报时间和日期、计算、定时、调节音量和亮度，还会跟你说。真正的对话需要语言模型。",
+        "help": "😊 我会报时间和日期、计算、定时、设闹钟和提醒、调节音量和亮度，还会跟你说。真正的对话需要语言模型。",
         "unknown": "🤷 没有语言模型，我回答不了这个问题。可以问我时间、算术或定时器。",
         "unknown again": "🤷 这个我也不知道。",
         "nothing": "😕 我没有听到。请再说一遍。",

@@ -24,8 +24,13 @@ RESULTS: Mapping[str, str] = {
     SET_VOLUME: "true",
     SET_BRIGHTNESS: "true",
     "set_timer": "The timer is set for 5 minutes.",
-    "list_timers": "pasta timer: 3 minutes left\ntea timer: 20 seconds left",
-    "cancel_timer": "The timer is cancelled.",
+    "set_reminder": "The alarm is set: Sunday, 22 November 2026, 07:30 (id 4821).",
+    "list_reminders": '{"id": "1", "kind": "timer", "name": "pasta timer", "label": "pasta", '
+    '"left": "3 minutes", "seconds_left": 180}\n'
+    '{"id": "2", "kind": "timer", "name": "tea timer", "label": "tea", "left": "20 seconds", '
+    '"seconds_left": 20}',
+    "change_reminder": "The alarm is changed: Sunday, 22 November 2026, 08:00 (id 4821).",
+    "cancel_reminder": "The timer is cancelled.",
 }
 
 _ARGUMENTS = {SET_VOLUME: "volume", SET_BRIGHTNESS: "brightness"}

@@ -112,10 +112,10 @@ async def test_small_talk_is_made(question: str, kind: str) -> None:
         ("set a timer for 20 seconds called tea", "set_timer", {"seconds": 20, "label": "tea"}),
         ("set another alarm for half an hour", "set_timer", {"seconds": 1800, "label": ""}),
         ("remind me in 5 minutes", "set_timer", {"seconds": 300, "label": ""}),
-        ("how much time is left", "list_timers", {}),
-        ("what timers are running?", "list_timers", {}),
-        ("cancel the timer", "cancel_timer", {"label": ""}),
-        ("stop the pasta timer", "cancel_timer", {"label": "pasta"}),
+        ("how much time is left", "list_reminders", {}),
+        ("what timers are running?", "list_reminders", {}),
+        ("cancel the timer", "cancel_reminder", {"which": "timer"}),
+        ("stop the pasta timer", "cancel_reminder", {"which": "pasta"}),
     ],
 )
 async def test_wishes_become_one_tool_call_and_a_word_about_it(
@@ -226,8 +226,8 @@ async def test_a_volume_that_was_not_set_is_not_said_to_be(result: str, words: s
         ("how much battery is left", GET_STATUS),
         ("set the brightness to ten", SET_BRIGHTNESS),
         ("set a timer for one minute", "set_timer"),
-        ("cancel the timer", "cancel_timer"),
-        ("how much time is left", "list_timers"),
+        ("cancel the timer", "cancel_reminder"),
+        ("how much time is left", "list_reminders"),
     ],
 )
 async def test_a_failed_tool_is_told_in_plain_words(question: str, failing: str) -> None:
@@ -436,6 +436,7 @@ async def test_check_really_answers() -> None:
 
 
 _WORDS = """
+remind me every weekday monday tomorrow at seven thirty pm wake move reminder today list
 what is the time volume brightness to set a timer for louder turn up down by forty minus 5 100 percent half
 and hour minutes cancel called timer alarm joke repeat after me hello plus times over zero root of % . ' ’ -
 battery mute help 你好 привет 😀 \x01 １２ ٣ ²

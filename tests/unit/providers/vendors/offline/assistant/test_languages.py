@@ -14,9 +14,13 @@ from mimi_mqtt.providers.contract.chat import ChatMessage, ChatOptions, ToolSpec
 from mimi_mqtt.providers.vendors.offline.assistant.clock import spoken_date
 from mimi_mqtt.providers.vendors.offline.assistant.languages import OTHERS, pack
 from mimi_mqtt.providers.vendors.offline.assistant.languages.pack import INTENTS, LONGEST_QUESTION, REPLIES
+from mimi_mqtt.providers.vendors.offline.assistant.languages.reminder_words import (
+    REPLIES as REMINDER_REPLIES,
+)
 from mimi_mqtt.providers.vendors.offline.assistant.phrases import FIXED
 from tests.unit.providers.vendors.offline.assistant.dialogue import (
     GET_STATUS,
+    RESULTS,
     SET_BRIGHTNESS,
     SET_VOLUME,
     TOOLS,
@@ -97,26 +101,30 @@ async def test_timers_are_set(language: str, phrase: str, seconds: int) -> None:
 @pytest.mark.parametrize(("language", "phrase"), rows("cancel"))
 async def test_timers_are_cancelled(language: str, phrase: str) -> None:
     answer = await said(language, phrase)
-    assert answer.calls == [("cancel_timer", {"label": ""})]
-    assert answer.text in reply(language, "cancelled")
+    ((tool, arguments),) = answer.calls
+    assert (tool, arguments["which"] in ("timer", "alarm")) == ("cancel_reminder", True)
+    removed = (
+        "👍 The timer is cancelled." if language == "en" else pack(language).reminders.replies["removed"]
+    )
+    assert answer.text in (*reply(language, "cancelled"), removed)
 
 
 @pytest.mark.parametrize(("language", "phrase"), rows("list"))
 async def test_timers_are_told(language: str, phrase: str) -> None:
     answer = await said(language, phrase)
-    assert answer.calls == [("list_timers", {})]
+    assert answer.calls == [("list_reminders", {})]
     assert ("20 seconds" if language == "en" else pack(language).duration(20)) in answer.text
 
 
 @pytest.mark.parametrize(("language", "phrase"), rows("left"))
 async def test_time_left_is_that_of_the_timers(language: str, phrase: str) -> None:
-    assert (await said(language, phrase)).calls == [("list_timers", {})]
+    assert (await said(language, phrase)).calls == [("list_reminders", {})]
 
 
 @pytest.mark.parametrize(("language", "phrase", "told"), rows("labels"))
 async def test_timers_have_names(language: str, phrase: str, told: tuple[str, str]) -> None:
     ((tool, arguments),) = (await said(language, phrase)).calls
-    assert (tool, arguments["label"]) == tuple(told)
+    assert (tool, arguments["label" if tool == "set_timer" else "which"]) == tuple(told)
 
 
 @pytest.mark.parametrize(("language", "phrase", "time"), rows("clock"))
@@ -126,8 +134,87 @@ async def test_alarms_ring_at_a_time_of_day(language: str, phrase: str, time: st
     now, at = clock(None), datetime.strptime(time.removesuffix(" pm"), "%H:%M")
     due = now.replace(hour=at.hour + (12 if time.endswith(" pm") else 0), minute=at.minute)
     due += timedelta(days=due <= now)
-    assert (tool, arguments["seconds"]) == ("set_timer", (due - now).total_seconds())
-    assert language == "en" or pack(language).at(due) in answer.text
+    assert (tool, arguments["time"]) == ("set_reminder", f"{due:%Y-%m-%dT%H:%M}")
+    assert pack(language).at(due) in answer.text
+
+
+@pytest.mark.parametrize(("language", "phrase", "told"), rows("reminders"))
+async def test_reminders_are_set(language: str, phrase: str, told: tuple[str, str, str]) -> None:
+    time, text, repeat = told
+    answer = await said(language, phrase)
+    assert answer.calls == [("set_reminder", {"time": time, "text": text, "repeat": repeat})]
+    assert text in answer.text
+    assert pack(language).at(datetime.fromisoformat(time)) in answer.text
+
+
+@pytest.mark.parametrize(("language", "phrase"), rows("reminders_without_time"))
+async def test_a_time_that_is_missing_is_asked_for(language: str, phrase: str) -> None:
+    answer = await said(language, phrase)
+    assert (answer.calls, answer.text) == ([], pack(language).reminders.replies["when"])
+
+
+SHOWN = (
+    '{"id": "1", "kind": "timer", "name": "tea timer", "label": "tea", "seconds_left": 60}',
+    '{"id": "2", "kind": "alarm", "time": "2026-11-23T07:30", "repeat": "FREQ=DAILY"}',
+    '{"id": "3", "kind": "reminder", "time": "2026-11-22T09:00", "text": "Anna"}',
+    '{"id": "4", "kind": "reminder", "time": "2026-11-23T10:00", "text": "Rex", '
+    '"repeat": "FREQ=WEEKLY;BYDAY=MO,TH"}',
+    '{"id": "5", "kind": "reminder", "time": "2026-11-25T11:00", "text": "Otto", "repeat": "FREQ=YEARLY"}',
+)
+
+
+@pytest.mark.parametrize(("language", "phrase"), rows("reminders_shown"))
+async def test_reminders_are_told(language: str, phrase: str) -> None:
+    results = {**RESULTS, "list_reminders": "\n".join(SHOWN)}
+    answer = await ask(phrase, results=results, options=ChatOptions(language=language))
+    words = pack(language).reminders
+    assert answer.calls == [("list_reminders", {})]
+    names = [words.names[day] for day in (0, 3)]
+    for told in (
+        "Anna",
+        words.said_tomorrow,
+        "Rex",
+        *names,
+        "Otto",
+        pack(language).at(datetime(2026, 11, 25, 11)),
+    ):
+        assert told in answer.text
+    assert "tea" not in answer.text
+    nothing = await ask(phrase, options=ChatOptions(language=language))
+    assert nothing.text == words.replies["nothing"]
+
+
+@pytest.mark.parametrize(("language", "phrase", "which"), rows("reminders_cancelled"))
+async def test_alarms_and_reminders_are_cancelled(language: str, phrase: str, which: str) -> None:
+    assert (await said(language, phrase)).calls == [("cancel_reminder", {"which": which})]
+
+
+@pytest.mark.parametrize(("language", "phrase", "told"), rows("reminders_changed"))
+async def test_alarms_and_reminders_are_moved(language: str, phrase: str, told: tuple[str, str]) -> None:
+    answer = await said(language, phrase)
+    assert answer.calls == [("change_reminder", {"which": told[0], "time": told[1]})]
+    moved = datetime.strptime(told[1], "%H:%M").replace(year=2026)
+    assert pack(language).at(moved) in answer.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", ["reminders", "reminders_shown", "reminders_cancelled", "reminders_changed"])
+async def test_what_is_refused_or_can_not_be_done_is_said(language: str, kind: str) -> None:
+    phrase = next(iter(table(language)[kind]))
+    failed = dict.fromkeys(RESULTS, "error: no")
+    options = ChatOptions(language=language)
+    refused = await ask(phrase, results=failed, options=options)
+    assert len(refused.calls) == 1
+    assert refused.text.startswith(("😔", "🤔"))
+    without = await ask(phrase, tools=(), options=options)
+    assert (without.calls, without.text) == ([], pack(language).replies["no timers"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_its_words_for_reminders(language: str) -> None:
+    words = pack(language).reminders
+    assert set(words.replies) == set(REMINDER_REPLIES)
+    assert (len(words.days), len(words.names)) == (7, 7)
 
 
 @pytest.mark.parametrize(
@@ -174,12 +261,12 @@ async def test_an_hour_without_morning_or_evening_is_the_next_of_both(
     now = clock(None)
     due = now.replace(hour=at, minute=0, second=0, microsecond=0)
     due += timedelta(days=due <= now)
-    assert (tool, arguments["seconds"]) == ("set_timer", (due - now).total_seconds())
+    assert (tool, arguments["time"]) == ("set_reminder", f"{due:%Y-%m-%dT%H:%M}")
 
 
 @pytest.mark.parametrize("language", OTHERS)
-async def test_an_alarm_of_more_than_a_day_is_refused(language: str) -> None:
-    """`clock` is at 16:25; tomorrow at 20:00 is more than a day away."""
+async def test_an_alarm_may_be_more_than_a_day_away(language: str) -> None:
+    """`clock` is at 16:25 on the 21st."""
     phrase = {
         "de": "Weck mich morgen um 20 Uhr.",
         "es": "Despiértame mañana a las 20:00.",
@@ -192,8 +279,8 @@ async def test_an_alarm_of_more_than_a_day_is_refused(language: str) -> None:
         "ko": "내일 20시에 깨워 줘.",
     }[language]
     answer = await said(language, phrase)
-    assert answer.calls == []
-    assert answer.text in reply(language, "too long")
+    assert answer.calls == [("set_reminder", {"time": "2026-11-22T20:00", "text": "", "repeat": ""})]
+    assert pack(language).reminders.said_tomorrow in answer.text
 
 
 @pytest.mark.parametrize(("language", "phrase"), rows("too_long"))
@@ -447,7 +534,7 @@ async def test_long_sentences_are_answered(language: str) -> None:
     found = table(language)
     phrases = [
         phrase
-        for kind in ("timers", "clock", "sums", "volume", "time", "unknown")
+        for kind in ("timers", "clock", "reminders", "sums", "volume", "time", "unknown")
         for phrase in list(found[kind])[:12]
     ]
     for phrase in phrases:

@@ -1,0 +1,118 @@
+"""Taking secrets, names and addresses out of texts that leave the house; pure.
+
+Secrets and names are known ones, so that they are found wherever they stand; addresses are found by their
+form.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, Final
+
+SECRET: Final = "(secret)"  # noqa: S105 - what stands in place of one
+NAME: Final = "(name)"
+MAX_NAME_WORDS: Final = 6
+"""Words of a name; a longer one is found by its first ones."""
+MIN_SECRET_CHARS: Final = 6
+"""Shorter values are no secrets, and would blank words."""
+
+_MAC: Final = re.compile(
+    r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2}([-:]))(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}(?![0-9a-fA-F])"
+)
+_BARE_MAC: Final = re.compile(r"(?<![0-9a-zA-Z])[0-9a-fA-F]{12}(?![0-9a-zA-Z])")
+_ADDRESS: Final = re.compile(
+    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)"
+    r"|(?<![\w:.])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,8}(?![\w:])"
+)
+# It begins where such characters do: tried at each of them, a word takes the square of its length.
+_EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
+_WORD: Final = re.compile(r"\w+")
+
+
+class Redactor:
+    """Takes `secrets` and `names` out of texts. `salt` makes the numbers of devices; `is_device` tells
+    whether twelve digits without marks are a device's address."""
+
+    def __init__(
+        self,
+        *,
+        secrets: Iterable[str],
+        names: Iterable[str],
+        salt: bytes,
+        is_device: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        known = {text for text in secrets if len(text) >= MIN_SECRET_CHARS}
+        # The longest first: one may be the beginning of another.
+        self._secrets = sorted(known, key=len, reverse=True)
+        self._salt = salt
+        self._is_device = is_device
+        self._names: dict[str, set[tuple[str, ...]]] = {}
+        for name in names:
+            words = tuple(_WORD.findall(name.casefold()))[:MAX_NAME_WORDS]
+            if words and len("".join(words)) > 1:
+                self._names.setdefault(words[0], set()).add(words)
+
+    def text(self, text: str) -> str:
+        """The text without them."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, SECRET)
+        text = _LOGIN.sub(f"{SECRET}@", text)
+        text = _EMAIL.sub(NAME, text)
+        text = _MAC.sub(lambda found: self.device(found[0]), text)
+        text = _BARE_MAC.sub(self._bare, text)
+        text = _ADDRESS.sub(_shortened, text)
+        return self._without_names(text)
+
+    def value(self, value: Any) -> Any:
+        """The same of all texts in a value of JSON, and of its keys."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
+        if isinstance(value, Sequence):
+            return [self.value(inner) for inner in value]
+        return value
+
+    def device(self, mac: str) -> str:
+        """A MAC address with its manufacturer's half, and a number of this archive in place of the other."""
+        digits = re.sub("[-:]", "", mac).lower()
+        number = hashlib.blake2b(digits.encode(), key=self._salt, digest_size=3).hexdigest()
+        return f"{digits[:2]}-{digits[2:4]}-{digits[4:6]}-x{number}"
+
+    def _bare(self, found: re.Match[str]) -> str:
+        return self.device(found[0]) if self._is_device(found[0]) else found[0]
+
+    def _without_names(self, text: str) -> str:
+        words = list(_WORD.finditer(text))
+        parts, at, index = [], 0, 0
+        while index < len(words):
+            length = self._name_at(words, index)
+            if not length:
+                index += 1
+                continue
+            parts += [text[at : words[index].start()], NAME]
+            at = words[index + length - 1].end()
+            index += length
+        return "".join((*parts, text[at:]))
+
+    def _name_at(self, words: Sequence[re.Match[str]], index: int) -> int:
+        """The number of words of the longest name that begins there; 0 for none."""
+        names = self._names.get(words[index][0].casefold(), ())
+        fits = (
+            len(name)
+            for name in names
+            if name == tuple(word[0].casefold() for word in words[index : index + len(name)])
+        )
+        return max(fits, default=0)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    """An address in the house as it is; of one elsewhere the kind alone."""
+    try:
+        address = ip_address(found[0])
+    except ValueError:
+        return found[0]
+    return found[0] if not address.is_global else f"(public IPv{address.version} address)"

@@ -1,0 +1,1 @@
+"""Images of devices' flash, built from the documented formats."""

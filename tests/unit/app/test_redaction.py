@@ -1,0 +1,67 @@
+"""What leaves the house has no secrets, no names, and no addresses."""
+
+import time
+
+import pytest
+
+from mimi_mqtt.app.redaction import Redactor
+
+MAC = "24:6f:28:5a:10:01"
+
+
+def redactor(salt: bytes = b"salt") -> Redactor:
+    return Redactor(
+        secrets=["hunter2hunter2", "hunter2", "short"],
+        names=["ada", "Bob's kitchen", "Bob", "Phòng khách", "x"],
+        salt=salt,
+        is_device=lambda mac: mac == "246f285a1001",
+    )
+
+
+@pytest.mark.parametrize("part", ["a", "a.", "a@", "://", "1:"])
+def test_no_text_takes_the_square_of_its_length(part: str) -> None:
+    """A stranger writes lines of the log: the archive must not hold up conversations for seconds."""
+    began = time.process_time()
+    redactor().text(part * 100_000)
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("key=hunter2hunter2 and hunter2", "key=(secret) and (secret)"),
+        ("a short word stays", "a short word stays"),
+        ("signed in as Ada", "signed in as (name)"),
+        ("Adam and adamant stay", "Adam and adamant stay"),
+        ("bob's kitchen is on", "(name) is on"),
+        ("Bob is out, x marks it", "(name) is out, x marks it"),
+        ("in PHÒNG KHÁCH", "in (name)"),
+        ("mail ada.l@example.org now", "mail (name) now"),
+        ("postgresql://me:pw@db/mimi", "postgresql://(secret)@db/mimi"),
+        ("from 192.168.1.7:4711", "from 192.168.1.7:4711"),
+        ("from 8.8.8.8:53", "from (public IPv4 address):53"),
+        ("from 2a00:1450:4001::200e", "from (public IPv6 address)"),
+        ("at 12:04:31", "at 12:04:31"),
+        ("session 0123456789abcdef0123456789abcdef", "session 0123456789abcdef0123456789abcdef"),
+        ("count 123456789012", "count 123456789012"),
+    ],
+)
+def test_text_is_redacted(text: str, left: str) -> None:
+    assert redactor().text(text) == left
+
+
+@pytest.mark.parametrize("spelling", [MAC, "24-6f-28-5a-10-01", "24:6F:28:5A:10:01", "246f285a1001"])
+def test_device_has_one_number_in_every_spelling(spelling: str) -> None:
+    found = redactor().text(f"device {spelling} left")
+    assert found == f"device {redactor().device(MAC)} left"
+    assert found.startswith("device 24-6f-28-x")
+    assert "5a" not in found.removeprefix("device 24-6f-28-x")[6:]
+
+
+def test_device_has_another_number_in_another_archive() -> None:
+    assert redactor(b"one").device(MAC) != redactor(b"two").device(MAC)
+
+
+def test_values_of_json_are_redacted_to_the_bottom() -> None:
+    value = {"ada": [{"by": "Bob", "n": 3, "ok": True, "none": None}]}
+    assert redactor().value(value) == {"(name)": [{"by": "(name)", "n": 3, "ok": True, "none": None}]}

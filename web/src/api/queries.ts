@@ -1,0 +1,17 @@
+/** What was asked of the API, kept for a while and asked again when it changed. */
+import { QueryClient } from '@tanstack/svelte-query';
+import { ApiProblem } from './problem';
+
+export const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 10_000,
+      gcTime: 5 * 60_000,
+      // A network without internet is one that works here.
+      networkMode: 'always',
+      retry: (failures, error) => error instanceof ApiProblem && error.unreachable && failures < 2,
+      retryDelay: (failures) => Math.min(1000 * 2 ** failures, 8000),
+    },
+    mutations: { networkMode: 'always', retry: false },
+  },
+});

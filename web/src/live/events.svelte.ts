@@ -1,0 +1,147 @@
+/**
+ * The event stream: what happens on the server, as it happens.
+ *
+ * One stream for the whole page. It is opened again by itself when it breaks, from the last event on; the server sends a
+ * sign of life every 15 s, and a stream that is silent for longer counts as broken, which a browser's EventSource would
+ * not notice. After a break, everything that is shown is asked again.
+ */
+import { createParser } from 'eventsource-parser';
+import { reportSignedOut } from '../api/client';
+import { queries } from '../api/queries';
+
+/** An event of the stream: its name, its time, and fields of its own. */
+export interface LiveEvent {
+  event: string;
+  at: string;
+  device_id?: string;
+  session_id?: string;
+  [field: string]: unknown;
+}
+
+type Listener = (event: LiveEvent) => void;
+/** `connecting` for the first time, `live`, or `lost`: what is shown may be old. */
+export type LiveStatus = 'connecting' | 'live' | 'lost';
+
+const SILENT_MS = 40_000;
+const RETRY_MS = 3000;
+
+const state = $state<{ status: LiveStatus; since: number }>({ status: 'connecting', since: Date.now() });
+const listeners = new Map<Listener, ReadonlySet<string>>();
+let running: AbortController | undefined;
+let lastId: string | undefined;
+let wasLive = false;
+
+/** The state of the stream, and since when (ms since 1970); reactive. */
+export function live(): Readonly<{ status: LiveStatus; since: number }> {
+  return state;
+}
+
+/** Calls `listener` for events of these names (all, when there are none) until the returned function is called. */
+export function onEvents(names: readonly string[], listener: Listener): () => void {
+  listeners.set(listener, new Set(names));
+  return () => listeners.delete(listener);
+}
+
+/** Asks the queries whose key begins with `key` again whenever one of these events happens. For `$effect`. */
+export function refreshOn(names: readonly string[], ...keys: readonly unknown[][]): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const stop = onEvents(names, () => {
+    // Many at once are one reason to ask.
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      for (const queryKey of keys) void queries.invalidateQueries({ queryKey });
+    }, 250);
+  });
+  return () => {
+    stop();
+    clearTimeout(timer);
+  };
+}
+
+function become(status: LiveStatus): void {
+  if (state.status !== status) Object.assign(state, { status, since: Date.now() });
+}
+
+function deliver(event: LiveEvent): void {
+  if (event.event === 'missed') {
+    void queries.invalidateQueries();
+    return;
+  }
+  for (const [listener, names] of listeners) {
+    if (names.size === 0 || names.has(event.event)) listener(event);
+  }
+}
+
+/** Opens the stream; it stays open, or is opened again, until `stopLive`. */
+export function startLive(): void {
+  if (running) return;
+  running = new AbortController();
+  void keepOpen(running.signal);
+}
+
+/** Ends the stream. */
+export function stopLive(): void {
+  running?.abort();
+  running = undefined;
+  lastId = undefined;
+  wasLive = false;
+  become('connecting');
+}
+
+async function keepOpen(signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await readOnce(signal).catch(() => undefined);
+    if (signal.aborted) return;
+    become('lost');
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        window.removeEventListener('online', done);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, RETRY_MS);
+      window.addEventListener('online', done);
+      signal.addEventListener('abort', done);
+    });
+  }
+}
+
+async function readOnce(outer: AbortSignal): Promise<void> {
+  const own = new AbortController();
+  const end = () => own.abort();
+  outer.addEventListener('abort', end);
+  let timer = setTimeout(end, SILENT_MS);
+  try {
+    const response = await fetch('/api/v1/events', {
+      credentials: 'same-origin',
+      cache: 'no-store',
+      signal: own.signal,
+      headers: lastId === undefined ? {} : { 'Last-Event-ID': lastId },
+    });
+    if (response.status === 401) reportSignedOut();
+    if (!response.ok || !response.body) throw new Error(`the event stream answers ${response.status}`);
+    const parser = createParser({
+      onEvent(message) {
+        if (message.id !== undefined) lastId = message.id;
+        deliver(JSON.parse(message.data) as LiveEvent);
+      },
+    });
+    become('live');
+    if (wasLive) void queries.invalidateQueries();
+    wasLive = true;
+    const decoder = new TextDecoder();
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      clearTimeout(timer);
+      timer = setTimeout(end, SILENT_MS);
+      parser.feed(decoder.decode(value, { stream: true }));
+    }
+  } finally {
+    clearTimeout(timer);
+    outer.removeEventListener('abort', end);
+    own.abort();
+  }
+}

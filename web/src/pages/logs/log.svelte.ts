@@ -1,0 +1,161 @@
+/** The lines of the log that are shown: the last ones, older ones on request, and new ones as they are written. */
+import { createParser } from 'eventsource-parser';
+import { api, get, unwrap, type Api } from '~/api';
+
+export type Line = Api<'LogLine'>;
+
+export interface Filter {
+  level: 'debug' | 'info' | 'warning' | 'error';
+  part: string;
+  device: string;
+  session: string;
+  q: string;
+}
+
+/** Lines that are kept in the page: who wants older ones asks for them again. */
+export const MOST = 2000;
+const PAGE = 100;
+const RETRY_MS = 3000;
+const SILENT_MS = 40_000;
+
+export interface Shown {
+  lines: Line[];
+  /** New lines that wait while the page is paused. */
+  waiting: Line[];
+  older: string | null;
+  parts: string[];
+  level: string;
+  status: 'loading' | 'live' | 'lost';
+  missed: boolean;
+  error: unknown;
+}
+
+function queryOf(filter: Filter): Partial<Filter> {
+  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== ''));
+}
+
+/** A log that follows the server from `follow` until what that returns is called. */
+export class Log {
+  shown = $state<Shown>({ lines: [], waiting: [], older: null, parts: [], level: '', status: 'loading', missed: false, error: null });
+  paused = $state(false);
+  #filter: Filter | null = null;
+
+  /** Shows the lines of a filter. */
+  follow(filter: Filter): () => void {
+    const ended = new AbortController();
+    this.#filter = filter;
+    Object.assign(this.shown, { lines: [], waiting: [], older: null, status: 'loading', missed: false, error: null });
+    void this.#keepOpen(filter, ended.signal);
+    return () => ended.abort();
+  }
+
+  /** Shows what came meanwhile. */
+  resume(): void {
+    this.paused = false;
+    this.#add(this.shown.waiting);
+    this.shown.waiting = [];
+  }
+
+  /** Adds the page of older lines. */
+  async more(): Promise<void> {
+    const filter = this.#filter;
+    if (filter === null || this.shown.older === null) return;
+    const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: PAGE, cursor: this.shown.older } } }));
+    if (this.#filter !== filter) return;
+    this.shown.lines = [...this.shown.lines, ...page.items];
+    this.shown.older = page.next ?? null;
+  }
+
+  #add(lines: readonly Line[]): void {
+    if (!lines.length) return;
+    const first = this.shown.lines[0]?.number ?? 0;
+    const fresh = lines.filter((line) => line.number > first);
+    // The newest stand first.
+    const all = [...fresh.reverse(), ...this.shown.lines];
+    this.shown.lines = all.length > MOST ? all.slice(0, MOST) : all;
+  }
+
+  #arrived(line: Line): void {
+    if (!this.shown.parts.includes(line.part)) this.shown.parts = [...this.shown.parts, line.part].sort();
+    if (!this.paused) return this.#add([line]);
+    this.shown.waiting.push(line);
+    if (this.shown.waiting.length > MOST) {
+      this.shown.waiting.shift();
+      this.shown.missed = true;
+    }
+  }
+
+  async #keepOpen(filter: Filter, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#open(filter, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (this.shown.status === 'loading') this.shown.error = error;
+      }
+      if (signal.aborted) return;
+      this.shown.status = this.shown.error ? 'loading' : 'lost';
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, RETRY_MS);
+        signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
+      });
+    }
+  }
+
+  /** The stream is opened first, so that no line falls between it and the page of the last lines. */
+  async #open(filter: Filter, outer: AbortSignal): Promise<void> {
+    const own = new AbortController();
+    const end = () => own.abort();
+    outer.addEventListener('abort', end);
+    let timer = setTimeout(end, SILENT_MS);
+    try {
+      const search = new URLSearchParams(queryOf(filter) as Record<string, string>);
+      const response = await get(`/logs/stream?${search}`, { signal: own.signal, cache: 'no-store' });
+      const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: PAGE } }, signal: own.signal }));
+      if (outer.aborted) return;
+      Object.assign(this.shown, { lines: page.items, older: page.next ?? null, parts: page.parts, level: page.level, status: 'live', error: null });
+      const parser = createParser({
+        onEvent: (message) => {
+          if (message.event === 'missed') this.shown.missed = true;
+          else this.#arrived(JSON.parse(message.data) as Line);
+        },
+      });
+      const reader = response.body!.getReader();
+      const decoder = new TextDecoder();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        clearTimeout(timer);
+        timer = setTimeout(end, SILENT_MS);
+        parser.feed(decoder.decode(value, { stream: true }));
+      }
+    } finally {
+      clearTimeout(timer);
+      outer.removeEventListener('abort', end);
+      own.abort();
+    }
+  }
+}
+
+/** All kept lines of a filter as text, the oldest first. */
+export async function textOf(filter: Filter): Promise<string> {
+  const rows: string[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: 200, cursor } } }));
+    for (const line of page.items) rows.push(written(line));
+    cursor = page.next ?? undefined;
+  } while (cursor !== undefined);
+  return `${rows.reverse().join('\n')}\n`;
+}
+
+function written(line: Line): string {
+  const ids = { device: line.device_id, session: line.session_id, turn: line.turn, ...line.fields };
+  const fields = Object.entries(ids)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
+  const head = `${line.at} ${line.level.toUpperCase().padEnd(8)} ${line.part}: ${line.message}`;
+  const trace = line.exception ? `\n    ${line.exception.replaceAll('\n', '\n    ')}` : '';
+  return `${head}${fields ? `  ${fields}` : ''}${trace}`;
+}
