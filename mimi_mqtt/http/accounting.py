@@ -4,22 +4,26 @@ import asyncio
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mimi_mqtt.http.admission import Admission, Evictable
 from mimi_mqtt.http.clients import client_address
+from mimi_mqtt.http.full_collections import FullCollections
 from mimi_mqtt.http.replies import error_reply
 
 CONNECTION = "mimi.connection"
 """Key of the connection, an `Evictable`, in a WebSocket scope's state."""
+
+_COLLECTIONS: Final = FullCollections()
 
 
 class Accounting:
     """Serves `app` to addresses that are within their shares."""
 
     def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        _COLLECTIONS.start()
         self.stopping = False
         self._app = app
         self._admission = admission
@@ -68,17 +72,18 @@ def metered(
     coroutine: Coroutine[Any, Any, None], charge: Callable[[float], None]
 ) -> Generator[Any, Any, None]:
     """Awaits `coroutine`, and calls `charge` with the computing time of this thread that it took, in seconds,
-    each time that it waits and at its end."""
+    each time that it waits and at its end. Full garbage collections are not charged: they fall due to
+    whoever is answered then."""
     value: Any = None
     error: BaseException | None = None
     while True:
-        started = time.thread_time()
+        started = time.thread_time() - _COLLECTIONS.seconds
         try:
             waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
         except StopIteration:
             return
         finally:
-            charge(time.thread_time() - started)
+            charge(time.thread_time() - _COLLECTIONS.seconds - started)
         value, error = None, None
         try:
             value = yield waits_for
