@@ -555,12 +555,16 @@ class App:
         """
         self._mqtt.stop_accepting()
         self._websockets.stop_accepting()
-        self._feed.close()
-        self._traces.close()
-        self._log_feed.close()
+        self.end_streams()
         if self._http is not None:
             self._http.stop_accepting()
         await self._stack.aclose()
+
+    def end_streams(self) -> None:
+        """Ends the streams of events, control traces and log lines, and refuses further ones."""
+        self._feed.close()
+        self._traces.close()
+        self._log_feed.close()
 
     async def _close_http(self) -> None:
         self._websockets.close()
