@@ -90,8 +90,6 @@ class Facts:
     directory: DeviceDirectory
     live: LiveFleet
     started_at: datetime
-    secrets: Callable[[], Sequence[str]] = tuple
-    """Further secrets to be taken out, such as keys of providers that are kept in the database."""
 
 
 class Diagnostics:
@@ -176,7 +174,7 @@ class Diagnostics:
         ids.update(device_id.replace("-", "") for device_id, _ in clients)
         settings = facts.settings()
         names.update(_own_names(settings))
-        known = [*_secrets(settings), *_secret_variables(facts.environ), *facts.secrets()]
+        known = [*_secrets(settings), *_secret_variables(facts.environ)]
         known += [client for _, client in clients if len(client) >= _CLIENT_CHARS]
         return Redactor(
             secrets=known, names=names, salt=secrets.token_bytes(16), is_device=lambda mac: mac.lower() in ids

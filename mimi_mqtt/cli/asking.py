@@ -169,10 +169,19 @@ async def _reply(client: aiomqtt.Client, request_id: str) -> dict[str, Any]:
 
 def command_line_password(settings: Settings) -> str:
     """A password of `COMMAND_LINE_USER` for the next moments. Raises MimiError: the secret is not there."""
+    return _credentials(settings).command_line_password(time.time())
+
+
+def self_check_password(settings: Settings) -> str:
+    """A password of `SELF_CHECK_USER` for the next moments. Raises MimiError: the secret is not there."""
+    return _credentials(settings).self_check_password(time.time())
+
+
+def _credentials(settings: Settings) -> Credentials:
     folder = settings.server.data_dir
     if not (folder / SECRET_FILE).exists():
         raise MimiError(
             f"there is no secret at {folder / SECRET_FILE}: run this command in the server's folder, or name "
             "its settings by --config"
         )
-    return Credentials.load(folder).command_line_password(time.time())
+    return Credentials.load(folder)

@@ -313,15 +313,15 @@ async def _over_websocket(settings: Settings, address: str) -> Finding:
 
 async def _mqtt_clients(settings: Settings) -> Finding:
     """Sends messages through the broker, as Home Assistant, MQTTX and other clients do."""
-    from mimi_mqtt.cli.asking import command_line_password
-    from mimi_mqtt.fleet.credentials import COMMAND_LINE_USER
+    from mimi_mqtt.cli.asking import self_check_password
+    from mimi_mqtt.fleet.credentials import SELF_CHECK_USER
 
     try:
-        password = command_line_password(settings)
+        password = self_check_password(settings)
     except MimiError as error:
         return Finding("warn", doctor_mqtt.WHAT, f"not tried: {error}")
     address = f"ws://{_reachable_host(settings, '127.0.0.1')}:{settings.http.bind.port}/mqtt"
-    return await doctor_mqtt.round_trip(address, COMMAND_LINE_USER, password)
+    return await doctor_mqtt.round_trip(address, SELF_CHECK_USER, password)
 
 
 async def examine_providers(settings: Settings) -> AsyncIterator[Finding]:

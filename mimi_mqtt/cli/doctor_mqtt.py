@@ -22,7 +22,7 @@ WHAT: Final = "MQTT clients"
 """The name of the finding."""
 _TIMEOUT_S: Final = 10
 _QOS: Final = (0, 1, 2)
-_CURE: Final = "`mimi-mqtt reload` reads the settings again; the server's log names the client $command-line"
+_CURE: Final = "`mimi-mqtt reload` reads the settings again; the server's log names the client $self-check"
 
 
 async def round_trip(address: str, username: str, password: str) -> Finding:
