@@ -1,13 +1,11 @@
 /**
  * The event stream: what happens on the server, as it happens.
  *
- * One stream for the whole page. It is opened again by itself when it breaks, from the last event on; the server sends a
- * sign of life every 15 s, and a stream that is silent for longer counts as broken, which a browser's EventSource would
- * not notice. After a break, everything that is shown is asked again.
+ * One stream for the whole page. It is opened again by itself when it breaks, from the last event on. After a break,
+ * everything that is shown is asked again.
  */
-import { createParser } from 'eventsource-parser';
-import { reportSignedOut } from '../api/client';
 import { queries } from '../api/queries';
+import { beforeRetry, readEvents } from './stream';
 
 /** An event of the stream: its name, its time, and fields of its own. */
 export interface LiveEvent {
@@ -21,9 +19,6 @@ export interface LiveEvent {
 type Listener = (event: LiveEvent) => void;
 /** `connecting` for the first time, `live`, or `lost`: what is shown may be old. */
 export type LiveStatus = 'connecting' | 'live' | 'lost';
-
-const SILENT_MS = 40_000;
-const RETRY_MS = 3000;
 
 const state = $state<{ status: LiveStatus; since: number }>({ status: 'connecting', since: Date.now() });
 const listeners = new Map<Listener, ReadonlySet<string>>();
@@ -93,55 +88,22 @@ async function keepOpen(signal: AbortSignal): Promise<void> {
     await readOnce(signal).catch(() => undefined);
     if (signal.aborted) return;
     become('lost');
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        window.removeEventListener('online', done);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = setTimeout(done, RETRY_MS);
-      window.addEventListener('online', done);
-      signal.addEventListener('abort', done);
-    });
+    await beforeRetry(signal);
   }
 }
 
-async function readOnce(outer: AbortSignal): Promise<void> {
-  const own = new AbortController();
-  const end = () => own.abort();
-  outer.addEventListener('abort', end);
-  let timer = setTimeout(end, SILENT_MS);
-  try {
-    const response = await fetch('/api/v1/events', {
-      credentials: 'same-origin',
-      cache: 'no-store',
-      signal: own.signal,
-      headers: lastId === undefined ? {} : { 'Last-Event-ID': lastId },
-    });
-    if (response.status === 401) reportSignedOut();
-    if (!response.ok || !response.body) throw new Error(`the event stream answers ${response.status}`);
-    const parser = createParser({
-      onEvent(message) {
-        if (message.id !== undefined) lastId = message.id;
-        deliver(JSON.parse(message.data) as LiveEvent);
-      },
-    });
-    become('live');
-    if (wasLive) void queries.invalidateQueries();
-    wasLive = true;
-    const decoder = new TextDecoder();
-    const reader = response.body.getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      clearTimeout(timer);
-      timer = setTimeout(end, SILENT_MS);
-      parser.feed(decoder.decode(value, { stream: true }));
-    }
-  } finally {
-    clearTimeout(timer);
-    outer.removeEventListener('abort', end);
-    own.abort();
-  }
+function readOnce(signal: AbortSignal): Promise<void> {
+  return readEvents('/events', {
+    signal,
+    headers: lastId === undefined ? {} : { 'Last-Event-ID': lastId },
+    opened() {
+      become('live');
+      if (wasLive) void queries.invalidateQueries();
+      wasLive = true;
+    },
+    told(message) {
+      if (message.id !== undefined) lastId = message.id;
+      deliver(JSON.parse(message.data) as LiveEvent);
+    },
+  });
 }

@@ -1,6 +1,6 @@
 /** The control trace of a device, as it comes: bounded, paused and filtered on the page, opened again when it breaks. */
-import { createParser } from 'eventsource-parser';
-import { ApiProblem, get } from '~/api';
+import { ApiProblem } from '~/api';
+import { beforeRetry, readEvents } from '~/live/stream';
 
 export interface Line {
   number: number;
@@ -15,8 +15,6 @@ export type TraceStatus = 'connecting' | 'live' | 'lost' | 'ended' | 'refused';
 
 /** Lines that the page keeps; the oldest go. */
 export const MAX_LINES = 1000;
-const RETRY_MS = 3000;
-const SILENT_MS = 40_000;
 
 export class Trace {
   lines = $state.raw<readonly Line[]>([]);
@@ -100,43 +98,23 @@ export class Trace {
       }
       if (signal.aborted || this.status === 'ended') return;
       this.status = 'lost';
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await beforeRetry(signal);
     }
   }
 
-  async #readOnce(outer: AbortSignal): Promise<void> {
-    const own = new AbortController();
-    const end = () => own.abort();
-    outer.addEventListener('abort', end);
-    let timer = setTimeout(end, SILENT_MS);
-    try {
-      const response = await get(`/devices/${encodeURIComponent(this.deviceId)}/trace`, { signal: own.signal, cache: 'no-store' });
-      if (!response.body) return;
-      this.status = 'live';
-      const parser = createParser({
-        onEvent: (event) => {
-          if (event.event === 'ended') {
-            const { reason } = JSON.parse(event.data) as { reason: string };
-            if (reason !== 'stop') {
-              this.status = 'ended';
-              this.reason = reason;
-            }
-          } else this.#add(event.data);
-        },
-      });
-      const decoder = new TextDecoder();
-      const reader = response.body.getReader();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        clearTimeout(timer);
-        timer = setTimeout(end, SILENT_MS);
-        parser.feed(decoder.decode(value, { stream: true }));
-      }
-    } finally {
-      clearTimeout(timer);
-      outer.removeEventListener('abort', end);
-      own.abort();
-    }
+  #readOnce(signal: AbortSignal): Promise<void> {
+    return readEvents(`/devices/${encodeURIComponent(this.deviceId)}/trace`, {
+      signal,
+      opened: () => {
+        this.status = 'live';
+      },
+      told: (message) => {
+        if (message.event !== 'ended') return this.#add(message.data);
+        const { reason } = JSON.parse(message.data) as { reason: string };
+        if (reason === 'stop') return;
+        this.status = 'ended';
+        this.reason = reason;
+      },
+    });
   }
 }

@@ -1,6 +1,6 @@
 /** The lines of the log that are shown: the last ones, older ones on request, and new ones as they are written. */
-import { createParser } from 'eventsource-parser';
-import { api, get, unwrap, type Api } from '~/api';
+import { api, unwrap, type Api } from '~/api';
+import { beforeRetry, readEvents } from '~/live/stream';
 
 export type Line = Api<'LogLine'>;
 
@@ -15,8 +15,6 @@ export interface Filter {
 /** Lines that are kept in the page: who wants older ones asks for them again. */
 export const MOST = 2000;
 const PAGE = 100;
-const RETRY_MS = 3000;
-const SILENT_MS = 40_000;
 
 export interface Shown {
   lines: Line[];
@@ -95,45 +93,25 @@ export class Log {
       }
       if (signal.aborted) return;
       this.shown.status = this.shown.error ? 'loading' : 'lost';
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, RETRY_MS);
-        signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
-      });
+      await beforeRetry(signal);
     }
   }
 
   /** The stream is opened first, so that no line falls between it and the page of the last lines. */
-  async #open(filter: Filter, outer: AbortSignal): Promise<void> {
-    const own = new AbortController();
-    const end = () => own.abort();
-    outer.addEventListener('abort', end);
-    let timer = setTimeout(end, SILENT_MS);
-    try {
-      const search = new URLSearchParams(queryOf(filter) as Record<string, string>);
-      const response = await get(`/logs/stream?${search}`, { signal: own.signal, cache: 'no-store' });
-      const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: PAGE } }, signal: own.signal }));
-      if (outer.aborted) return;
-      Object.assign(this.shown, { lines: page.items, older: page.next ?? null, parts: page.parts, level: page.level, status: 'live', error: null });
-      const parser = createParser({
-        onEvent: (message) => {
-          if (message.event === 'missed') this.shown.missed = true;
-          else this.#arrived(JSON.parse(message.data) as Line);
-        },
-      });
-      const reader = response.body!.getReader();
-      const decoder = new TextDecoder();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        clearTimeout(timer);
-        timer = setTimeout(end, SILENT_MS);
-        parser.feed(decoder.decode(value, { stream: true }));
-      }
-    } finally {
-      clearTimeout(timer);
-      outer.removeEventListener('abort', end);
-      own.abort();
-    }
+  #open(filter: Filter, signal: AbortSignal): Promise<void> {
+    const search = new URLSearchParams(queryOf(filter) as Record<string, string>);
+    return readEvents(`/logs/stream?${search}`, {
+      signal,
+      opened: async (own) => {
+        const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: PAGE } }, signal: own }));
+        if (signal.aborted) return;
+        Object.assign(this.shown, { lines: page.items, older: page.next ?? null, parts: page.parts, level: page.level, status: 'live', error: null });
+      },
+      told: (message) => {
+        if (message.event === 'missed') this.shown.missed = true;
+        else this.#arrived(JSON.parse(message.data) as Line);
+      },
+    });
   }
 }
 

@@ -1,10 +1,8 @@
 /** The events of one device in detail, the stages of its turns among them: a stream beside the one of the whole page. */
-import { createParser } from 'eventsource-parser';
-import { get } from '~/api';
 import type { LiveEvent } from '~/live/events.svelte';
+import { beforeRetry, readEvents } from '~/live/stream';
 
 const TYPES = 'turn_stage,turn_ended,tool_called';
-const RETRY_MS = 2000;
 
 export interface Following {
   /** Resolves when events are told, or the first attempt failed. */
@@ -22,22 +20,14 @@ export function follow(deviceId: string, take: (event: LiveEvent) => void): Foll
 }
 
 async function keep(deviceId: string, take: (event: LiveEvent) => void, begun: () => void, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await readOnce(deviceId, take, begun, signal).catch(() => undefined);
-    begun();
-    if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-  }
-}
-
-async function readOnce(deviceId: string, take: (event: LiveEvent) => void, begun: () => void, signal: AbortSignal): Promise<void> {
   const query = new URLSearchParams({ types: TYPES, device: deviceId });
-  const response = await get(`/events?${query}`, { cache: 'no-store', signal });
-  begun();
-  const parser = createParser({ onEvent: (message) => message.event !== 'missed' && take(JSON.parse(message.data) as LiveEvent) });
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    parser.feed(value);
+  while (!signal.aborted) {
+    await readEvents(`/events?${query}`, {
+      signal,
+      opened: begun,
+      told: (message) => message.event !== 'missed' && take(JSON.parse(message.data) as LiveEvent),
+    }).catch(() => undefined);
+    begun();
+    if (!signal.aborted) await beforeRetry(signal);
   }
 }
