@@ -2,11 +2,20 @@
 
 import gc
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from mimi_mqtt.http.accounting import metered
 from mimi_mqtt.http.full_collections import FullCollections
+
+
+@pytest.fixture(autouse=True)
+def _only_new_objects() -> Iterator[None]:
+    """Collections look at the objects of the test, not at those of all tests before it."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def compute(seconds: float) -> None:
