@@ -18,6 +18,7 @@ from sqlmodel import SQLModel, col
 
 from mimi_mqtt.errors import FilesError
 from mimi_mqtt.files.blobs import USAGE_ID, BlobStore
+from mimi_mqtt.files.places import OBJECTS
 from mimi_mqtt.store.engine import StoreConflict
 from mimi_mqtt.store.tables import BlobObject, BlobUsage, StoredBlob
 from mimi_mqtt.supervision import SupervisedLoop
@@ -27,7 +28,8 @@ EVERY_S: Final = 300.0
 GRACE_S: Final = 3600.0
 """Time in which a blob needs no row that refers to it, and in which a write must end, in seconds."""
 ORPHANS_EVERY_S: Final = 24 * 3600.0
-"""Seconds between two looks for objects that the database knows nothing of: each lists the whole place."""
+"""Seconds from the start to the first look for objects that the database knows nothing of, and between two:
+each lists the whole place. The first is late so that people notice a wrong database before files are gone."""
 AT_ONCE: Final = 100
 """Blobs of one transaction."""
 
@@ -87,8 +89,9 @@ class Collector:
     async def collect(self) -> None:
         """One collection. Raises FilesError and StoreError; the next one goes on where it ended."""
         now = self._blobs.clock()
-        if self._blobs.failure:
-            await self._try_place()
+        failed = bool(self._blobs.failure)
+        if failed:
+            await self._place.open()
         for expire in self._expiries:
             async with self._store.write() as session:
                 await expire(session, now)
@@ -96,16 +99,14 @@ class Collector:
         await self._doom_abandoned(now)
         await self._delete_doomed()
         await asyncio.to_thread(self._blobs.staging.sweep, self._grace_s)
-        if self._orphans_due is None or now >= self._orphans_due:
+        if self._orphans_due is not None and now >= self._orphans_due:
             await self._delete_orphans(now)
-            self._orphans_due = now + timedelta(seconds=ORPHANS_EVERY_S)
+            self._orphans_due = None
+        self._orphans_due = self._orphans_due or now + timedelta(seconds=ORPHANS_EVERY_S)
         await self._blobs.usage()
-
-    async def _try_place(self) -> None:
-        """Has a place that failed prepared again, and a byte written to it."""
-        await self._place.open()
-        await self._place.prove()
-        self._blobs.works()
+        if failed:  # last: a full disk is written again because of what was deleted
+            await self._place.prove()
+            self._blobs.works()
 
     async def _doom_unreferenced(self, now: datetime) -> None:
         """Deletes the rows of blobs that nothing refers to and nobody put for the grace period."""
@@ -173,7 +174,7 @@ class Collector:
         """Deletes objects that the database knows nothing of, such as those of a database that was lost.
 
         A name is registered before its object is written. So one that was listed, and then is in no table,
-        can't become a blob's any more.
+        can't become a blob's any more. A database without any blob is taken for a wrong one: it deletes none.
         """
         try:
             async for found in self._place.every():
@@ -186,12 +187,25 @@ class Collector:
                         for column in (col(StoredBlob.object), col(BlobObject.name))
                         for name in (await session.scalars(select(column).where(column.in_(names)))).all()
                     }
-                for name in names:
-                    if name not in known:
-                        await self._delete(name, "orphan")
+                orphans = [name for name in names if name not in known]
+                if orphans and await self._knows_no_blob():
+                    _log.warning(
+                        "%s has files, and the database knows none: they are left alone. If it is the wrong "
+                        "database, such as of a volume that is not mounted, stop the server and give it the "
+                        "right one; else delete %s there",
+                        self._place.told,
+                        OBJECTS,
+                    )
+                    return
+                for name in orphans:
+                    await self._delete(name, "orphan")
         except FilesError as error:
             self._blobs.failed("read", error)
             raise
+
+    async def _knows_no_blob(self) -> bool:
+        async with self._store.read() as session:
+            return (await session.scalars(select(col(StoredBlob.sha256)).limit(1))).first() is None
 
     async def _delete(self, name: str, why: str) -> None:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.errors import FileDamaged, FilesError
-from mimi_mqtt.files.collection import GRACE_S, Collector
+from mimi_mqtt.files.collection import ORPHANS_EVERY_S, Collector
 from mimi_mqtt.files.places import OBJECTS, PART_BYTES, Bucket
 from mimi_mqtt.store.engine import Store
 from tests.fakes.blobs import Clock, blobs_in, check, names, objects_of, parts, whole
@@ -55,12 +55,15 @@ async def test_blobs_in_s3(store: Store, s3: S3Server, tmp_path: Path) -> None:
     with pytest.raises(FileDamaged, match="missing"):
         await whole(blobs, small.sha256)
 
-    clock.forward(GRACE_S + 60)
-    await Collector(blobs).collect()
-    assert await names(store) == set()
-    assert await objects_of(place) == set()
+    collector = Collector(blobs)
+    await collector.collect()
+    clock.forward(ORPHANS_EVERY_S + 60)
+    new = await blobs.put(parts(b"new"), max_bytes=3)
+    await collector.collect()
+    assert await names(store) == {new.sha256}
+    assert len(await objects_of(place)) == 1
     assert await foreign.size("holiday.jpg") == 1
-    assert (await blobs.usage()).bytes == 0
+    assert (await blobs.usage()).bytes == 3
 
 
 async def test_a_bucket_that_is_not_there_is_explained(store: Store, s3: S3Server, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.errors import FilesError, NotFound
 from mimi_mqtt.files.blobs import Blob, BlobStore
-from mimi_mqtt.files.collection import GRACE_S, Collector, referring
+from mimi_mqtt.files.collection import GRACE_S, ORPHANS_EVERY_S, Collector, referring
 from mimi_mqtt.files.places import Folder, Found
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import StoredBlob
@@ -88,7 +88,7 @@ class House:
 
     async def collect(self) -> None:
         """A collection that also looks for orphans."""
-        self.collector._orphans_due = None
+        self.collector._orphans_due = self.clock.now
         await self.collector.collect()
 
 
@@ -182,6 +182,37 @@ async def test_objects_that_the_database_does_not_know_are_deleted(house: House)
     assert not orphan.exists()
     assert foreign.exists()
     await check(house.store, house.blobs.place)
+
+
+def _orphan_in(house: House) -> Path:
+    """An object that no database knows, and that is older than the grace period."""
+    orphan = house.folder / "files" / "objects" / "ab" / "abcdef"
+    orphan.parent.mkdir(parents=True, exist_ok=True)
+    orphan.write_bytes(b"of a database that was lost")
+    house.later()
+    return orphan
+
+
+async def test_objects_that_the_database_does_not_know_stay_for_a_day_after_the_start(house: House) -> None:
+    await house.put(b"kept", "cover")
+    orphan = _orphan_in(house)
+    await house.collector.collect()
+    house.clock.forward(ORPHANS_EVERY_S - 1)
+    await house.collector.collect()
+    assert orphan.exists()
+    house.clock.forward(1)
+    await house.collector.collect()
+    assert not orphan.exists()
+
+
+async def test_a_database_that_knows_no_file_at_all_deletes_none(house: House) -> None:
+    """It is the wrong one, such as of a volume that is not mounted."""
+    orphan = _orphan_in(house)
+    await house.collect()
+    assert orphan.exists()
+    await house.put(b"kept", "cover")
+    await house.collect()
+    assert not orphan.exists()
 
 
 async def test_files_that_a_crash_left_half_received_are_deleted(house: House) -> None:
@@ -344,6 +375,46 @@ async def test_the_collection_goes_on_where_a_place_failed(house: House) -> None
     await house.collect()
     assert house.blobs.failure == ""
     await _settled(house, {})
+
+
+async def test_a_place_that_is_full_is_emptied_all_the_same(house: House) -> None:
+    """What is too old is deleted, though nothing can be written; then it can."""
+    await house.put(b"old", "old")
+    house.later()
+    place = house.blobs.place
+    prove, full = place.prove, FilesError("the disk is full")
+
+    async def expire(session: AsyncSession, now: datetime) -> None:
+        await session.execute(delete(ALBUM))
+
+    async def proves_when_empty() -> None:
+        if await objects_of(place):
+            raise full
+        await prove()
+
+    place.prove = proves_when_empty  # type: ignore[method-assign]
+    house.blobs.failed("written", full)
+    await Collector(house.blobs, [expire], metadata=METADATA).collect()
+    assert await objects_of(place) == set()
+    assert house.blobs.failure == ""
+
+
+async def test_a_place_that_stays_full_is_told_after_the_collection(house: House) -> None:
+    await house.put(b"kept", "cover")
+    unused = await house.put(b"unused")
+    house.later()
+    full = FilesError("the disk is full")
+
+    async def fails() -> None:
+        raise full
+
+    house.blobs.place.prove = fails  # type: ignore[method-assign]
+    house.blobs.failed("written", full)
+    with pytest.raises(FilesError, match="full"):
+        await house.collect()
+    assert unused.sha256 not in await names(house.store)
+    assert len(await objects_of(house.blobs.place)) == 1
+    assert house.blobs.failure == "the disk is full"
 
 
 async def test_an_object_that_appears_while_it_is_listed_is_no_orphan(house: House) -> None:
