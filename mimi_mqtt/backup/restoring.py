@@ -40,7 +40,7 @@ from mimi_mqtt.backup.interrupted import (
     finish,
     sync,
 )
-from mimi_mqtt.backup.making import make
+from mimi_mqtt.backup.making import BLOBS, make
 from mimi_mqtt.backup.ports import Installation, Progress, silent
 from mimi_mqtt.errors import BackupError, StoreError
 from mimi_mqtt.fleet.secret_files import OLD_SECRET_FILE, SECRET_FILE
@@ -50,6 +50,8 @@ from mimi_mqtt.store.portable import PortableTable, raise_sequences, tables_of, 
 
 KEPT: Final = "before-restore-"
 """Start of the name of the folder with what was there before."""
+WITH_FILES: Final = "database.backup"
+"""The backup in that folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,8 @@ async def _refuse_users(store: Store) -> None:
 
 
 async def _keep(into: Installation, passphrase: str, progress: Progress) -> Path:
-    """Keeps what is there: SQLite's file as it is, of PostgreSQL a backup."""
+    """Keeps what is there: SQLite's file as it is, of PostgreSQL a backup; of SQLite, too, when it has files,
+    as the place of files deletes those that the new database does not know."""
     kept = into.data_dir / f"{KEPT}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     kept.mkdir(mode=0o700)
     progress(f"keeping what is there in {kept}")
@@ -182,7 +185,7 @@ async def _keep(into: Installation, passphrase: str, progress: Progress) -> Path
                 "there that of the server whose rows they are, name another database, or empty this one with "
                 "`mimi-mqtt database downgrade base`"
             )
-        await make(into, kept / "database.backup", passphrase, progress)
+        await make(into, kept / WITH_FILES, passphrase, progress)
     elif (path := into.store.file) is not None and path.exists():
         into.store.into_one_file()
         for each in (path, *_beside(path)):
@@ -190,7 +193,21 @@ async def _keep(into: Installation, passphrase: str, progress: Progress) -> Path
                 (kept / each.name).hardlink_to(each)
             except OSError:  # a file system without hard links
                 shutil.copy2(each, kept / each.name)
+        if (into.data_dir / SECRET_FILE).exists() and into.files is not None:
+            try:
+                if await _has_files(into.store):
+                    await make(into, kept / WITH_FILES, passphrase, progress)
+            except StoreError as error:  # damaged: this is what restores are for
+                progress(f"the stored files are not kept with it: {error}")
     return kept
+
+
+async def _has_files(store: Store) -> bool:
+    """True when there are stored files. Raises StoreError."""
+    async with store.maintenance(writes=False) as connection:
+        if not await connection.run_sync(lambda sync_connection: inspect(sync_connection).has_table(BLOBS)):
+            return False
+        return (await connection.execute(text(f"SELECT 1 FROM {BLOBS} LIMIT 1"))).first() is not None  # noqa: S608
 
 
 def _beside(path: Path) -> list[Path]:

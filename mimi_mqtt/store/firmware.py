@@ -112,6 +112,12 @@ async def rollout(session: AsyncSession, rollout_id: int, *, lock: bool | None =
     return (row[0], row[1]) if row is not None else None
 
 
+async def taking_back(session: AsyncSession, rollout_id: int, states: Collection[str]) -> int | None:
+    """The id of a roll-out in one of `states` that takes this one back, or None."""
+    query = select(RollOut.id).where(RollOut.takes_back == rollout_id, col(RollOut.state).in_(states))
+    return (await session.scalars(query.limit(1))).first()
+
+
 async def rollouts(
     session: AsyncSession,
     *,

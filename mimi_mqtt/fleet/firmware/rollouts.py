@@ -277,12 +277,15 @@ class RollOuts:
         return await self._move(rollout_id, State.ENDED, "rollout.end", by, now)
 
     async def delete(self, rollout_id: int, by: Author) -> None:
-        """Deletes a roll-out that is over, with what is known of its devices. Raises NotFound, Conflict,
-        StoreError."""
+        """Deletes a roll-out that is over, with what is known of its devices. One that takes it back needs
+        that until its own end. Raises NotFound, Conflict, StoreError."""
         async with self._store.write() as session:
             row, image = _found(await firmware.rollout(session, rollout_id, lock=True), rollout_id)
             if State(row.state) in GOING:
                 raise Conflict("the roll-out is not over: end it first")
+            back = await firmware.taking_back(session, rollout_id, GOING)
+            if back is not None:
+                raise Conflict(f"roll-out {back} takes it back: end that one first")
             told = {"image": image.version, "board": image.board, "state": row.state}
             audit.record(session, by, "rollout.delete", f"rollout:{rollout_id}", before=told)
             await session.delete(row)

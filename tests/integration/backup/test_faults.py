@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from mimi_mqtt.backup import making, sealing
 from mimi_mqtt.backup.checking import check, opened
@@ -24,6 +24,7 @@ from mimi_mqtt.fleet import secret_files
 from mimi_mqtt.store import conversations, devices
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.migrating import revisions
+from mimi_mqtt.store.tables import StoredBlob
 from mimi_mqtt.store.turn_record import TurnRecord
 from tests.unit.store.test_engine import device
 
@@ -313,3 +314,20 @@ async def test_files_are_in_the_backup_and_those_that_are_missing_are_counted(
     with opened(tmp_path / "mimi.backup") as file, pytest.raises(BackupError, match="no place for them"):
         await restore(file, PASSPHRASE, bare)
     assert os.listdir(tmp_path / "bare") == []  # noqa: PTH208
+
+
+async def test_what_a_restore_replaces_is_kept_with_its_files(tmp_path: Path) -> None:
+    """The collector deletes files that the new database does not know."""
+    there = await installation(tmp_path / "there")
+    await make(there, tmp_path / "mimi.backup", PASSPHRASE)
+    async with there.store.write() as session:
+        row = {"sha256": "a" * 64, "bytes": 3, "object": "one", "created_at": NOW, "touched_at": NOW}
+        await session.execute(insert(StoredBlob), [row])
+    await there.store.aclose()
+    there = Installation(there.store, there.data_dir, MemoryFiles(one=b"one"))
+    with opened(tmp_path / "mimi.backup") as file:
+        done = await restore(file, PASSPHRASE, there, replace=True)
+    assert done.kept is not None
+    assert (done.kept / "mimi.db").exists()
+    with opened(done.kept / "database.backup") as file:
+        assert check(file, PASSPHRASE).end.files == 1

@@ -505,6 +505,26 @@ async def test_a_roll_back_leaves_alone_who_has_come_to_another_version_since(wo
     assert isinstance(await workshop.boot(1, version="2.3.1"), FirmwareOffer)
 
 
+async def test_what_a_running_roll_out_takes_back_is_not_deleted(workshop: Workshop) -> None:
+    """It tells which devices are to go back."""
+    await workshop.image("2.2.1")
+    rollout = await begin(workshop)
+    await workshop.device(1)
+    await workshop.boot(1)
+    await workshop.download(rollout, 1)
+    back = await workshop.rollouts.roll_back(rollout, ADA)
+    assert back.row.id is not None
+    for _ in range(2):
+        with pytest.raises(Conflict, match=f"roll-out {back.row.id} takes it back"):
+            await workshop.rollouts.delete(rollout, ADA)
+        await workshop.rollouts.pause(back.row.id, ADA)
+    await workshop.rollouts.resume(back.row.id, ADA)
+    assert isinstance(await workshop.boot(1, version="2.3.1"), FirmwareOffer)
+    await workshop.rollouts.end(back.row.id, ADA)
+    await workshop.rollouts.delete(rollout, ADA)
+    assert await workshop.state(back.row.id) == "ended"
+
+
 async def test_roll_outs_that_were_over_long_ago_are_not_read_again_and_again(workshop: Workshop) -> None:
     rollout = await begin(workshop)
     await workshop.rollouts.end(rollout, ADA, workshop.moment.now)
