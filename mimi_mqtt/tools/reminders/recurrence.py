@@ -41,6 +41,10 @@ DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 _FREQUENCIES: Final = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY")
 """In the order of dateutil's constants."""
+_PERIODS: Final[Mapping[str, timedelta]] = {
+    "WEEKLY": timedelta(weeks=1), "DAILY": timedelta(days=1), "HOURLY": timedelta(hours=1)
+}  # fmt: skip
+"""The frequencies whose periods are of one length."""
 _LAST_YEAR: Final = 9_999
 _LATER: Final = (_LAST_YEAR - YEARS[-1]) // 400 * 400
 """Years by which rules are evaluated later: cycles of the calendar."""
@@ -269,7 +273,7 @@ def upcoming(rule: Rule, start: datetime, zone: tzinfo, now: datetime, most: int
     found: list[Occurrence] = []
     latest: datetime | None = None
     surely_passed = now.replace(tzinfo=None) - _FURTHEST_ZONE
-    for number, wall in enumerate(_walls(rule, start, zone)):
+    for number, wall in enumerate(_walls(rule, _later(rule, start, surely_passed), zone)):
         if wall < surely_passed:
             continue
         due = to_utc(wall, zone)
@@ -287,10 +291,31 @@ def upcoming(rule: Rule, start: datetime, zone: tzinfo, now: datetime, most: int
 def first(rule: Rule, start: datetime, zone: tzinfo, now: datetime) -> Occurrence:
     """The first occurrence at or after the wall time `start` that is later than `now`. Raises ReminderError
     when there is none."""
-    found = progress(rule, start, zone, now).next
+    later = _later(rule, start, now.replace(tzinfo=None) - _FURTHEST_ZONE)
+    found = progress(rule, later, zone, now).next
     if found is None:
         raise ReminderError(f"the repetition {rule} is never due from then on")
     return found
+
+
+def _later(rule: Rule, start: datetime, until: datetime) -> datetime:
+    """`start` later by whole intervals, but not later than `until`: from then on the rule has the same
+    occurrences. To go through those of many years takes seconds. A rule with COUNT has to count them."""
+    if rule.count is not None or start >= until:
+        return start
+    if (period := _PERIODS.get(rule.frequency)) is not None:
+        step = period * rule.interval
+        return start + (until - start) // step * step
+    months = rule.interval * (12 if rule.frequency == "YEARLY" else 1)
+    first_month = start.year * 12 + start.month - 1
+    before = until.year * 12 + until.month - 2
+    for steps in range((before - first_month) // months, 0, -1):
+        year, month = divmod(first_month + steps * months, 12)
+        try:
+            return start.replace(year=year, month=month + 1)
+        except ValueError:  # a month without this day
+            continue
+    return start
 
 
 def _walls(rule: Rule, start: datetime, zone: tzinfo) -> Iterator[datetime]:

@@ -231,6 +231,8 @@ class Reminders:
         a `repeat` of NO_REPETITION ends the repetition."""
         if record.wall is None and (at or repeat or zone is not None):
             raise ReminderError("a timer has no time of day: cancel it and set another one")
+        if record.ended_at is not None:
+            raise ReminderError("it has ended: set another one")
         if not at and not repeat and text is None and zone is None:
             raise ReminderError("say what to change: the time, the text or the repetition")
         now = self.now()

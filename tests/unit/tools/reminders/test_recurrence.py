@@ -248,6 +248,68 @@ def test_any_rule_is_refused_or_due_later_each_time(text: str, zone_name: str, s
         found = following.next
 
 
+@settings(max_examples=150, deadline=None)
+@given(RULES, st.sampled_from(ZONES), st.datetimes(datetime(2019, 1, 1), datetime(2027, 1, 1)))
+def test_a_rule_that_began_long_ago_is_due_as_if_all_of_it_was_gone_through(
+    text: str, zone_name: str, start: datetime
+) -> None:
+    zone, start = ZoneInfo(zone_name), start.replace(second=0, microsecond=0)
+    now = datetime(2026, 11, 27, 6, 31, tzinfo=UTC)
+    try:
+        rule = parse_rule(text)
+    except ReminderError:
+        reject()
+    found = progress(rule, start, zone, now).next
+    following = upcoming(rule, start, zone, now, 1)
+    assert following == ([] if found is None else [found])
+    if found is not None:
+        assert first(rule, start, zone, now) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("FREQ=HOURLY;INTERVAL=7", datetime(1971, 1, 1, 3)),
+        ("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,SU;WKST=SU", datetime(1999, 12, 31, 9)),
+        ("FREQ=MONTHLY;INTERVAL=5", datetime(1990, 8, 31, 9)),
+        ("FREQ=MONTHLY;BYDAY=-1FR", datetime(1990, 8, 31, 9)),
+        ("FREQ=YEARLY;INTERVAL=3", datetime(1972, 2, 29, 9)),
+        ("FREQ=YEARLY;BYWEEKNO=53", datetime(1980, 1, 31, 9)),
+    ],
+)
+def test_intervals_are_counted_from_where_the_rule_began(text: str, start: datetime) -> None:
+    rule, now = parse_rule(text), datetime(2026, 11, 27, tzinfo=UTC)
+    assert first(rule, start, BERLIN, now) == progress(rule, start, BERLIN, now).next
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hourly",
+        "FREQ=DAILY;BYHOUR=7,8,9",
+        "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYHOUR=7,8,9",
+        "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYHOUR=7,8,9",
+        "FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYHOUR=7,8,9",
+    ],
+)
+def test_occurrences_of_many_years_are_not_gone_through(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took seconds."""
+    searched = 0
+
+    class Counted(rrule.rrule):
+        def _iter(self) -> Any:
+            nonlocal searched
+            for found in super()._iter():
+                searched += 1
+                yield found
+
+    monkeypatch.setattr(rrule, "rrule", Counted)
+    start, now = datetime(1971, 5, 3, 9), datetime(2026, 11, 27, tzinfo=UTC)
+    found = first(parse_rule(text), start, BERLIN, now)
+    assert upcoming(parse_rule(text), start, BERLIN, now, 1) == [found]
+    assert 0 < searched < 2 * 3 * 2 * 366
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_a_rule_or_refused(text: str) -> None:
     try:

@@ -1,5 +1,6 @@
 """Setting, finding, changing and cancelling."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -175,6 +176,14 @@ async def test_what_can_not_be_changed_is_said(reminders: Reminders) -> None:
     with pytest.raises(ReminderError, match="try again"):
         await reminders.change(mum, text="call nobody")  # made from the record before
     assert (await reminders.change(tea, text="coffee")).text == "coffee"
+
+
+async def test_one_that_has_ended_is_not_changed(reminders: Reminders) -> None:
+    """It would be deleted before its new time."""
+    mum = await reminders.set_reminder(KITCHEN, "18:00", "call mum")
+    ended = replace(mum, due_at=None, ended_at=mum.due_at)
+    with pytest.raises(ReminderError, match="has ended: set another one"):
+        await reminders.change(ended, at="2026-12-24T18:00")
 
 
 async def test_titles(reminders: Reminders) -> None:
