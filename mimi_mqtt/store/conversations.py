@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
+from mimi_mqtt.errors import StoreError
 from mimi_mqtt.store import search, tables
 from mimi_mqtt.store.backfill import BackfillLoop
 from mimi_mqtt.store.engine import Store
@@ -106,10 +107,11 @@ def _aware(record: TurnRecord) -> TurnRecord:
 async def _conversations_of(
     session: AsyncSession, wanted: Mapping[tuple[str, int], TurnRecord]
 ) -> dict[str, Conversation]:
-    """The conversations of turns, new ones among them."""
+    """The conversations of turns, new ones among them. Until the transaction ends nobody deletes them."""
     ids = {session_id for session_id, _ in wanted}
-    query = select(Conversation).where(col(Conversation.id).in_(ids))
-    found = {conversation.id: conversation for conversation in await session.scalars(query)}
+    # In one order everywhere: two nodes that write the same rows don't lock each other out.
+    query = select(Conversation).where(col(Conversation.id).in_(ids)).order_by(col(Conversation.id))
+    found = {conversation.id: conversation for conversation in await session.scalars(query.with_for_update())}
     for (session_id, _), record in wanted.items():
         if session_id not in found:
             found[session_id] = Conversation(
@@ -253,6 +255,12 @@ class ConversationLog:
         self._turns.add(replace(record, owner_id=record.owner_id or self.owner_of(record.device_id)))
 
     async def _save(self, batch: Sequence[TurnRecord]) -> None:
+        try:
+            await self._save_once(batch)
+        except StoreError:  # such as a lock between two nodes that ended this transaction
+            await self._save_once(batch)
+
+    async def _save_once(self, batch: Sequence[TurnRecord]) -> None:
         async with self._store.write() as session:
             await save_turns(session, await self._of_people(session, batch), self._zone)
 

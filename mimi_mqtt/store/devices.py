@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, insert, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, update
 from sqlalchemy import select as columns_of
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
+from sqlmodel import SQLModel, col, select
 
 from mimi_mqtt.store import activations, files, tables
 from mimi_mqtt.store.tables import (
@@ -251,7 +251,11 @@ async def forget(session: AsyncSession, ids: Sequence[str], now: datetime) -> No
     """
     if not ids:
         return
-    revision = await _next_revision(session)  # before the highest may go
+
+    async def delete_from(table: type[SQLModel], owner: ColumnElement[str]) -> None:
+        for start in range(0, len(ids), _AT_ONCE):
+            await session.execute(delete(table).where(owner.in_(ids[start : start + _AT_ONCE])))
+
     for table, owner in (
         (Activation, col(Activation.device_id)),
         (Conversation, col(Conversation.device_id)),
@@ -265,11 +269,12 @@ async def forget(session: AsyncSession, ids: Sequence[str], now: datetime) -> No
         (SeenDevice, col(SeenDevice.id)),
         (StoredUpload, col(StoredUpload.device_id)),
         (StoredRecording, col(StoredRecording.device_id)),
-        (Device, col(Device.id)),
-        (ForgottenDevice, col(ForgottenDevice.id)),
     ):
-        for start in range(0, len(ids), _AT_ONCE):
-            await session.execute(delete(table).where(owner.in_(ids[start : start + _AT_ONCE])))
+        await delete_from(table, owner)
+    # After what takes long: readers look only some revisions back. Before the highest may go.
+    revision = await _next_revision(session)
+    await delete_from(Device, col(Device.id))
+    await delete_from(ForgottenDevice, col(ForgottenDevice.id))
     # A process that was away for longer reads everything anew.
     too_old = col(ForgottenDevice.forgotten_at) < now - REMEMBERED
     await session.execute(delete(ForgottenDevice).where(too_old))

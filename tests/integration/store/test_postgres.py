@@ -27,6 +27,7 @@ from mimi_mqtt.store.reminders import ReminderRecord, ReminderTable
 from mimi_mqtt.store.turn_record import TurnRecord
 from mimi_mqtt.wire.ota import OtaRequest
 from tests.databases import is_declared
+from tests.unit.store.test_engine import device
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 DEVICE = "aa-bb-cc-00-11-22"
@@ -198,6 +199,72 @@ async def test_tables_of_others_in_the_same_database_cost_no_conversations(postg
     await store.aclose()
     assert kept == ["s1"]
     assert size > 20_000_000
+
+
+async def lock_awaited(store: Store) -> None:
+    """Returns when a transaction on the database waits for another one."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with asyncio.timeout(30):
+        while True:
+            async with store.read() as session:
+                if (await session.execute(waiting)).scalar_one():
+                    return
+
+
+async def test_a_device_whose_deletion_takes_long_is_admitted_nowhere(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """Other nodes read what has changed of late, by its revision."""
+    stores = [Store(postgres_url), Store(postgres_url)]
+    for store in stores:
+        await store.open()
+    async with stores[0].write() as session:
+        await devices.save_changed(session, device(DEVICE), NOW)
+        await conversations.save_turns(session, [TurnRecord("s1", DEVICE, 1, NOW, "auto", "", "", "", {})])
+    credentials = Credentials.load(tmp_path)
+    directory = DeviceDirectory(stores[1], credentials, Accounts(AccountSettings()), refresh_s=3600)
+    await directory.start()
+    async with asyncio.TaskGroup() as group:
+        async with stores[1].write() as session:  # a conversation is just being written
+            await session.execute(text("SELECT * FROM conversations FOR UPDATE"))
+            forgetting = group.create_task(administration.forget(stores[0], DEVICE, NOW))
+            await lock_awaited(stores[1])
+            for number in range(2 * stores[0].revision_overlap):
+                async with stores[1].write() as other:
+                    await devices.save_changed(other, device(f"aa-bb-cc-00-22-{number:02x}"), NOW)
+            await directory.refresh()
+            assert directory.get(DEVICE) is not None
+        await forgetting
+    await directory.refresh()
+    assert directory.get(DEVICE) is None
+    await directory.aclose()
+    for store in stores:
+        await store.aclose()
+
+
+async def test_turns_are_kept_while_their_conversations_are_deleted(postgres_url: str) -> None:
+    stores = [Store(postgres_url), Store(postgres_url)]
+    for store in stores:
+        await store.open()
+    said = [TurnRecord(name, DEVICE, 1, NOW, "auto", "", "", "spoken", {}) for name in ("mine", "yours")]
+    async with stores[0].write() as session:
+        await conversations.save_turns(session, said)
+    log = ConversationLog(stores[0], keep_days=36_500)
+    for turn in said:
+        log.add_turn(replace(turn, number=2))
+    async with stores[1].write() as session:
+        await session.execute(text("DELETE FROM conversations WHERE id = 'mine'"))
+        await log.start()
+        await lock_awaited(stores[1])
+    await log.aclose()
+    assert log.dropped == 0
+    async with stores[1].read() as session:
+        numbers = [
+            [turn.number for turn in await conversations.turns(session, name)] for name in ("mine", "yours")
+        ]
+    assert numbers == [[2], [1, 2]]
+    for store in stores:
+        await store.aclose()
 
 
 async def test_postgresql_is_bounded_in_size_too(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

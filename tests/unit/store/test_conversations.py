@@ -1,7 +1,8 @@
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mimi_mqtt import supervision
 from mimi_mqtt.store import conversations, tables
 from mimi_mqtt.store.conversations import ConversationLog
-from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.engine import Store, StoreConflict
 from mimi_mqtt.store.tables import User
 from mimi_mqtt.store.turn_record import ToolSpan, TurnRecord
 
@@ -165,6 +166,26 @@ async def test_a_turn_is_stored_once_whatever_the_order_of_starting_adding_and_c
     async with store.read() as session:
         assert [found.number for found in await conversations.turns(session, "s1")] == [1, 2]
     assert log.dropped == 0
+
+
+async def test_turns_are_written_again_when_another_transaction_was_in_the_way(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, conflicts = conversations.save_turns, [StoreConflict("written by another node")]
+
+    async def in_the_way(session: AsyncSession, records: Sequence[TurnRecord], zone: tzinfo = UTC) -> None:
+        await save(session, records, zone)
+        if conflicts:
+            raise conflicts.pop()
+
+    monkeypatch.setattr(conversations, "save_turns", in_the_way)
+    log = ConversationLog(store)
+    log.add_turn(turn(1))
+    await log.start()
+    await log.aclose()
+    assert log.dropped == 0
+    async with store.read() as session:
+        assert [found.number for found in await conversations.turns(session, "s1")] == [1]
 
 
 class Flaky(Store):
