@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -22,13 +23,20 @@ _Given = TypeVar("_Given")
 
 
 class StagedFile:
-    """A file that is being received; `sha256` and `size` are of what was written."""
+    """A file that is being received; `sha256` and `size` are of what was written.
+
+    A task that is cancelled can't wait for its thread, which may be making or writing the file just then:
+    what `discard` leaves is closed and deleted by that thread.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
         self._hash = hashlib.sha256()
         self._descriptor = -1
+        self._lock = threading.Lock()
+        self._busy = False
+        self._discarded = False
 
     @property
     def sha256(self) -> str:
@@ -37,10 +45,41 @@ class StagedFile:
 
     def create(self) -> None:
         """Makes the file, for this user alone. Blocks."""
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._unless_discarded(self._open)
 
     def write(self, part: bytes) -> None:
         """Adds bytes. Blocks."""
+        self._unless_discarded(lambda: self._append(part))
+
+    def discard(self) -> None:
+        """Deletes the file, if it is still there: at once, or when the thread is done that uses it."""
+        with self._lock:
+            self._discarded = True
+            if not self._busy:
+                self._delete()
+
+    def _unless_discarded(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            if self._discarded:
+                return
+            self._busy = True
+        try:
+            work()
+        finally:
+            with self._lock:
+                self._busy = False
+                if self._discarded:
+                    self._delete()
+
+    def _delete(self) -> None:
+        self.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def _append(self, part: bytes) -> None:
         self._hash.update(part)
         rest = memoryview(part)
         while rest:
@@ -82,9 +121,7 @@ class Staging:
             self._count -= 1
             self._bytes -= staged.size
             # Not in a thread: a cancelled task could not wait for it, and there is little to do.
-            staged.close()
-            with suppress(OSError):
-                staged.path.unlink()
+            staged.discard()
 
     async def _fill(self, staged: StagedFile, parts: AsyncIterator[bytes], max_bytes: int, room: int) -> None:
         await self._in_thread(self._create, staged)
