@@ -36,7 +36,7 @@ class StagedFile:
         self._descriptor = -1
         self._lock = threading.Lock()
         self._busy = False
-        self._discarded = False
+        self._discarded = threading.Event()
 
     @property
     def sha256(self) -> str:
@@ -54,13 +54,13 @@ class StagedFile:
     def discard(self) -> None:
         """Deletes the file, if it is still there: at once, or when the thread is done that uses it."""
         with self._lock:
-            self._discarded = True
+            self._discarded.set()
             if not self._busy:
                 self._delete()
 
     def _unless_discarded(self, work: Callable[[], None]) -> None:
         with self._lock:
-            if self._discarded:
+            if self._discarded.is_set():
                 return
             self._busy = True
         try:
@@ -68,7 +68,7 @@ class StagedFile:
         finally:
             with self._lock:
                 self._busy = False
-                if self._discarded:
+                if self._discarded.is_set():
                     self._delete()
 
     def _delete(self) -> None:

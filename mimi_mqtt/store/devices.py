@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, update
+from sqlalchemy import bindparam, delete, func, insert, update
 from sqlalchemy import select as columns_of
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped
 from sqlmodel import SQLModel, col, select
 
 from mimi_mqtt.store import activations, files, tables
@@ -252,7 +253,7 @@ async def forget(session: AsyncSession, ids: Sequence[str], now: datetime) -> No
     if not ids:
         return
 
-    async def delete_from(table: type[SQLModel], owner: ColumnElement[str]) -> None:
+    async def delete_from(table: type[SQLModel], owner: Mapped[str]) -> None:
         for start in range(0, len(ids), _AT_ONCE):
             await session.execute(delete(table).where(owner.in_(ids[start : start + _AT_ONCE])))
 

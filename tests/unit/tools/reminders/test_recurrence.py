@@ -1,5 +1,6 @@
 """Recurrence rules: what is understood and refused, and when they are due where clocks are changed."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -297,9 +298,9 @@ def test_occurrences_of_many_years_are_not_gone_through(text: str, monkeypatch: 
     searched = 0
 
     class Counted(rrule.rrule):
-        def _iter(self) -> Any:
+        def __iter__(self) -> Iterator[datetime]:
             nonlocal searched
-            for found in super()._iter():
+            for found in super().__iter__():
                 searched += 1
                 yield found
 
