@@ -90,13 +90,13 @@ class Collector:
         """One collection. Raises FilesError and StoreError; the next one goes on where it ended."""
         now = self._blobs.clock()
         failed = bool(self._blobs.failure)
-        if failed:
-            await self._place.open()
         for expire in self._expiries:
             async with self._store.write() as session:
                 await expire(session, now)
         await self._doom_unreferenced(now)
         await self._doom_abandoned(now)
+        if failed:
+            await self._place.open()
         await self._delete_doomed()
         await asyncio.to_thread(self._blobs.staging.sweep, self._grace_s)
         if self._orphans_due is not None and now >= self._orphans_due:
