@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
-from typing import Annotated, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Request, Response
 
@@ -33,13 +33,29 @@ _TYPE: Final = re.compile(rb'"type"\s{0,8}:\s{0,8}"([a-z_]{1,40})"')
 _TYPE_WITHIN: Final = 512
 """Bytes from the start of a long message in which its type is looked for."""
 
-_PLAIN: Final = frozenset(
-    {
-        "type", "state", "mode", "session_id", "transport", "format", "method", "jsonrpc", "name", "emotion",
-        "command", "encryption", "protocolVersion",
-    }
+_Shown: TypeAlias = Mapping[str, "_Shown"]
+"""The fields of an object that are shown, each with its own; one without any is a plain value."""
+
+
+def _fields(*names: str, **inner: _Shown) -> _Shown:
+    return {name: {} for name in names} | inner
+
+
+_SHOWN: Final = _fields(
+    "type", "state", "mode", "session_id", "transport", "version", "emotion", "command", "unreadable_bytes",
+    audio_params=_fields("format", "sample_rate", "channels", "frame_duration"),
+    features=_fields("mcp", "aec", "glyph_push"),
+    text_font=_fields("size", "bpp"),
+    udp=_fields("port", "encryption"),
 )  # fmt: skip
-"""Fields whose texts are no speech and no content of tools."""
+"""What is neither speech nor content of tools. By its place: an argument may be called `name`, and the
+numbers of a `glyph_push` are the letters of a text."""
+_PAYLOAD: Final = _fields("jsonrpc", "id", "method", error=_fields("code"))
+_PARAMS: Final[Mapping[object, _Shown]] = {
+    "initialize": _fields("protocolVersion"),
+    "tools/call": _fields("name"),
+}
+"""The same of the payload of `mcp`, and of its `params` by their method."""
 
 router = APIRouter(prefix="/devices/{device_id}/trace", tags=["devices"])
 
@@ -59,9 +75,9 @@ async def trace_device(
     data has `at`, `direction` (`up`: from the device, or `down`), `type`, `size` in bytes, and `message`, the
     JSON itself.
 
-    Keys, tokens, passwords and addresses with signatures are `***`; texts are for callers who may read
-    conversations, and otherwise `***` too. The last event, `ended`, has a `reason`: `slow` when it was read
-    too slowly, `rights`, or `stop`.
+    Keys, tokens, passwords and addresses with signatures are `***`; texts, and arguments and results of
+    tools, are for callers who may read conversations, and otherwise `***` too. The last event, `ended`, has a
+    `reason`: `slow` when it was read too slowly, `rights`, or `stop`.
     """
     device = visible(services.directory, caller, device_id)
     # Opened here, where a refusal can still become a problem document.
@@ -133,7 +149,7 @@ class _Trace:
 
 
 def frame_of(traced: Traced, *, speech: bool) -> bytes:
-    """One message as it is sent; without `speech`, its texts are hidden."""
+    """One message as it is sent; without `speech`, its texts and the content of tools are hidden."""
     size = len(traced.payload)
     message: object = None
     if size > MAX_SHOWN_BYTES:
@@ -154,9 +170,18 @@ def frame_of(traced: Traced, *, speech: bool) -> bytes:
     return b"event: message\ndata: " + strict_json.dumps(told) + b"\n\n"
 
 
-def _without_texts(value: object, field: str = "") -> object:
-    if isinstance(value, dict):
-        return {name: _without_texts(part, name) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_without_texts(part, field) for part in value]
-    return "***" if isinstance(value, str) and field not in _PLAIN else value
+def _without_texts(message: object) -> object:
+    shown = _SHOWN
+    if isinstance(message, dict) and message.get("type") == "mcp":
+        payload = message.get("payload")
+        method = payload.get("method") if isinstance(payload, dict) else None
+        params = _PARAMS.get(method) if isinstance(method, str) else None
+        shown = {**shown, "payload": _PAYLOAD if params is None else {**_PAYLOAD, "params": params}}
+    return _parts(message, shown)
+
+
+def _parts(value: object, shown: _Shown | None) -> object:
+    """The value with its `shown` parts alone."""
+    if isinstance(value, dict) and shown:
+        return {name: _parts(part, shown.get(name)) for name, part in value.items()}
+    return "***" if shown is None or shown or isinstance(value, dict | list) else value

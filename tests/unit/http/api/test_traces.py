@@ -82,6 +82,68 @@ def test_texts_are_for_those_who_may_read_conversations() -> None:
         assert "spoken" in json.dumps(shown(json.dumps(text).encode()))
 
 
+_OWN = dict.fromkeys(("type", "name", "command", "mode", "state", "method", "format", "emotion"), "spoken")
+"""Fields that are shown where they stand in a message, as a tool may call its own."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {
+            "type": "mcp",
+            "payload": {"method": "tools/call", "params": {"name": "self.say", "arguments": _OWN}},
+        },
+        {"type": "mcp", "payload": {"method": "notifications/heard", "params": _OWN}},
+        {"type": "mcp", "payload": {"result": _OWN}},
+        {"type": "mcp", "payload": {"result": {"structuredContent": _OWN}}},
+        {"type": "mcp", "payload": {"result": {"content": [{"type": "text", "name": "spoken"}]}}},
+        {"type": "mcp", "payload": {"result": {"spoken": 1}}},
+        {"type": "mcp", "payload": {"error": {"code": -32601, "data": _OWN, "message": "spoken"}}},
+        {"type": "custom", "payload": _OWN},
+        {"type": "custom", "payload": {"method": "tools/call", "params": _OWN}},
+        {"type": "listen", "state": {"mode": "spoken"}, "mode": ["spoken"]},
+        {"type": "tts", "state": "sentence_start", "glyph_push": {"bundle": "spoken"}},
+    ],
+)
+def test_content_of_tools_is_hidden_whatever_its_fields_are_called(content: dict[str, object]) -> None:
+    told = shown(json.dumps(content).encode(), speech=False)
+    assert "spoken" not in json.dumps(told)
+    assert "spoken" in json.dumps(shown(json.dumps(content).encode()))
+
+
+def test_numbers_of_glyphs_and_arguments_are_hidden() -> None:
+    """The code points of the glyphs that a font lacks are the letters of what was said."""
+    glyphs = {"v": 1, "bundle": "noto", "glyphs": [{"codepoint": 24_555}]}
+    call = {"method": "tools/call", "params": {"name": "self.lock.open", "arguments": {"pin": 24_555}}}
+    for message in ({"type": "stt", "text": "x", "glyph_push": glyphs}, {"type": "mcp", "payload": call}):
+        assert "24555" not in json.dumps(shown(json.dumps(message).encode(), speech=False))
+
+
+def test_the_course_of_a_conversation_is_shown_without_its_texts() -> None:
+    call = {
+        "jsonrpc": "2.0",
+        "id": 7,
+        "method": "tools/call",
+        "params": {"name": "self.lamp", "arguments": {}},
+    }
+    hello = encode(ServerHello("udp", "s", AudioParams(), {"udp": {"server": "192.0.2.1", "port": 8884}}))
+    assert shown(json.dumps({"type": "mcp", "session_id": "s", "payload": call}).encode(), speech=False)[
+        "message"
+    ] == {
+        "type": "mcp",
+        "session_id": "s",
+        "payload": {**call, "params": {"name": "self.lamp", "arguments": "***"}},
+    }
+    assert shown(hello, speech=False)["message"] == {
+        "type": "hello",
+        "transport": "udp",
+        "session_id": "s",
+        "audio_params": {"format": "opus", "sample_rate": 16_000, "channels": 1, "frame_duration": 60},
+        "udp": {"server": "***", "port": 8884},
+    }
+    assert shown(b"broken", speech=False)["message"] == {"unreadable_bytes": 6}
+
+
 def test_of_a_long_message_type_and_size_are_told() -> None:
     payload = json.dumps({"type": "mcp", "payload": "x" * MAX_SHOWN_BYTES}).encode()
     told = shown(payload)
