@@ -7,7 +7,7 @@ form.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 SECRET: Final = "(secret)"  # noqa: S105 - what stands in place of one
@@ -21,10 +21,11 @@ _MAC: Final = re.compile(
     r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2}([-:]))(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}(?![0-9a-fA-F])"
 )
 _BARE_MAC: Final = re.compile(r"(?<![0-9a-zA-Z])[0-9a-fA-F]{12}(?![0-9a-zA-Z])")
-_ADDRESS: Final = re.compile(
-    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)"
-    r"|(?<![\w:.])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,8}(?![\w:])"
-)
+_IPV4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)")
+_IPV6: Final = re.compile(r"(?<![0-9a-fA-F:.])[0-9a-fA-F:.]{2,}")
+"""All that an IPv6 address may be in: with a port, punctuation, or an end of a word."""
+_SURROUNDING: Final = re.compile(r"^:(?!:)|(?:(?<!:)|(?<=::)):$")
+_PUBLIC: Final = "(public IPv{} address)"
 # It begins where such characters do: tried at each of them, a word takes the square of its length.
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
@@ -63,7 +64,8 @@ class Redactor:
         text = _EMAIL.sub(NAME, text)
         text = _MAC.sub(lambda found: self.device(found[0]), text)
         text = _BARE_MAC.sub(self._bare, text)
-        text = _ADDRESS.sub(_shortened, text)
+        text = _IPV6.sub(_without_ipv6, text)
+        text = _IPV4.sub(_without_ipv4, text)
         return self._without_names(text)
 
     def value(self, value: Any) -> Any:
@@ -109,10 +111,36 @@ class Redactor:
         return max(fits, default=0)
 
 
-def _shortened(found: re.Match[str]) -> str:
-    """An address in the house as it is; of one elsewhere the kind alone."""
+def _without_ipv4(found: re.Match[str]) -> str:
     try:
-        address = ip_address(found[0])
+        return _shortened(found[0], ip_address(found[0]))
     except ValueError:
         return found[0]
-    return found[0] if not address.is_global else f"(public IPv{address.version} address)"
+
+
+def _without_ipv6(found: re.Match[str]) -> str:
+    """The run as it is when it has an address in the house, or none; what looks like one is taken for one."""
+    run, text = found[0], found.string
+    if run.count(":") < 2:
+        return run
+    core = run
+    if text[max(found.start() - 1, 0) : found.start()].isalnum():  # the end of a word: no group
+        core = core[core.index(":") :]
+    if text[found.end() : found.end() + 1].isalnum():
+        core = core[: core.rindex(":") + 1]
+    core = _SURROUNDING.sub("", core.rstrip("."))
+    for each in (core, core.rpartition(":")[0]):  # with a port, perhaps
+        try:
+            address = IPv6Address(each)
+        except ValueError:
+            continue
+        return _shortened(run, address.ipv4_mapped or address)
+    groups = [group for group in core.split(":") if group and "." not in group]
+    if len(groups) > 2 and ("::" in core or not all(map(str.isdecimal, groups))):
+        return _PUBLIC.format(6)
+    return run
+
+
+def _shortened(text: str, address: IPv4Address | IPv6Address) -> str:
+    """The text of an address in the house as it is; of one elsewhere the kind alone."""
+    return _PUBLIC.format(address.version) if address.is_global else text

@@ -12,8 +12,12 @@ class BindAddress(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{before_port(self.host)}:{self.port}"
+
+
+def before_port(host: str) -> str:
+    """An IP address or name as it is written in front of a port: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _parse_bind(value: object) -> BindAddress:

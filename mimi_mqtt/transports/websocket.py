@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from mimi_mqtt.audio.opus import PacketCheck
 from mimi_mqtt.config import Settings
+from mimi_mqtt.config.bind import before_port
 from mimi_mqtt.errors import ProtocolError
 from mimi_mqtt.session.link import AudioRequest, AudioSink, ControlChannel, ControlSink
 from mimi_mqtt.shares import KnownAddresses, address_holder
@@ -159,9 +160,11 @@ class WebSocketDevices:
         if self._known is not None and peer:
             self._known.add(address_holder(str(peer[0])))
         _devices.inc()
+        host, port = (peer or ("somewhere", 0))[:2]
         _log.info(
             "device connected over WebSocket from %s:%s",
-            *(peer or ("somewhere", 0))[:2],
+            before_port(str(host)),
+            port,
             extra={"device": device.device_id},
         )
         self._sink().control_opened(device)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from mimi_mqtt.config.bind import before_port
 from mimi_mqtt.errors import MqttError
 from mimi_mqtt.shares import address_holder
 from mimi_mqtt.transports.mqtt import limits
@@ -288,7 +289,8 @@ class GeneralConnection(asyncio.Protocol):
         protocol = ClientProtocol(client, self, agreed.form, broker, partial(self._clients.publish, sender))
         _log.info(
             "%s %s connected from %s:%d by MQTT %s",
-            self.identity.role.value, self._name, *self.peer, "5" if agreed.form.version == 5 else "3.1.1",
+            self.identity.role.value, self._name, before_port(self.peer[0]), self.peer[1],
+            "5" if agreed.form.version == 5 else "3.1.1",
         )  # fmt: skip
         self._greeted = True
         self.write(connack(agreed, self._connect, present))

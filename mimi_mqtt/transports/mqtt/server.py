@@ -16,6 +16,7 @@ from typing import Protocol
 from mimi_mqtt import __version__
 from mimi_mqtt.background import Background
 from mimi_mqtt.commands.runner import Commands
+from mimi_mqtt.config.bind import before_port
 from mimi_mqtt.config.connections import MqttSettings, SharesSettings
 from mimi_mqtt.descriptors import ACCEPTS_AT_ONCE, BACKLOG
 from mimi_mqtt.errors import StartupError
@@ -28,6 +29,7 @@ from mimi_mqtt.tls.certificate import ServerCertificate
 from mimi_mqtt.tls.transport import tls_factory
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.access import may_publish, subject
+from mimi_mqtt.transports.mqtt.addresses import peer_host
 from mimi_mqtt.transports.mqtt.borders import GuardedSink, run_each
 from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
 from mimi_mqtt.transports.mqtt.client import Sender
@@ -267,7 +269,8 @@ class MqttServer:
         self.counters.connected["device"] += 1
         transport.set_protocol(device)
         if _log.isEnabledFor(logging.INFO):
-            host, port, *_ = transport.get_extra_info("peername") or ("somewhere", 0)
+            _, port, *_ = transport.get_extra_info("peername") or ("", 0)
+            host = before_port(peer_host(transport) or "somewhere")
             _log.info("device connected from %s:%d", host, port, extra={"device": device_id})
         self._sink.control_opened(device)
         device.start(admission)
