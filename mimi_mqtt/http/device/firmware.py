@@ -35,6 +35,7 @@ before."""
 MAX_PART_BYTES: Final = 65_536
 """Largest part that is handed to the connection at once: what a download holds of its file."""
 MAX_ID: Final = 1 << 62
+_ID_DIGITS: Final = 19
 
 _BAD_LINK = "the link is not valid, or not any more: ask OTA again"
 
@@ -49,8 +50,8 @@ class FirmwareDownloads:
     def routes(self) -> list[Route]:
         """GET and HEAD; HEAD changes nothing."""
         return [
-            Route(FIRMWARE_PATH + "/{id:int}/{device_id}", self.firmware, methods=["GET"]),
-            Route(ASSETS_PATH + "/{id:int}/{device_id}", self.assets, methods=["GET"]),
+            Route(FIRMWARE_PATH + "/{id}/{device_id}", self.firmware, methods=["GET"]),
+            Route(ASSETS_PATH + "/{id}/{device_id}", self.assets, methods=["GET"]),
         ]
 
     async def firmware(self, request: Request) -> Response:
@@ -62,7 +63,11 @@ class FirmwareDownloads:
         return await self._serve(request, "assets")
 
     async def _serve(self, request: Request, kind: Kind) -> Response:
-        number, device_id = request.path_params["id"], request.path_params["device_id"]
+        digits, device_id = request.path_params["id"], request.path_params["device_id"]
+        # Bounded here: the routes' own numbers are of any length, and int() raises ValueError for a long one.
+        if len(digits) > _ID_DIGITS or not (digits.isascii() and digits.isdigit()):
+            return error_reply(403, _BAD_LINK)
+        number = int(digits)
         path = firmware_path(number, device_id) if kind == "firmware" else assets_path(number, device_id)
         query = request.query_params
         good = self._links.is_good(path, query.get("until", ""), query.get("sig", ""), time.time())
