@@ -77,13 +77,18 @@ class RecentLines:
         self._lines: deque[Line] = deque()
         self._chars = 0
         self._last = 0
-        self._pushed_out = 0  # the number of the last line that there was no room for
+        self._pushed_out = 0
         self._watchers: tuple[Callable[[], None], ...] = ()
 
     @property
     def last(self) -> int:
         """The number of the last line; 0 before the first."""
         return self._last
+
+    @property
+    def pushed_out(self) -> int:
+        """The number of the last line that is not kept any more for want of room; 0 for none."""
+        return self._pushed_out
 
     def keep(self, record: logging.LogRecord) -> None:
         """Keeps a line that was written."""

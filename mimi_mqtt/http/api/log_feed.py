@@ -172,10 +172,9 @@ class LogFeed:
             return self.lines.last, False
         match = _ID.fullmatch(last_id)
         if match is None or match[1] != self._run or int(match[2]) > self.lines.last:
-            return 0, True
-        number = int(match[2])
-        _, _, missed = self.lines.after(Wanted(), number, 1)
-        return (0, True) if missed else (number, False)
+            return self.lines.pushed_out, True
+        number, lost = int(match[2]), self.lines.pushed_out
+        return max(number, lost), number < lost
 
     def _written(self) -> None:
         """A line was written, by whatever thread."""

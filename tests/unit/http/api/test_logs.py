@@ -83,11 +83,26 @@ async def test_listener_goes_on_behind_what_it_saw_and_is_told_what_it_missed() 
     for number in range(1, 7):
         keep(lines, str(number))
     for last_id, position, missed in (
-        (f"{logs._run}-5", 5, False), (f"{logs._run}-1", 0, True), (f"{logs._run}-99", 0, True),
-        ("0123abcd-5", 0, True), ("rubbish", 0, True), (None, 6, False),
+        (f"{logs._run}-5", 5, False), (f"{logs._run}-1", 3, True), (f"{logs._run}-99", 3, True),
+        ("0123abcd-5", 3, True), ("rubbish", 3, True), (None, 6, False), (f"{logs._run}-3", 3, False),
     ):  # fmt: skip
         with logs.listen(ADMIN, SHOWN, Wanted(), last_id) as listener:
             assert (listener.position, listener.missed) == (position, missed), last_id
+
+
+@pytest.mark.parametrize("last_id", ["{run}-1", "0123abcd-5"])
+async def test_listener_that_resumes_behind_lost_lines_gets_those_that_are_kept(last_id: str) -> None:
+    lines = RecentLines(max_lines=3)
+    logs = feed(lines)
+    for number in range(1, 7):
+        keep(lines, f"line {number}")
+    with logs.listen(ADMIN, SHOWN, Wanted(), last_id.format(run=logs._run)) as listener:
+        frames = listener.frames()
+        assert b"connected" in await _next(frames)
+        assert b"event: missed" in await _next(frames)
+        kept = await _next(frames)
+        assert [kept.count(f"line {number}".encode()) for number in range(1, 7)] == [0, 0, 0, 1, 1, 1]
+        assert not listener.ended
 
 
 async def _ended(listener: LogListener) -> str:
