@@ -90,7 +90,8 @@ class SignIn:
         user_id = rules.account_of(caller)
         async with self._store.read() as session:
             user = await people.user(session, user_id)
-        if user is None or await self.check(user.name, present, caller.address) is None:
+        # As checked: its hash may have been made anew.
+        if user is None or (user := await self.check(user.name, present, caller.address)) is None:
             raise Invalid("present: this is not the account's password")
         check_new(wanted, user.name)
         password_hash = await self._hashing.hash(wanted)

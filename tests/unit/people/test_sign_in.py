@@ -17,6 +17,7 @@ from mimi_mqtt.people.sessions import MAX_SESSIONS, Browser
 from mimi_mqtt.people.sign_in import SignIn
 from mimi_mqtt.people.users import UserChange
 from mimi_mqtt.store.engine import Store
+from mimi_mqtt.store.tables import User
 from tests.fakes.people import NOW, PASSWORD, added, as_caller
 
 TRIES = 3
@@ -137,7 +138,8 @@ async def test_no_more_passwords_wait_than_the_bound(monkeypatch: pytest.MonkeyP
     hashing.close()
 
 
-async def test_hash_with_other_parameters_is_made_anew(people: Accounts, store: Store) -> None:
+async def with_an_older_hash(people: Accounts, store: Store) -> User:
+    """bob, whose hash has other parameters than those of now."""
     from pwdlib import PasswordHash
     from pwdlib.hashers.argon2 import Argon2Hasher
 
@@ -150,6 +152,11 @@ async def test_hash_with_other_parameters_is_made_anew(people: Accounts, store: 
         assert row is not None
         row.password_hash = old
         session.add(row)
+    return bob
+
+
+async def test_hash_with_other_parameters_is_made_anew(people: Accounts, store: Store) -> None:
+    bob = await with_an_older_hash(people, store)
     assert await people.sign_in.check("bob", PASSWORD, "a") is not None
     renewed = await people.users.get(bob.id)
     assert "m=19456,t=2,p=1" in renewed.password_hash
@@ -169,6 +176,12 @@ async def test_change_of_password_wants_the_present_one_and_ends_all_sessions(pe
     await people.sign_in.change_password(caller, PASSWORD, "another password", NOW)
     assert await people.sessions.list(bob.id, NOW) == []
     assert await people.sign_in.check("bob", PASSWORD, "a") is None
+    assert await people.sign_in.check("bob", "another password", "a") is not None
+
+
+async def test_password_whose_hash_is_made_anew_is_changed_at_once(people: Accounts, store: Store) -> None:
+    bob = await with_an_older_hash(people, store)
+    await people.sign_in.change_password(as_caller(bob), PASSWORD, "another password", NOW)
     assert await people.sign_in.check("bob", "another password", "a") is not None
 
 
