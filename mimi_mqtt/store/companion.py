@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from mimi_mqtt.store.tables import CompanionConversation, CompanionMessage
-from mimi_mqtt.store.values import bounded
+from mimi_mqtt.store.values import bounded, is_storable
 
 MAX_CONVERSATIONS: Final = 200
 """Conversations kept of one person; beyond, the oldest go."""
@@ -72,6 +72,8 @@ async def replace_messages(
 
 async def memories(session: AsyncSession, user_id: str) -> Sequence[Memory]:
     """A person's conversations in short, the latest first."""
+    if not is_storable(user_id):
+        return ()
     query = select(CompanionConversation).where(CompanionConversation.user_id == user_id)
     query = query.order_by(col(CompanionConversation.last_updated).desc()).limit(MAX_CONVERSATIONS)
     found = (await session.scalars(query)).all()

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -222,6 +223,11 @@ async def test_a_long_conversation_loses_its_oldest_messages(memory: CompanionMe
     async with store.read() as session:
         kept = await companion.messages_of(session, "mia", "c")
     assert [each.content for each in kept] == [f"m{n}" for n in range(2, MAX_MESSAGES)] + ["m0", "m0"]
+
+
+async def test_a_person_whose_name_no_database_keeps_has_no_conversations() -> None:
+    """PostgreSQL refuses U+0000: `/api/memory/get/%00` was answered 503. This session would be refused."""
+    assert not await companion.memories(AsyncSession(), "mia\0")
 
 
 async def test_what_is_too_old_is_deleted(memory: CompanionMemory) -> None:
