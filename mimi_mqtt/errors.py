@@ -31,6 +31,7 @@
     ├── CommandRefused           a request for a device can't be understood; the message says what is allowed
     ├── ToolError                a tool call failed; the message is shown to the model
     ├── ReminderError            a reminder can't be set, found or changed as it was asked for
+    │   └── ReminderStale            it was changed or deleted while somebody else did so
     ├── StoreError               the database can't be opened, migrated or written
     ├── FilesError               the folder or bucket of files can't be read or written
     │   └── FileDamaged              the bytes of a file are missing, or are not those that were kept
@@ -193,6 +194,10 @@ class ToolError(MimiError):
 
 class ReminderError(MimiError):
     """A timer, alarm or reminder that can't be set, found or changed; the message says what is allowed."""
+
+
+class ReminderStale(ReminderError):
+    """A change of a timer, alarm or reminder that was changed, was due or was deleted meanwhile."""
 
 
 class StoreError(MimiError):

@@ -187,14 +187,20 @@ class ReminderTable:
                 written += await _replace(session, ordered[start : start + _AT_ONCE])
         return written
 
-    async def delete(self, reminder_id: str, author: Author | None = None) -> bool:
-        """Deletes a record; False when there is none."""
+    async def delete(
+        self, reminder_id: str, author: Author | None = None, *, version: int | None = None
+    ) -> bool:
+        """Deletes a record, in whatever version or in this one alone; False when there is none."""
+        query = delete(Reminder).where(col(Reminder.id) == reminder_id)
+        if version is not None:
+            query = query.where(col(Reminder.version) == version)
         async with self._store.write() as session:
             row = await session.get(Reminder, reminder_id) if author is not None else None
-            gone = await session.execute(delete(Reminder).where(col(Reminder.id) == reminder_id))
-            if row is not None:
-                _audit(session, author, "reminder.cancel", _record(row), before=_told(_record(row)))
-            return _rows(gone) > 0
+            record = _record(row) if row is not None else None
+            gone = _rows(await session.execute(query)) > 0
+            if gone and record is not None:
+                _audit(session, author, "reminder.cancel", record, before=_told(record))
+            return gone
 
     async def delete_of_device(self, device_id: str) -> None:
         """Deletes all records of a device."""

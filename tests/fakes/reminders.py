@@ -94,8 +94,14 @@ class MemoryRows:
         fits = [it for key, it in keyed if (of is None or it.device_id in of) and (not after or key > after)]
         return fits[:limit]
 
-    async def delete(self, reminder_id: str, author: Author | None = None) -> bool:
-        return self.records.pop(reminder_id, None) is not None
+    async def delete(
+        self, reminder_id: str, author: Author | None = None, *, version: int | None = None
+    ) -> bool:
+        record = self.records.get(reminder_id)
+        if record is None or version not in (None, record.version):
+            return False
+        del self.records[reminder_id]
+        return True
 
     async def delete_of_device(self, device_id: str) -> None:
         self.records = {key: it for key, it in self.records.items() if it.device_id != device_id}

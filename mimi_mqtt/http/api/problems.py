@@ -30,6 +30,7 @@ from mimi_mqtt.errors import (
     NotFound,
     ProviderError,
     ReminderError,
+    ReminderStale,
     StoreError,
     ToolError,
 )
@@ -81,6 +82,7 @@ _STATUS: Final[tuple[tuple[type[MimiError], int], ...]] = (
     (Invalid, 422),
     (CommandRefused, 422),
     (ConfigError, 422),
+    (ReminderStale, 409),
     (ReminderError, 422),
     (ProviderError, 502),
     (ToolError, 502),

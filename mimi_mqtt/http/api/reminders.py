@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mimi_mqtt.errors import NotFound
+from mimi_mqtt.errors import NotFound, ReminderStale
 from mimi_mqtt.http.api import etags
 from mimi_mqtt.http.api.access import callers
 from mimi_mqtt.http.api.paging import Cursor, Limit, Page, key_of, moment_in, page_of
@@ -235,10 +235,13 @@ async def change_reminder(
     """Changes the time, the text or the repetition."""
     found = await _visible(services, caller, reminder_id)
     etags.check(if_match, found.version)
-    changed = await services.reminders.change(
-        found, at=wanted.at, text=wanted.text, repeat=wanted.repeat, zone=wanted.timezone,
-        author=caller.author,
-    )  # fmt: skip
+    try:
+        changed = await services.reminders.change(
+            found, at=wanted.at, text=wanted.text, repeat=wanted.repeat, zone=wanted.timezone,
+            author=caller.author,
+        )  # fmt: skip
+    except ReminderStale as error:
+        raise etags.stale(if_match, error) from None
     etags.tell(response, changed.version)
     return _view(changed, services)
 
@@ -250,7 +253,11 @@ async def cancel_reminder(
     """Cancels a timer, alarm or reminder."""
     found = await _visible(services, caller, reminder_id)
     etags.check(if_match, found.version)
-    await services.reminders.cancel(found, author=caller.author)
+    unchanged = etags.names_versions(if_match)
+    try:
+        await services.reminders.cancel(found, unchanged=unchanged, author=caller.author)
+    except ReminderStale as error:
+        raise etags.stale(if_match, error) from None
 
 
 async def _visible(services: ApiServices, caller: Caller, reminder_id: str) -> ReminderRecord:

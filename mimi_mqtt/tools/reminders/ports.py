@@ -47,8 +47,10 @@ class ReminderRows(Protocol):
     async def replace(self, records: Sequence[ReminderRecord]) -> Sequence[ReminderRecord]:
         """Writes changed records that nobody else has changed."""
 
-    async def delete(self, reminder_id: str, author: Author | None = None) -> bool:
-        """Deletes one record."""
+    async def delete(
+        self, reminder_id: str, author: Author | None = None, *, version: int | None = None
+    ) -> bool:
+        """Deletes one record, where `version` is given only in that version."""
 
     async def delete_of_device(self, device_id: str) -> None:
         """Deletes the records of a device."""

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from mimi_mqtt.errors import ReminderError
+from mimi_mqtt.errors import ReminderError, ReminderStale
 from mimi_mqtt.events import Publish, ReminderChanged, unheard
 from mimi_mqtt.providers.durations import spoken_duration
 from mimi_mqtt.store.audit import Author
@@ -35,6 +35,7 @@ NO_REPETITION: Final = ("none", "never", "once")
 
 _ID_DIGITS: Final = (4, 4, 5, 6, 8)
 """Length of an id, by attempt: as short as the number of others allows, as people say it."""
+_STALE: Final = "it was changed or was due at this moment; list them and try again"
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
@@ -259,13 +260,18 @@ class Reminders:
         else:
             written = await self._rows.change(record, changed, author)
         if written is None:
-            raise ReminderError("it was changed or was due at this moment; list them and try again")
+            raise ReminderStale(_STALE)
         self._tell(written, "changed")
         return written
 
-    async def cancel(self, record: ReminderRecord, *, author: Author | None = None) -> None:
-        """Deletes one, with what is still to be told of it."""
-        if not await self._rows.delete(record.id, author):
+    async def cancel(
+        self, record: ReminderRecord, *, unchanged: bool = False, author: Author | None = None
+    ) -> None:
+        """Deletes one, with what is still to be told of it; `unchanged`: only as long as it is as `record`
+        says."""
+        if unchanged and not await self._rows.delete(record.id, author, version=record.version):
+            raise ReminderStale(_STALE)
+        if not unchanged and not await self._rows.delete(record.id, author):
             raise ReminderError("it is gone already")
         self.timer_gone(record.id)
         self._tell(record, "cancelled")

@@ -157,7 +157,8 @@ async def test_a_change_of_an_older_version_is_not_written(rows: ReminderRows) -
     assert changed is not None
     assert (changed.version, changed.due_at) == (2, NOW + MINUTE)
     assert await rows.change(record(1), later, author) is None
-    assert await rows.delete("1", author)
+    assert not await rows.delete("1", author, version=1)
+    assert await rows.delete("1", author, version=2)
     assert not await rows.delete("1", author)
 
 
@@ -168,6 +169,7 @@ async def test_changes_of_people_are_audited_without_their_words(tmp_path: Path)
     await rows.add(record(1), most_of_device=9, most=9, author=author)
     await rows.add(record(2), most_of_device=9, most=9)
     await rows.change(record(1), replace(record(1), due_at=NOW + MINUTE), author)
+    await rows.delete("1", author, version=1)
     await rows.delete("1", author)
     await rows.delete("1", author)
     await rows.delete("2")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mimi_mqtt.store.reminders import ReminderRecord
 from tests.fakes.api import client
 from tests.fakes.api_scene import BOBS, NOBODYS, SHARED, Scene
 from tests.fakes.reminders import NOW
@@ -33,6 +34,29 @@ async def test_a_reminder_is_set_changed_and_cancelled() -> None:
         assert stale.status_code == 412
         assert (await api.delete(path, headers={"If-Match": made.headers["etag"]})).status_code == 412
         assert (await api.delete(path)).status_code == 204
+        assert (await api.get(path)).status_code == 404
+
+
+async def test_a_change_between_reading_and_writing_is_not_overwritten() -> None:
+    """Attack on a check of If-Match: the reminder is due after it was read, before it is written."""
+    scene = Scene()
+    async with client(as_="bob", **scene.parts) as api:
+        made = await api.post("/reminders", json={"device_id": BOBS, "at": "2026-12-01T09:00"})
+        path, read = f"/reminders/{made.json()['id']}", scene.rows.get
+
+        async def get_then_change(reminder_id: str) -> ReminderRecord | None:
+            if (found := await read(reminder_id)) is not None:
+                scene.rows.records[reminder_id] = replace(found, version=found.version + 1)
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scene.rows, "get", get_then_change)
+            assert (await api.delete(path, headers={"If-Match": '"1"'})).status_code == 412
+            assert (await api.patch(path, json={"text": "x"}, headers={"If-Match": '"2"'})).status_code == 412
+            assert (await api.patch(path, json={"text": "x"})).status_code == 409
+            assert (await api.patch(path, json={"text": "x"}, headers={"If-Match": "*"})).status_code == 409
+            assert (await api.get(path)).status_code == 200
+            assert (await api.delete(path)).status_code == 204
         assert (await api.get(path)).status_code == 404
 
 
