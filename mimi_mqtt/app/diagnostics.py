@@ -164,20 +164,21 @@ class Diagnostics:
     async def _redactor(self) -> Redactor:
         facts = self._facts
         names: set[str] = set()
-        ids: set[str] = set()
         async with facts.store.read() as session:
             for table, columns in _NAMED:
                 found = await session.execute(select(*columns).select_from(table).limit(MAX_NAMES))
                 names.update(text for row in found for text in row if text)
             found = await session.execute(select(col(Device.id), col(Device.client_id)).limit(MAX_NAMES))
             clients = [(str(row[0]), str(row[1])) for row in found]
-        ids.update(device_id.replace("-", "") for device_id, _ in clients)
+        macs = {device_id.replace("-", "") for device_id, _ in clients}
         settings = facts.settings()
         names.update(_own_names(settings))
-        known = [*_secrets(settings), *_secret_variables(facts.environ)]
-        known += [client for _, client in clients if len(client) >= _CLIENT_CHARS]
         return Redactor(
-            secrets=known, names=names, salt=secrets.token_bytes(16), is_device=lambda mac: mac.lower() in ids
+            secrets=[*_secrets(settings), *_secret_variables(facts.environ)],
+            ids=[client for _, client in clients if len(client) >= _CLIENT_CHARS],
+            names=names,
+            salt=secrets.token_bytes(16),
+            is_device=lambda mac: mac.lower() in macs,
         )
 
 

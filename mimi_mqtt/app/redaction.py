@@ -1,7 +1,7 @@
 """Taking secrets, names and addresses out of texts that leave the house; pure.
 
-Secrets and names are known ones, so that they are found wherever they stand; addresses are found by their
-form.
+Secrets, ids and names are known ones: secrets are found wherever they stand, ids and names where a word
+begins. Addresses are found by their form.
 """
 
 import hashlib
@@ -30,16 +30,19 @@ _PUBLIC: Final = "(public IPv{} address)"
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _WORD: Final = re.compile(r"\w+")
+_ALNUM: Final = re.compile(r"[^\W_]+")
 
 
 class Redactor:
-    """Takes `secrets` and `names` out of texts. `salt` makes the numbers of devices; `is_device` tells
-    whether twelve digits without marks are a device's address."""
+    """Takes `secrets`, `ids` and `names` out of texts; of ids and names there may be many thousands. `salt`
+    makes the numbers of devices; `is_device` tells whether twelve digits without marks are a device's
+    address."""
 
     def __init__(
         self,
         *,
         secrets: Iterable[str],
+        ids: Iterable[str] = (),
         names: Iterable[str],
         salt: bytes,
         is_device: Callable[[str], bool] = lambda _: False,
@@ -47,8 +50,10 @@ class Redactor:
         known = {text for text in secrets if len(text) >= MIN_SECRET_CHARS}
         # The longest first: one may be the beginning of another.
         self._secrets = sorted(known, key=len, reverse=True)
+        self._ids = _Ids(ids)
         self._salt = salt
         self._is_device = is_device
+        self._keys: dict[str, str] = {}
         self._names: dict[str, set[tuple[str, ...]]] = {}
         for name in names:
             words = tuple(_WORD.findall(name.casefold()))[:MAX_NAME_WORDS]
@@ -60,6 +65,7 @@ class Redactor:
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, SECRET)
+        text = self._ids.replaced(text)
         text = _LOGIN.sub(f"{SECRET}@", text)
         text = _EMAIL.sub(NAME, text)
         text = _MAC.sub(lambda found: self.device(found[0]), text)
@@ -73,10 +79,16 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.value(inner) for key, inner in value.items()}
+            return {self._key(str(key)): self.value(inner) for key, inner in value.items()}
         if isinstance(value, Sequence):
             return [self.value(inner) for inner in value]
         return value
+
+    def _key(self, key: str) -> str:
+        """As `text`; kept, as all lines of a file have the same keys."""
+        if (told := self._keys.get(key)) is None:
+            told = self._keys[key] = self.text(key)
+        return told
 
     def device(self, mac: str) -> str:
         """A MAC address with its manufacturer's half, and a number of this archive in place of the other."""
@@ -109,6 +121,36 @@ class Redactor:
             if name == tuple(word[0].casefold() for word in words[index : index + len(name)])
         )
         return max(fits, default=0)
+
+
+class _Ids:
+    """Finds ids in a text, in a time that does not grow with their number: by their first words and their
+    lengths."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._ids = frozenset(ids)
+        self._places: dict[str, set[tuple[int, int]]] = {}
+        """Where an id is when its first word is found: characters before the word, and from it on."""
+        for each in self._ids:
+            if (word := _ALNUM.search(each)) is not None:
+                place = (word.start(), len(each) - word.start())
+                self._places.setdefault(word[0], set()).add(place)
+
+    def replaced(self, text: str) -> str:
+        """The text with `SECRET` in place of them, of those that overlap the longest."""
+        parts, at = [], 0
+        for word in _ALNUM.finditer(text):
+            spans = [
+                (word.start() - before, word.start() + length)
+                for before, length in self._places.get(word[0], ())
+                if word.start() - before >= at
+                and text[word.start() - before : word.start() + length] in self._ids
+            ]
+            if spans:
+                start, end = max(spans, key=lambda span: span[1] - span[0])
+                parts += [text[at:start], SECRET]
+                at = end
+        return "".join((*parts, text[at:]))
 
 
 def _without_ipv4(found: re.Match[str]) -> str:
