@@ -105,8 +105,8 @@ class AudioSink(Protocol):
     def audio_received(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
         """One authentic Opus packet, in order of arrival, no duplicates.
 
-        `sequence` counts from 1 without wrap in a session's life; `timestamp` (ms) is 0 or echoes a downlink
-        frame's; `now` is the loop's clock, in s.
+        `sequence` counts from 1 without wrap in a session's life; `timestamp` (ms), of a device with server
+        AEC, is 0 or echoes a downlink frame's; `now` is the loop's clock, in s.
         """
 
 

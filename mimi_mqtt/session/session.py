@@ -221,7 +221,10 @@ class Session:
         try:
             if self._output is not None:
                 self._output.address_known()
-            self._in_context(self._talk().audio, opus, sequence, timestamp, now)
+            # It is that of a frame that was played only with server AEC; Espressif's component sends its tick
+            # count (device contract, sections 4 and 8).
+            played = timestamp if self.hello.aec else 0
+            self._in_context(self._talk().audio, opus, sequence, played, now)
         except Exception:  # noqa: BLE001 - the border: a fault here ends this session, not the audio of all
             self.fail()
 

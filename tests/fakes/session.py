@@ -95,12 +95,12 @@ class FakeAudioChannel:
     def close(self) -> None:
         self.closed = True
 
-    def hear(self, opus: bytes = b"\x00opus") -> None:
+    def hear(self, opus: bytes = b"\x00opus", timestamp: int = 0) -> None:
         """A packet came from the device, and was believed."""
         self.ready = True
         self.sequence += 1
         self.stats.received += 1
-        self.sink.audio_received(opus, self.sequence, 0, asyncio.get_running_loop().time())
+        self.sink.audio_received(opus, self.sequence, timestamp, asyncio.get_running_loop().time())
 
 
 class FakeAudioTransport:
@@ -136,6 +136,7 @@ class FakeConversation:
         self.busy = False
         self.calls: list[tuple[str, ...]] = []
         self.echoes: list[int] = []
+        self.labels: list[int] = []
         self.announcements: list[Announcement] = []
         self.closed = False
         self.failure: Exception | None = None
@@ -158,6 +159,7 @@ class FakeConversation:
         self._called("typed", text)
 
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None:
+        self.labels.append(timestamp)
         self._called("audio", str(sequence))
 
     def played(self, opus: bytes, timestamp: int) -> None:

@@ -52,6 +52,20 @@ async def test_audio_before_any_message_reaches_the_conversation(house: House) -
     assert house.conversations[0].calls == [("audio", "1"), ("audio", "2")]
 
 
+@pytest.mark.parametrize(
+    ("features", "label"),
+    [({"mcp": True, "aec": True}, 51_720), ({"mcp": True, "aec": False}, 0), ({"mcp": True}, 0)],
+)
+async def test_only_the_timestamps_of_a_device_with_server_aec_label_its_echo(
+    house: House, features: dict[str, bool], label: int
+) -> None:
+    """Espressif's component sends its tick count (device contract, section 8)."""
+    house.hello(house.connect(), features=features)
+    house.last_audio.hear(timestamp=51_720)
+    house.last_audio.hear()
+    assert house.conversations[0].labels == [label, 0]
+
+
 @pytest.mark.parametrize("state", ["start", "stop", "detect"])
 async def test_listen_with_an_unknown_session_is_answered_with_goodbye_for_it(
     house: House, state: str
