@@ -26,7 +26,8 @@ class DeviceInfo:
     cellular: bool = False
     """A modem in place of Wi-Fi: messages are shorter (device contract, section 3)."""
     espressif: bool = False
-    """Espressif's own client: it knows neither `alert` nor `notify` (device contract, section 8)."""
+    """Espressif's own client: it knows neither `alert` nor `notify`, and its WebSocket outlives its sessions
+    (device contract, section 8)."""
     origin: str = ""
     """Scheme, host and port by which it reached OTA, such as `http://192.0.2.7:8003`."""
     owner_id: str = ""

@@ -20,6 +20,7 @@ from mimi_mqtt.audio.opus import PacketCheck
 from mimi_mqtt.config import Settings
 from mimi_mqtt.config.bind import before_port
 from mimi_mqtt.errors import ProtocolError
+from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.session.link import AudioRequest, AudioSink, ControlChannel, ControlSink
 from mimi_mqtt.shares import KnownAddresses, address_holder
 from mimi_mqtt.transports.websocket_device import GOING_AWAY, Frames, WebSocketAudio, WebSocketDevice
@@ -43,6 +44,9 @@ class Gatekeeper(Protocol):
 
     def admits(self, device_id: str, client_id: str, token: bytes) -> bool:
         """True when the device may connect and `token` is its own."""
+
+    def get(self, device_id: str) -> DeviceInfo | None:
+        """The device, or None when there is none that may connect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,11 @@ class WebSocketDevices:
         await send({"type": "websocket.accept"})
         frames: Frames = scope["extensions"][_DIRECT]
         local, peer = (scope.get(name) for name in ("server", "client"))
-        device = WebSocketDevice(self, frames, shown.device_id, shown.version, _host(local), _host(peer))
+        known = self._gatekeeper.get(shown.device_id)
+        device = WebSocketDevice(
+            self, frames, shown.device_id, shown.version, _host(local), _host(peer),
+            stays=known is not None and known.espressif,
+        )  # fmt: skip
         try:
             self._take(device, peer)
             frames.deliver_to(device)

@@ -142,7 +142,8 @@ class WebSocketAudio:
 
 
 class WebSocketDevice:
-    """One device's connection; implements `session.link.ControlChannel`."""
+    """One device's connection; implements `session.link.ControlChannel`. `stays`: by what OTA knows it is
+    Espressif's component, which goes on after `goodbye`."""
 
     transport = "websocket"
     is_tester = False
@@ -155,6 +156,8 @@ class WebSocketDevice:
         version: int,
         local: str | None,
         peer: str | None,
+        *,
+        stays: bool = False,
     ) -> None:
         self.device_id = device_id
         self.local_host = local
@@ -169,6 +172,7 @@ class WebSocketDevice:
         self._messages = TokenBucket(host.messages_per_s, host.messages_per_s * _BURST_FACTOR, now)
         self._packets = TokenBucket(host.packets_per_s, host.packets_per_s, now)
         self._excess: dict[TokenBucket, int] = {}
+        self._stays = stays
         self._bare = False
         self._framed = False
         self._said_version = version
@@ -195,8 +199,8 @@ class WebSocketDevice:
 
     def _session_over(self) -> None:
         """Ends the connection of stock firmware, for which its end is the session's and `goodbye` unknown
-        (device contract, section 5). Espressif's component knows it, and stays."""
-        if self.audio is None and not self._bare:
+        (device contract, section 5). Espressif's component knows it, and stays (section 8)."""
+        if self.audio is None and not (self._stays or self._bare):
             self._end("its session is over", code=NORMAL if self._host.accepting else GOING_AWAY)
 
     def undelivered(self) -> int:

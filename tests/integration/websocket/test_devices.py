@@ -53,10 +53,14 @@ async def serving(
         await app.stop()
 
 
-async def provisioned(app: App, mac: str = MAC, client: str = CLIENT) -> tuple[str, str]:
-    """The address and the token that OTA gives a device."""
+async def provisioned(
+    app: App, mac: str = MAC, client: str = CLIENT, agent: str = "box/2.5.0"
+) -> tuple[str, str]:
+    """The address and the token that OTA gives a device whose User-Agent is `agent`."""
+    asking = {"Device-Id": mac, "Client-Id": client, "User-Agent": agent}
+    body = {"application": {"version": "2.5.0"}}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}") as http:
-        reply = await http.post("/xiaozhi/ota/", headers={"Device-Id": mac, "Client-Id": client})
+        reply = await http.post("/xiaozhi/ota/", headers=asking, json=body)
     section = reply.json()["websocket"]
     return section["url"], section["token"]
 
@@ -289,6 +293,25 @@ async def test_stock_firmware_is_sent_home_by_the_end_of_its_connection(tmp_path
                 assert await answer(socket) == {"type": "goodbye", "session_id": over}
                 await ended(socket)
                 assert socket.close_code == 1000
+
+
+@pytest.mark.parametrize("version", [1, 3])
+async def test_espressifs_component_stays_connected_after_goodbye(tmp_path: Path, version: int) -> None:
+    """Its binary frames can't tell it from stock firmware over version 1: OTA does."""
+    async with serving(tmp_path) as app:
+        url, token = await provisioned(app, agent="esp32s3")
+        shown = headers(token, version=version)
+        async with connect(url, additional_headers=shown, compression=None) as socket:
+            for _ in range(2):
+                over = await opened(socket, version)
+                current = app._sessions.session("aa-bb-cc-00-11-22")
+                assert current is not None
+                current.end("idle", goodbye=True)
+                assert await answer(socket) == {"type": "goodbye", "session_id": over}
+            stopping = asyncio.create_task(app.stop())
+            await ended(socket)
+            assert socket.close_code == 1001
+            await stopping
 
 
 async def test_a_client_id_may_have_128_characters(tmp_path: Path) -> None:
