@@ -21,6 +21,13 @@ _ORIGIN: Final = re.compile(
 )
 
 
+_TLS_PART: Final = 128
+"""Records of TLS add at most 85 bytes to each 16 KiB (RFC 5246, section 6.2.3): less than this part."""
+_ADDED_BYTES: Final = 4_096
+"""Bytes that CONNACK and a packet's way through the broker add at most: one identifier of 5 bytes for each of
+500 subscriptions (MQTT 5 section 3.3.2.3.8)."""
+
+
 class MqttSettings(Section):
     """The embedded MQTT broker."""
 
@@ -62,7 +69,17 @@ class MqttSettings(Section):
     """Sustained message rate of one device; a burst of four times as many is allowed."""
 
     max_write_buffer_bytes: int = Field(262_144, ge=16_384)
-    """Bytes waiting for a client that reads slowly before it is cut off."""
+    """Bytes waiting for a client that reads slowly before it is cut off; for a client that is no device at
+    least one packet of max_packet_bytes."""
+
+    @property
+    def client_buffer_bytes(self) -> int:
+        """Bytes waiting for a client that is no device before it is cut off. The longest packet always may:
+        a persistent session that is sent one would be cut off by it at each connection, for ever."""
+        return max(
+            self.max_write_buffer_bytes,
+            self.max_packet_bytes + self.max_packet_bytes // _TLS_PART + _ADDED_BYTES,
+        )
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> "MqttSettings":

@@ -238,7 +238,7 @@ class GeneralConnection(asyncio.Protocol):
     def has_room(self, size: int) -> bool:
         """True when half of the write buffer holds so many bytes besides those in it, or it is empty."""
         waiting = self._transport.get_write_buffer_size()
-        return not waiting or waiting + size <= self._gate.settings.max_write_buffer_bytes // 2
+        return not waiting or waiting + size <= self._gate.settings.client_buffer_bytes // 2
 
     # ── packets in their turn ───────────────────────────────────────────────────────────────────────────
 

@@ -225,10 +225,12 @@ class Gate:
         else:
             self._crowd.came_in(identity.role, connection.address)
             self.counters.accepted[identity.role.value] += 1
-            transport.set_write_buffer_limits(high=self.settings.max_write_buffer_bytes)
+            is_device, settings = identity.role is Role.DEVICE, self.settings
+            most = settings.max_write_buffer_bytes if is_device else settings.client_buffer_bytes
+            transport.set_write_buffer_limits(high=most)
             if connect.keepalive_s == 0:
                 _probe_when_silent(transport)
-            take = self.handover.device if identity.role is Role.DEVICE else self.handover.general
+            take = self.handover.device if is_device else self.handover.general
             take(transport, admission)
 
     def refuse(self, transport: asyncio.Transport, refusal: Refusal) -> None:

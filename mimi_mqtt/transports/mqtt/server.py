@@ -110,7 +110,7 @@ class MqttServer:
         handover = Handover(self._take_device, self._take_general, self._holds, self._connected)
         crowd: Crowd[GateConnection] = Crowd(settings, shares, ledger, known)
         self._gate = Gate(settings, authenticator, self.counters, clock, handover, crowd)
-        self._broker = EmbeddedBroker(self.counters, settings.max_write_buffer_bytes, shares, ledger, clock)
+        self._broker = EmbeddedBroker(self.counters, settings.client_buffer_bytes, shares, ledger, clock)
         rates = Rates(shares.messages_per_s, max(1.0, shares.messages_per_s * limits.BURST_FACTOR))
         self._general = GeneralClients(self._gate, self._broker, self, Pacer(rates, ledger, clock))
         self._devices: dict[str, DeviceConnection] = {}

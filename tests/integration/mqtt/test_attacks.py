@@ -364,7 +364,7 @@ async def test_device_that_does_not_read_is_cut_off_with_bounded_memory(start_se
 
 @pytest.mark.parametrize("qos", [0, 1])
 async def test_general_client_that_does_not_read_is_cut_off(start_server: StartServer, qos: int) -> None:
-    mqtt = await start_server(max_write_buffer_bytes=16_384)
+    mqtt = await start_server(max_write_buffer_bytes=16_384, max_packet_bytes=8_192)
     slow = await mqtt.open(receive_buffer=4096)
     assert await slow.connack("slow", "admin", "admin password") == 0
     assert await slow.subscribe(("flood", qos)) == (qos,)

@@ -257,6 +257,23 @@ async def test_persistent_session_keeps_subscriptions_and_messages(mqtt: Running
     assert await _payloads(back, 1) == [b"now"]
 
 
+async def test_longest_packet_reaches_a_persistent_session_that_comes_back(start_server: StartServer) -> None:
+    """The client would be cut off by it as too slow, at each of its connections."""
+    mqtt = await start_server(max_packet_bytes=4_000_000, max_write_buffer_bytes=16_384)
+    away = await mqtt.admin("away", clean_session=False)
+    await away.subscribe(("t", 1))
+    await away.send(DISCONNECT)
+    await away.closed()
+    sender = await mqtt.admin("sender")
+    longest = bytes(4_000_000 - len(encode_publish("t", b"", 1, packet_id=1)) - 3)
+    await sender.publish("t", longest)
+    await sender.publish("t", b"next")
+    back = await mqtt.open(receive_buffer=4_096)
+    assert await back.connack("away", "admin", "admin password", clean_session=False) == 0
+    assert await _payloads(back, 2) == [longest, b"next"]
+    assert mqtt.server.counters.limits["slow_reader"] == 0
+
+
 async def test_unacknowledged_messages_are_sent_again_after_a_reconnect(mqtt: Running) -> None:
     first = await mqtt.admin("client", clean_session=False)
     await first.subscribe(("t", 2))

@@ -447,7 +447,7 @@ async def test_subscribe_identifiers(mqtt: Running) -> None:
 
 
 async def test_more_retained_messages_than_a_client_takes_at_once_all_come(start_server: StartServer) -> None:
-    mqtt = await start_server(max_write_buffer_bytes=16_384)
+    mqtt = await start_server(max_write_buffer_bytes=16_384, max_packet_bytes=8_192)
     sender = await connected(mqtt, "sender")
     topics = [f"kept/{number}" for number in range(10)]
     for topic in topics:
