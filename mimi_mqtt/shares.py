@@ -188,16 +188,21 @@ class Amounts:
 
     def add(self, holder: str, amount: int) -> bool:
         """Adds to what the holder has; False, and nothing is added, when that is more than its share."""
-        held = self._held.get(holder, 0) + amount
-        if held > self.each:
+        if not self.fits(holder, amount):
             return False
-        if self.used + amount > self.total:
-            holders = len(self._held) + (holder not in self._held)
-            if held > self.total // holders:
-                return False
-        self._held[holder] = held
+        self._held[holder] = self._held.get(holder, 0) + amount
         self.used += amount
         return True
+
+    def fits(self, holder: str, amount: int, freed: int = 0) -> bool:
+        """True when the holder, after it gave back `freed` of what it has, could add `amount`."""
+        held = self._held.get(holder, 0) - freed + amount
+        if held > self.each:
+            return False
+        if self.used - freed + amount <= self.total:
+            return True
+        holders = len(self._held) + (holder not in self._held)
+        return held <= self.total // holders
 
     def remove(self, holder: str, amount: int) -> None:
         """Takes back what was added."""

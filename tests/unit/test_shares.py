@@ -220,6 +220,15 @@ class TestAmounts:
         assert amounts.add("c", 10)
         assert not amounts.add("c", 1)
 
+    def test_what_a_holder_gives_back_makes_room_for_what_it_adds(self) -> None:
+        amounts = Amounts(total=15, each=10)
+        assert amounts.add("a", 10)
+        assert amounts.add("b", 5)
+        assert not amounts.fits("a", 6)
+        assert amounts.fits("a", 6, freed=6)
+        assert not amounts.fits("a", 8, freed=6)
+        assert (amounts.held_by("a"), amounts.used) == (10, 15)
+
     @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(-9, 9)), max_size=60))
     def test_all_together_hold_at_most_twice_the_total(self, changes: list[tuple[str, int]]) -> None:
         amounts = Amounts(total=20, each=10)

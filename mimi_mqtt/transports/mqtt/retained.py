@@ -60,15 +60,18 @@ class RetainedMessages:
     def put(self, message: Message, owner: Owner | None, now: float) -> bool:
         """Keeps a message in place of the one before; an empty payload only ends that (section 3.3.1.3).
 
-        False when it is not kept because its account has its share. When all places are taken the oldest
-        message of the account with the most goes.
+        False when it is not kept because its account has its share: the one before stays. When all places are
+        taken the oldest message of the account with the most goes.
         """
         topic = message.topic
+        if message.payload and owner is not None and not self._within_share(message, owner.account):
+            self._ledger.refuse(SHARE, owner.account, now, setting=SETTING)
+            return False
         self._remove(topic)
         if not message.payload:
             return True
-        if owner is not None and not self._make_room(message, owner, now):
-            return False
+        if owner is not None:
+            self._make_room(message, owner, now)
         self._messages[topic] = RetainedMessage(message, owner)
         self._index(topic).add(topic)
         if message.expires_at is not None:
@@ -103,19 +106,24 @@ class RetainedMessages:
             return house
         return [*self._fleet.candidates(topic_filter), *house]
 
-    def _make_room(self, message: Message, owner: Owner, now: float) -> bool:
+    def _within_share(self, message: Message, account: str) -> bool:
+        """True when `message`, in place of the one before, is within the share of `account`."""
+        before = self._messages.get(message.topic)
+        own = before is not None and before.owner is not None and before.owner.account == account
+        freed = before.message.size if before is not None and own else 0
+        within = self._places.held_by(account) - own < self._places.each
+        return within and self._bytes.fits(account, message.size, freed)
+
+    def _make_room(self, message: Message, owner: Owner, now: float) -> None:
+        """Takes a place for a message that is within its account's share."""
         account, known = owner
-        topic = message.topic
-        if self._places.held_by(account) >= self._places.each or not self._bytes.add(account, message.size):
-            self._ledger.refuse(SHARE, account, now, setting=SETTING)
-            return False
-        leaving = self._places.enter(account, topic, known=known)
+        self._bytes.add(account, message.size)
+        leaving = self._places.enter(account, message.topic, known=known)
         if leaving is not None:
             gone = self._messages[leaving].owner
             if gone is not None:
                 self._ledger.refuse(SHARE, gone.account, now, setting=SETTING)
             self._remove(leaving)
-        return True
 
     def _remove(self, topic: str) -> None:
         kept = self._messages.pop(topic, None)

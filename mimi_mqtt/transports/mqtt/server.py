@@ -52,6 +52,7 @@ from mimi_mqtt.wire.topics import STATUS, Leaf, split_device_topic
 
 _log = logging.getLogger(__name__)
 
+_NOT_RETAINED = "sent, but not retained: you have shares.retained_messages_per_account: clear others"
 _MESSAGE_LEAVES = ("up", "down", "event", "command", "reply")
 
 
@@ -330,12 +331,11 @@ class MqttServer:
         if device is not None and device[1] == "command" and self._commands is not None:
             # After it was shown: before its reply.
             self._commands.received(identity, device[0], message)
-        elif not kept:
-            text = "sent, but not retained: you have shares.retained_messages_per_account: clear others"
-            return Outcome(work, Reason.QUOTA_EXCEEDED, text)
-        elif not work.deliveries:
-            return Outcome(work, Reason.NO_MATCHING_SUBSCRIBERS)
-        return Outcome(work)
+            return Outcome(work)
+        reason = Reason.SUCCESS if work.deliveries else Reason.NO_MATCHING_SUBSCRIBERS
+        # No failure, after which its client would send again what was sent.
+        text = "" if kept else _NOT_RETAINED
+        return Outcome(work, reason, text)
 
     def _as_device(self, device_id: str, sender: Sender, payload: bytes) -> Outcome:
         if len(payload) > self.settings.max_device_packet_bytes:

@@ -654,8 +654,27 @@ async def test_retained_message_beyond_the_share_is_told_to_its_publisher(start_
     client = await connected(mqtt)
     assert (await client.say("a", b"x", retain=True)).reason is Reason.NO_MATCHING_SUBSCRIBERS
     ack = await client.say("b", b"x", retain=True)
-    assert ack.reason is Reason.QUOTA_EXCEEDED
+    assert ack.reason is Reason.NO_MATCHING_SUBSCRIBERS
     assert "retained_messages_per_account" in (ack.properties.reason_string or "")
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_what_was_sent_but_not_retained_is_no_failure_and_is_sent_once(
+    start_server: StartServer, qos: int
+) -> None:
+    """A failure has its client send again what the subscribers have."""
+    mqtt = await start_server(shares={"retained_messages_per_account": 1})
+    watcher = await connected(mqtt, "watcher")
+    await watcher.ask("b")
+    client = await connected(mqtt)
+    await client.say("a", b"x", retain=True)
+    ack = await client.say("b", b"x", qos, retain=True)
+    assert ack.reason is Reason.SUCCESS
+    assert "not retained" in (ack.properties.reason_string or "")
+    assert (await watcher.heard()).payload == b"x"
+    assert (await client.say("a", b"", retain=True)).reason is Reason.NO_MATCHING_SUBSCRIBERS
+    ack = await client.say("b", b"y", qos, retain=True)
+    assert (ack.reason, ack.properties.reason_string) == (Reason.SUCCESS, None)
 
 
 async def test_subscriptions_beyond_the_share_are_told_so(start_server: StartServer) -> None:

@@ -46,6 +46,21 @@ def test_bytes_of_one_account_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert store.put(Message("s", b"x"), GUEST, 0.0)
 
 
+def test_a_message_that_is_not_kept_leaves_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_RETAINED_BYTES", 400)
+    store = RetainedMessages(2, Ledger())
+    before = [Message("r/0", b"x" * 50), Message("o/0", b"x"), Message("r/1", b"x")]
+    for message, owner in zip(before, (GUEST, OTHER, GUEST), strict=True):
+        assert store.put(message, owner, 0.0)
+    assert not store.put(Message("r/0", b"y" * 98), GUEST, 0.0), "too many bytes"
+    assert not store.put(Message("o/0", b"y"), GUEST, 0.0), "too many messages"
+    assert [store.get(message.topic, 0.0) for message in before] == before
+    assert list(store.candidates("#", fleet=False)) == ["r/0", "o/0", "r/1"]
+    assert store.put(Message("o/0", b""), GUEST, 0.0), "a removal takes no room"
+    assert store.put(Message("r/0", b"y" * 92), GUEST, 0.0), "it gives back what it takes the place of"
+    assert [message.topic for message in before if store.get(message.topic, 0.0) is None] == ["o/0"]
+
+
 def test_messages_of_the_server_always_have_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_RETAINED", 2)
     store = RetainedMessages(1, Ledger())
