@@ -80,22 +80,28 @@ class Discovery:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._quiet or loop.time() - self._queue[0][1] > _PATIENCE_S:
-            self._start_some()
-        self._quiet = True
-        self._timer = loop.call_later(_PAUSE_S, self._look) if self._queue else None
+        try:
+            if self._quiet or loop.time() - self._queue[0][1] > _PATIENCE_S:
+                self._start_some()
+        finally:
+            self._quiet = True
+            self._timer = loop.call_later(_PAUSE_S, self._look) if self._queue else None
 
     def _start_some(self) -> None:
         for _ in range(min(_STARTS_AT_ONCE, len(self._queue))):
             attachment, _ = self._queue.popleft()
-            if attachment.session is None or not (attachment.wants_discovery or attachment.has_camera):
-                continue
-            context = contextvars.copy_context()
-            context.run(bind_log_context, device=attachment.device_id)
-            access = self.vision(attachment.device_id)
-            if attachment.wants_discovery:
-                self._background.spawn(attachment.discover(access), "tool discovery", context)
-            else:
-                self._background.spawn(
-                    attachment.renew_vision(access), "renewal of a camera's token", context
-                )
+            try:
+                self._start(attachment)
+            except Exception:  # noqa: BLE001 - the border of one device: the others are asked all the same
+                _log.exception("a device is not asked for its tools", extra={"device": attachment.device_id})
+
+    def _start(self, attachment: Attachment) -> None:
+        if attachment.session is None or not (attachment.wants_discovery or attachment.has_camera):
+            return
+        context = contextvars.copy_context()
+        context.run(bind_log_context, device=attachment.device_id)
+        access = self.vision(attachment.device_id)
+        if attachment.wants_discovery:
+            self._background.spawn(attachment.discover(access), "tool discovery", context)
+        else:
+            self._background.spawn(attachment.renew_vision(access), "renewal of a camera's token", context)

@@ -12,6 +12,7 @@ from mimi_mqtt.errors import ToolError
 from mimi_mqtt.session.control import LiveDevices
 from mimi_mqtt.shares import Rates
 from mimi_mqtt.tools.builtin.clock import Clock
+from mimi_mqtt.tools.device_mcp import NO_VISION, VisionAccess
 from mimi_mqtt.tools.registry import Tool
 from tests.fakes.session import DEVICE, OTHER_DEVICE, FakeControlChannel
 from tests.unit.session.conftest import HELLO, House
@@ -28,6 +29,9 @@ VOLUME = {
         "required": ["volume"],
     },
 }
+
+
+METHODS = ["initialize", "notifications/initialized", "tools/list"]
 
 
 def serve_mcp(house: House, channel: FakeControlChannel, *tools: dict[str, Any]) -> list[dict[str, Any]]:
@@ -66,6 +70,31 @@ async def test_tools_are_discovered_after_the_answer_and_can_be_called(house: Ho
     assert "set_timer" in names
     assert await tools.call("self__audio_speaker__set_volume", {"volume": 40}) == "true"
     assert asked[-1]["params"] == {"name": VOLUME["name"], "arguments": {"volume": 40}}
+
+
+async def test_a_fault_of_one_device_leaves_the_others_their_tools(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One fault ended discovery for all devices until a restart."""
+
+    def vision(device_id: str) -> VisionAccess:
+        if device_id == DEVICE:
+            raise RuntimeError("a defect")
+        return NO_VISION
+
+    house.manager.discovery.vision = vision
+    first, beside = house.connect(), house.connect(OTHER_DEVICE)
+    not_asked, asked = serve_mcp(house, first), serve_mcp(house, beside)
+    house.say(first, WITH_MCP)
+    house.say(beside, WITH_MCP)
+    await asyncio.sleep(0.1)
+    assert [request["method"] for request in asked] == METHODS
+    assert not_asked == []
+    assert [type(record.exc_info[1]) for record in caplog.records if record.exc_info] == [RuntimeError]
+    house.manager.discovery.vision = lambda device_id: NO_VISION
+    house.say(first, WITH_MCP)
+    await asyncio.sleep(0.1)
+    assert [request["method"] for request in not_asked] == METHODS
 
 
 async def test_a_reply_with_unescaped_quotes_fails_its_call_at_once(house: House) -> None:
