@@ -273,7 +273,7 @@ class GeneralConnection(asyncio.Protocol):
                     self._fail(error)
                     self._queue.drop()
             self.end("disconnected", abnormal=True)
-            if self._will is not None and self._abnormal:
+            if self._will_is_due:
                 # Of many connections that end at once each has a will.
                 await self._clients.pacer.turn(self.account, 1)
         except Exception:  # noqa: BLE001 - the border of one client
@@ -292,7 +292,7 @@ class GeneralConnection(asyncio.Protocol):
             self.identity.role.value, self._name, before_port(self.peer[0]), self.peer[1],
             "5" if agreed.form.version == 5 else "3.1.1",
         )  # fmt: skip
-        self._greeted = True
+        self._greeted = self._open
         self.write(connack(agreed, self._connect, present))
         client.flow.begin(agreed.form, agreed.window)
         waiting = client.flow.resume(self._gate.clock())
@@ -307,7 +307,7 @@ class GeneralConnection(asyncio.Protocol):
         self.end("disconnected", abnormal=True)
         if client is None:
             return
-        will = self._will if self._abnormal and not self.forget_session else None
+        will = self._will if self._will_is_due and not self.forget_session else None
         broker, now = self._clients.broker, self._gate.clock()
         pending = None if will is None else PendingWill(will, now, self._host)
         if client.link is self:
@@ -319,6 +319,12 @@ class GeneralConnection(asyncio.Protocol):
         if pending is not None:
             steps.append(partial(self._clients.say_will, client, pending))
         run_each(f"the session of {self._name}", steps)
+
+    @property
+    def _will_is_due(self) -> bool:
+        """True when the will is to be published: it is of an accepted connection only (section 3.1.2.5), and
+        one that ended while it waited for the one before it was never answered."""
+        return self._will is not None and self._abnormal and self._greeted
 
     def _gone(self) -> None:
         self._client = None

@@ -12,6 +12,7 @@ from mimi_mqtt.wire.mqtt import (
     PacketType,
     Will,
     encode_ack,
+    encode_connect,
     encode_publish,
     encode_subscribe,
     encode_unsubscribe,
@@ -217,6 +218,25 @@ async def test_takeover_waits_until_what_the_old_connection_sent_is_dealt_with(m
     assert await _payloads(watcher, 301) == [*(b"%d" % index for index in range(300)), b"will"]
     await watcher.publish("t", b"for the new one")
     assert await _payloads(new, 1) == [b"for the new one"]
+
+
+async def test_connection_that_was_never_answered_has_no_will(start_server: StartServer) -> None:
+    """The second one waits for the first, whose account is beyond its rate, when the third takes over."""
+    mqtt = await start_server(shares={"messages_per_s": 5})
+    watcher = await mqtt.admin("watcher")
+    await watcher.subscribe(("last", 0))
+    first = await mqtt.connect("same", will=Will("last", b"first"))
+    await first.send(encode_publish("t", b"") * 22)
+    second, third = await mqtt.open(), await mqtt.open()
+    for takes_over, payload in ((second, b"second"), (third, b"third")):
+        before = len(mqtt.server._general._tasks)
+        await takes_over.send(encode_connect("same", will=Will("last", payload)))
+        await mqtt.until(lambda count=before: len(mqtt.server._general._tasks) > count)  # type: ignore[misc]
+    assert await second.closed() == []
+    mqtt.pass_time(60)
+    await third.expect(PacketType.CONNACK)
+    assert await _payloads(watcher, 1) == [b"first"]
+    assert await watcher.settled() == []
 
 
 async def test_flood_of_tiny_packets_leaves_the_others_their_turn(mqtt: Running) -> None:
