@@ -37,6 +37,7 @@ from mimi_mqtt.session.playout import Playout
 from mimi_mqtt.session.presence import Presence
 from mimi_mqtt.session.session import ConversationFactory, Participants, Session
 from mimi_mqtt.session.telling import SessionEvents
+from mimi_mqtt.session.unspoken import UnspokenTexts
 from mimi_mqtt.shares import Ledger, Rates
 from mimi_mqtt.supervision import SupervisedLoop
 from mimi_mqtt.tools.builtin.sources import register_builtins
@@ -142,6 +143,7 @@ class SessionManager:
         self._last = last if last is not None else LastSessions()
         self._presence = Presence(settings.session.reattach_s, self._last)
         self._sessions: dict[str, Session] = {}  # by device id
+        self._unspoken = UnspokenTexts(settings.session.reattach_s)
         self._background = Background()
         self._discovery = Discovery(self._background)
         self._reminders = reminders
@@ -335,6 +337,8 @@ class SessionManager:
         self._presence.claim(attachment)
         downlink = AudioParams(self.downlink_rate, 1, asked.frame_duration)
         attachment.send(encode(ServerHello(hello.transport, session_id, downlink, audio.describe())))
+        for text in self._unspoken.take(device_id, now):
+            session.announce(text)
 
         if not attachment.is_tester and channel.transport == "mqtt":
             self._last.opened(device_id, session_id)
@@ -426,7 +430,7 @@ class SessionManager:
         self._background.spawn(work, name, context)
 
     def session_ended(self, session: Session, *, goodbye: bool) -> None:
-        """Forgets it; what it was still to announce is shown instead."""
+        """Forgets it; what it was still to announce is shown instead, or waits for the device's next one."""
         _active.dec()
         self._audio_watch.ended(session)
         device_id = session.device_id
@@ -439,10 +443,10 @@ class SessionManager:
         # Afterwards: an observer that has the device told something must not find the ended session.
         self._events.ended(session, self._loop.time())
         for announced in session.unspoken:
-            if isinstance(announced, str):
-                self.announce(device_id, announced)
-            else:
+            if not isinstance(announced, str):
                 announced.concluded(False)
+            elif not self.announce(device_id, announced):
+                self._unspoken.keep(device_id, announced, self._loop.time())
 
     # ── from the server's side ───────────────────────────────────────────────────────────────────────────
 
@@ -478,7 +482,9 @@ class SessionManager:
         return self._agents.find(key) is not None
 
     def forget_owner(self, device_id: str) -> None:
-        """The device belongs to somebody else: its reminders are dropped."""
+        """The device belongs to somebody else: its reminders, and what it was still to be told, are
+        dropped."""
+        self._unspoken.take(device_id, self._loop.time())
         if self._reminders is not None:
             self._reminders.drop(device_id)
 

@@ -136,6 +136,7 @@ class Presence:
     def _let_go(self, attachment: Attachment) -> None:
         """Ends an attachment that has no connection, and its session."""
         session = attachment.session
+        attachment.channel = None  # what is sent from here on would be lost without a word
         if session is not None:
             session.end("disconnected")
         self._forget(attachment)

@@ -349,6 +349,44 @@ async def test_announcements_of_a_session_that_never_listened_are_given_back(hou
     assert channel.of_type("alert") == []
 
 
+@pytest.mark.parametrize("ended_by", ["its loss", "the next one"])
+async def test_texts_of_a_websocket_that_drops_before_the_first_listen_are_said_in_the_next_session(
+    house: House, ended_by: str
+) -> None:
+    """They were written to the connection that was gone."""
+    house.manager._audio_transports = {"websocket": house.audio}
+    devices, channel = LiveDevices(house.manager), house.connect(transport="websocket")
+    house.hello(channel, transport="websocket")
+    for text in ("Dinner.", "Now."):
+        assert devices.say(DEVICE, text) == "spoken"
+    if ended_by == "its loss":
+        house.manager.control_closed(channel, "connection lost")
+    following = house.connect(transport="websocket")
+    assert channel.story() == ["hello"]
+    talk = house.listen(following, house.hello(following, transport="websocket"))
+    assert [call for call in talk.calls if call[0] == "announce"] == [
+        ("announce", "Dinner."),
+        ("announce", "Now."),
+    ]
+    assert following.of_type("alert") == []
+
+
+@pytest.mark.parametrize("otherwise", ["too late", "another owner"])
+async def test_texts_that_wait_for_the_next_session_are_dropped(house: House, otherwise: str) -> None:
+    house.manager._audio_transports = {"websocket": house.audio}
+    devices, channel = LiveDevices(house.manager), house.connect(transport="websocket")
+    house.hello(channel, transport="websocket")
+    devices.say(DEVICE, "Dinner.")
+    house.manager.control_closed(channel, "connection lost")
+    if otherwise == "too late":
+        await asyncio.sleep(house.settings.session.reattach_s)
+    else:
+        house.manager.forget_owner(DEVICE)
+    following = house.connect(transport="websocket")
+    talk = house.listen(following, house.hello(following, transport="websocket"))
+    assert "announce" not in {call[0] for call in talk.calls}
+
+
 async def test_the_speaker_is_that_of_the_device(house: House) -> None:
     devices = LiveDevices(house.manager)
     assert devices.speaker(DEVICE) == ("default", "vi-VN")
