@@ -15,7 +15,7 @@ import type { Mode, ServerMessage } from './messages';
 import { postPhoto } from './photo';
 import { access, connect, type Access } from './socket';
 import { Tools, type Vision } from './tools';
-import { afterEvent, type LiveTurn } from './turn';
+import { afterEvent, ended, type LiveTurn } from './turn';
 
 export type Phase = 'off' | 'connecting' | 'ready' | 'listening' | 'thinking' | 'speaking';
 export type Trouble = MicrophoneTrouble | 'microphone-lost' | 'other-tab' | 'server-lost' | 'refused' | 'over' | 'slow';
@@ -72,8 +72,10 @@ export class Talk {
 
   private socket: WebSocket | null = null;
   private session = '';
+  /** The conversation that is wanted, until the person or the server ends it: what was begun for an earlier one is dropped. */
+  private wanted: AbortController | null = null;
   private opening: Promise<boolean> | null = null;
-  private wanted = false;
+  private recordingSoon: Promise<Trouble | null> | null = null;
   private player: Player | null = null;
   private microphone: Microphone | null = null;
   private encoder: Encoder | null = null;
@@ -137,9 +139,9 @@ export class Talk {
   private async talkWhileHeld(): Promise<void> {
     this.player ??= this.newPlayer();
     if (this.phase === 'speaking' || this.phase === 'thinking') this.interrupt();
+    const { signal } = (this.wanted ??= new AbortController());
     if (!(await this.openEverything())) {
-      this.held = false;
-      this.early = null;
+      if (!signal.aborted) [this.held, this.early] = [false, null];
       return;
     }
     const said = this.early ?? [];
@@ -247,27 +249,38 @@ export class Talk {
     this.player ??= this.newPlayer();
     this.player.resume();
     if (this.phase === 'off') this.phase = 'connecting';
-    const [trouble, connected] = await Promise.all([this.openMicrophone(), this.open()]);
+    const { signal } = (this.wanted ??= new AbortController());
+    const [trouble, connected] = await Promise.all([this.openMicrophone(signal), this.open()]);
+    if (signal.aborted) return false;
     // Who can't be heard can write.
     if (trouble && connected) this.trouble = trouble;
     return trouble === null && connected;
   }
 
   /** Opens the microphone, unless it is open. Returns what is wrong, null when nothing is. */
-  private async openMicrophone(): Promise<Trouble | null> {
-    if (this.microphone) return null;
+  private openMicrophone(signal: AbortSignal): Promise<Trouble | null> {
+    if (this.microphone) return Promise.resolve(null);
+    return (this.recordingSoon ??= this.openMicrophoneOnce(signal));
+  }
+
+  private async openMicrophoneOnce(signal: AbortSignal): Promise<Trouble | null> {
+    let encoder: Encoder | undefined;
+    let trouble: Trouble | null = null;
     try {
-      this.encoder ??= await createEncoder((packet) => this.sendAudio(packet));
-      this.microphone = await Microphone.open(
+      encoder = await createEncoder((packet) => this.sendAudio(packet));
+      const microphone = await Microphone.open(
         (frame) => this.heard(frame),
         () => this.loseMicrophone('microphone-lost'),
       );
-      this.recording = true;
-      return null;
+      // The person may have ended the conversation before allowing it.
+      if (signal.aborted) microphone.close();
+      else [this.microphone, this.encoder, this.recording] = [microphone, encoder, true];
     } catch (error) {
-      this.loseMicrophone(null);
-      return error instanceof MicrophoneError ? error.trouble : 'failed';
+      trouble = error instanceof MicrophoneError ? error.trouble : 'failed';
     }
+    if (signal.aborted || trouble) encoder?.close();
+    if (!signal.aborted) this.recordingSoon = null;
+    return trouble;
   }
 
   private loseMicrophone(trouble: Trouble | null): void {
@@ -287,32 +300,33 @@ export class Talk {
   /** Connects, unless it is. False when that failed, which `trouble` tells. */
   private open(): Promise<boolean> {
     if (this.socket) return Promise.resolve(true);
-    this.opening ??= this.openOnce().finally(() => (this.opening = null));
-    return this.opening;
+    const { signal } = (this.wanted ??= new AbortController());
+    return (this.opening ??= this.openOnce(signal).finally(() => {
+      if (!signal.aborted) this.opening = null;
+    }));
   }
 
-  private async openOnce(): Promise<boolean> {
-    this.wanted = true;
+  private async openOnce(signal: AbortSignal): Promise<boolean> {
     this.trouble = null;
     this.phase = 'connecting';
     for (let attempt = 0; ; attempt += 1) {
       try {
         const [given] = await Promise.all([access(this.name(), this.language()), this.prepareDecoder()]);
-        if (!this.wanted) return false;
+        if (signal.aborted) return false;
         this.device = given;
         this.following ??= follow(given.device_id, (event) => this.told(event));
         this.tabs.postMessage('talking');
         // The first turn is told from its beginning, unless that takes too long.
         await Promise.race([this.following.begun, new Promise((resolve) => setTimeout(resolve, FOLLOWING_MS))]);
         const { socket, session } = await connect(given);
-        if (!this.wanted) {
+        if (signal.aborted) {
           socket.close();
           return false;
         }
         this.take(socket, session);
         return true;
       } catch (error) {
-        if (!this.wanted) return false;
+        if (signal.aborted) return false;
         if (error instanceof ApiProblem && !error.unreachable) {
           this.leave('refused', problemText(error));
           return false;
@@ -320,7 +334,7 @@ export class Talk {
         this.trouble = 'server-lost';
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]));
-      if (!this.wanted) return false;
+      if (signal.aborted) return false;
     }
   }
 
@@ -357,6 +371,7 @@ export class Talk {
       this.leave('over');
       return;
     }
+    this.turn = ended(this.turn);
     // The server went away, or the way to it did: the same conversation goes on when it is back.
     const listened = this.recording && this.mode !== 'manual';
     this.held = false;
@@ -366,9 +381,11 @@ export class Talk {
   }
 
   private leave(trouble: Trouble | null, detail = ''): void {
-    this.wanted = false;
+    this.wanted?.abort();
+    this.wanted = this.opening = this.recordingSoon = null;
     this.dropSocket();
     this.silence();
+    this.turn = ended(this.turn);
     this.loseMicrophone(null);
     this.following?.stop();
     this.following = null;

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { LiveEvent } from '~/live/events.svelte';
-import { afterEvent, awaited, type LiveTurn } from './turn';
+import { afterEvent, awaited, ended, type LiveTurn } from './turn';
 
 const AT = Date.parse('2026-05-04T12:00:10.000Z');
 
@@ -28,6 +28,13 @@ it('becomes the final record', () => {
   const turn = after({ stage: 'endpoint', ms: 600 }, { event: 'turn_ended', stages_ms: { endpoint: 600, stop: 3000 }, outcome: 'answered', providers: { llm: 'offline' } })!;
   expect([turn.over, turn.stages, turn.outcome, turn.providers]).toEqual([true, { endpoint: 600, stop: 3000 }, 'answered', { llm: 'offline' }]);
   expect(awaited(turn)).toBeNull();
+});
+
+it('is over when nothing more is told, and goes on when something is', () => {
+  const turn = ended(after({ stage: 'endpoint', ms: 600 }))!;
+  expect([turn.over, awaited(turn)]).toEqual([true, null]);
+  const again = afterEvent(turn, { event: 'turn_stage', at: '', session_id: 's', number: 1, stage: 'transcript', ms: 700 }, 0)!;
+  expect([again.over, awaited(again), ended(null)]).toEqual([false, 'first_token', null]);
 });
 
 it('stays when a turn without words ends, or another turn', () => {

@@ -33,7 +33,8 @@ export function afterEvent(turn: LiveTurn | null, event: LiveEvent, now: number)
     case 'turn_stage': {
       const stage = text(event.stage);
       const ms = number(event.ms);
-      if (same) return { ...turn, stages: { ...turn.stages, [stage]: ms } };
+      // Of a turn that was given up with a lost connection, more may be told after all.
+      if (same) return { ...turn, stages: { ...turn.stages, [stage]: ms }, over: turn.outcome !== '' };
       // The end of a turn in which nobody said anything is not worth the place of the one before.
       if (stage === 'stop') return turn;
       return {
@@ -65,6 +66,11 @@ export function afterEvent(turn: LiveTurn | null, event: LiveEvent, now: number)
       };
   }
   return turn;
+}
+
+/** The turn when nothing more will be told of it. */
+export function ended(turn: LiveTurn | null): LiveTurn | null {
+  return turn && { ...turn, over: true };
 }
 
 /** The stage that the turn is in: the next one to be reached; null for one that is over. */
