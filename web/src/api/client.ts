@@ -25,6 +25,11 @@ const SIGNING_IN = ['/session', '/session/ways', '/session/passkey', '/session/p
 export const api = createClient<paths>({ baseUrl: '/api/v1', credentials: 'same-origin' });
 
 api.use({
+  onRequest({ request }) {
+    // What is deleted when the page is left would end with the page.
+    if (request.method === 'DELETE') return new Request(request, { keepalive: true });
+    return undefined;
+  },
   onResponse({ response, schemaPath }) {
     if (response.status === 401 && !SIGNING_IN.includes(schemaPath)) reportSignedOut();
   },

@@ -4,6 +4,7 @@ import { queries } from '../api/queries';
 import { ApiProblem, problemOf } from '../api/problem';
 import { unwrap } from '../api/client';
 import { startLive, stopLive } from '../live/events.svelte';
+import { commitAll, undoAll } from './toasts.svelte';
 import type { components } from '$schema';
 
 export type Me = components['schemas']['Me'];
@@ -44,6 +45,7 @@ export async function loadSession(): Promise<void> {
 
 async function signedOut(): Promise<void> {
   stopLive();
+  undoAll();
   queries.clear();
   const ways = await unwrap(api.GET('/session/ways'));
   Object.assign(state, { is: 'signed-out', me: null, ways });
@@ -55,8 +57,9 @@ export async function signIn(user_name: string, password: string): Promise<void>
   await loadSession();
 }
 
-/** Ends this browser's session. */
+/** Ends this browser's session, after what the person has just deleted is. */
 export async function signOut(): Promise<void> {
+  await commitAll();
   await unwrap(api.DELETE('/session'));
   await signedOut();
 }

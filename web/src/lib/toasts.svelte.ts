@@ -15,7 +15,9 @@ const SHOWN_MS = 5000;
 let last = 0;
 const state = $state<{ toasts: Toast[] }>({ toasts: [] });
 const timers = new Map<number, ReturnType<typeof setTimeout>>();
-const waiting = new Map<number, () => void>();
+const waiting = new Set<number>();
+/** Those that are being done. */
+const running = new Set<Promise<unknown>>();
 
 /** Those that are shown; reactive. */
 export function toasts(): readonly Toast[] {
@@ -44,10 +46,10 @@ export function tell(text: string, tone: Tone = 'good'): void {
 }
 
 /**
- * Does `commit` in a while unless the person undoes it. The caller hides what is concerned at once, and shows it again in
- * `undo`. A page that is left commits at once.
+ * Does `commit` in a while unless the person undoes it; its promise resolves when it is done, failures told. The caller hides
+ * what is concerned at once, and shows it again in `undo`. A page that is left commits at once.
  */
-export function undoable(text: string, undoLabel: string, commit: () => void, undo: () => void): void {
+export function undoable(text: string, undoLabel: string, commit: () => Promise<unknown>, undo: () => void): void {
   let undone = false;
   const id: number = show(
     {
@@ -63,16 +65,27 @@ export function undoable(text: string, undoLabel: string, commit: () => void, un
       },
       gone: () => {
         waiting.delete(id);
-        if (!undone) commit();
+        if (undone) return;
+        const done: Promise<unknown> = commit().finally(() => running.delete(done));
+        running.add(done);
       },
     },
     UNDO_MS,
   );
-  waiting.set(id, commit);
+  waiting.add(id);
+}
+
+/** Does at once what can still be undone, as before the person is somebody else; resolves when all is done. */
+export async function commitAll(): Promise<void> {
+  for (const id of waiting) dismiss(id);
+  await Promise.allSettled(running);
+}
+
+/** Undoes all that can be undone: nobody is signed in any more who could do it. */
+export function undoAll(): void {
+  for (const toast of state.toasts.filter((each) => waiting.has(each.id))) toast.action?.run();
 }
 
 if (typeof window !== 'undefined') {
-  window.addEventListener('pagehide', () => {
-    for (const id of [...waiting.keys()]) dismiss(id);
-  });
+  window.addEventListener('pagehide', () => void commitAll());
 }

@@ -16,12 +16,11 @@ export function remove(agent: Api<'AgentOut'>): void {
   undoable(
     agent.source === 'managed' ? t('deleted', { name: String(agent.settings.name ?? key) }) : t('taken-back'),
     shared('undo'),
-    () => {
+    () =>
       unwrap(api.DELETE('/agents/{key}', { params: { path: { key } } }))
         .catch((error) => tell(problemText(error), 'bad'))
         .then(() => queries.invalidateQueries({ queryKey: ['agents'] }))
-        .finally(shown);
-    },
+        .finally(shown),
     shown,
   );
 }

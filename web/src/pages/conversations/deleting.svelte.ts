@@ -24,5 +24,5 @@ export function deleteConversation(id: string): void {
     await queries.invalidateQueries({ queryKey: ['conversations'] });
     gone.delete(id);
   };
-  undoable(t('deleted'), t('undo'), () => void commit(), () => gone.delete(id));
+  undoable(t('deleted'), t('undo'), commit, () => gone.delete(id));
 }

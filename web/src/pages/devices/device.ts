@@ -1,4 +1,5 @@
 /** What the parts of a device's page share: its type, its queries, how it is called, and its commands. */
+import { SvelteSet } from 'svelte/reactivity';
 import { ApiProblem, api, problemText, queries, unwrap, type Api } from '~/api';
 import { messages } from '~/i18n';
 import { onEvents } from '~/live/events.svelte';
@@ -7,6 +8,9 @@ export type Device = Api<'DeviceFull'>;
 export type Summary = Api<'DeviceSummary'>;
 export type Patch = Api<'DevicePatch'>;
 export type Tool = Api<'Tool'>;
+
+/** Devices that are about to be forgotten, and not shown any more. */
+export const leaving = new SvelteSet<string>();
 
 const t = messages<typeof import('./messages/en.json')>('devices');
 
