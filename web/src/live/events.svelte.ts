@@ -1,11 +1,11 @@
 /**
  * The event stream: what happens on the server, as it happens.
  *
- * One stream for the whole page. It is opened again by itself when it breaks, from the last event on. After a break,
- * everything that is shown is asked again.
+ * One stream for the whole page. It is opened again by itself when it breaks, and when the page is seen again after a
+ * while, from the last event on. After a break, everything that is shown is asked again.
  */
 import { queries } from '../api/queries';
-import { beforeRetry, readEvents } from './stream';
+import { keepReading, readEvents } from './stream';
 
 /** An event of the stream: its name, its time, and fields of its own. */
 export interface LiveEvent {
@@ -71,7 +71,7 @@ function deliver(event: LiveEvent): void {
 export function startLive(): void {
   if (running) return;
   running = new AbortController();
-  void keepOpen(running.signal);
+  void keepReading(readOnce, running.signal, () => become('lost'));
 }
 
 /** Ends the stream. */
@@ -81,15 +81,6 @@ export function stopLive(): void {
   lastId = undefined;
   wasLive = false;
   become('connecting');
-}
-
-async function keepOpen(signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await readOnce(signal).catch(() => undefined);
-    if (signal.aborted) return;
-    become('lost');
-    await beforeRetry(signal);
-  }
 }
 
 function readOnce(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 /** The lines of the log that are shown: the last ones, older ones on request, and new ones as they are written. */
 import { api, unwrap, type Api } from '~/api';
-import { beforeRetry, readEvents } from '~/live/stream';
+import { keepReading, readEvents } from '~/live/stream';
 
 export type Line = Api<'LogLine'>;
 
@@ -37,13 +37,16 @@ export class Log {
   shown = $state<Shown>({ lines: [], waiting: [], older: null, parts: [], level: '', status: 'loading', missed: false, error: null });
   paused = $state(false);
   #filter: Filter | null = null;
+  /** The last line of each page that was asked for, the newest first, and from where the server goes on behind it. */
+  #ends: { number: number; older: string | null }[] = [];
 
   /** Shows the lines of a filter. */
   follow(filter: Filter): () => void {
     const ended = new AbortController();
     this.#filter = filter;
     Object.assign(this.shown, { lines: [], waiting: [], older: null, status: 'loading', missed: false, error: null });
-    void this.#keepOpen(filter, ended.signal);
+    // Who reads a paused log finds it as it was.
+    void keepReading((signal) => this.#open(filter, signal), ended.signal, (error) => this.#broken(error), () => this.paused);
     return () => ended.abort();
   }
 
@@ -61,7 +64,7 @@ export class Log {
     const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: PAGE, cursor: this.shown.older } } }));
     if (this.#filter !== filter) return;
     this.shown.lines = [...this.shown.lines, ...page.items];
-    this.shown.older = page.next ?? null;
+    this.#ended(page);
   }
 
   #add(lines: readonly Line[]): void {
@@ -69,13 +72,29 @@ export class Log {
     const first = this.shown.lines[0]?.number ?? 0;
     const fresh = lines.filter((line) => line.number > first);
     // The newest stand first.
-    const all = [...fresh.reverse(), ...this.shown.lines];
-    this.shown.lines = all.length > MOST ? all.slice(0, MOST) : all;
+    this.shown.lines = [...fresh.reverse(), ...this.shown.lines];
+    if (this.shown.lines.length > MOST) this.#shorten();
+  }
+
+  /** Takes the oldest lines away, to the end of a page: what is asked for next follows what is shown. */
+  #shorten(): void {
+    const kept = this.shown.lines.slice(0, MOST);
+    this.#ends = this.#ends.filter((end) => end.number >= kept.at(-1)!.number);
+    const end = this.#ends.at(-1);
+    this.shown.lines = end ? kept.filter((line) => line.number >= end.number) : kept;
+    this.shown.older = end?.older ?? null;
+  }
+
+  #ended(page: { items: readonly Line[]; next?: string | null }): void {
+    const number = page.items.at(-1)?.number;
+    this.shown.older = page.next ?? null;
+    if (number !== undefined) this.#ends.push({ number, older: this.shown.older });
   }
 
   #arrived(line: Line): void {
     if (!this.shown.parts.includes(line.part)) this.shown.parts = [...this.shown.parts, line.part].sort();
     if (!this.paused) return this.#add([line]);
+    if (line.number <= (this.shown.waiting.at(-1) ?? this.shown.lines[0])?.number!) return;
     this.shown.waiting.push(line);
     if (this.shown.waiting.length > MOST) {
       this.shown.waiting.shift();
@@ -83,18 +102,9 @@ export class Log {
     }
   }
 
-  async #keepOpen(filter: Filter, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        await this.#open(filter, signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        if (this.shown.status === 'loading') this.shown.error = error;
-      }
-      if (signal.aborted) return;
-      this.shown.status = this.shown.error ? 'loading' : 'lost';
-      await beforeRetry(signal);
-    }
+  #broken(error: unknown): void {
+    if (error !== null && this.shown.status === 'loading') this.shown.error = error;
+    this.shown.status = this.shown.error ? 'loading' : 'lost';
   }
 
   /** The stream is opened first, so that no line falls between it and the page of the last lines. */
@@ -105,7 +115,16 @@ export class Log {
       opened: async (own) => {
         const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: PAGE } }, signal: own }));
         if (signal.aborted) return;
-        Object.assign(this.shown, { lines: page.items, older: page.next ?? null, parts: page.parts, level: page.level, status: 'live', error: null });
+        Object.assign(this.shown, { parts: page.parts, level: page.level, status: 'live', error: null });
+        const [first] = this.shown.waiting.length ? this.shown.waiting.slice(-1) : this.shown.lines;
+        const known = page.items.findIndex((line) => line.number === first?.number && line.at === first.at);
+        // What is shown stays where no line is missing after it.
+        if (known >= 0) for (const line of page.items.slice(0, known).reverse()) this.#arrived(line);
+        else {
+          Object.assign(this.shown, { lines: page.items, waiting: [] });
+          this.#ends = [];
+          this.#ended(page);
+        }
       },
       told: (message) => {
         if (message.event === 'missed') this.shown.missed = true;
