@@ -158,6 +158,9 @@ async def test_unsaved_changes_are_kept_and_can_be_dropped(site: Site) -> None:
     await page.get_by_role("link", name="Agents", exact=True).first.click()
     await expect(page.get_by_role("dialog")).to_contain_text("Leave without saving?")
     await page.get_by_role("button", name="Stay").click()
+    await page.get_by_role("tab", name="History").click()
+    await expect(page.get_by_role("textbox", name="Greeting")).to_be_hidden()
+    await page.get_by_role("tab", name="Settings").click()
     await expect(page.get_by_role("textbox", name="Greeting")).to_have_value("Once upon a time")
     await page.get_by_role("button", name="Discard").click()
     await expect(page.get_by_role("textbox", name="Greeting")).not_to_have_value("Once upon a time")
@@ -165,6 +168,27 @@ async def test_unsaved_changes_are_kept_and_can_be_dropped(site: Site) -> None:
     await page.get_by_role("link", name="Agents", exact=True).first.click()
     await page.get_by_role("button", name="Leave without saving").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Agents")
+
+
+async def test_a_preview_is_asked_for_once_a_change(site: Site) -> None:
+    tab = await site.tab()
+    page = tab.page
+    asked: list[str] = []
+    page.on("request", lambda each: asked.append(each.url) if each.url.endswith("/preview") else None)
+    await page.clock.install()
+    await tab.goto("/agents/teacher")
+    preview = page.get_by_label("What the language model gets")
+    await expect(preview).to_contain_text("You are Linh")
+    before = len(asked)
+    for _ in range(5):
+        await page.clock.run_for(1000)
+    assert len(asked) == before
+    tab.expected = ["ERR_FAILED"]
+    await page.route("**/agents/preview", lambda route: route.abort())
+    await page.get_by_role("textbox", name="Prompt").fill("You are {{ agent.name }}, on a ship.")
+    await page.clock.run_for(1000)
+    await expect(page.get_by_role("alert")).to_contain_text("did not answer")
+    await expect(page.get_by_role("alert")).not_to_contain_text(re.compile("template", re.I))
 
 
 async def test_chains_tools_and_voices_are_set(site: Site) -> None:
@@ -279,9 +303,12 @@ async def test_a_deletion_is_undone_or_done(site: Site) -> None:
         if undo:
             await page.get_by_role("button", name="Undo").click()
             await expect(row).to_be_visible()
-    async with page.expect_response(lambda answer: answer.request.method == "DELETE") as told:
-        await page.get_by_role("button", name="Close").click()
-    assert (await told.value).status == 204
+    # What waits is done before the session ends.
+    async with page.expect_response(lambda answer: "/agents/guest" in answer.url) as told:
+        await page.get_by_role("button", name="Signed in as").click()
+        await page.get_by_role("menuitem", name="Sign out").click()
+    assert ((await told.value).request.method, (await told.value).status) == ("DELETE", 204)
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
     async with site.program() as api:
         assert (await api.get("/agents/guest")).status_code == 404
 

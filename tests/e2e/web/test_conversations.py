@@ -1,5 +1,6 @@
 """Conversations: live, searched, looked into, asked again, saved and opened elsewhere, deleted."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from mimi_mqtt.store.conversations import save_turns
 from mimi_mqtt.store.engine import Store
@@ -186,6 +187,12 @@ async def test_search_finds_and_marks_words(site: Site) -> None:
     await expect(tab.page.locator("li.chosen")).to_contain_text("interrupted")
     await tab.page.go_back()
     await expect(tab.page.get_by_role("searchbox")).to_have_value("light*")
+    # A space that is typed stays, although nothing is looked for by it.
+    await tab.page.get_by_role("searchbox").fill("turn ")
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page).to_have_url(re.compile("q=turn$"))
+    await tab.page.keyboard.type("on")
+    await expect(tab.page).to_have_url(re.compile("q=turn(%20|[+])on$"))
     await tab.page.get_by_role("searchbox").fill("xylophone")
     await expect(tab.page.get_by_text("Nothing found")).to_be_visible()
     await tab.shot("conversations-nothing-desktop-light")
@@ -298,6 +305,38 @@ async def test_deleting_can_be_undone_until_it_is_done(site: Site) -> None:
     tab.expected = ["404"]
     await tab.goto("/conversations/ru")
     await expect(tab.page.get_by_role("alert")).to_contain_text("there is no such conversation")
+
+
+async def test_deleting_goes_on_with_the_filter_that_it_was_begun_with(site: Site) -> None:
+    tab = await site.tab()
+    page = tab.page
+    held: asyncio.Queue[Route] = asyncio.Queue()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "DELETE":
+            held.put_nowait(route)
+        else:
+            await route.continue_()
+
+    await page.route("**/api/v1/conversations?*", hold)
+    await tab.goto("/conversations?outcome=failed")
+    await page.get_by_label("Outcome", exact=True).select_option("")
+    await page.get_by_label("Device", exact=True).select_option("Kitchen")
+    await page.get_by_role("button", name="Actions").click()
+    await page.get_by_role("menuitem", name="Delete what the filter finds").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    first = await held.get()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    # The filter stands in the address, which changes behind the question.
+    await page.evaluate("history.replaceState(history.state, '', '?agent=default')")
+    await page.evaluate("dispatchEvent(new PopStateEvent('popstate', {state: history.state}))")
+    await expect(page.get_by_label("Device", exact=True)).to_have_value("")
+    await first.fulfill(json={"deleted": 1000, "more": True})
+    second = await held.get()
+    assert second.request.url == first.request.url
+    await second.fulfill(json={"deleted": 1, "more": False})
+    await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 async def test_all_that_is_found_is_exported_and_deleted(site: Site, tmp_path: Path) -> None:

@@ -136,6 +136,8 @@ async def test_an_image_is_changed_and_deleted_with_undo(site: Site) -> None:
     await expect(tab.page.get_by_text("Too old for most.")).to_be_visible()
     await tab.page.get_by_role("button", name="Delete").click()
     await expect(tab.page).to_have_url(re.compile("/firmware$"))
+    await expect(tab.page.get_by_role("link", name="2.0.0")).to_be_visible()
+    await expect(tab.page.get_by_role("link", name="1.0.0")).to_have_count(0)
     await tab.page.get_by_role("button", name="Undo").click()
     await expect(tab.page.get_by_text("Too old for most.")).to_be_visible()
     await tab.page.get_by_role("button", name="Delete").click()

@@ -259,6 +259,25 @@ async def test_a_person_is_disabled_and_removed(site: Site) -> None:
     await expect(tab.page.get_by_role("link", name="Gone Soon")).to_have_count(0)
 
 
+async def test_two_editors_of_an_account_lose_nothing(site: Site) -> None:
+    tab = await site.tab()
+    tab.expected = ["412"]
+    async with site.program() as api:
+        made = await _add(api, {"name": "olga", "display_name": "Olga"})
+        await tab.goto(f"/users/{made}")
+        await tab.page.get_by_label("Displayed name").fill("Olga P.")
+        assert (await api.patch(f"/users/{made}", json={"email": "olga@example.org"})).is_success
+        await tab.page.get_by_role("button", name="Save").click()
+        await expect(tab.page.get_by_role("alert")).to_contain_text("Somebody changed the account meanwhile")
+        await expect(tab.page.get_by_label("E-mail")).to_have_value("olga@example.org")
+        await expect(tab.page.get_by_label("Displayed name")).to_have_value("Olga P.")
+        await tab.page.get_by_role("button", name="Save").click()
+        await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Olga P.")
+        saved = (await api.get(f"/users/{made}")).json()
+        assert (saved["display_name"], saved["email"]) == ("Olga P.", "olga@example.org")
+        assert (await api.delete(f"/users/{made}")).is_success
+
+
 async def test_groups_get_members_and_lose_them(site: Site) -> None:
     tab = await site.tab()
     await tab.goto("/groups")
