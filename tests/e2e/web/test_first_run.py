@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Route as Held
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -289,6 +290,21 @@ async def test_key_that_the_service_refuses_is_not_saved(site: Site) -> None:
         assert (await api.delete("/providers/groq")).status_code == 204
     assert await tab.violations() == []
     await tab.shot("setup-keys-desktop-light")
+    # Saved is what was tested, whatever is chosen meanwhile.
+    held: asyncio.Queue[Held] = asyncio.Queue()
+    await tab.page.route("**/groq/test", lambda route: held.put_nowait(route))
+    await voice.get_by_label("Key", exact=True).fill("gsk_right")
+    await voice.get_by_role("button", name="Test and save").click()
+    tested = await held.get()
+    await voice.get_by_role("combobox", name="Service").select_option("deepgram")
+    await tab.page.route("**/providers/*", lambda route: held.put_nowait(route))
+    while tested.request.method == "POST":
+        await tested.fulfill(json={"role": "llm", "name": "groq", "ok": True})
+        tested = await held.get()
+    assert (tested.request.method, tested.request.url.rpartition("/")[2]) == ("PATCH", "groq")
+    assert tested.request.post_data_json["secrets"] == {"api_key": "gsk_right"}
+    tab.expected = ["ERR_FAILED"]
+    await tested.abort()
 
 
 async def test_server_found_on_this_machine_is_used_by_one_button(site: Site, ollama: Ollama) -> None:
