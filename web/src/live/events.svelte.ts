@@ -37,16 +37,29 @@ export function onEvents(names: readonly string[], listener: Listener): () => vo
   return () => listeners.delete(listener);
 }
 
-/** Asks the queries whose key begins with `key` again whenever one of these events happens. For `$effect`. */
+/** Many events at once are one reason to ask, and no reason to ask more often than it can be read; in ms. */
+const SOON_MS = 250;
+const GAP_MS = 2000;
+
+/** True while a further page is asked for, which asking for all pages again would end. */
+function isPaging(queryKey: readonly unknown[]): boolean {
+  return queries.getQueryCache().findAll({ queryKey, fetchStatus: 'fetching' }).some(({ state: { fetchMeta } }) => fetchMeta?.fetchMore !== undefined);
+}
+
+/**
+ * Asks the queries whose key begins with one of `keys` again soon after one of these events, and then not before a gap. For
+ * `$effect`.
+ */
 export function refreshOn(names: readonly string[], ...keys: readonly unknown[][]): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const stop = onEvents(names, () => {
-    // Many at once are one reason to ask.
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      for (const queryKey of keys) void queries.invalidateQueries({ queryKey });
-    }, 250);
-  });
+  let last = 0;
+  const ask = () => {
+    if (keys.some(isPaging)) return void (timer = setTimeout(ask, SOON_MS));
+    timer = undefined;
+    last = Date.now();
+    for (const queryKey of keys) void queries.invalidateQueries({ queryKey });
+  };
+  const stop = onEvents(names, () => (timer ??= setTimeout(ask, Math.max(SOON_MS, last + GAP_MS - Date.now()))));
   return () => {
     stop();
     clearTimeout(timer);

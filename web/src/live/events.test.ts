@@ -1,0 +1,55 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { queries } from '../api/queries';
+import { refreshOn, startLive, stopLive } from './events.svelte';
+import type { Reading } from './stream';
+
+let tell: Reading['told'];
+vi.mock('./stream', () => ({
+  keepReading: (read: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => read(signal),
+  readEvents: async (_: string, reading: Reading) => void (tell = reading.told),
+}));
+
+const event = (name: string) => tell({ id: undefined, event: name, data: JSON.stringify({ event: name, at: '' }) });
+const asked = vi.spyOn(queries, 'invalidateQueries').mockResolvedValue();
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  asked.mockClear();
+  startLive();
+});
+afterEach(() => {
+  stopLive();
+  queries.clear();
+  vi.useRealTimers();
+});
+
+it('asks again soon, and then not before a gap', async () => {
+  const stop = refreshOn(['turn_ended'], ['conversations']);
+  event('turn_ended');
+  event('turn_ended');
+  event('device_gone');
+  await vi.advanceTimersByTimeAsync(250);
+  expect(asked.mock.calls).toEqual([[{ queryKey: ['conversations'] }]]);
+  event('turn_ended');
+  await vi.advanceTimersByTimeAsync(1999);
+  expect(asked).toHaveBeenCalledTimes(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(asked).toHaveBeenCalledTimes(2);
+  stop();
+});
+
+it('lets a further page come first', async () => {
+  const stop = refreshOn(['turn_ended'], ['conversations']);
+  let come = () => {};
+  const page = queries.fetchQuery({ queryKey: ['conversations', 'list'], queryFn: () => new Promise<string>((resolve) => (come = () => resolve('page'))) });
+  const state = queries.getQueryCache().find({ queryKey: ['conversations', 'list'] })!;
+  state.setState({ fetchMeta: { fetchMore: { direction: 'forward' } } });
+  event('turn_ended');
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(asked).not.toHaveBeenCalled();
+  come();
+  await page;
+  await vi.advanceTimersByTimeAsync(250);
+  expect(asked).toHaveBeenCalledTimes(1);
+  stop();
+});
