@@ -5,14 +5,13 @@ import App from './App.svelte';
 import { loadMessages, startLanguage } from './i18n';
 import { loadSession } from './lib/session.svelte';
 import { applyTheme } from './lib/theme.svelte';
+import { reloads } from './lib/updated';
 import { areaOf, preload } from './routes';
 
 applyTheme();
 
-// A part of the app that the server has no more: it was updated. Its new start page names the new parts.
 window.addEventListener('vite:preloadError', (event) => {
-  if (sessionStorage.getItem('reloaded-for') === location.href) return;
-  sessionStorage.setItem('reloaded-for', location.href);
+  if (!reloads(import.meta.url, location.href)) return;
   event.preventDefault();
   location.reload();
 });

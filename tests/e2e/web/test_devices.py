@@ -70,6 +70,10 @@ async def test_device_appears_talks_and_goes_away_while_the_page_is_open(site: S
         await expect(
             tab.page.get_by_text(re.compile("^(opened|listening|thinking|speaking)$"))
         ).to_be_visible()
+        # A screen reader is told of the connection and the state, not of each packet.
+        told = tab.page.get_by_role("region", name="At this moment").locator("[aria-live]")
+        await expect(told).to_have_count(2)
+        await expect(told.filter(has_text="Address")).to_have_count(0)
         await expect(tab.page.locator(".bar i.session")).to_have_count(before + 1)
     await expect(heading).to_contain_text("Away")
     await expect(row(listed, "Kitchen")).to_contain_text("Away")
