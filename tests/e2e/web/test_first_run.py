@@ -302,7 +302,7 @@ async def test_key_that_the_service_refuses_is_not_saved(site: Site) -> None:
         await tested.fulfill(json={"role": "llm", "name": "groq", "ok": True})
         tested = await held.get()
     assert (tested.request.method, tested.request.url.rpartition("/")[2]) == ("PATCH", "groq")
-    assert tested.request.post_data_json["secrets"] == {"api_key": "gsk_right"}
+    assert tested.request.post_data_json == {"options": {}, "secrets": {"api_key": "gsk_right"}}
     tab.expected = ["ERR_FAILED"]
     await tested.abort()
 
