@@ -13,8 +13,10 @@ import random
 import socket
 import sys
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Final
 
+from mimi_mqtt.audio.opus import OpusEncoder
 from mimi_mqtt.cli.bench._turn_load import FRAME_MS, voice_frames
 from mimi_mqtt.wire.audio_packet import AudioCipher, pack_uplink
 from mimi_mqtt.wire.mqtt import encode_connect, encode_publish, parse_publish
@@ -23,7 +25,7 @@ from mimi_mqtt.wire.topics import device_topic
 
 _RATE: Final = 16_000
 _ANSWER_TIMEOUT_S: Final = 20.0
-_LOUD_FRAMES: Final = 8
+_TONE_FRAMES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Order:
     seconds: int
     seed: int
     core: int | None
+    speech: str = ""
+    """Path of a WAV with what the devices say; without one a loud tone, for servers that measure loudness."""
 
 
 @dataclass(slots=True)
@@ -156,8 +160,7 @@ class _Device:
             if loop.time() - began > _ANSWER_TIMEOUT_S:
                 self._tally.unanswered.append("no reply")
                 return False
-            frames = voice if number < _LOUD_FRAMES else silence
-            opus = frames[number % len(frames)]
+            opus = voice[number] if number < len(voice) else silence[number % len(silence)]
             self._sequence += 1
             header = pack_uplink(self._nonce, 0, self._sequence, len(opus))
             self._audio.send(self._cipher.encrypt(header, opus))
@@ -226,9 +229,19 @@ class _Device:
             audio.close()
 
 
+def _speech(path: Path) -> list[bytes]:
+    from mimi_mqtt.cli.device.speech import read_wav  # loads the providers
+
+    encoder = OpusEncoder(_RATE, application="voip")
+    pcm = read_wav(path, _RATE)
+    size = _RATE * FRAME_MS // 1000
+    return [encoder.encode(pcm[start : start + size]) for start in range(0, len(pcm) - size + 1, size)]
+
+
 async def _run(order: Order) -> Tally:
     tally = Tally()
-    voice, silence = voice_frames(loud=True), voice_frames(loud=False)
+    voice = _speech(Path(order.speech)) if order.speech else voice_frames(loud=True)[:_TONE_FRAMES]
+    silence = voice_frames(loud=False)
     until = asyncio.get_running_loop().time() + order.seconds
     async with asyncio.TaskGroup() as devices:
         for number, (device_id, password) in enumerate(order.devices):

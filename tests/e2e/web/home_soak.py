@@ -97,7 +97,12 @@ async def devices(site: Site, number: int, minutes: float) -> AsyncIterator[None
         return
     mqtt = re.search(r"MQTT\s+(?:\S+:)?(\d+)", site.server.welcome)
     assert mqtt
-    order = Order(int(mqtt[1]), await passwords(site, number), round(minutes * 60) + 15, 1, None)
+    speech = site.server.folder / "question.wav"
+    said = await asyncio.create_subprocess_exec("flite", "-t", "What time is it?", "-o", str(speech))
+    assert await said.wait() == 0
+    order = Order(
+        int(mqtt[1]), await passwords(site, number), round(minutes * 60) + 15, 1, None, speech=str(speech)
+    )
     async with load_process("_soak_load", order) as answer:
         running = asyncio.create_task(answer(minutes * 60 + 300))
         try:
