@@ -42,7 +42,7 @@ from mimi_mqtt.backup.interrupted import (
 )
 from mimi_mqtt.backup.making import BLOBS, make
 from mimi_mqtt.backup.ports import Installation, Progress, silent
-from mimi_mqtt.errors import BackupError, StoreError
+from mimi_mqtt.errors import BackupError, FilesError, StoreError
 from mimi_mqtt.fleet.secret_files import OLD_SECRET_FILE, SECRET_FILE
 from mimi_mqtt.store.engine import APPLICATION, Store
 from mimi_mqtt.store.migrating import EMPTY, migrate, newer, revision_of, revisions
@@ -197,7 +197,7 @@ async def _keep(into: Installation, passphrase: str, progress: Progress) -> Path
             try:
                 if await _has_files(into.store):
                     await make(into, kept / WITH_FILES, passphrase, progress)
-            except StoreError as error:  # damaged: this is what restores are for
+            except (StoreError, FilesError) as error:  # damaged or away: this is what restores are for
                 progress(f"the stored files are not kept with it: {error}")
     return kept
 

@@ -19,7 +19,7 @@ from mimi_mqtt.backup.checking import check, opened
 from mimi_mqtt.backup.making import make
 from mimi_mqtt.backup.ports import Installation
 from mimi_mqtt.backup.restoring import restore
-from mimi_mqtt.errors import BackupError, StoreError
+from mimi_mqtt.errors import BackupError, FilesError, StoreError
 from mimi_mqtt.fleet import secret_files
 from mimi_mqtt.store import conversations, devices
 from mimi_mqtt.store.engine import Store
@@ -316,18 +316,29 @@ async def test_files_are_in_the_backup_and_those_that_are_missing_are_counted(
     assert os.listdir(tmp_path / "bare") == []  # noqa: PTH208
 
 
-async def test_what_a_restore_replaces_is_kept_with_its_files(tmp_path: Path) -> None:
-    """The collector deletes files that the new database does not know."""
+class LostFiles(MemoryFiles):
+    """A bucket that is gone."""
+
+    async def open(self) -> None:
+        raise FilesError("the bucket can't be read")
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_what_a_restore_replaces_is_kept_with_its_files(tmp_path: Path, is_lost: bool) -> None:
+    """The collector deletes files that the new database does not know. A restore works without them, too."""
     there = await installation(tmp_path / "there")
     await make(there, tmp_path / "mimi.backup", PASSPHRASE)
     async with there.store.write() as session:
         row = {"sha256": "a" * 64, "bytes": 3, "object": "one", "created_at": NOW, "touched_at": NOW}
         await session.execute(insert(StoredBlob), [row])
     await there.store.aclose()
-    there = Installation(there.store, there.data_dir, MemoryFiles(one=b"one"))
+    files = LostFiles() if is_lost else MemoryFiles(one=b"one")
+    there = Installation(there.store, there.data_dir, files)
     with opened(tmp_path / "mimi.backup") as file:
         done = await restore(file, PASSPHRASE, there, replace=True)
     assert done.kept is not None
     assert (done.kept / "mimi.db").exists()
+    if is_lost:
+        return
     with opened(done.kept / "database.backup") as file:
         assert check(file, PASSPHRASE).end.files == 1
