@@ -85,10 +85,18 @@ class EmbeddedBroker:
     # ── sessions ────────────────────────────────────────────────────────────────────────────────────────
 
     def admit(
-        self, key: str, identity: Identity, account: str, *, clean_start: bool, expiry_s: float
+        self,
+        key: str,
+        identity: Identity,
+        account: str,
+        *,
+        clean_start: bool,
+        expiry_s: float,
+        is_open: bool = True,
     ) -> tuple[Client, bool]:
         """Returns the client of a new connection under `key`, and whether its session was there: with
-        `clean_start` the one that was ends."""
+        `clean_start` the one that was ends. A connection that `is_open` no more leaves a will that waits
+        for its delay: its client is not back."""
         client = self._clients.get(key)
         expired = client is not None and client.link is None and client.expires_at <= self._clock()
         if client is not None and (clean_start or expired):
@@ -101,7 +109,8 @@ class EmbeddedBroker:
             client = self._clients[key] = Client(key, identity, account, flow)
         if client.will is not None and client.will.due_at <= self._clock():
             self._will_due(client)  # its delay had passed, and the sweep has not come by since
-        client.will = None  # its client is back before its delay had passed
+        if is_open:
+            client.will = None  # its client is back before its delay had passed
         client.expiry_s = expiry_s
         client.identity = identity
         self._offline.leave(client)

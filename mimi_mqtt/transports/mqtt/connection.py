@@ -262,6 +262,7 @@ class GeneralConnection(asyncio.Protocol):
                 self.account,
                 clean_start=self._connect.clean_session,
                 expiry_s=self._terms.expiry_s,
+                is_open=self._open,
             )
             client.link, self._client = self, client
             handle = self._greet(client, present)

@@ -8,11 +8,11 @@ from mimi_mqtt.config.connections import SharesSettings
 from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.shares import Ledger
 from mimi_mqtt.transports.mqtt.broker import EmbeddedBroker
-from mimi_mqtt.transports.mqtt.client import Client, Subscription
+from mimi_mqtt.transports.mqtt.client import Client, PendingWill, Subscription
 from mimi_mqtt.transports.mqtt.counters import Counters
 from mimi_mqtt.transports.mqtt.forms import FORM_311
 from mimi_mqtt.transports.mqtt.message import Message
-from mimi_mqtt.wire.mqtt import PacketReader, PacketType, Publish, parse_publish
+from mimi_mqtt.wire.mqtt import PacketReader, PacketType, Publish, Will, parse_publish
 
 pytestmark = pytest.mark.virtual_time
 
@@ -52,6 +52,16 @@ def connected(broker: EmbeddedBroker, room: int) -> tuple[Client, Connection]:
     client.flow.resume(0.0)
     broker.attached(client)
     return client, link
+
+
+def test_a_will_that_waits_stays_when_its_client_is_back_and_gone_in_one() -> None:
+    broker = EmbeddedBroker(Counters(lambda: 0.0), 10_000, SharesSettings(), Ledger(), lambda: 0.0)
+    client, _ = broker.admit("key", ADMIN, "admin", clean_start=True, expiry_s=60)
+    waiting = client.will = PendingWill(Will("last", b"gone", 0, False), 30.0, None)
+    broker.admit("key", ADMIN, "admin", clean_start=False, expiry_s=60, is_open=False)
+    assert client.will is waiting
+    broker.admit("key", ADMIN, "admin", clean_start=False, expiry_s=60)
+    assert client.will is None
 
 
 def broker_with_retained(number: int, qos: int) -> EmbeddedBroker:
