@@ -67,6 +67,9 @@ class LogListener:
         yield f"retry: {_RETRY_MS}\n: connected\n\n".encode()
         if self.missed:
             yield b'event: missed\ndata: {"event":"missed"}\n\n'
+            # Lines that were pushed out since it was opened are among those that it was told of.
+            self.position = max(self.position, self.feed.lines.pushed_out)
+            self.checked_at = loop.time()
         while not self.ended:
             self.wake.clear()
             if not await self._has_rights(loop.time()):
