@@ -1,6 +1,6 @@
 """Taking secrets, names and addresses out of texts that leave the house; pure.
 
-Secrets, ids and names are known ones: secrets are found wherever they stand, ids and names where a word
+Secrets, ids and names are known ones: secrets and ids are found wherever they stand, names where a word
 begins. Addresses are found by their form.
 """
 
@@ -30,7 +30,6 @@ _PUBLIC: Final = "(public IPv{} address)"
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _LOGIN: Final = re.compile(r"(?<=://)[^/\s@]+@")
 _WORD: Final = re.compile(r"\w+")
-_ALNUM: Final = re.compile(r"[^\W_]+")
 
 
 class Redactor:
@@ -124,33 +123,31 @@ class Redactor:
 
 
 class _Ids:
-    """Finds ids in a text, in a time that does not grow with their number: by their first words and their
-    lengths."""
+    """Finds ids in a text, in a time that does not grow with their number: by their first characters, as many
+    as the shortest one has, and their lengths."""
 
     def __init__(self, ids: Iterable[str]) -> None:
-        self._ids = frozenset(ids)
-        self._places: dict[str, set[tuple[int, int]]] = {}
-        """Where an id is when its first word is found: characters before the word, and from it on."""
+        self._ids = frozenset(filter(None, ids))
+        self._chars = min(map(len, self._ids), default=0)
+        lengths: dict[str, set[int]] = {}
         for each in self._ids:
-            if (word := _ALNUM.search(each)) is not None:
-                place = (word.start(), len(each) - word.start())
-                self._places.setdefault(word[0], set()).add(place)
+            lengths.setdefault(each[: self._chars], set()).add(len(each))
+        self._lengths = {start: sorted(found, reverse=True) for start, found in lengths.items()}
+        """Of the ids that begin with these characters, the longest first."""
 
     def replaced(self, text: str) -> str:
-        """The text with `SECRET` in place of them, of those that overlap the longest."""
-        parts, at = [], 0
-        for word in _ALNUM.finditer(text):
-            spans = [
-                (word.start() - before, word.start() + length)
-                for before, length in self._places.get(word[0], ())
-                if word.start() - before >= at
-                and text[word.start() - before : word.start() + length] in self._ids
-            ]
-            if spans:
-                start, end = max(spans, key=lambda span: span[1] - span[0])
-                parts += [text[at:start], SECRET]
-                at = end
-        return "".join((*parts, text[at:]))
+        """The text with `SECRET` in place of them, of those that begin at one place the longest."""
+        if not self._ids:
+            return text
+        parts, done, at = [], 0, 0
+        while at <= len(text) - self._chars:
+            lengths = self._lengths.get(text[at : at + self._chars], ())
+            length = next((each for each in lengths if text[at : at + each] in self._ids), 0)
+            if length:
+                parts += [text[done:at], SECRET]
+                done = at + length
+            at += length or 1
+        return "".join((*parts, text[done:]))
 
 
 def _without_ipv4(found: re.Match[str]) -> str:
