@@ -491,10 +491,12 @@ class SessionManager:
     def disconnect(self, device_id: str, reason: str) -> None:
         """Says goodbye to the device, whatever its state, and ends its connection; `reason` is one word.
 
-        The reminders of a device that may no longer connect are dropped, and its last session is forgotten.
+        The reminders of a device that may no longer connect are dropped, and so is what it was still to be
+        told; its last session is forgotten.
         """
         self._presence.disconnect(device_id, reason)
         if not self.knows(device_id):
+            self._unspoken.take(device_id, self._loop.time())
             if self._reminders is not None:
                 self._reminders.drop(device_id)
             if (last := self._last.get(device_id)) is not None:

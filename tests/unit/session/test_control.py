@@ -371,7 +371,7 @@ async def test_texts_of_a_websocket_that_drops_before_the_first_listen_are_said_
     assert following.of_type("alert") == []
 
 
-@pytest.mark.parametrize("otherwise", ["too late", "another owner"])
+@pytest.mark.parametrize("otherwise", ["too late", "another owner", "another device"])
 async def test_texts_that_wait_for_the_next_session_are_dropped(house: House, otherwise: str) -> None:
     house.manager._audio_transports = {"websocket": house.audio}
     devices, channel = LiveDevices(house.manager), house.connect(transport="websocket")
@@ -380,8 +380,12 @@ async def test_texts_that_wait_for_the_next_session_are_dropped(house: House, ot
     house.manager.control_closed(channel, "connection lost")
     if otherwise == "too late":
         await asyncio.sleep(house.settings.session.reattach_s)
-    else:
+    elif otherwise == "another owner":
         house.manager.forget_owner(DEVICE)
+    else:  # of the same address, after this one was forgotten
+        forgotten = house.devices.pop(DEVICE)
+        house.manager.disconnect(DEVICE, "revoked")
+        house.devices[DEVICE] = forgotten
     following = house.connect(transport="websocket")
     talk = house.listen(following, house.hello(following, transport="websocket"))
     assert "announce" not in {call[0] for call in talk.calls}
