@@ -272,7 +272,7 @@ class Reminders:
         if unchanged and not await self._rows.delete(record.id, author, version=record.version):
             raise ReminderStale(_STALE)
         if not unchanged and not await self._rows.delete(record.id, author):
-            raise ReminderError("it is gone already")
+            raise ReminderStale("it is gone already")
         self.timer_gone(record.id)
         self._tell(record, "cancelled")
 

@@ -60,6 +60,22 @@ async def test_a_change_between_reading_and_writing_is_not_overwritten() -> None
         assert (await api.get(path)).status_code == 404
 
 
+async def test_a_deletion_that_comes_too_late_is_a_conflict() -> None:
+    scene = Scene()
+    async with client(as_="bob", **scene.parts) as api:
+        made = await api.post("/reminders", json={"device_id": BOBS, "at": "2026-12-01T09:00"})
+        read = scene.rows.get
+
+        async def get_then_delete(reminder_id: str) -> ReminderRecord | None:
+            found = await read(reminder_id)
+            scene.rows.records.pop(reminder_id, None)
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scene.rows, "get", get_then_delete)
+            assert (await api.delete(f"/reminders/{made.json()['id']}")).status_code == 409
+
+
 async def test_a_timer_has_seconds() -> None:
     async with client(as_="bob", **Scene().parts) as api:
         told = (await api.post("/reminders", json={"device_id": BOBS, "seconds": 300, "text": "tea"})).json()
