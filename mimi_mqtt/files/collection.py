@@ -27,9 +27,11 @@ EVERY_S: Final = 300.0
 """Seconds between two collections."""
 GRACE_S: Final = 3600.0
 """Time in which a blob needs no row that refers to it, and in which a write must end, in seconds."""
+ORPHANS_AFTER_S: Final = 6 * 3600.0
+"""Seconds from the start to the first look for objects that the database knows nothing of: late, so that
+people notice a wrong database before files are gone, but in time for servers that start anew each day."""
 ORPHANS_EVERY_S: Final = 24 * 3600.0
-"""Seconds from the start to the first look for objects that the database knows nothing of, and between two:
-each lists the whole place. The first is late so that people notice a wrong database before files are gone."""
+"""Seconds between two such looks: each lists the whole place."""
 AT_ONCE: Final = 100
 """Blobs of one transaction."""
 
@@ -99,10 +101,11 @@ class Collector:
             await self._place.open()
         await self._delete_doomed()
         await asyncio.to_thread(self._blobs.staging.sweep, self._grace_s)
-        if self._orphans_due is not None and now >= self._orphans_due:
+        if self._orphans_due is None:
+            self._orphans_due = now + timedelta(seconds=ORPHANS_AFTER_S)
+        elif now >= self._orphans_due:
             await self._delete_orphans(now)
-            self._orphans_due = None
-        self._orphans_due = self._orphans_due or now + timedelta(seconds=ORPHANS_EVERY_S)
+            self._orphans_due = now + timedelta(seconds=ORPHANS_EVERY_S)
         await self._blobs.usage()
         if failed:  # last: a full disk is written again because of what was deleted
             await self._place.prove()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.errors import FileDamaged, FilesError
-from mimi_mqtt.files.collection import ORPHANS_EVERY_S, Collector
+from mimi_mqtt.files.collection import ORPHANS_AFTER_S, Collector
 from mimi_mqtt.files.places import OBJECTS, PART_BYTES, Bucket
 from mimi_mqtt.store.engine import Store
 from tests.fakes.blobs import Clock, blobs_in, check, names, objects_of, parts, whole
@@ -57,7 +57,7 @@ async def test_blobs_in_s3(store: Store, s3: S3Server, tmp_path: Path) -> None:
 
     collector = Collector(blobs)
     await collector.collect()
-    clock.forward(ORPHANS_EVERY_S + 60)
+    clock.forward(ORPHANS_AFTER_S + 60)
     new = await blobs.put(parts(b"new"), max_bytes=3)
     await collector.collect()
     assert await names(store) == {new.sha256}

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.errors import FilesError, NotFound
 from mimi_mqtt.files.blobs import Blob, BlobStore
-from mimi_mqtt.files.collection import GRACE_S, ORPHANS_EVERY_S, Collector, referring
+from mimi_mqtt.files.collection import GRACE_S, ORPHANS_AFTER_S, Collector, referring
 from mimi_mqtt.files.places import Folder, Found
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import StoredBlob
@@ -193,11 +193,11 @@ def _orphan_in(house: House) -> Path:
     return orphan
 
 
-async def test_objects_that_the_database_does_not_know_stay_for_a_day_after_the_start(house: House) -> None:
+async def test_objects_that_the_database_does_not_know_stay_for_hours_after_the_start(house: House) -> None:
     await house.put(b"kept", "cover")
     orphan = _orphan_in(house)
     await house.collector.collect()
-    house.clock.forward(ORPHANS_EVERY_S - 1)
+    house.clock.forward(ORPHANS_AFTER_S - 1)
     await house.collector.collect()
     assert orphan.exists()
     house.clock.forward(1)
