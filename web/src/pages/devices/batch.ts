@@ -4,18 +4,25 @@ import type { Patch } from './device';
 
 /** Devices of one request: no more are taken. */
 const MOST = 100;
+/** Devices of one page of the list: no more are told. */
+const PAGE = 200;
+
+export const kinds = ['room', 'add-tag', 'remove-tag', 'agent', 'auto_update', 'recordings', 'channel'] as const;
+/** What is changed, and the text or the choice that it is changed to. */
+export type Change = Readonly<{ kind: (typeof kinds)[number]; text: string; choice: string }>;
 
 type Result = Api<'DeviceBatchResult'>;
+type Tags = ReadonlyMap<string, readonly string[]>;
 
-/**
- * Changes the devices, and tells what came of each. `patchFor` is given a device's tags of this moment where the change is
- * one `ofTags`, as the list that is shown may be old. Raises ApiProblem when nothing was changed.
- */
-export async function changeAll(ids: readonly string[], ofTags: boolean, patchFor: (tags: readonly string[]) => Patch): Promise<Result[]> {
+/** Changes the devices, and tells what came of each. Raises ApiProblem when nothing was changed. */
+export async function changeAll(ids: readonly string[], given: Change): Promise<Result[]> {
+  // The form that it comes from can change while this runs.
+  const change = { ...given };
+  const tags: Tags = change.kind === 'add-tag' || change.kind === 'remove-tag' ? await tagsOf(ids) : new Map();
   const results: Result[] = [];
   for (let at = 0; at < ids.length; at += MOST) {
     try {
-      const devices = await Promise.all(ids.slice(at, at + MOST).map(async (id) => ({ id, ...patchFor(ofTags ? await tagsOf(id) : []) })));
+      const devices = ids.slice(at, at + MOST).map((id) => ({ id, ...patchOf(change, tags.get(id) ?? []) }));
       results.push(...(await unwrap(api.PATCH('/devices', { body: { devices } }))).results);
     } catch (error) {
       // What was changed before is told beside what was not.
@@ -27,12 +34,30 @@ export async function changeAll(ids: readonly string[], ofTags: boolean, patchFo
   return results;
 }
 
-async function tagsOf(id: string): Promise<readonly string[]> {
-  try {
-    return (await unwrap(api.GET('/devices/{device_id}', { params: { path: { device_id: id } } }))).tags ?? [];
-  } catch (error) {
-    // Of a device that is gone, the change itself tells.
-    if (error instanceof ApiProblem && error.status === 404) return [];
-    throw error;
+function patchOf({ kind, text, choice }: Change, tags: readonly string[]): Patch {
+  switch (kind) {
+    case 'room': return { room: text };
+    case 'channel': return { channel: text };
+    case 'add-tag': return { tags: [...new Set([...tags, text.trim()])] };
+    case 'remove-tag': return { tags: tags.filter((tag) => tag !== text.trim()) };
+    case 'agent': return { agent: choice };
+    case 'auto_update': return { auto_update: choice === 'on' };
+    case 'recordings': return { recordings: choice as '' | 'on' | 'off' };
   }
+}
+
+/**
+ * The tags that these devices have at this moment: the list that is shown may be old, and a request for each would be more
+ * than a person may send. Of a device that is gone there are none; the change itself tells of it.
+ */
+async function tagsOf(ids: readonly string[]): Promise<Tags> {
+  const wanted = new Set(ids);
+  const found = new Map<string, readonly string[]>();
+  let cursor: string | undefined;
+  do {
+    const page = await unwrap(api.GET('/devices', { params: { query: { limit: PAGE, cursor } } }));
+    for (const { id, tags } of page.items) if (wanted.has(id)) found.set(id, tags ?? []);
+    cursor = page.next ?? undefined;
+  } while (cursor !== undefined && found.size < wanted.size);
+  return found;
 }
