@@ -236,6 +236,8 @@ async def test_what_is_typed_and_chosen_outlasts_what_happens_meanwhile(site: Si
 async def test_forgetting_can_be_taken_back(site: Site) -> None:
     tab = await site.tab()
     await tab.goto(f"/devices/{HALL}?tab=settings")
+    # What is typed for a device that is forgotten is nothing to stay for.
+    await tab.page.get_by_label("Room").fill("Pantry")
     await tab.page.get_by_role("button", name="Forget").click()
     await tab.page.get_by_role("dialog").get_by_role("button", name="Forget").click()
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Devices")
@@ -265,6 +267,12 @@ async def test_member_sees_his_own_devices_and_no_action_of_administrators(site:
     await expect(tab.page.get_by_label("Firmware channel")).to_have_count(0)
     await tab.page.get_by_role("tab", name="History").click()
     await expect(tab.page.get_by_role("heading", name="Changes by people")).to_have_count(0)
+    await tab.page.get_by_role("tab", name="Settings").click()
+    await tab.page.get_by_label("Room").fill("Attic")
+    await tab.page.get_by_role("button", name="Give up").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Give up").click()
+    await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Devices")
+    await expect(tab.page.get_by_role("link", name="Bob’s bedside")).to_have_count(0)
     await tab.page.goto(f"{site.url}/devices/{KITCHEN}")
     await expect(tab.page.get_by_role("alert")).to_contain_text("there is no device")
 

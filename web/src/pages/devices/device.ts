@@ -9,7 +9,7 @@ export type Summary = Api<'DeviceSummary'>;
 export type Patch = Api<'DevicePatch'>;
 export type Tool = Api<'Tool'>;
 
-/** Devices that are about to be forgotten, and not shown any more. */
+/** Devices that are about to be forgotten or were given away, and are not shown any more. */
 export const leaving = new SvelteSet<string>();
 
 const t = messages<typeof import('./messages/en.json')>('devices');
