@@ -185,12 +185,19 @@ async def test_what_is_fixed_is_locked_and_what_is_removed_can_come_back(site: S
 
 async def test_a_second_editor_of_options_is_told(site: Site) -> None:
     async with site.program() as api:
-        await api.put("/providers/ollama", json={"options": {"llm_model": "first"}})
+        for model in ("first", "other"):
+            await api.put("/providers/ollama", json={"options": {"llm_model": model}})
         tab = await site.tab()
         tab.expected = ["412"]
         page = tab.page
         await tab.goto("/providers/ollama")
         await page.get_by_label("Temperature").fill("0.7")
+        await page.get_by_role("tab", name="History").click()
+        await page.get_by_role("button", name="Restore version 1").click()
+        await expect(page.get_by_text("Version 1 is in force again")).to_be_visible()
+        await page.get_by_role("tab", name="Options").click()
+        await expect(page.get_by_role("textbox", name="Model")).to_have_value("first")
+        await expect(page.get_by_label("Temperature")).to_have_value("0.7")
         await api.patch("/providers/ollama", json={"options": {"llm_model": "second"}})
         await page.get_by_role("button", name="Save", exact=True).click()
         await expect(page.get_by_role("alert")).to_contain_text("Someone else saved in the meantime")
