@@ -15,11 +15,13 @@ export interface Filter {
 /** Lines that are kept in the page: who wants older ones asks for them again. */
 export const MOST = 2000;
 const PAGE = 100;
+const NEWEST = '';
 
 export interface Shown {
   lines: Line[];
   /** New lines that wait while the page is paused. */
   waiting: Line[];
+  /** From where the server goes on behind the last line: null when it has no more, NEWEST when the place must be found. */
   older: string | null;
   parts: string[];
   level: string;
@@ -60,11 +62,18 @@ export class Log {
   /** Adds the page of older lines. */
   async more(): Promise<void> {
     const filter = this.#filter;
-    if (filter === null || this.shown.older === null) return;
-    const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: PAGE, cursor: this.shown.older } } }));
-    if (this.#filter !== filter) return;
-    this.shown.lines = [...this.shown.lines, ...page.items];
-    this.#ended(page);
+    const last = this.shown.lines.at(-1);
+    if (filter === null || last === undefined) return;
+    for (let cursor = this.shown.older; cursor !== null; ) {
+      const page = await unwrap(api.GET('/logs', { params: { query: { ...queryOf(filter), limit: PAGE, cursor: cursor || undefined } } }));
+      // What it follows is not shown any more.
+      if (this.#filter !== filter || this.shown.lines.at(-1) !== last) return;
+      const items = page.items.filter((line) => line.number < last.number);
+      cursor = page.next ?? null;
+      if (!items.length && cursor !== null) continue;
+      this.shown.lines = [...this.shown.lines, ...items];
+      return this.#ended(page);
+    }
   }
 
   #add(lines: readonly Line[]): void {
@@ -82,7 +91,7 @@ export class Log {
     this.#ends = this.#ends.filter((end) => end.number >= kept.at(-1)!.number);
     const end = this.#ends.at(-1);
     this.shown.lines = end ? kept.filter((line) => line.number >= end.number) : kept;
-    this.shown.older = end?.older ?? null;
+    this.shown.older = end ? end.older : NEWEST;
   }
 
   #ended(page: { items: readonly Line[]; next?: string | null }): void {

@@ -24,6 +24,7 @@ vi.mock('~/api', () => ({
 const FILTER = { level: 'info', part: '', device: '', session: '', q: '' } as const;
 const line = (number: number) => ({ number, at: `${server.boot}${number}`, part: 'app' }) as Line;
 const numbers = (log: Log) => log.shown.lines.map((each) => each.number);
+const range = (first: number, last: number) => Array.from({ length: first - last + 1 }, (_, at) => first - at);
 /** The server writes up to a line. */
 function write(last: number) {
   for (; server.last < last; ) {
@@ -74,7 +75,24 @@ it('has no gap between what it keeps and older lines', async () => {
   await log.more();
   write(250 + MOST - 150);
   await log.more();
-  const found = numbers(log);
-  expect(found).toEqual(Array.from({ length: found.length }, (_, at) => found[0]! - at));
-  expect(found.at(-1)).toBeLessThan(150);
+  expect(numbers(log)).toEqual(range(100 + MOST, numbers(log).at(-1)!));
+  expect(numbers(log).at(-1)).toBeLessThan(150);
+});
+
+it('finds older lines after any number of new ones', async () => {
+  write(250 + 2 * MOST);
+  expect(log.shown.older).not.toBeNull();
+  await log.more();
+  expect(numbers(log)).toEqual(range(250 + 2 * MOST, numbers(log).at(-1)!));
+  expect(log.shown.lines.length).toBeGreaterThan(MOST);
+  await log.more();
+  expect(numbers(log)).toEqual(range(250 + 2 * MOST, numbers(log).at(-1)!));
+  expect(log.shown.lines.length).toBeGreaterThan(MOST + 100);
+});
+
+it('adds no page behind lines that went while it was asked for', async () => {
+  const asked = log.more();
+  write(250 + 2 * MOST);
+  await asked;
+  expect(numbers(log)).toEqual(range(250 + 2 * MOST, 251 + MOST));
 });
