@@ -199,8 +199,24 @@ async def test_two_editors_lose_nothing(site: Site) -> None:
     await tab.page.get_by_role("button", name="Take the other version").click()
     await expect(tab.page.get_by_label("Room")).to_have_value("Entrance")
     await expect(tab.page.get_by_label("Name")).to_have_value("Front hall")
+    held: asyncio.Future[Route] = asyncio.get_running_loop().create_future()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "PATCH":
+            held.set_result(route)
+        else:
+            await route.continue_()
+
+    await tab.page.route(f"**/devices/{HALL}", hold)
     await tab.page.get_by_role("button", name="Save").click()
+    # What is typed while it is saved is kept.
+    saving = await held
+    await tab.page.get_by_label("Notes").fill("By the door")
+    await saving.continue_()
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Front hall")
+    await expect(tab.page.get_by_text("Saved", exact=True)).to_be_visible()
+    await expect(tab.page.get_by_label("Notes")).to_have_value("By the door")
+    await expect(tab.page.get_by_role("button", name="Save")).to_be_enabled()
     async with site.program() as api:
         saved = (await api.get(f"/devices/{HALL}")).json()
     assert (saved["name"], saved["room"]) == ("Front hall", "Entrance")

@@ -18,8 +18,7 @@ export class Typed<Given, Fields extends object> {
 
   /** The fields that differ from `base`. */
   get changed(): Partial<Fields> {
-    const before = this.#fieldsOf(this.#base);
-    return Object.fromEntries(Object.entries(this.fields).filter(([name, value]) => value !== before[name as keyof Fields])) as Partial<Fields>;
+    return differing(this.fields, this.#fieldsOf(this.#base));
   }
 
   /** Begins with a record. */
@@ -28,17 +27,26 @@ export class Typed<Given, Fields extends object> {
     this.fields = this.#fieldsOf(given);
   }
 
-  /** Begins with a record, with what was typed on top. */
-  rebase(given: Given): void {
-    const typed = this.changed;
+  /** Begins with a record, with what was typed over `over` on top: the fields of `base`, or those that were saved. */
+  rebase(given: Given, over: Fields = this.#fieldsOf(this.#base)): void {
+    const typed = differing(this.fields, over);
     this.take(given);
     Object.assign(this.fields, typed);
   }
 
-  /** Shows a newer record while nothing was typed. For `$effect`. */
+  /** Shows a newer record while nothing was typed. One whose fields are the same is no other to who types. For `$effect`. */
   follow(given: Given): void {
     untrack(() => {
-      if (given !== this.#base && Object.keys(this.changed).length === 0) this.take(given);
+      if (given === this.#base) return;
+      if (isEmpty(this.changed)) this.take(given);
+      else if (isEmpty(differing(this.#fieldsOf(given), this.#fieldsOf(this.#base)))) this.#base = given;
     });
   }
 }
+
+/** The fields of `one` that differ from those of `other`. */
+function differing<Fields extends object>(one: Fields, other: Fields): Partial<Fields> {
+  return Object.fromEntries(Object.entries(one).filter(([name, value]) => value !== other[name as keyof Fields])) as Partial<Fields>;
+}
+
+const isEmpty = (fields: object) => Object.keys(fields).length === 0;

@@ -24,3 +24,19 @@ it('puts what was typed on top of a newer version', () => {
   form.rebase(person(2, 'Ada L.'));
   expect([form.fields, form.base.version, form.changed]).toEqual([{ name: 'Ada L.', email: 'ada@example.org' }, 2, { email: 'ada@example.org' }]);
 });
+
+it('takes a newer version whose fields are the same as that which was typed over', () => {
+  const form = typed();
+  form.fields.email = 'ada@example.org';
+  form.follow(person(2, 'Ada'));
+  expect([form.fields, form.base.version, form.changed]).toEqual([{ name: 'Ada', email: 'ada@example.org' }, 2, { email: 'ada@example.org' }]);
+});
+
+it('keeps what is typed while it is saved', () => {
+  const form = typed();
+  form.fields.name = ' Ada L.';
+  const sent = { ...form.fields };
+  form.fields.email = 'ada@example.org';
+  form.rebase(person(2, 'Ada L.'), sent);
+  expect([form.fields, form.base.version, form.changed]).toEqual([{ name: 'Ada L.', email: 'ada@example.org' }, 2, { email: 'ada@example.org' }]);
+});
