@@ -97,6 +97,8 @@ export function stopLive(): void {
 }
 
 function readOnce(signal: AbortSignal): Promise<void> {
+  // A page that was hidden has no stream until this one is opened.
+  if (state.status === 'live') become('lost');
   return readEvents('/events', {
     signal,
     headers: lastId === undefined ? {} : { 'Last-Event-ID': lastId },

@@ -1,12 +1,14 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { queries } from '../api/queries';
-import { refreshOn, startLive, stopLive } from './events.svelte';
+import { live, refreshOn, startLive, stopLive } from './events.svelte';
 import type { Reading } from './stream';
 
 let tell: Reading['told'];
+let open: () => void;
+let again: () => Promise<void>;
 vi.mock('./stream', () => ({
-  keepReading: (read: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => read(signal),
-  readEvents: async (_: string, reading: Reading) => void (tell = reading.told),
+  keepReading: (read: (signal: AbortSignal) => Promise<void>, signal: AbortSignal) => (again = () => read(signal))(),
+  readEvents: async (_: string, reading: Reading) => void ([tell, open] = [reading.told, () => void reading.opened?.(reading.signal)]),
 }));
 
 const event = (name: string) => tell({ id: undefined, event: name, data: JSON.stringify({ event: name, at: '' }) });
@@ -52,4 +54,16 @@ it('lets a further page come first', async () => {
   await vi.advanceTimersByTimeAsync(250);
   expect(asked).toHaveBeenCalledTimes(1);
   stop();
+});
+
+it('is live while a stream is open alone', async () => {
+  expect(live().status).toBe('connecting');
+  open();
+  expect(live().status).toBe('live');
+  await vi.advanceTimersByTimeAsync(60_000);
+  // The page was hidden, and is seen again.
+  void again();
+  expect(live()).toEqual({ status: 'lost', since: Date.now() });
+  open();
+  expect(live().status).toBe('live');
 });

@@ -66,7 +66,8 @@ export function beforeRetry(signal: AbortSignal): Promise<void> {
 /**
  * Reads streams one after the other until `signal` ends. A page that is hidden has none after a while: a browser opens six
  * connections to a server at most, and six tabs with a stream each would leave none for anything else. `kept` tells when a
- * hidden page keeps its stream. `broken` is called when one ended otherwise.
+ * hidden page keeps its stream; a device's trace is not read by this, as it records what happens while nobody looks. `broken`
+ * is called when one ended otherwise.
  */
 export async function keepReading(read: (signal: AbortSignal) => Promise<void>, signal: AbortSignal, broken: (error: unknown) => void, kept = () => false): Promise<void> {
   while (!signal.aborted) {
