@@ -165,6 +165,8 @@ async def test_a_roll_out_is_made_paused_resumed_changed_and_taken_back(house: H
     listed = (await house.api.get("/rollouts", params={"state": "rolled back"})).json()["items"]
     assert [each["id"] for each in listed] == [made["id"]]
     assert (await house.api.delete(f"/firmware/{made['image']['id']}")).status_code == 409
+    assert (await house.api.delete(path)).status_code == 409
+    assert (await house.api.post(f"/rollouts/{back['id']}/end")).json()["state"] == "ended"
     assert (await house.api.delete(path)).status_code == 204
 
 
