@@ -223,7 +223,11 @@ class Scene:
 async def scene_in(folder: Path, *, descriptors: int | None = None, **settings: str) -> AsyncIterator[Scene]:
     """A running scene whose victims have talked alone; `settings` are the server's, without `MIMI_`."""
     sound = await synthesise(QUESTION, RATE, "en", "offline")
-    given = {"ACCOUNTS__ADMIN_PASSWORD": PASSWORD, "ACCOUNTS__ANONYMOUS": "true", "ASSISTANT__LANGUAGE": "en"}
+    given = {
+        "ACCOUNTS__ADMIN_PASSWORD": PASSWORD, "ACCOUNTS__ANONYMOUS": "true", "ASSISTANT__LANGUAGE": "en",
+        # So few that a slow machine comes to the bound within an attack.
+        "OTA__NEW_DEVICES_PER_HOUR": "5",
+    }  # fmt: skip
     async with server_in(folder, given | settings, descriptors) as server:
         victims = Victims(2, folder / "sessions")
         scene = Scene(server, folder, sound, victims)

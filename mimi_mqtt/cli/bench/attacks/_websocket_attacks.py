@@ -6,7 +6,7 @@ import base64
 import os
 import socket
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from mimi_mqtt.cli.bench.attacks._http_attacks import hold
 from mimi_mqtt.cli.bench.attacks._target import Target, account, close_all, register
@@ -50,40 +50,59 @@ async def half_upgrades(target: Target) -> None:
 
 
 async def mute_devices(target: Target) -> None:
-    """200 devices of four addresses that are let in over WebSocket and never say hello; each comes again and
-    again, to replace its own connection."""
-    loop = asyncio.get_running_loop()
+    """Up to 200 devices of four addresses that are let in over WebSocket and never say hello; each comes
+    again and again, to replace its own connection."""
+    devices: list[_Mute] = []
+    registering = asyncio.get_running_loop().create_task(_let_in(target, devices))
     held: dict[str, socket.socket] = {}
-    tokens: dict[str, str] = {}
     try:
         number = 0
         while target.on():
-            source, which = number % _ADDRESSES, number // _ADDRESSES % _MUTE_DEVICES
-            number += 1
-            mac = f"02:cd:00:{source:02x}:{which:02x}:{target.order.network:02x}"
-            if mac not in tokens:
-                with suppress(OSError):
-                    found = await loop.run_in_executor(
-                        None, register, target.order.http, mac, target.address(source)
-                    )
-                    tokens[mac] = found[1] if found is not None else ""
             await target.pace(200.0)
-            sock = await target.connect(target.order.http, source)
+            if not devices:
+                continue
+            device = devices[number % len(devices)]
+            number += 1
+            sock = await target.connect(target.order.http, device.source)
             if sock is None:
                 continue
             request = (
-                f"{_DEVICE_UPGRADE}Device-Id: {mac}\r\nClient-Id: client-{mac}\r\n"
-                f"Authorization: Bearer {tokens.get(mac, '')}\r\n\r\n"
+                f"{_DEVICE_UPGRADE}Device-Id: {device.mac}\r\nClient-Id: client-{device.mac}\r\n"
+                f"Authorization: Bearer {device.token}\r\n\r\n"
             )
             if not (await _answer(target, sock, request.encode())).startswith(b"HTTP/1.1 101"):
                 target.did.refused += 1
                 sock.close()
                 continue
-            if (old := held.pop(mac, None)) is not None:
+            if (old := held.pop(device.mac, None)) is not None:
                 old.close()
-            held[mac] = sock
+            held[device.mac] = sock
     finally:
+        registering.cancel()
+        await asyncio.wait({registering})
         close_all([*held.values()])
+
+
+class _Mute(NamedTuple):
+    """A device that was let in; `source` is the number of its address."""
+
+    mac: str
+    source: int
+    token: str
+
+
+async def _let_in(target: Target, devices: list[_Mute]) -> None:
+    """Registers devices, as many as the server takes from each address, and adds them to `devices`."""
+    loop = asyncio.get_running_loop()
+    for which in range(_MUTE_DEVICES):
+        for source in range(_ADDRESSES):
+            mac = f"02:cd:00:{source:02x}:{which:02x}:{target.order.network:02x}"
+            with suppress(OSError):
+                found = await loop.run_in_executor(
+                    None, register, target.order.http, mac, target.address(source)
+                )
+                if found is not None:
+                    devices.append(_Mute(mac, source, found[1]))
 
 
 async def guesses_over_websocket(target: Target) -> None:
