@@ -78,6 +78,7 @@ async def test_open_page_outlives_a_killed_server(site: Site) -> None:
     tab = await site.tab()
     tab.expected = ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET"]
     await tab.goto("/about")
+    await tab.settled()  # the page itself would tell the same of what it still asks for
     await site.server.stop(signal.SIGKILL)
     await expect(tab.page.get_by_text("The server does not answer.")).to_be_visible()
     await site.server.restart()
