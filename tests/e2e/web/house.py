@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -74,8 +74,11 @@ async def _talk(store: Store, place: Place, days: int, now: datetime, rng: rando
     for day in range(days):
         count = max(1, round(rng.gauss(place.turns_a_day, place.turns_a_day / 4)))
         until = now - timedelta(days=day)
+        # In the small hours it talked between midnight and then, as each day has its conversations.
+        midnight = datetime.combine(until.date(), time(), UTC)
         for conversation in range(max(1, count // 3)):
-            began = until - timedelta(minutes=20 + rng.randrange(1, 700 if day else 90))
+            ago = timedelta(minutes=20 + rng.randrange(1, 700 if day else 90))
+            began = until - min(ago, (until - midnight) * (ago / timedelta(hours=12)))
             session_id = f"{place.device_id.replace('-', '')}{day:04x}{conversation:04x}"
             for number in range(1, 4):
                 records.append(_turn(place, session_id, number, began, rng, owner))
