@@ -24,11 +24,12 @@ from mimi_mqtt.cli.device.speech import synthesise
 from tests.integration.mqtt.raw import RawClient
 
 PASSWORD = "kept from strangers"
-_SHARED = "PYTEST_XDIST_WORKER" in os.environ
-"""True when other tests run beside these: the bounds on time are wider then, and still tell a server that is
-kept busy, whose answers took seconds before. `scripts/test -n 0 tests/e2e/attacks` has the bounds proper."""
+_SHARED = "PYTEST_XDIST_WORKER" in os.environ or "CI" in os.environ
+"""True when other tests, or other machines of the same host, run beside these: the bounds on time are wider
+then, as attackers and recognisers share two cores, and still tell a server that is kept busy, whose answers
+took many seconds before. `scripts/test -n 0 tests/e2e/attacks` has the bounds proper."""
 HELLO_MS = 300.0 if _SHARED else 100.0
-LATER_MS = 1_500.0 if _SHARED else 400.0
+LATER_MS = 3_000.0 if _SHARED else 400.0
 """How much later than alone the first sound of an answer may come."""
 MEMORY_MIB = 20.0
 """What the server may keep of its memory, `RECOVERY_S` after an attack."""
