@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import shutil
 import signal
 import ssl
 from collections.abc import Awaitable, Callable
@@ -142,7 +141,6 @@ async def test_many_requests_go_over_one_connection_and_large_answers_arrive_who
     await until(lambda: server.http.connections == 0)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_curl_is_served_http_1_1_after_offering_http_2(server: Server) -> None:
     ca = str(server.folder / "ca.crt")
     code, output = await run(
