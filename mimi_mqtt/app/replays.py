@@ -143,7 +143,7 @@ class TurnReplays:
         )
 
     async def _audio(self, turn: tables.Turn, seer: Seer) -> Pcm | None:
-        """What the user said, or None where that is not kept, or can't be read any more."""
+        """The words of the user, or None where that is not kept, or can't be read any more."""
         try:
             row = await self._recordings.get(turn.conversation_id, turn.number, "user", seer)
         except NotFound:

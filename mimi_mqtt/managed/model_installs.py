@@ -45,7 +45,7 @@ class Installation:
 
 
 class _Cancelled(Exception):
-    """Nobody wants the model any more."""
+    """The end of an installation that no person wants any more."""
 
 
 class _Watched:

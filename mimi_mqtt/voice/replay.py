@@ -70,7 +70,7 @@ class Replayed:
     error: str
     error_role: str
     problem: str
-    """What failed, for a person who may see the server's errors; empty: nothing."""
+    """The failure, for a person who may see the server's errors; empty: nothing."""
     stages_ms: Mapping[str, float]
     as_recorded: tuple[str, ...]
     """Stages that are the recorded turn's."""
@@ -284,7 +284,7 @@ class _ReplayTurn(TurnContext):
         raise NotImplementedError
 
     def echoed(self, text: str, began_at: float) -> bool:
-        """What was recorded was answered: it is no echo."""
+        """False: the recorded words were answered, so they are no echo."""
         del text, began_at
         return False
 
@@ -333,13 +333,13 @@ class _Collected:
         """The result has the error."""
 
     def stop_speech(self) -> None:
-        """Nobody interrupts."""
+        """Does nothing: a replay is not interrupted."""
 
     def pause_speech(self) -> None:
-        """Nobody interrupts."""
+        """Does nothing: a replay is not interrupted."""
 
     def resume_speech(self) -> None:
-        """Nobody interrupts."""
+        """Does nothing: a replay is not interrupted."""
 
     def end_session(self, reason: str) -> None:
         """There is no session."""

@@ -132,7 +132,7 @@ class DeviceTools(BaseModel):
 
 
 class DeviceLabels(BaseModel):
-    """What devices can be filtered by, each kind in its order."""
+    """The values that devices can be filtered by, each kind in its order."""
 
     rooms: list[str]
     tags: list[str]

@@ -41,5 +41,5 @@ def check(if_match: str | None, version: int | str) -> None:
 
 
 def stale(if_match: str | None, error: MimiError) -> MimiError | Problem:
-    """What answers a change that came too late: Problem 412 when If-Match named the version, else `error`."""
+    """The answer to a late change: Problem 412 when If-Match named the version, else `error`."""
     return Problem(412, _CHANGED) if names_versions(if_match) else error

@@ -59,7 +59,7 @@ class Models(BaseModel):
 
 
 class InstallIn(BaseModel):
-    """What whoever installs a model agrees to."""
+    """The terms that a person agrees to who installs a model."""
 
     accept_licence: StrictBool = Field(
         False, description="You have read its licence, which limits what it may be used for, and agree"

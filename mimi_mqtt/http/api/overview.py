@@ -1,4 +1,4 @@
-"""What a caller sees in a few numbers: devices, live sessions, turns, delays, lost audio and costs."""
+"""An overview in a few numbers for a caller: devices, live sessions, turns, delays, lost audio and costs."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated

@@ -79,7 +79,7 @@ class CheckOut(BaseModel):
     """`name`, `ports`, `ota`, `mqtt`, `udp` or `clock`."""
     grade: Literal["ok", "warn", "fail"]
     told: str
-    """What was found, or the cause of what is wrong."""
+    """The finding, or the cause of what is wrong."""
     cure: str
     """How to mend it; empty when nothing is wrong."""
     ms: float | None

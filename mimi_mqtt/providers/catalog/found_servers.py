@@ -47,7 +47,7 @@ async def found_servers(
     vllm: str | None = None,
     wyoming: Mapping[Role, int] = WYOMING_PORTS,
 ) -> Sequence[FoundServer]:
-    """What answers now, language models first."""
+    """The servers that answer now, language models first."""
     address = vllm or environ.get("VLLM_BASE_URL") or PRESETS["vllm"].base_url or ""
     looks = [
         _language_models(environ, lm_studio),
