@@ -4,11 +4,9 @@ SQLite (write-ahead log, foreign keys, one writer at a time) through aiosqlite, 
 Callers see StoreError and nothing else.
 """
 
-import asyncio
 import os
 import sqlite3
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -29,10 +27,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from mimi_mqtt.errors import ConfigError, StoreError
 from mimi_mqtt.store import copies
-from mimi_mqtt.store.explain import explain, locked, place
+from mimi_mqtt.store.explain import crowded, explain, locked, place
 from mimi_mqtt.store.migrating import is_current, migrate, revision_of
 from mimi_mqtt.store.migrations import HEAD
 from mimi_mqtt.store.portable import LOCAL, tables_of
+from mimi_mqtt.store.write_queue import QueueStands, QueueTooLong, WriteQueue
 
 APPLICATION: Final = "mimi-mqtt"
 """The name of this program's connections in PostgreSQL's list of them."""
@@ -65,8 +64,7 @@ class Store:
         self._keep_copies = keep_copies
         self._failure = ""
         self._engine: AsyncEngine | None = None
-        # SQLite has one writer: waiting here is fair, waiting in its busy handler is polling.
-        self._writing = asyncio.Lock()
+        self._queue = WriteQueue()
 
     @property
     def place(self) -> str:
@@ -205,8 +203,9 @@ class Store:
         return self._reading()
 
     def write(self, *, within_s: float | None = None) -> AbstractAsyncContextManager[AsyncSession]:
-        """A transaction that commits when the block ends well. `within_s` bounds the wait for other writers,
-        in seconds. Raises StoreConflict and StoreError."""
+        """A transaction that commits when the block ends well. `within_s` bounds the wait in seconds while
+        nothing else is written; where one writer comes after the other, it is `write_queue.QUEUE_S`. Raises
+        StoreConflict and StoreError."""
         return self._committing(within_s)
 
     @asynccontextmanager
@@ -219,31 +218,36 @@ class Store:
     @asynccontextmanager
     async def _committing(self, within_s: float | None) -> AsyncIterator[AsyncSession]:
         with self._explained():
-            began = time.monotonic()
-            async with self._turn(within_s):
+            async with self._turn(within_s) as left_s:
                 options: dict[str, object] = {_WRITES: True}
-                if within_s is not None:
-                    options[_WAIT_MS] = max(1, int((within_s - time.monotonic() + began) * 1000))
+                if left_s is not None:
+                    options[_WAIT_MS] = max(1, int(left_s * 1000))
                 engine = self._opened().execution_options(**options)
                 async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
                     yield session
                 self._failure = ""
 
     @asynccontextmanager
-    async def _turn(self, within_s: float | None) -> AsyncIterator[None]:
-        """This process's turn to write, where there is one writer at a time. Raises StoreError."""
+    async def _turn(self, within_s: float | None) -> AsyncIterator[float | None]:
+        """This process's turn to write, where there is one writer at a time; yields what is left of
+        `within_s`. Raises StoreError."""
         if not self.is_sqlite:
-            yield
+            yield within_s
             return
         try:
-            async with asyncio.timeout(within_s):
-                await self._writing.acquire()
-        except TimeoutError:
+            async with self._queue.turn(within_s) as left_s:
+                try:
+                    yield left_s
+                except (SQLAlchemyError, sqlite3.Error, OSError):
+                    raise
+                except BaseException:
+                    self._queue.moved()
+                    raise
+                self._queue.moved()
+        except QueueStands:
             raise self._failed(locked(self._url)) from None
-        try:
-            yield
-        finally:
-            self._writing.release()
+        except QueueTooLong:
+            raise self._failed(crowded(self._url)) from None
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:

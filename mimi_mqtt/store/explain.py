@@ -27,6 +27,14 @@ def locked(url: URL) -> StoreError:
     return StoreError(f"{place(url)} is locked by another program: end that program and try again")
 
 
+def crowded(url: URL) -> StoreError:
+    """The error for a writer that waited too long for others before it."""
+    return StoreError(
+        f"more is written to {place(url)} than its disk takes: try again later, or put server.data_dir on a "
+        "faster disk"
+    )
+
+
 def explain(error: Exception, url: URL) -> StoreError:
     """A StoreError that says what to do. Never contains the parameters of a statement: they may be speech."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
