@@ -1,11 +1,12 @@
 """Pages for machines that watch the server: /healthz and /metrics, and who may read them."""
 
 import hmac
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,6 +18,13 @@ from mimi_mqtt.http.replies import error_reply, json_reply
 
 METRICS_CACHE_S: Final = 1.0
 """Seconds for which /metrics is answered with what was collected once."""
+
+_blocks = Gauge(
+    "mimi_python_blocks",
+    "Blocks of memory in use by Python (sys.getallocatedblocks): they grow with a leak, and not with the "
+    "free memory that an allocator keeps, as the resident memory does.",
+)
+_blocks.set_function(sys.getallocatedblocks)
 
 
 class Readers:

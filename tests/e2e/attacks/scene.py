@@ -1,9 +1,10 @@
 """A server under attack, two devices that talk to it all the while, and a third that says hello.
 
-Attackers have processes and addresses of their own. What the victims see during an attack is held to bounds;
-as other programs share the machine, it has to keep within them in one round of `_ROUNDS` only, and after a
-round that did not the victims talk alone once more. But no turn may be lost in any, and memory counts from
-before the first.
+A service in a process of its own hears the speech: a recogniser in the server would take both cores and some
+hundred MiB of memory now and then, and hide what an attack takes. Attackers have processes and addresses of
+their own. What the victims see during an attack is held to bounds; as other programs share the machine, it
+has to keep within them in one round of `_ROUNDS` only, and after a round that did not the victims talk alone
+once more. But no turn may be lost in any, and memory counts from before the first.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from mimi_mqtt.cli.bench.attacks._server import Server, server_in
 from mimi_mqtt.cli.bench.attacks._target import Did, Order, register
 from mimi_mqtt.cli.bench.attacks._victims import QUESTION, RATE, Figures, Victims
 from mimi_mqtt.cli.device.speech import synthesise
+from tests.e2e.vendor_process import VendorProcess
 from tests.integration.mqtt.raw import RawClient
 
 PASSWORD = "kept from strangers"
@@ -31,9 +33,12 @@ took many seconds before. `scripts/test -n 0 tests/e2e/attacks` has the bounds p
 HELLO_MS = 300.0 if _SHARED else 100.0
 LATER_MS = 3_000.0 if _SHARED else 400.0
 """How much later than alone the first sound of an answer may come."""
-MEMORY_MIB = 20.0
-"""What the server may keep of its memory, `RECOVERY_S` after an attack."""
-RECOVERY_S = 30.0
+PEAK_MIB = 150.0
+"""What an attack may take of the server's resident memory. The allocators keep much of it for the next time,
+how much is chance: what the server itself keeps is counted in blocks."""
+BLOCKS = 100_000
+"""Blocks of memory in use beyond those before, `RECOVERY_S` after an attack: some 10 MiB."""
+RECOVERY_S = 45.0
 LOG_BYTES = 100_000
 """Log of an attack of less than a minute."""
 _ALONE_S, _AGAIN_S = 10.0, 5.0
@@ -47,13 +52,14 @@ class Round:
     figures: Figures
     did: dict[str, Did]
     networks: list[int]
-    memory_mib: float
-    """Memory above that of before, `RECOVERY_S` later at most."""
     most_memory_mib: float
+    """Most resident memory above that of before."""
+    blocks: int
+    """Blocks of memory in use above those of before, `RECOVERY_S` later at most."""
     log_bytes: int
 
-    def complaints(self, latest_ms: float, kept_mib: float) -> list[str]:
-        """Every bound that was missed, with those of the first sound and of memory."""
+    def complaints(self, latest_ms: float) -> list[str]:
+        """Every bound that was missed, with that of the first sound."""
         figures = self.figures
         found = [f"lost: {error}" for error in figures.lost]
         if len(figures.hellos) < 5 or not figures.turns:
@@ -62,8 +68,10 @@ class Round:
             found.append(f"hello after {figures.worst_hello_ms:.0f} ms")
         if figures.worst_first_sound_ms > latest_ms:
             found.append(f"first sound after {figures.worst_first_sound_ms:.0f} ms, not {latest_ms:.0f}")
-        if self.memory_mib > kept_mib:
-            found.append(f"{self.memory_mib:.0f} MiB kept of {self.most_memory_mib:.0f}")
+        if self.most_memory_mib > PEAK_MIB:
+            found.append(f"{self.most_memory_mib:.0f} MiB more memory")
+        if self.blocks > BLOCKS:
+            found.append(f"{self.blocks} blocks of memory kept")
         if self.log_bytes > LOG_BYTES:
             found.append(f"{self.log_bytes} bytes of log")
         return found
@@ -75,7 +83,7 @@ class Round:
             f"{'+'.join(names)}: hello {figures.worst_hello_ms:.0f} ms, "
             f"connect {figures.worst_connect_ms:.0f} ms, first sound {figures.worst_first_sound_ms:.0f} ms, "
             f"lost {len(figures.lost)} of {len(figures.hellos)} hellos and {len(figures.turns)} turns, "
-            f"memory +{self.most_memory_mib:.0f} then +{self.memory_mib:.0f} MiB, "
+            f"memory +{self.most_memory_mib:.0f} MiB, then +{self.blocks} blocks, "
             f"log {self.log_bytes / 1000:.0f} KB"
         )
 
@@ -105,17 +113,16 @@ class Scene:
         seconds: float = 5.0,
         meanwhile: Callable[[], Awaitable[None]] | None = None,
         later_ms: float = 0.0,
-        kept_mib: float = MEMORY_MIB,
     ) -> Round:
         """Attacks in up to `_ROUNDS` rounds and returns the first that kept within all bounds. Fails when
         none did. `meanwhile` is called in each when the attack goes on. `later_ms` is added to the bound on
         the first sound."""
         alone_ms = self.alone.worst_first_sound_ms
         history: list[str] = []
-        memory = self.server.memory_mib
+        before = self.server.memory_mib, await self.server.blocks()
         for _ in range(_ROUNDS):
-            done = await self.attacked(*names, seconds=seconds, meanwhile=meanwhile, memory_mib=memory)
-            complaints = done.complaints(alone_ms + LATER_MS + later_ms, kept_mib)
+            done = await self.attacked(*names, seconds=seconds, meanwhile=meanwhile, before=before)
+            complaints = done.complaints(alone_ms + LATER_MS + later_ms)
             print(done.line(names), *complaints, sep="\n  ")
             if not complaints:
                 return done
@@ -129,11 +136,12 @@ class Scene:
         *names: str,
         seconds: float,
         meanwhile: Callable[[], Awaitable[None]] | None,
-        memory_mib: float,
+        before: tuple[float, int],
     ) -> Round:
-        """One round of the attacks `names` at once; the server had `memory_mib` before."""
+        """One round of the attacks `names` at once; the server had so many MiB and blocks of memory
+        before."""
         server = self.server
-        memory, logged = memory_mib, server.log_bytes
+        (memory, blocks), logged = before, server.log_bytes
         networks = [next(self._networks) for _ in names]
         most = [0.0]
         sampling = asyncio.create_task(self._sample(memory, most))
@@ -151,8 +159,8 @@ class Scene:
             self.victims.between(began_at, ended_at),
             dict(zip(names, dids, strict=True)),
             networks,
-            await self._kept_memory(memory),
             most[0],
+            await self._kept_blocks(blocks),
             len(text),
         )
 
@@ -211,25 +219,41 @@ class Scene:
             most[0] = max(most[0], self.server.memory_mib - before)
             await asyncio.sleep(0.5)
 
-    async def _kept_memory(self, before: float) -> float:
+    async def _kept_blocks(self, before: int) -> int:
         deadline = time.monotonic() + RECOVERY_S
         while True:
-            kept = self.server.memory_mib - before
-            if kept <= MEMORY_MIB or time.monotonic() > deadline:
+            kept = await self.server.blocks() - before
+            if kept <= BLOCKS or time.monotonic() > deadline:
                 return kept
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.0)
+
+
+@asynccontextmanager
+async def _killed_at_the_end(process: VendorProcess) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await process.kill()
 
 
 @asynccontextmanager
 async def scene_in(folder: Path, *, descriptors: int | None = None, **settings: str) -> AsyncIterator[Scene]:
     """A running scene whose victims have talked alone; `settings` are the server's, without `MIMI_`."""
     sound = await synthesise(QUESTION, RATE, "en", "offline")
+    recogniser = VendorProcess()
+    await recogniser.start()
     given = {
+        "PROVIDERS__STT": "openai", "PROVIDERS__LLM": "offline", "PROVIDERS__TTS": "offline",
+        "PROVIDERS__OPTIONS__OPENAI__BASE_URL": recogniser.options["base_url"],
+        "PROVIDERS__OPTIONS__OPENAI__API_KEY": recogniser.options["api_key"],
         "ACCOUNTS__ADMIN_PASSWORD": PASSWORD, "ACCOUNTS__ANONYMOUS": "true", "ASSISTANT__LANGUAGE": "en",
         # So few that a slow machine comes to the bound within an attack.
         "OTA__NEW_DEVICES_PER_HOUR": "5",
     }  # fmt: skip
-    async with server_in(folder, given | settings, descriptors) as server:
+    async with (
+        _killed_at_the_end(recogniser),
+        server_in(folder, given | settings, descriptors) as server,
+    ):
         victims = Victims(2, folder / "sessions")
         scene = Scene(server, folder, sound, victims)
         async with victims.probed(server):

@@ -60,12 +60,20 @@ class Server:
         """Bytes logged so far."""
         return self.log.stat().st_size
 
+    async def blocks(self) -> int:
+        """Blocks of memory in use by Python, of /metrics: garbage among them is collected every 20 s."""
+        found = re.search(r"^mimi_python_blocks (\S+)$", await self._metrics(), re.MULTILINE)
+        return int(float(found[1])) if found else 0
+
     async def refusals(self) -> dict[str, int]:
         """Refusals by share so far, of /metrics."""
-        async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
-            text = (await http.get(f"http://127.0.0.1:{self.http}/metrics")).text
-        found = re.findall(r'^mimi_share_refused_total\{share="([^"]*)"\} (\S+)$', text, re.MULTILINE)
+        pattern = r'^mimi_share_refused_total\{share="([^"]*)"\} (\S+)$'
+        found = re.findall(pattern, await self._metrics(), re.MULTILINE)
         return {share: int(float(count)) for share, count in found}
+
+    async def _metrics(self) -> str:
+        async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
+            return (await http.get(f"http://127.0.0.1:{self.http}/metrics")).text
 
 
 @asynccontextmanager
