@@ -111,7 +111,7 @@ class Server:
 
 async def metric(server: Server, name: str) -> float:
     """A value at /metrics; 0 where there is none yet."""
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
         text = (await http.get(server.ota.removesuffix("/xiaozhi/ota/") + "/metrics")).text
     found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else 0.0

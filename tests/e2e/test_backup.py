@@ -57,7 +57,7 @@ async def say(device: asyncio.subprocess.Process, words: str) -> dict[str, Any]:
 
 async def access_of(server: Server) -> dict[str, Any]:
     """What OTA tells a device of its own, booted once."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
         headers = {"Device-Id": "02:00:00:00:00:78", "Client-Id": "of its own"}
         told: dict[str, Any] = (await client.post(server.ota, headers=headers, json={})).json()
     return told
@@ -143,7 +143,7 @@ async def test_conversations_go_on_without_postgresql_and_the_store_comes_back(
 async def until_store(server: Server, *, ok: bool) -> str:
     """Waits until the store is well, or not; what the health says of it."""
     url = server.ota.removesuffix("/xiaozhi/ota/") + "/healthz"
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(60):
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client, asyncio.timeout(60):
         while True:
             part: dict[str, Any] = (await client.get(url)).json()["parts"]["store"]
             if part["ok"] is ok:

@@ -67,7 +67,7 @@ class Device:
 @asynccontextmanager
 async def connected_device(server: Server) -> AsyncIterator[Device]:
     headers = {"Device-Id": MAC, "Client-Id": "e2e"}
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
         mqtt = (await http.post(server.ota, headers=headers, json={"version": 2})).json()["mqtt"]
     host, _, port = mqtt["endpoint"].partition(":")
     client = aiomqtt.Client(

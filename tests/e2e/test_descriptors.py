@@ -78,7 +78,7 @@ async def test_silent_sockets_at_a_low_hard_limit_neither_fill_the_log_nor_keep_
             silent.append(sock)
             with contextlib.suppress(OSError):
                 await asyncio.wait_for(loop.sock_connect(sock, ("127.0.0.1", port)), 5)
-        async with httpx.AsyncClient(trust_env=False) as web:
+        async with httpx.AsyncClient(timeout=60.0, trust_env=False) as web:
             health = await web.get(server.ota.removesuffix("/xiaozhi/ota/") + "/healthz", timeout=20)
             assert health.status_code == 200
             for number in range(8):

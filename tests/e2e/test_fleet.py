@@ -54,7 +54,7 @@ class House:
     @asynccontextmanager
     async def person(self, name: str) -> AsyncIterator[httpx.AsyncClient]:
         """Somebody who signed in."""
-        async with httpx.AsyncClient(base_url=self.http.base_url, trust_env=False) as browser:
+        async with httpx.AsyncClient(timeout=60.0, base_url=self.http.base_url, trust_env=False) as browser:
             signed = await browser.post("/api/v1/session", json={"user_name": name, "password": PASSWORD})
             assert signed.status_code == 201, signed.text
             browser.base_url = httpx.URL(f"{self.http.base_url}/api/v1")
@@ -63,7 +63,9 @@ class House:
 
 @asynccontextmanager
 async def house(server: Server) -> AsyncIterator[House]:
-    async with httpx.AsyncClient(base_url=server.ota.removesuffix("/xiaozhi/ota/"), trust_env=False) as http:
+    async with httpx.AsyncClient(
+        timeout=60.0, base_url=server.ota.removesuffix("/xiaozhi/ota/"), trust_env=False
+    ) as http:
         yield House(server, http)
 
 

@@ -28,7 +28,7 @@ async def test_welcome_tells_all_a_newcomer_needs(server: Server) -> None:
 
 async def test_health_and_metrics(server: Server) -> None:
     base = server.ota.removesuffix("/xiaozhi/ota/")
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
         health = await client.get(base + "/healthz")
         metrics = await client.get(base + "/metrics")
         page = await client.get(base + "/ota", headers={"Accept": "text/html"})

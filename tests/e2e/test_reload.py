@@ -44,7 +44,7 @@ class Device:
     @classmethod
     async def connect(cls, server: Server) -> "Device":
         headers = {"Device-Id": MAC, "Client-Id": CLIENT_ID}
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
             access = (await http.post(server.ota, json={}, headers=headers)).json()["mqtt"]
         client = await RawClient.open(int(access["endpoint"].rpartition(":")[2]))
         assert await client.connack(access["client_id"], access["username"], access["password"]) == 0
@@ -207,7 +207,7 @@ async def test_language_voice_prompt_tools_and_provider_are_changed_for_the_next
     assert chat["messages"][0] == {"role": "system", "content": "You are Linh."}
     assert [tool["function"]["name"] for tool in chat["tools"]] == ["set_timer"]
     assert speech["voice"] == "nova"
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
         health = await http.get(server.ota.removesuffix("/xiaozhi/ota/") + "/healthz")
     assert health.status_code == 200
     assert await server.stop() == 0

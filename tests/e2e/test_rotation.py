@@ -19,7 +19,7 @@ MAC = "02:00:00:00:00:01"
 
 
 async def _access(server: Server) -> dict[str, Any]:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
         reply = await http.post(server.ota, json={}, headers={"Device-Id": MAC, "Client-Id": "one"})
     access: dict[str, Any] = reply.json()["mqtt"]
     return access

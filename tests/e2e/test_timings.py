@@ -19,7 +19,7 @@ STAGES = {"endpoint", "transcript", "first_token", "first_sentence", "speech", "
 
 async def in_metrics(server: Server) -> dict[str, float]:
     """Stage -> ms, of the only turn so far."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
         text = (await client.get(server.ota.removesuffix("/xiaozhi/ota/") + "/metrics")).text
     samples = [
         sample

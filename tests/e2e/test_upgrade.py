@@ -78,7 +78,7 @@ async def test_devices_are_told_the_same_keys_and_talk(make_server: MakeServer, 
     server = updated(make_server, release)
     await server.start()
     (device_id, kept), *_ = left(release, "credentials.json").items()
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
         headers = {"Device-Id": kept["mac"], "Client-Id": kept["client_id"]}
         told = (await client.post(server.ota, headers=headers, json={})).json()
     assert (told["mqtt"]["client_id"], told["mqtt"]["password"]) == (device_id, kept["password"])

@@ -76,6 +76,6 @@ async def client(
     transport = httpx.ASGITransport(Starlette(routes=[Mount(API_PREFIX, app)]), raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {as_}"} if as_ else {}
     async with httpx.AsyncClient(
-        transport=transport, base_url=f"http://mimi.test{API_PREFIX}", headers=headers
+        timeout=60.0, transport=transport, base_url=f"http://mimi.test{API_PREFIX}", headers=headers
     ) as found:
         yield found

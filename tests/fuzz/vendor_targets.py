@@ -132,7 +132,7 @@ def _of_agent(model: LanguageModel, data: bytes) -> bool:
     def respond(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers={"content-type": content_type}, stream=_Pieces(body))
 
-    client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+    client = httpx.AsyncClient(timeout=60.0, transport=httpx.MockTransport(respond))
     events = _runner.run(_answer(model, client, body))
     if events is None:
         return False

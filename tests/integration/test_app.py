@@ -114,7 +114,9 @@ async def test_a_fault_of_the_fleet_is_seen_until_it_is_over(
 ) -> None:
     async with (
         running(tmp_path) as app,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client,
+        httpx.AsyncClient(
+            timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False
+        ) as client,
     ):
         assert (await client.get("/healthz")).status_code == 200
         await boot(client, 1)
@@ -145,7 +147,9 @@ async def test_old_conversations_that_can_not_be_deleted_are_seen_until_they_can
 async def test_a_device_that_restarts_is_not_put_into_the_conversation_of_before(tmp_path: Path) -> None:
     async with (
         running(tmp_path) as app,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client,
+        httpx.AsyncClient(
+            timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False
+        ) as client,
     ):
         access = await boot(client, 1)
         async with device(access) as connection:
@@ -163,7 +167,9 @@ async def test_an_address_from_which_a_device_connected_has_the_reserve_of_http(
     """The broker learns such addresses, HTTP keeps half of its connections for them: here 2 of 4."""
     async with (
         running(tmp_path, {"max_connections": 4}) as app,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client,
+        httpx.AsyncClient(
+            timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False
+        ) as client,
     ):
         access = await boot(client, 1)
         await client.aclose()

@@ -67,7 +67,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 async def api(app: App) -> AsyncIterator[httpx.AsyncClient]:
     """An administrator's client of the REST API."""
     bearer = COMMAND_LINE_PREFIX + app._credentials.command_line_password(time.time())
-    async with httpx.AsyncClient(
+    async with httpx.AsyncClient(timeout=60.0,
         base_url=f"http://127.0.0.1:{app.http_port}{API_PREFIX}", trust_env=False,
         headers={"Authorization": f"Bearer {bearer}"},
     ) as client:  # fmt: skip

@@ -175,7 +175,7 @@ async def house(folder: Path) -> AsyncIterator[House]:
     try:
         async with running(folder) as app, attended(app, Reloading(app, None, {})):
             url = f"http://127.0.0.1:{app.http_port}"
-            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=60.0, base_url=url, trust_env=False) as client:
                 yield House(app, client)
     finally:
         signal.signal(signal.SIGHUP, before)

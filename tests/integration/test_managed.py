@@ -91,7 +91,9 @@ class Talking:
 
 @asynccontextmanager
 async def talking(app: App) -> AsyncIterator[Talking]:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client:
+    async with httpx.AsyncClient(
+        timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False
+    ) as client:
         access = await boot(client, 1)
     async with device(access) as connection:
         it = Talking(connection, access)

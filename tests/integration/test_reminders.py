@@ -42,7 +42,7 @@ async def until_left(reminders: Reminders | ReminderTable, number: int) -> None:
 
 
 def client_of(port: int) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+    return httpx.AsyncClient(timeout=60.0, base_url=f"http://127.0.0.1:{port}", trust_env=False)
 
 
 async def test_an_idle_device_is_told_a_reminder_that_was_set_an_hour_before_a_restart(

@@ -52,7 +52,7 @@ async def s3_server() -> AsyncIterator[S3Server]:
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(60), httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
             while True:
                 assert process.returncode is None, "the S3 server ended"
                 try:

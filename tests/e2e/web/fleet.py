@@ -110,7 +110,7 @@ class Screen:
         elif asked["method"] == "tools/call":
             url = asked["params"]["arguments"]["url"]
             if asked["params"]["name"] == SNAPSHOT:
-                async with httpx.AsyncClient(trust_env=False) as http:
+                async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
                     posted = await http.post(url, files={"file": ("screen.jpg", self.picture, "image/jpeg")})
                     assert posted.status_code in (200, 201), posted.text
             else:

@@ -94,7 +94,7 @@ async def device_says(site: Site, mac: str, text: str) -> None:
 
 
 async def ask(site: Site, **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as client:
         return await client.post(site.server.ota, headers=headers, json={})
 
 

@@ -202,7 +202,7 @@ async def test_a_key_is_made_used_and_revoked(site: Site) -> None:
     assert secret.startswith("mk_")
     await form.get_by_role("button", name="Done").click()
     await expect(tab.page.get_by_text(secret)).to_have_count(0)
-    async with httpx.AsyncClient(base_url=f"{site.url}/api/v1", trust_env=False) as program:
+    async with httpx.AsyncClient(timeout=60.0, base_url=f"{site.url}/api/v1", trust_env=False) as program:
         program.headers["Authorization"] = f"Bearer {secret}"
         assert (await program.get("/me")).json()["name"] == "ada"
         assert (await program.get("/users")).status_code == 403

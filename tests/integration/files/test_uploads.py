@@ -77,7 +77,9 @@ async def house(store: Store, tmp_path: Path) -> AsyncIterator[House]:
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setblocking(False)
     await server.start(sock)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+    async with httpx.AsyncClient(
+        timeout=60.0, base_url=f"http://127.0.0.1:{server.port}", trust_env=False
+    ) as client:
         yield House(store, uploads, links, pictures, server, client)
     await server.aclose()
 

@@ -102,7 +102,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             sock.setblocking(False)
             await server.start(sock)
             stack.push_async_callback(server.aclose)
-            client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}")
+            client = httpx.AsyncClient(timeout=60.0, base_url=f"http://127.0.0.1:{server.port}")
             await stack.enter_async_context(client)
             return Server(tmp_path, store, directory, server, server.port, client, app, health, ledger)
 

@@ -163,7 +163,7 @@ async def status_in_the_end(base_url: httpx.URL) -> int:
     async with asyncio.timeout(30):
         while True:
             try:
-                async with httpx.AsyncClient(base_url=base_url, trust_env=False) as another:
+                async with httpx.AsyncClient(timeout=60.0, base_url=base_url, trust_env=False) as another:
                     return (await another.get("/healthz")).status_code
             except httpx.TransportError:
                 await asyncio.sleep(0.05)

@@ -30,7 +30,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
             )
         )
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{started.http_port}", trust_env=False
+            timeout=60.0, base_url=f"http://127.0.0.1:{started.http_port}", trust_env=False
         ) as client:
             await boot(client, 1)
         yield started
@@ -92,7 +92,9 @@ async def test_a_list_is_followed_to_its_end(ask: Ask) -> None:
 async def test_events_are_printed_until_the_stream_ends(app: App, ask: Ask) -> None:
     asking = asyncio.ensure_future(ask("events?types=device_booted"))
     await until(lambda: len(app._feed) == 1)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client:
+    async with httpx.AsyncClient(
+        timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False
+    ) as client:
         await boot(client, 2)
     app._feed.close()
     code, out, _ = await asking

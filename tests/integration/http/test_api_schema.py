@@ -65,7 +65,7 @@ async def test_the_document_is_true(caller: str, tmp_path: Path, monkeypatch: py
     await app.start()
     try:
         url = f"http://127.0.0.1:{app.http_port}"
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=60.0, base_url=url, trust_env=False) as client:
             await boot(client, 1)
         config = f"[checks.negative_data_rejection]\nexpected-statuses = {REFUSALS}\n"
         if caller == "ada":  # requests that reach a device; bob's lead to ids of all kinds

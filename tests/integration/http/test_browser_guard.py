@@ -290,6 +290,7 @@ class TestReaders:
 def from_proxy(server: Server) -> httpx.AsyncClient:
     """A client of another machine, behind a proxy at 127.0.0.3."""
     return httpx.AsyncClient(
+        timeout=60.0,
         base_url=f"http://127.0.0.1:{server.port}",
         transport=httpx.AsyncHTTPTransport(local_address="127.0.0.3"),
         headers={"X-Forwarded-For": "192.0.2.1"},

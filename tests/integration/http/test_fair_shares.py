@@ -22,7 +22,9 @@ GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 async def status_from(server: Server, address: str, path: str = "/healthz") -> int:
     transport = httpx.AsyncHTTPTransport(local_address=address)
-    async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{server.port}") as client:
+    async with httpx.AsyncClient(
+        timeout=60.0, transport=transport, base_url=f"http://127.0.0.1:{server.port}"
+    ) as client:
         return (await client.get(path)).status_code
 
 

@@ -69,7 +69,7 @@ async def house_in(folder: Path) -> AsyncIterator[House]:
         workshop.moment.now = datetime.now(UTC)
         try:
             async with httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{server.port}", trust_env=False
+                timeout=60.0, base_url=f"http://127.0.0.1:{server.port}", trust_env=False
             ) as client:
                 found = House(workshop, server, client, made.row.id, "")
                 found.path = await offered(found, 1)

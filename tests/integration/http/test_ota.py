@@ -105,7 +105,9 @@ async def test_a_public_host_is_told_whatever_the_device_used(start: Start) -> N
 
 async def test_a_server_reached_by_ipv6_alone_says_what_to_set(server: Server) -> None:
     transport = httpx.ASGITransport(app=server.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://[fd00::1]:8003") as client:
+    async with httpx.AsyncClient(
+        timeout=60.0, transport=transport, base_url="http://[fd00::1]:8003"
+    ) as client:
         reply = await client.post("/ota/", headers=HEADERS)
     assert reply.status_code == 400
     assert "server.public_host" in reply.json()["error"]
@@ -227,7 +229,7 @@ async def test_four_addresses_do_not_keep_others_from_a_code(
     async def code(address: str, number: int, client_id: str = "one") -> str:
         transport = httpx.AsyncHTTPTransport(local_address=address)
         base = f"http://127.0.0.1:{server.port}"
-        async with httpx.AsyncClient(base_url=base, transport=transport) as client:
+        async with httpx.AsyncClient(timeout=60.0, base_url=base, transport=transport) as client:
             headers = HEADERS | {"Device-Id": f"aa:bb:cc:00:11:{number:02x}", "Client-Id": client_id}
             reply = await client.post("/xiaozhi/ota/", headers=headers, json={"version": 2})
         assert reply.status_code == 200, reply.text

@@ -29,7 +29,7 @@ async def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 async def browser(app: App) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the cookie of ada's session."""
     url = f"http://127.0.0.1:{app.http_port}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60.0, base_url=url, trust_env=False) as client:
         reply = await client.post(f"{API}/session", json={"user_name": "ada", "password": PASSWORD})
         assert reply.status_code == 201
         yield client
@@ -126,7 +126,7 @@ async def test_server_without_users_makes_a_link_that_makes_the_first_one(
         token = await app.setup_token()
         assert token is not None
         url = f"http://127.0.0.1:{app.http_port}"
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=60.0, base_url=url, trust_env=False) as client:
             page = await client.get("/setup", headers={"Accept": "text/html"})
             assert page.status_code == 200
             assert page.headers["content-security-policy"].startswith("default-src 'none'")

@@ -59,7 +59,7 @@ async def server(
     app.end_streams()  # a stream that never ends would never be answered
     try:
         url = f"http://127.0.0.1:{app.http_port}"
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=60.0, base_url=url, trust_env=False) as client:
             yield client
     finally:
         await app.stop()

@@ -109,7 +109,7 @@ async def run(*command: str, given: bytes = b"") -> tuple[int, str]:
 
 
 async def test_one_port_speaks_both_and_a_device_is_told_the_way_it_came(server: Server) -> None:
-    async with httpx.AsyncClient(verify=trusting(server), trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60.0, verify=trusting(server), trust_env=False) as client:
         for scheme, websocket in (("http", "ws"), ("https", "wss")):
             address = f"127.0.0.1:{server.port}"
             assert (await client.get(f"{scheme}://{address}/healthz")).status_code == 200

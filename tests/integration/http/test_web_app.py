@@ -91,7 +91,7 @@ async def test_file_that_did_not_change_is_not_sent_again(app: Server) -> None:
     "path", ["/assets/../index.html", "/assets/%2e%2e%2findex.html", "/assets/..%2f..%2fapp.py"]
 )
 async def test_no_path_leads_out_of_the_folder(app: Server, path: str) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.port}") as client:
+    async with httpx.AsyncClient(timeout=60.0, base_url=f"http://127.0.0.1:{app.port}") as client:
         reply = await client.get(path)
     assert "import" not in reply.text
     assert reply.status_code in (200, 404)

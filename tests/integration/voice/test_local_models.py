@@ -66,7 +66,9 @@ async def test_the_web_page_names_the_commands_until_a_model_is_found(
     app = App(settings(tmp_path), {})
     await app.start()
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False
+        ) as client:
             page = (await client.get("/ota", headers={"Accept": "text/html"})).text
             assert "ollama pull" in page
             ollama.ollama = {"helper:4b": ["completion", "tools"]}

@@ -39,7 +39,7 @@ async def asked(
     """OTA's answer to a device at `source`; `said` are further headers, with `_` for `-`."""
     transport = httpx.AsyncHTTPTransport(verify=proxy.context, local_address=source)
     extra = {name.replace("_", "-"): value for name, value in said.items()}
-    async with httpx.AsyncClient(transport=transport) as client:
+    async with httpx.AsyncClient(timeout=60.0, transport=transport) as client:
         return await client.post(url, headers={"Device-Id": mac, "Client-Id": CLIENT} | extra)
 
 
@@ -96,7 +96,7 @@ async def test_devices_behind_the_proxy_have_each_the_shares_of_their_own_addres
         session = await opened(talks)
         url = f"https://localhost:{proxy.https}/xiaozhi/ota/"
         transport = httpx.AsyncHTTPTransport(verify=proxy.context, local_address="127.0.0.2")
-        async with httpx.AsyncClient(transport=transport) as greedy:
+        async with httpx.AsyncClient(timeout=60.0, transport=transport) as greedy:
             codes = [
                 (await greedy.post(url, headers={"Device-Id": MAC, "Client-Id": CLIENT})).status_code
                 for _ in range(700)

@@ -59,7 +59,7 @@ async def provisioned(
     """The address and the token that OTA gives a device whose User-Agent is `agent`."""
     asking = {"Device-Id": mac, "Client-Id": client, "User-Agent": agent}
     body = {"application": {"version": "2.5.0"}}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}") as http:
+    async with httpx.AsyncClient(timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}") as http:
         reply = await http.post("/xiaozhi/ota/", headers=asking, json=body)
     section = reply.json()["websocket"]
     return section["url"], section["token"]
@@ -232,7 +232,7 @@ async def test_behind_a_proxy_with_tls_a_device_is_told_the_proxy_and_is_let_in(
     }
     known: dict[str, object] = {"trusted_proxies": ["127.0.0.1"], "allowed_hosts": ["voice.example.org"]}
     async with serving(tmp_path, http=known) as app:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}") as http:
+        async with httpx.AsyncClient(timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}") as http:
             ids = {"Device-Id": MAC, "Client-Id": CLIENT}
             section = (await http.post("/ota/", headers=ids | passed_on)).json()["websocket"]
         assert section["url"] == "wss://voice.example.org/xiaozhi/v1/"
@@ -241,7 +241,7 @@ async def test_behind_a_proxy_with_tls_a_device_is_told_the_proxy_and_is_let_in(
             await opened(socket)
     async with (
         serving(tmp_path) as app,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.http_port}") as http,
+        httpx.AsyncClient(timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}") as http,
     ):
         stranger = (await http.post("/ota/", headers=ids | passed_on)).json()["websocket"]
         assert stranger["url"].startswith("ws://127.0.0.1:")

@@ -32,7 +32,9 @@ def kept(*kinds: type) -> int:
 async def token(port: int, source: str, mac: str) -> str:
     """The token of a device that registers from `source`."""
     transport = httpx.AsyncHTTPTransport(local_address=source)
-    async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{port}") as http:
+    async with httpx.AsyncClient(
+        timeout=60.0, transport=transport, base_url=f"http://127.0.0.1:{port}"
+    ) as http:
         reply = await http.post("/xiaozhi/ota/", headers={"Device-Id": mac, "Client-Id": "mute"})
     section: dict[str, str] = reply.json()["websocket"]
     return section["token"]

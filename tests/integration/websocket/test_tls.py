@@ -39,7 +39,7 @@ def trusting(folder: Path) -> ssl.SSLContext:
 
 async def provisioned(app: App, folder: Path) -> tuple[str, str]:
     """The address and the token that OTA gives a device that asks by https."""
-    async with httpx.AsyncClient(verify=trusting(folder), trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=60.0, verify=trusting(folder), trust_env=False) as http:
         reply = await http.post(
             f"https://localhost:{app.http_port}/xiaozhi/ota/", headers={"Device-Id": MAC, "Client-Id": CLIENT}
         )
@@ -151,7 +151,7 @@ async def test_a_certificate_is_renewed_without_a_reload_and_half_a_file_is_not(
 async def test_a_name_in_the_certificate_is_the_servers_own(tmp_path: Path) -> None:
     async with secured(tmp_path) as app:
         url = f"http://127.0.0.1:{app.http_port}/healthz"
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
             for expected in (421, 200):
                 reply = await http.get(url, headers={"Host": f"voice.example.org:{app.http_port}"})
                 assert reply.status_code == expected

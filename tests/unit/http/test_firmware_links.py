@@ -24,7 +24,7 @@ async def test_a_number_that_no_link_has_is_refused_as_any_bad_link(path: str, n
     """Attack: int() raises for thousands of digits, which was answered 500 with a traceback in the log."""
     downloads = FirmwareDownloads(cast(Downloads, None), cast(DownloadLinks, NoLinks()))
     transport = httpx.ASGITransport(Starlette(routes=downloads.routes()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://mimi.test") as client:
+    async with httpx.AsyncClient(timeout=60.0, transport=transport, base_url="http://mimi.test") as client:
         answer = await client.get(f"{path}/{number}/24-6f-28-5a-10-01")
     assert answer.status_code == 403
     assert "not valid" in answer.text

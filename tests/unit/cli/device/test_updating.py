@@ -20,7 +20,7 @@ def serving(data: bytes, status: int = 200, *, length: bool = True) -> httpx.Asy
         headers = {"content-length": str(len(data))} if length else {}
         return httpx.Response(status, headers=headers, stream=httpx.ByteStream(data))
 
-    return httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    return httpx.AsyncClient(timeout=60.0, transport=httpx.MockTransport(answer))
 
 
 @pytest.mark.parametrize(
