@@ -50,9 +50,8 @@ class StageTests:
         self._thinking = OneAtATime("test of thinking")
 
     async def hear(self, recording: bytes, sentence: str, language: str) -> StageResult:
-        """What is understood of a WAV file; of `sentence`, said by the server, where there is none. The
-        `language` is
-        that of the agent when it is empty. Raises Invalid for a file that is none, LimitReached."""
+        """Recognises the speech of a WAV file, or of `sentence`, which the server says, where there is none.
+        An empty `language` is that of the agent. Raises Invalid for a file that is none, LimitReached."""
         pcm, rate = wav_pcm(recording) if recording else (np.zeros(0, np.int16), 16_000)
         with self._hearing:
             asked = self._asked("stt")

@@ -36,7 +36,7 @@ _NAME_CHARS: Final = tables.NAME_CHARS - 4  # room for a number
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """What a browser says of itself. `device_id` is the device that it was before, "" for none; `name` is one
+    """A browser's data about itself. `device_id` is the device that it was before, "" for none; `name` is one
     for a new device, `language` that of its page; `origin` and `host` are the server's as it reached it."""
 
     device_id: str = ""
@@ -48,8 +48,7 @@ class Browser:
 
 @dataclass(frozen=True, slots=True)
 class BrowserAccess:
-    """What a browser needs to connect. `path` is that of the WebSocket; the token opens it for `lifetime_s`
-    seconds."""
+    """Access of a browser: `path` is that of the WebSocket; the token opens it for `lifetime_s` seconds."""
 
     device: Device
     path: str

@@ -82,8 +82,8 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class ReplayWish:
-    """What is to be different; what is empty is as it was: the agent by which the turn was answered, as it is
-    now, and the providers of that agent."""
+    """Differences of a turn that is asked again; what is empty is as it was: the agent by which the turn
+    was answered, as it is now, and the providers of that agent."""
 
     agent: str = ""
     stt: str = ""

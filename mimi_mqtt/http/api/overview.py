@@ -86,7 +86,7 @@ class Overview(BaseModel):
 async def read_overview(
     caller: Annotated[Caller, callers(Scope.DEVICES_READ)], services: Services
 ) -> Overview:
-    """What goes on: of the caller's devices, and of those that are shared with him; for administrators of
+    """Present state of the caller's devices, and of those that are shared with him; for administrators of
     all."""
     now = datetime.now(UTC)
     fleet = await services.devices.overview(rights_of(caller), now)

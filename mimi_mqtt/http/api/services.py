@@ -78,7 +78,7 @@ class TestsStages(Protocol):
     """Timed tests of hearing and thinking."""
 
     async def hear(self, recording: bytes, sentence: str, language: str) -> "StageResult":
-        """What is understood of a WAV file, or of a sentence that the server says."""
+        """Recognises the speech of a WAV file, or of a sentence that the server says."""
 
     async def think(self, question: str) -> "StageResult":
         """The answer to a question."""

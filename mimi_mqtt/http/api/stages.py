@@ -57,7 +57,8 @@ async def hear_recording(
     caller: Tester,
     language: Annotated[str, Query(max_length=35, pattern=LANGUAGE)] = "",
 ) -> StageTest:
-    """What is understood of a recording: a WAV file of 16 bits, at most 10 s, as the body. One at a time."""
+    """Recognises the speech of a recording: a WAV file of 16 bits, at most 10 s, as the body. One at
+    a time."""
     del caller
     content = b"".join([part async for part in stream(request, MAX_RECORDING_BYTES)])
     if not content:
@@ -67,7 +68,8 @@ async def hear_recording(
 
 @router.post("/hear")
 async def hear_sentence(body: SentenceIn, services: Services, caller: Tester) -> StageTest:
-    """What is understood of a sentence that the server says itself, without a microphone. One at a time."""
+    """Recognises the speech of a sentence that the server says itself, without a microphone. One at a
+    time."""
     del caller
     return _told(await services.stages.hear(b"", body.sentence, body.language))
 

@@ -48,8 +48,8 @@ _SHOWN: Final = _fields(
     text_font=_fields("size", "bpp"),
     udp=_fields("port", "encryption"),
 )  # fmt: skip
-"""What is neither speech nor content of tools. By its place: an argument may be called `name`, and the
-numbers of a `glyph_push` are the letters of a text."""
+"""Values that are neither speech nor content of tools. By their place: an argument may be called `name`, and
+the numbers of a `glyph_push` are the letters of a text."""
 _PAYLOAD: Final = _fields("jsonrpc", "id", "method", error=_fields("code"))
 _PARAMS: Final[Mapping[object, _Shown]] = {
     "initialize": _fields("protocolVersion"),

@@ -34,7 +34,7 @@ Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class ReplayIn(BaseModel):
-    """What is to be different when a turn is asked again; what is left out is as it was."""
+    """Differences of a turn that is asked again; what is left out is as it was."""
 
     agent: str = Field(
         "", max_length=tables.TURN_AGENT_CHARS, description="Key of an agent; empty: the one that answered"
