@@ -10,13 +10,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mimi_mqtt.http.admission import Admission, Evictable
 from mimi_mqtt.http.clients import client_address
-from mimi_mqtt.http.full_collections import FullCollections
+from mimi_mqtt.http.collection_clock import CollectionClock
 from mimi_mqtt.http.replies import error_reply
 
 CONNECTION = "mimi.connection"
 """Key of the connection, an `Evictable`, in a WebSocket scope's state."""
 
-_COLLECTIONS: Final = FullCollections()
+_COLLECTIONS: Final = CollectionClock()
 
 
 class Accounting:

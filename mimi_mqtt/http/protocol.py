@@ -61,7 +61,7 @@ class BoundedHttpProtocol(H11Protocol):
         """Frees the connection's place and stops the clocks."""
         self.admission.leave(self)
         self._head_came()
-        self._writes.stop()
+        self._writes.close()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn's own goes on when the connection broke
 

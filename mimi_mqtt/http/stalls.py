@@ -9,6 +9,10 @@ WRITE_TIMEOUT_S: Final = 10.0
 """Seconds within which a client has to read something of what waits for it."""
 
 
+def _nothing() -> None:
+    """Stands for `stalled` after the end."""
+
+
 class WriteWatch:
     """Calls `stalled` when a transport's buffer of unsent bytes has not shrunk for `timeout_s`."""
 
@@ -20,6 +24,12 @@ class WriteWatch:
         self._stalled = stalled
         self._timer: asyncio.TimerHandle | None = None
         self._size: float = math.inf
+
+    def close(self) -> None:
+        """Stops the clock for good, and forgets `stalled`: the owner's method would keep the owner until the
+        next full garbage collection."""
+        self.stop()
+        self._stalled = _nothing
 
     def watch(self) -> None:
         """Starts the clock, unless it runs or nothing waits."""

@@ -84,7 +84,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         """Frees the connection's place and stops the clocks."""
         self.admission.leave(self)
         self.admission.close_websocket(self)
-        self._writes.stop()
+        self._writes.close()
         self._unread = b""
         for timer in (self._throttle, self._linger):
             if timer is not None:
@@ -372,6 +372,9 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         elif self._sink is not None:
             del self.scope, self.request, self.response, self.app_state
             return
+        # They refer to this protocol, which would be kept with them until the next full garbage collection.
+        self.scope["state"].pop(CONNECTION, None)
+        self.scope["extensions"].pop(DIRECT, None)
         if self.close_timer is None:
             self.transport.close()
 

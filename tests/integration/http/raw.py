@@ -1,6 +1,9 @@
 """Clients that write bytes as they please."""
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 PATIENCE_S = 20.0
@@ -78,3 +81,20 @@ class RawHttp:
         """Ends the connection at once."""
         self.writer.transport.abort()
         await asyncio.gather(self.writer.wait_closed(), return_exceptions=True)
+
+
+async def wait_until_freed(client: RawHttp, protocols: Iterable[object]) -> None:
+    """Closes the connection, and returns when the server's `protocols` of it are gone. Raises TimeoutError
+    when only a garbage collection would free them."""
+    left = [weakref.ref(protocol) for protocol in protocols]
+    del protocols
+    assert left
+    gc.collect()
+    gc.disable()
+    try:
+        await client.close()
+        async with asyncio.timeout(PATIENCE_S):
+            while any(ref() is not None for ref in left):  # noqa: ASYNC110  # the end of an object has no event
+                await asyncio.sleep(0.001)
+    finally:
+        gc.enable()

@@ -15,7 +15,7 @@ from mimi_mqtt.http.health import PartHealth
 from mimi_mqtt.http.protocol import MAX_HEAD_BYTES, MAX_PIPELINED
 from mimi_mqtt.shares import KnownAddresses
 from tests.integration.http.conftest import Server, Start
-from tests.integration.http.raw import PATIENCE_S, RawHttp
+from tests.integration.http.raw import PATIENCE_S, RawHttp, wait_until_freed
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -299,3 +299,30 @@ class TestConnections:
         assert (await busy.head()).startswith(b"HTTP/1.1")
         for client in [busy, *idle]:
             await client.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /xiaozhi/ota/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
+    ],
+    ids=["silent", "half a head", "answered", "half a body", "pipelined"],
+)
+async def test_a_connection_that_ended_is_freed_without_the_garbage_collector(
+    server: Server, sent: bytes
+) -> None:
+    """What a flood of connections leaves would wait for a full collection otherwise, which are rare."""
+    client = await RawHttp.open(server.port)
+    client.writer.write(sent)
+    if sent.endswith(b"\r\n\r\n"):
+        await client.head()
+    assert server.http._server is not None
+    connections = server.http._server.server_state.connections
+    async with asyncio.timeout(PATIENCE_S):
+        while not connections:  # noqa: ASYNC110  # the accept has no event
+            await asyncio.sleep(0.001)
+    await wait_until_freed(client, connections)

@@ -14,7 +14,17 @@ from mimi_mqtt.http.frame_bounds import MAX_EMPTY_FRAGMENTS, MAX_FRAGMENTS
 from mimi_mqtt.http.websocket import BoundedWebSocketProtocol
 from mimi_mqtt.shares import KnownAddresses
 from tests.integration.http.conftest import Server, Start
-from tests.integration.http.raw import BINARY, CLOSE, CONT, PATIENCE_S, PING, PONG, RawHttp, frame
+from tests.integration.http.raw import (
+    BINARY,
+    CLOSE,
+    CONT,
+    PATIENCE_S,
+    PING,
+    PONG,
+    RawHttp,
+    frame,
+    wait_until_freed,
+)
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -294,3 +304,11 @@ async def test_a_connection_that_ends_before_its_handshake_is_no_mistake_of_the_
     await server.http.aclose()
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
     await client.close()
+
+
+async def test_a_websocket_that_ended_is_freed_without_the_garbage_collector(
+    server: Server, client: RawHttp
+) -> None:
+    client.writer.write(frame(BINARY, b"hello"))
+    await client.reader.readexactly(7)
+    await wait_until_freed(client, protocols(server))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mimi_mqtt.http.accounting import metered
-from mimi_mqtt.http.full_collections import FullCollections
+from mimi_mqtt.http.collection_clock import CollectionClock
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ class Ballast:
 
 
 async def test_computing_time_is_charged_without_full_collections(monkeypatch: pytest.MonkeyPatch) -> None:
-    collections = FullCollections()
+    collections = CollectionClock()
     monkeypatch.setattr("mimi_mqtt.http.accounting._COLLECTIONS", collections)
     collections.start()
     ballast = Ballast()
@@ -57,7 +57,7 @@ async def test_computing_time_is_charged_without_full_collections(monkeypatch: p
 
 
 async def test_collections_of_young_objects_are_charged() -> None:
-    collections = FullCollections()
+    collections = CollectionClock()
     collections.start()
     try:
         gc.collect(0)

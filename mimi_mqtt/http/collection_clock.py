@@ -8,7 +8,7 @@ from collections.abc import Mapping
 _OLDEST = 2
 
 
-class FullCollections:
+class CollectionClock:
     """Measures the collections of the oldest generation, whose cost grows with all objects of the process."""
 
     def __init__(self) -> None:
