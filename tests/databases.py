@@ -30,6 +30,9 @@ TEMPLATE = "mimi_template"
 """The database with every table, of which those of the tests are copies."""
 
 _START_TIMEOUT_S = 60
+_MEMORY = Path("/dev/shm")
+_MEMORY_BYTES = 2 << 30
+"""Free bytes from which on the databases are kept there: a new one is 600 files."""
 _numbers = itertools.count()
 
 
@@ -53,12 +56,19 @@ def _unprivileged() -> str | None:
     return "postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody"
 
 
+def _roomy_memory() -> Path | None:
+    """A file system in memory with room for databases; None where there is none."""
+    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _MEMORY_BYTES:
+        return None
+    return _MEMORY
+
+
 class PostgresServer:
     """A PostgreSQL server in a folder of its own; `start` and `kill` may be called again."""
 
     def __init__(self) -> None:
         self._user = _unprivileged()
-        self._folder = Path(tempfile.mkdtemp(prefix="mimi-postgres-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="mimi-postgres-", dir=_roomy_memory()))
         if self._user is not None:
             shutil.chown(self._folder, self._user)
         made = subprocess.run(
