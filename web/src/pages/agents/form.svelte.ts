@@ -68,6 +68,11 @@ export function same(one: unknown, other: unknown): boolean {
   return JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));
 }
 
+interface Sent {
+  values: AgentForm;
+  back: ReadonlySet<Field>;
+}
+
 /** What the person is changing of an agent that was loaded. */
 export class Draft {
   /** As it was loaded. */
@@ -86,6 +91,20 @@ export class Draft {
     this.loaded = formOf(settings);
     this.values = formOf(settings);
     this.back.clear();
+  }
+
+  /** A change that is about to be sent; `settle` takes it. */
+  sending(): Sent {
+    return { values: $state.snapshot(this.values) as AgentForm, back: new Set(this.back) };
+  }
+
+  /** Begins again with what was saved; what was typed since it was sent stays on top. */
+  settle(settings: Settings, sent: Sent): void {
+    const now = this.sending();
+    const typed = FIELDS.filter((field) => !same(now.values[field], sent.values[field]));
+    this.load(settings);
+    this.values = { ...formOf(settings), ...Object.fromEntries(typed.map((field) => [field, now.values[field]])) };
+    for (const field of now.back) if (!sent.back.has(field)) this.back.add(field);
   }
 
   /** The body of the change. */
