@@ -28,6 +28,9 @@ from mimi_mqtt.store.tables import StoredBlob
 from mimi_mqtt.store.turn_record import TurnRecord
 from tests.unit.store.test_engine import device
 
+# SQLAlchemy closes a connection whose first statement failed when the garbage collector finds it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 PASSPHRASE = "correct horse battery"
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 
@@ -57,6 +60,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 def disk(tmp_path: Path) -> Iterator[Path]:
     with small_disk(tmp_path / "disk", 4) as folder:
         yield folder
+    gc.collect()  # that what the test left is found in it, not in a later one
 
 
 def words(size: int) -> str:
@@ -151,8 +155,6 @@ async def test_a_database_on_another_disk_than_the_data_folder_is_refused_with_i
     assert os.listdir(disk) == []  # noqa: PTH208
 
 
-# SQLAlchemy closes a connection whose first statement failed when the garbage collector finds it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_migration_on_a_full_disk_leaves_the_old_schema(disk: Path) -> None:
     store = Store(f"sqlite:///{disk}/mimi.db", keep_copies=0)
     await store.open()
@@ -171,7 +173,6 @@ async def test_a_migration_on_a_full_disk_leaves_the_old_schema(disk: Path) -> N
     with pytest.raises(StoreError, match=r"no room for the copy.*store\.keep_copies to 0"):
         await store.open()
     assert await store.revision() == revisions()[2].name
-    gc.collect()  # that it is found in this test
 
 
 async def open_and_say(store: Store) -> None:
