@@ -61,8 +61,11 @@ AGENTS = {
 
 
 async def save(page: Page) -> None:
-    await page.get_by_role("button", name="Save", exact=True).click()
-    await expect(page.get_by_text("Saved: in force from the next turn on")).to_be_visible()
+    async with page.expect_response(lambda answer: answer.request.method == "PATCH") as answered:
+        await page.get_by_role("button", name="Save", exact=True).click()
+    assert (await answered.value).ok
+    # That of the save before may still be there.
+    await expect(page.get_by_text("Saved: in force from the next turn on").last).to_be_visible()
 
 
 @pytest.mark.parametrize("size", SIZES)
