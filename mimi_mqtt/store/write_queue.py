@@ -62,7 +62,8 @@ class WriteQueue:
                 if (left_s := until - loop.time()) <= 0:
                     raise QueueTooLong if self._moved_at + within_s > loop.time() else QueueStands
                 await asyncio.wait({acquiring}, timeout=left_s)
+            await acquiring
         except BaseException:
-            if not acquiring.cancel():  # the turn has come in the same moment
+            if not acquiring.cancel() and not acquiring.cancelled():  # the turn has come in the same moment
                 self._lock.release()
             raise

@@ -103,3 +103,17 @@ async def test_a_writer_that_gives_up_as_its_turn_comes_keeps_nobody_out(steps: 
     late.cancel()
     await asyncio.wait({holder, late})
     assert await wait(queue, 3.0) > 0
+
+
+async def test_a_cancelled_wait_for_the_turn_is_no_turn() -> None:
+    queue = WriteQueue()
+    holder = asyncio.create_task(hold(queue, 2.0))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(wait(queue, 3.0))
+    await asyncio.sleep(1.0)
+    (acquiring,) = asyncio.all_tasks() - {holder, waiting, asyncio.current_task()}
+    acquiring.cancel()  # asyncio.run does so with every task at its end, in any order
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    await holder  # its turn was its own all the time
+    assert await wait(queue, 3.0) > 0

@@ -61,9 +61,12 @@ class Server:
         return self.log.stat().st_size
 
     async def blocks(self) -> int:
-        """Blocks of memory in use by Python, of /metrics: garbage among them is collected every 20 s."""
+        """Blocks of memory in use by Python, of /metrics: garbage among them is collected every 20 s.
+        Raises StartupError when the server does not tell them."""
         found = re.search(r"^mimi_python_blocks (\S+)$", await self._metrics(), re.MULTILINE)
-        return int(float(found[1])) if found else 0
+        if found is None:
+            raise StartupError("the server's /metrics have no mimi_python_blocks")
+        return int(float(found[1]))
 
     async def refusals(self) -> dict[str, int]:
         """Refusals by share so far, of /metrics."""
