@@ -2,18 +2,18 @@ import { mount } from 'svelte';
 import './styles/tokens.css';
 import './styles/base.css';
 import App from './App.svelte';
-import { loadMessages, startLanguage } from './i18n';
+import { loadMessages, messages, startLanguage } from './i18n';
 import { loadSession } from './lib/session.svelte';
 import { applyTheme } from './lib/theme.svelte';
-import { reloads } from './lib/updated';
+import { tell } from './lib/toasts.svelte';
+import { reloadWhenServed } from './lib/updated';
 import { areaOf, preload } from './routes';
 
 applyTheme();
 
-window.addEventListener('vite:preloadError', (event) => {
-  if (!reloads(import.meta.url, location.href)) return;
-  event.preventDefault();
-  location.reload();
+const t = messages<typeof import('./shell/messages/en.json')>('shell');
+window.addEventListener('vite:preloadError', () => {
+  void reloadWhenServed(import.meta.url, location.href, { away: () => tell(t('no-answer'), 'bad'), reload: () => location.reload() });
 });
 
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {

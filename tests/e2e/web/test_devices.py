@@ -21,7 +21,14 @@ from tests.e2e.web.devices_data import HALL, KITCHEN
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 TABS = ("overview", "control", "tools", "trace", "log", "settings")
-BROKEN = ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY"]
+BROKEN = [
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_CONTENT_LENGTH_MISMATCH",
+    "ERR_EMPTY",
+    "ERR_INCOMPLETE_CHUNKED_ENCODING",
+]
+"""What a browser logs of requests that a killed server leaves."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -350,6 +357,31 @@ async def test_open_page_is_right_again_after_a_crash_of_the_server(site: Site) 
     await expect(heading).to_contain_text("Away")
     async with device(site):
         await expect(heading).to_contain_text("Connected")
+
+
+async def test_page_that_lacks_a_part_of_the_app_is_whole_after_a_crash_of_the_server(site: Site) -> None:
+    """The server ends before the charts' code is loaded: a page loaded again at once would be the browser's own
+    error page, which stays."""
+    tab = await site.tab()
+    tab.expected = [*BROKEN, "401", "503"]
+    asked, killed = asyncio.Event(), asyncio.Event()
+
+    async def after_the_crash(route: Route) -> None:
+        asked.set()
+        await killed.wait()
+        await route.abort("connectionrefused")
+
+    await tab.page.route(re.compile(r"/assets/uPlot\.esm-.*\.js"), after_the_crash, times=1)
+    await tab.goto(f"/devices/{KITCHEN}")
+    await asked.wait()
+    await site.server.stop(signal.SIGKILL)
+    killed.set()
+    await expect(tab.page.get_by_text("The server did not answer.")).to_be_visible()
+    await expect(tab.page.get_by_text("The server does not answer.")).to_be_visible()
+    await expect(tab.page.locator("h1")).to_have_text("Kitchen")
+    await site.server.restart()
+    await expect(tab.page.locator(".u-legend").first).to_be_visible()
+    await expect(tab.page.get_by_text("The server does not answer.")).to_have_count(0)
 
 
 async def test_empty_list_leads_to_the_first_run(tmp_path: Path) -> None:
