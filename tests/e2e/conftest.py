@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,13 +148,13 @@ def clean_environ(**settings: str) -> dict[str, str]:
 MakeServer = Callable[..., Server]
 
 
-@pytest.fixture
-async def make_server(tmp_path: Path) -> AsyncIterator[MakeServer]:
-    """Makes servers that are not started yet; all are ended with the test."""
+@asynccontextmanager
+async def made_servers(parent: Path) -> AsyncIterator[MakeServer]:
+    """Makes servers in `parent` that are not started yet; all are ended with the block."""
     servers: list[Server] = []
 
     def make(**settings: str) -> Server:
-        folder = tmp_path / f"server{len(servers)}"
+        folder = parent / f"server{len(servers)}"
         folder.mkdir()
         (folder / "server.log").touch()
         environ = clean_environ(
@@ -165,10 +166,19 @@ async def make_server(tmp_path: Path) -> AsyncIterator[MakeServer]:
         servers.append(Server(folder, environ | settings))
         return servers[-1]
 
-    yield make
-    for server in servers:
-        if server.process is not None and server.process.returncode is None:
-            await server.stop(signal.SIGKILL)
+    try:
+        yield make
+    finally:
+        for server in servers:
+            if server.process is not None and server.process.returncode is None:
+                await server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+async def make_server(tmp_path: Path) -> AsyncIterator[MakeServer]:
+    """Makes servers that are not started yet; all are ended with the test."""
+    async with made_servers(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

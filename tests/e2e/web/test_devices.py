@@ -360,8 +360,8 @@ async def test_open_page_is_right_again_after_a_crash_of_the_server(site: Site) 
 
 
 async def test_page_that_lacks_a_part_of_the_app_is_whole_after_a_crash_of_the_server(site: Site) -> None:
-    """The server ends before the charts' code is loaded: a page loaded again at once would be the browser's own
-    error page, which stays."""
+    """The server ends before the charts' code is loaded: a page loaded again at once would be the browser's
+    own error page, which stays."""
     tab = await site.tab()
     tab.expected = [*BROKEN, "401", "503"]
     asked, killed = asyncio.Event(), asyncio.Event()
