@@ -6,6 +6,7 @@ database of its own in it.
 """
 
 import asyncio
+import functools
 import itertools
 import os
 import pwd
@@ -33,6 +34,7 @@ _START_TIMEOUT_S = 60
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 2 << 30
 """Free bytes from which on the databases are kept there: a new one is 600 files."""
+_TEMPLATES = tempfile.TemporaryDirectory(prefix="mimi-test-")
 _numbers = itertools.count()
 
 
@@ -185,10 +187,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database_kind", mark.args if mark is not None else KINDS)
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@functools.cache
+def _sqlite_template() -> Path:
     """A file of SQLite with every table."""
-    path = tmp_path_factory.mktemp("template") / "mimi.db"
+    path = Path(_TEMPLATES.name) / "mimi.db"
 
     async def make() -> None:
         store = Store(f"sqlite:///{path}")
@@ -199,6 +201,21 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def new_database(folder: Path) -> Path:
+    """The database of a server whose data is in `folder`: as it is, or a new one with every table, which is
+    copied: the migrations that make them take longer than most tests."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "mimi.db"
+    if not path.exists():
+        shutil.copy(_sqlite_template(), path)
+    return path
+
+
+def sqlite_store(folder: Path) -> Store:
+    """The database that `new_database` makes or finds, closed."""
+    return Store(f"sqlite:///{new_database(folder)}")
+
+
 @pytest.fixture
 async def url(request: pytest.FixtureRequest, database_kind: str) -> AsyncIterator[str]:
     """The URL of a database of either kind: an empty one, or that of `store` for a test that has it."""
@@ -206,7 +223,7 @@ async def url(request: pytest.FixtureRequest, database_kind: str) -> AsyncIterat
     if database_kind == "sqlite":
         url = str(request.getfixturevalue("sqlite_url"))
         if filled:
-            shutil.copy(request.getfixturevalue("sqlite_template"), url.partition(":///")[2])
+            new_database(Path(url.partition(":///")[2]).parent)
         yield url
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")

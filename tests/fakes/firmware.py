@@ -26,6 +26,7 @@ from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device, FirmwareImage, RollOutDevice
 from mimi_mqtt.wire.ota import OtaRequest
+from tests.databases import sqlite_store
 from tests.fakes.blobs import blobs_in, parts
 from tests.firmware import images
 
@@ -164,7 +165,7 @@ class Workshop:
 @asynccontextmanager
 async def workshop_in(folder: Path, url: str | None = None) -> AsyncIterator[Workshop]:
     """The parts, on SQLite unless another database is given."""
-    store = Store(url or f"sqlite:///{folder}/mimi.db")
+    store = sqlite_store(folder) if url is None else Store(url)
     await store.open()
     moment, events = Moment(), EventBus()
     blobs = await blobs_in(store, folder / "files")

@@ -16,6 +16,7 @@ from mimi_mqtt.app import App
 from mimi_mqtt.config import Settings
 from mimi_mqtt.session.manager import SessionManager
 from mimi_mqtt.store import devices, pruning
+from tests.databases import new_database
 
 
 @asynccontextmanager
@@ -30,6 +31,7 @@ async def running(folder: Path, http: Mapping[str, Any] | None = None) -> AsyncI
             "udp": anywhere,
         }
     )
+    new_database(folder)
     app = App(settings, {})
     await app.start()
     try:

@@ -21,8 +21,8 @@ from mimi_mqtt.fleet.device_settings import DeviceChange
 from mimi_mqtt.managed.resources import Change, ManagedResources, opened
 from mimi_mqtt.people.authenticators import COMMAND_LINE_PREFIX
 from mimi_mqtt.store.audit import COMMAND_LINE
-from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.managed import with_secrets
+from tests.databases import sqlite_store
 from tests.integration.test_app import boot, device, running
 from tests.servers.openai_server import KEY, OpenAiServer
 
@@ -51,7 +51,7 @@ async def api(app: App) -> AsyncIterator[httpx.AsyncClient]:
 @asynccontextmanager
 async def other_process(folder: Path) -> AsyncIterator[ManagedResources]:
     """Another process with the same database and secret."""
-    store = Store(f"sqlite:///{folder / 'mimi.db'}")
+    store = sqlite_store(folder)
     await store.open()
     try:
         yield ManagedResources(store, Credentials.load(folder), {}, Settings)

@@ -17,6 +17,7 @@ from mimi_mqtt.tools.reminders import scheduler as scheduling
 from mimi_mqtt.tools.reminders.ports import Told
 from mimi_mqtt.tools.reminders.scheduler import ReminderScheduler
 from mimi_mqtt.tools.reminders.service import Reminders
+from tests.databases import sqlite_store
 from tests.integration.test_app import boot, device, running, told, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -27,7 +28,7 @@ KITCHEN = "aa-bb-cc-00-11-01"
 @asynccontextmanager
 async def command_line(folder: Path) -> AsyncIterator[Reminders]:
     """Another process on the same database."""
-    store = Store(f"sqlite:///{folder / 'mimi.db'}")
+    store = sqlite_store(folder)
     await store.open()
     try:
         yield Reminders(ReminderTable(store), "Etc/UTC")
@@ -141,7 +142,7 @@ async def test_a_server_that_is_killed_between_marking_and_telling_tells_it_late
 
 
 async def test_two_processes_on_one_database_tell_it_once(tmp_path: Path) -> None:
-    stores = [Store(f"sqlite:///{tmp_path / 'mimi.db'}") for _ in range(2)]
+    stores = [sqlite_store(tmp_path) for _ in range(2)]
     said: list[str] = []
 
     async def tells(device_id: str, text: str, expires_s: float) -> Told:

@@ -20,6 +20,7 @@ from mimi_mqtt.store.tables import (
     ServerRun,
     SessionStatistics,
 )
+from tests.databases import sqlite_store
 
 KITCHEN = "aa-bb-cc-00-11-01"
 HALL = "aa-bb-cc-00-11-02"
@@ -36,7 +37,7 @@ NAMES: tuple[tuple[str, str, list[str], str, str], ...] = (
 async def opened(folder: Path) -> AsyncIterator[Store]:
     """The database of a server that will run in `folder`."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
-    store = Store(f"sqlite+aiosqlite:///{folder / 'data' / 'mimi.db'}")
+    store = sqlite_store(folder / "data")
     await store.open()
     try:
         yield store

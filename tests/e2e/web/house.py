@@ -12,6 +12,7 @@ from mimi_mqtt.store.devices import search_text
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device, SessionStatistics
 from mimi_mqtt.store.turn_record import ProviderUse, TurnRecord
+from tests.databases import sqlite_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ async def fill(folder: Path, *, days: int = 45, places: Sequence[Place] = PLACES
     """Writes the database of a server whose folder is `folder`; the last turn was some minutes ago."""
     data = folder / "data"
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = Store(f"sqlite:///{data / 'mimi.db'}")
+    store = sqlite_store(data)
     await store.open()
     now = datetime.now(UTC)
     rng = random.Random(11)

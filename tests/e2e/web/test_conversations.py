@@ -14,9 +14,9 @@ import pytest_asyncio
 from playwright.async_api import Route, expect
 
 from mimi_mqtt.store.conversations import save_turns
-from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device
 from mimi_mqtt.store.turn_record import ProviderUse, ToolSpan, TurnRecord
+from tests.databases import sqlite_store
 from tests.e2e.web.conftest import PASSWORD, SIZES, THEMES, Site, Tab, serving
 
 SAID = ("--say", "set the volume to forty", "--say", "what time is it")
@@ -95,7 +95,7 @@ async def _fill(site: Site) -> None:
         made = await api.post("/users", json={"name": "bob", "role": "member", "password": PASSWORD})
         assert made.status_code == 201, made.text
         bob = made.json()["id"]
-    store = Store(f"sqlite:///{site.server.folder / 'data' / 'mimi.db'}")
+    store = sqlite_store(site.server.folder / "data")
     await store.open()
     now = datetime.now(UTC)
     async with store.write() as session:

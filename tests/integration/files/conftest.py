@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 from tests.servers.s3 import S3Server, s3_server
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    opened = sqlite_store(tmp_path)
     await opened.open()
     yield opened
     await opened.aclose()

@@ -19,6 +19,7 @@ from mimi_mqtt.http.server import HttpServer, certificate_of
 from mimi_mqtt.http.web.app import WebApp
 from mimi_mqtt.shares import KnownAddresses, Ledger
 from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 
 
 @dataclass
@@ -70,7 +71,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             web: WebApp | None = None,
         ) -> Server:
             settings = http or HttpSettings()
-            store = Store(f"sqlite:///{tmp_path}/mimi.db")
+            store = sqlite_store(tmp_path)
             await store.open()
             stack.push_async_callback(store.aclose)
             credentials = Credentials.load(tmp_path)

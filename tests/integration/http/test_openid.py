@@ -19,6 +19,7 @@ with warnings.catch_warnings():  # the provider uses what its library deprecates
 from mimi_mqtt.app import App
 from mimi_mqtt.config import Settings
 from mimi_mqtt.people.access import Role
+from tests.databases import new_database
 from tests.fakes.people import PASSWORD, added
 
 API = "/api/v1"
@@ -62,6 +63,7 @@ async def serving(
             "oidc": {"issuer": issuer, "client_id": "mimi", "client_secret": "s3cret", **oidc},
         }
     )
+    new_database(folder)
     app = App(settings, {})
     await app.start()
     try:

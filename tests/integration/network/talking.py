@@ -14,6 +14,7 @@ from mimi_mqtt.cli.device.actions import ChannelClosed, Heard, Play, Sentence, S
 from mimi_mqtt.cli.device.booting import MqttAccess, boot_over_mqtt
 from mimi_mqtt.cli.device.client import DeviceOptions, Summary, Told, converse
 from mimi_mqtt.config import Settings
+from tests.databases import new_database
 from tests.integration.network import voice
 
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
@@ -37,6 +38,7 @@ async def served(folder: Path, host: str = "127.0.0.1", **sections: dict[str, An
     }
     for name, values in sections.items():
         given[name] = given.get(name, {}) | values
+    new_database(folder)
     app = App(Settings.model_validate(given), {})
     await app.start()
     try:

@@ -15,6 +15,7 @@ from mimi_mqtt.app import App
 from mimi_mqtt.commands.model import CommandResult, Notify, Principal
 from mimi_mqtt.config import Settings
 from mimi_mqtt.events import NoticeTold
+from tests.databases import new_database
 
 ADMIN = Principal("admin", user_tools=True)
 PASSWORD = "a long password"
@@ -76,6 +77,7 @@ async def house_in(folder: Path, **sections: Mapping[str, Any]) -> AsyncIterator
             **sections,
         }
     )
+    new_database(folder)
     app = App(settings, {})
     await app.start()
     url = f"http://127.0.0.1:{app.http_port}"

@@ -15,6 +15,7 @@ from mimi_mqtt.errors import ConfigError
 from mimi_mqtt.providers.vendors.offline.assistant.languages import ja, ru, vi
 from mimi_mqtt.session.glyphs import source
 from mimi_mqtt.wire.glyphs import TextFont
+from tests.databases import new_database
 from tests.fonts import Block, make_font
 from tests.servers.impaired import TcpProxy
 
@@ -46,6 +47,7 @@ async def serving(folder: Path, transport: str, fonts: list[Path]) -> AsyncItera
             "assistant": {"wake_word": "answer"}, "display": {"fonts": [str(font) for font in fonts]},
         }
     )  # fmt: skip
+    new_database(folder)
     app = App(settings, {})
     await app.start()
     try:

@@ -26,7 +26,7 @@ from mimi_mqtt.people.users import NewUser, UserChange
 from mimi_mqtt.store import migrations
 from mimi_mqtt.store.audit import AuditFilter
 from mimi_mqtt.store.engine import Store
-from tests.databases import is_declared
+from tests.databases import is_declared, sqlite_store
 from tests.fakes.people import PASSWORD, Keys, added, as_caller, signed_in
 
 
@@ -122,7 +122,7 @@ async def test_text_that_no_database_takes_is_not_found_or_refused_on_postgresql
 
 
 async def test_text_that_no_database_takes_is_not_found_or_refused_on_sqlite(tmp_path: Path) -> None:
-    async with accounts(Store(f"sqlite:///{tmp_path / 'mimi.db'}")) as people:
+    async with accounts(sqlite_store(tmp_path)) as people:
         await ask_for_impossible_things(people)
 
 
@@ -173,7 +173,7 @@ async def test_tables_of_accounts_come_and_go_on_postgresql(postgres_url: str) -
 
 
 async def test_tables_of_accounts_come_and_go_on_sqlite(tmp_path: Path) -> None:
-    await come_and_go(Store(f"sqlite:///{tmp_path / 'mimi.db'}"))
+    await come_and_go(sqlite_store(tmp_path))
 
 
 async def come_and_go(store: Store) -> None:

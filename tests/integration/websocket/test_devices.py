@@ -22,6 +22,7 @@ from mimi_mqtt.transports.websocket_capacity import PROBE_INTERVAL_S
 from mimi_mqtt.transports.websocket_device import MAX_UNSENT_AUDIO_BYTES
 from mimi_mqtt.wire.messages import Stt, encode
 from mimi_mqtt.wire.websocket_frame import pack, unpack
+from tests.databases import new_database
 
 MAC, CLIENT = "aa:bb:cc:00:11:22", "5f1e6a3e-0000-4000-8000-000000000001"
 TIMEOUT_S = 20
@@ -45,6 +46,7 @@ async def serving(
             "assistant": {"wake_word": "answer"},
         }
     )  # fmt: skip
+    new_database(folder)
     app = App(settings, {})
     await app.start()
     try:

@@ -27,13 +27,14 @@ from mimi_mqtt.store.tables import (
     RollOutDevice,
     StoredBlob,
 )
+from tests.databases import sqlite_store
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    opened = sqlite_store(tmp_path)
     await opened.open()
     yield opened
     await opened.aclose()

@@ -24,6 +24,7 @@ from mimi_mqtt.store.viewers import Asker
 from mimi_mqtt.voice.replay import ReplayOfTurn, ReplayWish
 from mimi_mqtt.voice.services import VoiceServices
 from mimi_mqtt.wire.ogg import OggOpusReader
+from tests.databases import sqlite_store
 from tests.fakes.blobs import blobs_in
 from tests.fakes.voice import ScriptedLlm, Wait, services
 from tests.unit.store.conversation_checks import said, save
@@ -66,7 +67,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = Store(f"sqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     await save(
         store, said(), said(number=2, agent="chef"), said(number=3, agent="gone"),

@@ -11,7 +11,7 @@ from mimi_mqtt.cli import main
 from mimi_mqtt.cli.managing import managed_resources
 from mimi_mqtt.managed.resources import Change
 from mimi_mqtt.store.audit import COMMAND_LINE
-from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 
 PROMPT = "You are {{ agent.name }}.\n\n  Be kind: “always”, # and brief.\n"
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def make(folder: Path) -> None:
     async def opened() -> None:
-        store = Store(f"sqlite:///{folder / 'data' / 'mimi.db'}")
+        store = sqlite_store(folder / "data")
         await store.open()
         await store.aclose()
 

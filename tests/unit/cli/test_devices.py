@@ -12,6 +12,7 @@ from mimi_mqtt.fleet.fallback import fall_back
 from mimi_mqtt.store import devices, ota_log
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device, OtaReport, User
+from tests.databases import new_database
 
 NOW = datetime.now(UTC)
 """When the test began."""
@@ -31,6 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MIMI_CONFIG", raising=False)
     (tmp_path / "broker.yaml").write_text(f"server: {{data_dir: {tmp_path / 'data'}}}\n")
+    new_database(tmp_path / "data")
     asyncio.run(_fill(_url(tmp_path)))
     return tmp_path
 

@@ -12,6 +12,7 @@ from mimi_mqtt.cli import main
 from mimi_mqtt.store import devices
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device
+from tests.databases import new_database
 from tests.firmware import images
 
 BOARD, DEVICE = "bread-compact-wifi", "aa-bb-cc-00-11-22"
@@ -23,6 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MIMI_CONFIG", raising=False)
     (tmp_path / "broker.yaml").write_text(f"server: {{data_dir: {tmp_path / 'data'}}}\n")
+    new_database(tmp_path / "data")
     asyncio.run(_fill(f"sqlite:///{tmp_path / 'data' / 'mimi.db'}"))
     for version in ("2.2.1", "2.3.1"):
         (tmp_path / f"{version}.bin").write_bytes(images.image(version=version))

@@ -15,6 +15,7 @@ from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.reminders import ReminderTable
 from mimi_mqtt.store.tables import Device
 from mimi_mqtt.tools.reminders.schedule import marked, settled
+from tests.databases import new_database
 
 NOW = datetime.now(UTC)
 KITCHEN, REVOKED = "aa-bb-cc-00-11-22", "aa-bb-cc-00-11-33"
@@ -28,6 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MIMI_CONFIG", raising=False)
     server = f"{{data_dir: {tmp_path / 'data'}, timezone: Europe/Berlin}}"
     (tmp_path / "broker.yaml").write_text(f"server: {server}\n")
+    new_database(tmp_path / "data")
     asyncio.run(_fill(_url(tmp_path)))
     return tmp_path
 

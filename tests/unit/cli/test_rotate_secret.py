@@ -18,6 +18,7 @@ from mimi_mqtt.store.audit import COMMAND_LINE
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.managed import with_secrets
 from mimi_mqtt.store.tables import ManagedResource
+from tests.databases import sqlite_store
 from tests.unit.cli.test_server_process import server
 
 
@@ -116,7 +117,7 @@ def test_keys_of_providers_outlive_a_rotation_without_a_server(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     async def stored() -> ManagedResource:
-        store = Store(f"sqlite:///{folder / 'mimi.db'}")
+        store = sqlite_store(folder)
         await store.open()
         try:
             resources = ManagedResources(store, Credentials.load(folder), {}, Settings)

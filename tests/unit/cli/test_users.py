@@ -15,7 +15,7 @@ from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.people.access import Presented
 from mimi_mqtt.people.accounts import Accounts
 from mimi_mqtt.store.audit import AuditFilter
-from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 
 PASSWORD = "correct horse"
 
@@ -34,7 +34,7 @@ def within(folder: Path, act: Callable[[Accounts], Awaitable[Any]]) -> Any:
     """What `act` returns of the accounts in the database."""
 
     async def run() -> Any:
-        store = Store(f"sqlite:///{folder / 'data' / 'mimi.db'}")
+        store = sqlite_store(folder / "data")
         await store.open()
         people = Accounts.build(store, Credentials.load(folder / "data"))
         try:

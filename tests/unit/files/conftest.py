@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    opened = sqlite_store(tmp_path)
     await opened.open()
     yield opened
     await opened.aclose()

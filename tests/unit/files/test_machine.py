@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mimi_mqtt.errors import NotFound
-from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 from tests.fakes.blobs import check, names, objects_of, whole
 from tests.unit.files.test_collection import Crash, House
 
@@ -29,7 +29,7 @@ class Files(RuleBasedStateMachine):
         self._loop = asyncio.new_event_loop()
         self._folder = tempfile.TemporaryDirectory(prefix="mimi-test-")
         folder = Path(self._folder.name)
-        self._store = Store(f"sqlite+aiosqlite:///{folder / 'mimi.db'}")
+        self._store = sqlite_store(folder)
         self._run(self._store.open())
         self.house = self._run(House(self._store, folder / "kept").start())
         self.live: dict[str, bytes] = {}

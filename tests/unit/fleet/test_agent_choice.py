@@ -19,6 +19,7 @@ from mimi_mqtt.store import devices
 from mimi_mqtt.store.audit import Author
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import AuditEntry, Device
+from tests.databases import sqlite_store
 
 DEVICE = "aa-bb-cc-00-11-22"
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
@@ -27,7 +28,7 @@ BOB = Author("bob", "u-bob", "192.0.2.7")
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    opened = sqlite_store(tmp_path)
     await opened.open()
     async with opened.write() as session:
         device = Device(

@@ -23,6 +23,7 @@ from mimi_mqtt.fleet.identity import Identity, Role
 from mimi_mqtt.store import devices
 from mimi_mqtt.store.devices import Boot
 from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 from tests.unit.fleet.conftest import DEVICE, Fleet, asking, password_of
 
 pytestmark = pytest.mark.databases("sqlite")  # other stores are opened on the same file
@@ -116,7 +117,7 @@ async def test_an_unknown_user_costs_the_check_of_a_password(
 
 async def test_a_device_revoked_by_another_process_is_thrown_out(fleet: Fleet, tmp_path: Path) -> None:
     password = password_of(await fleet.provisioner().provision(asking(), "10.0.0.1"))
-    other = Store(f"sqlite:///{tmp_path}/mimi.db")
+    other = sqlite_store(tmp_path)
     await other.open()
     await administration.revoke(other, DEVICE, fleet.clock())
     await other.aclose()
@@ -144,7 +145,7 @@ async def test_a_device_forgotten_by_another_process_is_thrown_out(fleet: Fleet,
     async with fleet.store.read() as session:
         before = await devices.get(session, DEVICE)
     assert before is not None
-    other = Store(f"sqlite:///{tmp_path}/mimi.db")
+    other = sqlite_store(tmp_path)
     await other.open()
     await administration.forget(other, DEVICE, fleet.clock())
     await other.aclose()
@@ -335,7 +336,7 @@ async def test_changes_of_others_are_noticed_without_being_asked(fleet: Fleet, t
     directory.on_revoked = lambda _: revoked.set()
     await directory.start()
     assert directory.authenticate(DEVICE, DEVICE, password) is not None
-    other = Store(f"sqlite:///{tmp_path}/mimi.db")
+    other = sqlite_store(tmp_path)
     await other.open()
     await administration.revoke(other, DEVICE, fleet.clock())
     await other.aclose()

@@ -23,7 +23,7 @@ from mimi_mqtt.people.access import Caller, Presented, Role, Scope
 from mimi_mqtt.people.shared_tokens import SharedTokens, shared_secrets
 from mimi_mqtt.store import companion
 from mimi_mqtt.store.companion import MAX_CONTENT_CHARS, MAX_CONVERSATIONS, MAX_MESSAGES
-from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 from tests.fakes.api import ADMIN, MEMBER, KnownCallers
 
 SECRET = b"s" * 32
@@ -43,7 +43,7 @@ def token(
 
 @pytest.fixture
 async def memory(tmp_path: Path) -> AsyncIterator[CompanionMemory]:
-    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     yield CompanionMemory(store, keep_days=30)
     await store.aclose()

@@ -7,11 +7,12 @@ from mimi_mqtt.config import Settings
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.managed.resources import ManagedResources
 from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    opened = sqlite_store(tmp_path)
     await opened.open()
     yield opened
     await opened.aclose()

@@ -19,6 +19,7 @@ from mimi_mqtt.models.progress import Progress
 from mimi_mqtt.store.audit import COMMAND_LINE
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import AuditEntry
+from tests.databases import sqlite_store
 
 FREE = next(name for name, model in catalog().items() if model.sources and not model.limits)
 OTHERS = [name for name, model in catalog().items() if model.sources and not model.limits and name != FREE]
@@ -90,7 +91,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     Slow.go, Slow.failure, Slow.most = threading.Event(), "", 0
-    store = Store(f"sqlite:///{tmp_path}/mimi.db")
+    store = sqlite_store(tmp_path)
     await store.open()
     made = World(store, tmp_path / "models")
     yield made

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from sqlmodel import select
@@ -19,6 +20,7 @@ from mimi_mqtt.store import managed
 from mimi_mqtt.store.audit import Author
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import AuditEntry, ManagedResource, ManagedVersion
+from tests.databases import sqlite_store
 
 ADA = Author("ada", "u-ada", "192.0.2.1")
 KEY = "sk-1234567890-abcd"
@@ -334,9 +336,9 @@ async def test_many_are_written_all_or_none(resources: ManagedResources, store: 
 
 
 async def test_two_processes_on_one_database_write_one_after_the_other(
-    resources: ManagedResources, credentials: Credentials, tmp_path: object
+    resources: ManagedResources, credentials: Credentials, tmp_path: Path
 ) -> None:
-    other_store = Store(f"sqlite+aiosqlite:///{tmp_path}/mimi.db")
+    other_store = sqlite_store(tmp_path)
     await other_store.open()
     other = ManagedResources(other_store, credentials, {}, Settings)
     try:

@@ -15,6 +15,7 @@ from mimi_mqtt.memory.recent import MAX_QUERIES, MAX_TURNS, MAX_WORDS_CHARS, Rec
 from mimi_mqtt.store.conversations import save_turns
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.turn_record import TurnRecord
+from tests.databases import sqlite_store
 
 DEVICE = "aa-bb-cc-00-11-22"
 BEGAN = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
@@ -22,7 +23,7 @@ BEGAN = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'mimi.db'}")
+    opened = sqlite_store(tmp_path)
     await opened.open()
     yield opened
     await opened.aclose()
@@ -131,7 +132,7 @@ class BusyStore(Store):
 
 
 async def test_only_so_many_memories_are_read_at_once(tmp_path: Path) -> None:
-    busy = BusyStore(f"sqlite:///{tmp_path / 'mimi.db'}")
+    busy = BusyStore(f"sqlite:///{tmp_path}/mimi.db")
     busy.done.set()
     await busy.open()
     busy.done.clear()

@@ -14,6 +14,7 @@ from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.engine import Store, StoreConflict
 from mimi_mqtt.store.tables import User
 from mimi_mqtt.store.turn_record import ToolSpan, TurnRecord
+from tests.databases import sqlite_store
 
 NOW = datetime.now(UTC)
 
@@ -120,7 +121,7 @@ async def test_a_full_queue_drops_and_counts(store: Store) -> None:
 
 
 async def test_a_broken_database_never_reaches_the_turn(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path}/mimi.db")
+    store = sqlite_store(tmp_path)
     log = ConversationLog(store)
     await log.start()
     log.add_turn(turn())

@@ -14,6 +14,7 @@ from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.reminders import ReminderRecord, ReminderTable, sort_key
 from mimi_mqtt.store.tables import AuditEntry, Device
 from mimi_mqtt.tools.reminders.ports import ReminderRows
+from tests.databases import sqlite_store
 from tests.fakes.reminders import NOW, MemoryRows
 
 KITCHEN, STUDY = "aa-bb-cc-00-11-22", "aa-bb-cc-00-11-33"
@@ -163,7 +164,7 @@ async def test_a_change_of_an_older_version_is_not_written(rows: ReminderRows) -
 
 
 async def test_changes_of_people_are_audited_without_their_words(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     rows, author = ReminderTable(store), Author("bob", "u-bob")
     await rows.add(record(1), most_of_device=9, most=9, author=author)

@@ -14,6 +14,7 @@ from mimi_mqtt.memory.history import ConversationHistory
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import AuditEntry
 from mimi_mqtt.store.turn_record import ProviderUse
+from tests.databases import sqlite_store
 from tests.fakes.api import client
 from tests.unit.store.conversation_checks import BOB, EVE, HALL, KITCHEN, NOW, OFFICE, add_device, said, save
 
@@ -22,7 +23,7 @@ ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'mimi.db'}")
+    opened = sqlite_store(tmp_path)
     await opened.open()
     yield opened
     await opened.aclose()

@@ -22,6 +22,7 @@ from mimi_mqtt.fleet.registry import DeviceRegistry
 from mimi_mqtt.store import devices
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import AuditEntry, Device, OtaExchange, SessionStatistics
+from tests.databases import sqlite_store
 from tests.fakes.api import client
 from tests.unit.fleet.conftest import asking
 
@@ -101,7 +102,7 @@ def row(device_id: str, **facts: Any) -> Device:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    store = Store(f"sqlite:///{tmp_path}/mimi.db")
+    store = sqlite_store(tmp_path)
     await store.open()
     credentials = Credentials.load(tmp_path)
     directory = DeviceDirectory(store, credentials, Accounts(AccountSettings()))

@@ -1,6 +1,5 @@
 """Open event streams of people whose group changes, with accounts of a database, on two nodes."""
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from mimi_mqtt.people.accounts import Accounts
 from mimi_mqtt.people.authentication import FRESH_S, People
 from mimi_mqtt.people.authenticators import command_line
 from mimi_mqtt.people.sessions import Browser
-from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 from tests.fakes.api_scene import SHARED, FakeDirectory
 from tests.fakes.people import Keys, added
 
@@ -50,9 +49,8 @@ class Node:
 
 
 @pytest.fixture
-async def people(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Accounts]:
-    shutil.copy(sqlite_template, tmp_path / "mimi.db")
-    store = Store(f"sqlite:///{tmp_path / 'mimi.db'}")
+async def people(tmp_path: Path) -> AsyncIterator[Accounts]:
+    store = sqlite_store(tmp_path)
     await store.open()
     built = Accounts.build(store, Keys())
     yield built

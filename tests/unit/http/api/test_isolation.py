@@ -3,7 +3,6 @@
 import importlib
 import pkgutil
 import re
-import shutil
 from pathlib import Path
 
 import httpx
@@ -78,13 +77,12 @@ def test_there_is_an_example_for_every_route_that_a_member_may_call() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_what_is_others_does_not_exist(name: str, tmp_path: Path, sqlite_template: Path) -> None:
+async def test_what_is_others_does_not_exist(name: str, tmp_path: Path) -> None:
     example, route = EXAMPLES[name], next(route for route in OF_MEMBERS if route.name == _named(name))
     answers = {}
     for caller in ("eve", "bob"):
         folder = tmp_path / caller
         folder.mkdir()
-        shutil.copy(sqlite_template, folder / "mimi.db")
         async with example.parts(folder) as parts, client(as_=caller, **parts) as api:
             answers[caller] = await api.request(
                 _method(route), example.path, json=example.json, content=example.content

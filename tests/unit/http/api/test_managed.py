@@ -22,7 +22,7 @@ from mimi_mqtt.managed.resources import ManagedResources
 from mimi_mqtt.managed.trials import ProviderTrials
 from mimi_mqtt.managed.watching import WatchedResources
 from mimi_mqtt.providers.catalog import overview
-from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 from tests.fakes.api import client, services
 from tests.servers.openai_server import OpenAiServer
 from tests.servers.vendor import Status
@@ -85,7 +85,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     base = Settings.model_validate(FILE | {"server": {"data_dir": tmp_path}})
     credentials, environ = Credentials(b"s" * 32), dict[str, str]()

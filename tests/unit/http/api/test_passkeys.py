@@ -20,8 +20,8 @@ from mimi_mqtt.people.accounts import Accounts
 from mimi_mqtt.people.passkeys import CHALLENGE_S, MAX_PASSKEYS, Site
 from mimi_mqtt.people.users import UserChange
 from mimi_mqtt.store.audit import AuditFilter
-from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Passkey
+from tests.databases import sqlite_store
 from tests.fakes.api import client
 from tests.fakes.authenticator import UP, UV, Authenticator
 from tests.fakes.people import PASSWORD, Keys, added, as_caller
@@ -33,7 +33,7 @@ TRIES = 5
 @pytest.fixture
 async def people(tmp_path: Path) -> AsyncIterator[Accounts]:
     """ada is an administrator, bob and eve are members."""
-    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     built = Accounts.build(store, Keys(), shares=SharesSettings(failed_logins=TRIES))
     await added(built, "ada", Role.ADMIN)

@@ -11,7 +11,7 @@ from mimi_mqtt.config import SharesSettings
 from mimi_mqtt.people.access import Role
 from mimi_mqtt.people.accounts import Accounts
 from mimi_mqtt.people.users import NewUser
-from mimi_mqtt.store.engine import Store
+from tests.databases import sqlite_store
 from tests.fakes.people import PASSWORD, Keys, added, api_of, signed_in
 
 COOKIE = "mimi_session"
@@ -20,7 +20,7 @@ COOKIE = "mimi_session"
 @pytest.fixture
 async def people(tmp_path: Path) -> AsyncIterator[Accounts]:
     """ada is an administrator, bob and eve are members; bob is in a group."""
-    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     built = Accounts.build(store, Keys(), shares=SharesSettings(failed_logins=3))
     await added(built, "ada", Role.ADMIN)
@@ -268,7 +268,7 @@ async def test_person_sees_and_ends_his_own_sessions(people: Accounts) -> None:
 
 
 async def test_first_administrator_is_made_by_the_link_and_signed_in(tmp_path: Path) -> None:
-    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     people = Accounts.build(store, Keys())
     token = await people.links.for_setup(datetime.now(UTC))

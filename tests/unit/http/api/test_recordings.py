@@ -11,10 +11,10 @@ from mimi_mqtt.files.collection import Collector
 from mimi_mqtt.files.recordings import Recorded, Recordings, Side
 from mimi_mqtt.store import conversation_pages, conversations, files, pruning
 from mimi_mqtt.store.conversation_pages import Filter
-from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.turn_record import TurnRecord
 from mimi_mqtt.store.viewers import EVERYTHING
 from mimi_mqtt.wire.ogg import OggOpusReader
+from tests.databases import sqlite_store
 from tests.fakes.api import client
 from tests.fakes.blobs import Clock, blobs_in, names
 
@@ -50,7 +50,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     clock = Clock()
     blobs = await blobs_in(store, tmp_path / "files", clock=clock)

@@ -20,6 +20,7 @@ from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.turn_record import ProviderUse, ToolSpan
 from mimi_mqtt.store.viewers import Asker
 from mimi_mqtt.wire.ogg import OggOpusReader
+from tests.databases import sqlite_store
 from tests.fakes.api import client
 from tests.fakes.blobs import blobs_in
 from tests.unit.store.conversation_checks import BOB, EVE, HALL, KITCHEN, add_device, said, save
@@ -39,7 +40,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = Store(f"sqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     await add_device(store, KITCHEN, BOB)
     await add_device(store, HALL, EVE)

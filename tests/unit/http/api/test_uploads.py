@@ -16,6 +16,7 @@ from mimi_mqtt.store.audit import Author
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.files import delete_of_devices, expire_uploads
 from mimi_mqtt.store.tables import AuditEntry
+from tests.databases import sqlite_store
 from tests.fakes.api import client
 from tests.fakes.blobs import Clock, blobs_in, parts
 
@@ -65,7 +66,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = Store(f"sqlite+aiosqlite:///{tmp_path / 'mimi.db'}")
+    store = sqlite_store(tmp_path)
     await store.open()
     clock = Clock()
     blobs = await blobs_in(store, tmp_path / "files", quota=1_000_000, clock=clock)

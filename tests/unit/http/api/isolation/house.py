@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 from mimi_mqtt.store import devices
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Device, GroupMember, User, UserGroup
+from tests.databases import sqlite_store
 
 NOW = datetime.now(UTC)
 BOBS, EVES = "aa-bb-cc-00-11-01", "aa-bb-cc-00-11-02"
@@ -22,7 +23,7 @@ HOME = "g-home"
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Store]:
     """The database in a folder, with the accounts, bob's group and two devices."""
-    store = Store(f"sqlite:///{folder / 'mimi.db'}")
+    store = sqlite_store(folder)
     await store.open()
     try:
         await add(
