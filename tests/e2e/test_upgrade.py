@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from mimi_mqtt.store import conversations, migrations
-from tests.databases import sqlite_store
+from mimi_mqtt.store.engine import Store
 from tests.e2e.conftest import MakeServer, Server
 from tests.integration.mqtt.raw import RawClient
 from tests.releases import RELEASES, Release
@@ -108,7 +108,7 @@ async def test_tables_are_migrated_and_conversations_stay_readable(
     server = updated(make_server, release)
     await server.start()
     assert await server.stop() == 0
-    store = sqlite_store(server.folder / "data")
+    store = Store(f"sqlite:///{server.folder / 'data' / 'mimi.db'}")
     await store.open()
     try:
         async with store.read() as session:

@@ -36,7 +36,6 @@ NAMES: tuple[tuple[str, str, list[str], str, str], ...] = (
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Store]:
     """The database of a server that will run in `folder`."""
-    (folder / "data").mkdir(parents=True, exist_ok=True)
     store = sqlite_store(folder / "data")
     await store.open()
     try:

@@ -48,7 +48,6 @@ _ERRORS: Final = (("timeout", "llm"), ("unavailable", "tts"), ("rate_limited", "
 async def fill(folder: Path, *, days: int = 45, places: Sequence[Place] = PLACES, owner: str = "") -> None:
     """Writes the database of a server whose folder is `folder`; the last turn was some minutes ago."""
     data = folder / "data"
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = sqlite_store(data)
     await store.open()
     now = datetime.now(UTC)

@@ -4,6 +4,8 @@
  */
 const RELOADED = 'reloaded-for';
 const EVERY_MS = 3000;
+/** A network that swallows requests must not keep the page waiting for its first one. */
+const PATIENCE_MS = 10_000;
 let waiting = false;
 
 /** True when the page is to be loaded again: once by each `build` for an address, as a part may be missing for good. */
@@ -16,7 +18,7 @@ export function reloads(build: string, address: string): boolean {
 
 async function answers(): Promise<boolean> {
   try {
-    return (await fetch('/', { method: 'HEAD', cache: 'no-store' })).ok;
+    return (await fetch('/', { method: 'HEAD', cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS) })).ok;
   } catch {
     return false;
   }
