@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
 
+from mimi_mqtt.app.foundation import Foundation
 from mimi_mqtt.commands.runner import Commands
 from mimi_mqtt.commands.updates import Updates
 from mimi_mqtt.config import Settings
-from mimi_mqtt.events import EventBus, utc_now
+from mimi_mqtt.events import utc_now
 from mimi_mqtt.files.blobs import BlobStore
 from mimi_mqtt.files.links import SignedLinks
-from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.directory import DeviceDirectory
 from mimi_mqtt.fleet.firmware.assets import Assets
 from mimi_mqtt.fleet.firmware.downloads import Downloads
@@ -38,14 +39,10 @@ class Firmware:
     """Images, assets, roll-outs, offers and downloads of a server."""
 
     def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        blobs: BlobStore,
-        credentials: Credentials,
-        directory: DeviceDirectory,
-        events: EventBus,
+        self, settings: Settings, foundation: Foundation, blobs: BlobStore, directory: DeviceDirectory
     ) -> None:
+        store, credentials, events = foundation.store, foundation.credentials, foundation.events
+
         def keys() -> tuple[bytes, ...]:
             old = credentials.old_key(_LINKS)
             return (credentials.key(_LINKS),) if old is None else (credentials.key(_LINKS), old)
@@ -63,8 +60,10 @@ class Firmware:
         self.images = FirmwareImages(store, blobs, self.offers.refresh)
         self.rollouts = RollOuts(store, self.offers.refresh, events.publish)
 
-    async def start(self) -> None:
-        """Starts the watch over roll-outs and the writer of progress. Raises StoreError."""
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Starts the watch over roll-outs and the writer of progress, which `stack` ends. Raises
+        StoreError."""
+        stack.push_async_callback(self.aclose)
         await self.downloads.start()
         await self.watch.start()
 

@@ -32,7 +32,7 @@ HELLO = b'{"type":"hello","transport":"udp","features":{"mcp":false}}'
 @asynccontextmanager
 async def http(app: App) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server, with the rights of this machine's command line."""
-    password = app._credentials.command_line_password(time.time())
+    password = app._foundation.credentials.command_line_password(time.time())
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{app.http_port}",
         headers={"Authorization": f"Bearer {COMMAND_LINE_PREFIX}{password}"},
@@ -45,7 +45,7 @@ async def http(app: App) -> AsyncIterator[httpx.AsyncClient]:
 async def person(app: App, name: str) -> Rights:
     """A member with an account, at the loopback."""
     now = datetime.now(UTC)
-    async with app._store.write() as session:
+    async with app._foundation.store.write() as session:
         session.add(
             User(id=f"u-{name}", name=name, folded_name=name, role="member", created_at=now, updated_at=now)
         )
@@ -172,7 +172,7 @@ async def test_a_chip_is_activated_by_its_key_over_http(tmp_path: Path) -> None:
 async def test_people_are_those_with_accounts(tmp_path: Path) -> None:
     async with running(tmp_path) as node:
         await person(node, "bob")
-        people = ownership.StoredPeople(node._store)
+        people = ownership.StoredPeople(node._foundation.store)
         assert await people.has_user("u-bob")
         assert not await people.has_user("u-eve")
         assert not await people.has_group("g-home")

@@ -85,14 +85,14 @@ class House:
     async def takes_a_turn(self) -> None:
         """A turn is over."""
         at = datetime.now(UTC)
-        self.app._turn_log.add_turn(
+        self.app._records.turn_log.add_turn(
             TurnRecord("s1", "aa-bb-cc-00-11-01", 1, at, "auto", "hi", "hello", "answered", {})
         )
 
     async def is_recorded(self) -> None:
         """The sound of a turn is to be kept."""
         at = datetime.now(UTC)
-        self.app._files.recordings.add(
+        self.app._records.files.recordings.add(
             Recorded("s1", 1, "user", "aa-bb-cc-00-11-01", "", "", 16_000, (b"\x58",), at)
         )
 

@@ -38,7 +38,7 @@ HELLO = {
 @asynccontextmanager
 async def api(app: App) -> AsyncIterator[httpx.AsyncClient]:
     """The server's API for its administrator."""
-    bearer = COMMAND_LINE_PREFIX + app._credentials.command_line_password(time.time())
+    bearer = COMMAND_LINE_PREFIX + app._foundation.credentials.command_line_password(time.time())
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{app.http_port}/api/v1",
         headers={"Authorization": f"Bearer {bearer}"},
@@ -132,8 +132,10 @@ async def test_a_device_whose_agent_is_deleted_talks_to_the_default_one(tmp_path
         assert made.status_code == 201, made.text
         async with talking(app) as it:
             await it.greeting()
-        await device_settings.change(app._store, KITCHEN, DeviceChange(agent="chef"), datetime.now(UTC))
-        await app._directory.refresh()
+        await device_settings.change(
+            app._foundation.store, KITCHEN, DeviceChange(agent="chef"), datetime.now(UTC)
+        )
+        await app._fleet.directory.refresh()
         async with talking(app) as it:
             assert await it.greeting() == "Hungry?"
             assert (await client.delete("/agents/chef")).status_code == 204
@@ -173,9 +175,9 @@ async def test_a_key_set_by_a_person_is_used_and_outlives_rotations(tmp_path: Pa
                 secret_files.rotate(tmp_path, time.time(), keep_s)
                 await app.reload(app._base)
                 await app._managed.watched.settled()
-                async with app._store.read() as session:
+                async with app._foundation.store.read() as session:
                     (row,) = await with_secrets(session)
-                assert row.secret_id == app._credentials.secret_id
+                assert row.secret_id == app._foundation.credentials.secret_id
                 assert opened(row, Credentials.load(tmp_path)).secrets == {"api_key": KEY}
         async with running(tmp_path) as app, api(app) as client:
             assert (await client.post("/providers/llm/openai:house/test")).json()["ok"]

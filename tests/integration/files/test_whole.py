@@ -85,7 +85,7 @@ async def ask(app: App, question: str = "What is this?") -> CommandResult:
 
 @asynccontextmanager
 async def api(app: App) -> AsyncIterator[httpx.AsyncClient]:
-    bearer = COMMAND_LINE_PREFIX + app._credentials.command_line_password(time.time())
+    bearer = COMMAND_LINE_PREFIX + app._foundation.credentials.command_line_password(time.time())
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{app.http_port}/api/v1",
         headers={"Authorization": f"Bearer {bearer}"},
@@ -136,7 +136,7 @@ async def test_the_sound_of_turns_and_photos_are_kept_where_that_is_set(
         assert summary.ok, summary
 
         async def kept() -> list[Any]:
-            async with app._store.read() as session:
+            async with app._foundation.store.read() as session:
                 rows = list((await session.scalars(select(StoredRecording))).all())
             return rows if any(row.side == "assistant" for row in rows) else []
 
@@ -148,7 +148,7 @@ async def test_the_sound_of_turns_and_photos_are_kept_where_that_is_set(
         reader = OggOpusReader()
         assert len(list(reader.feed(reply.content))) * 60 == rows[0].duration_ms
         reader.finish()
-        assert app._files.recordings.healthy
+        assert app._records.files.recordings.healthy
 
 
 async def eventually(find: Callable[[], Awaitable[list[Any]]]) -> list[Any]:

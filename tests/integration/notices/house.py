@@ -84,7 +84,7 @@ async def house_in(folder: Path, **sections: Mapping[str, Any]) -> AsyncIterator
     try:
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
             house = House(app, http)
-            app._events.subscribe(house.heard, NoticeTold, name="test")
+            app._foundation.events.subscribe(house.heard, NoticeTold, name="test")
             yield house
     finally:
         await app.stop()

@@ -201,7 +201,7 @@ async def test_a_device_that_is_forgotten_takes_its_notices_with_it(tmp_path: Pa
     async with house_in(tmp_path) as house:
         await register(house)
         assert await house.notify(ID) == "waiting"
-        await forget(house.app._store, ID, datetime.now(UTC))
+        await forget(house.app._foundation.store, ID, datetime.now(UTC))
         assert await house.until_told(1) == ["dropped"]
         result = await house.run(Notify(device_id=ID, text="hello?"))
         assert result.status == "refused"
@@ -213,7 +213,7 @@ async def test_a_reminder_of_an_hour_ago_is_spoken_by_an_idle_device_after_a_res
     async with house_in(tmp_path) as house:
         await register(house, client_id=client_id_for(MAC))
         at = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0, tzinfo=None)
-        reminders = Reminders(ReminderTable(house.app._store), "Etc/UTC")
+        reminders = Reminders(ReminderTable(house.app._foundation.store), "Etc/UTC")
         await reminders.set_reminder(ID, at.isoformat(), "call mum")
     async with house_in(tmp_path) as house:
         device = Simulated(house, like="stock-2.5", idle_s=30.0)

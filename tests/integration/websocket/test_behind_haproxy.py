@@ -102,7 +102,7 @@ async def test_devices_behind_the_proxy_have_each_the_shares_of_their_own_addres
                 for _ in range(700)
             ]
         assert 429 in codes
-        assert "127.0.0.2" in app._ledger.summary()
+        assert "127.0.0.2" in app._foundation.ledger.summary()
         assert (await asked(proxy, url, "127.0.0.4", "aa:bb:cc:00:11:44")).status_code == 200
         _, frames = await reply_to(talks, session, "what is two plus two")
         assert len(frames) > 5
@@ -121,11 +121,11 @@ async def test_frames_behind_the_proxy_count_for_the_address_of_their_client(tmp
         flood.upgrade()
         assert (await flood.head()).startswith(b"HTTP/1.1 101")
         flood.writer.write(frame(BINARY) * 40_000)
-        await until(lambda: "WebSocket frames" in app._ledger.summary())
+        await until(lambda: "WebSocket frames" in app._foundation.ledger.summary())
         _, frames = await reply_to(talks, session, "what is two plus two")
         assert len(frames) > 5
-        assert "127.0.0.2" in app._ledger.summary()
-        assert "127.0.0.1" not in app._ledger.summary()
+        assert "127.0.0.2" in app._foundation.ledger.summary()
+        assert "127.0.0.1" not in app._foundation.ledger.summary()
         await flood.close()
 
 

@@ -446,12 +446,12 @@ async def test_half_a_message_waits_for_its_end_and_disturbs_nobody(tmp_path: Pa
 async def test_the_token_of_a_revoked_device_is_worth_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path) as app:
         url, token = await provisioned(app)
-        async with app._store.write() as session:
+        async with app._foundation.store.write() as session:
             row = await devices.get(session, "aa-bb-cc-00-11-22", lock=True)
             assert row is not None
             row.epoch += 1
             await devices.save_changed(session, row, datetime.now(UTC))
-        await app._directory.refresh()
+        await app._fleet.directory.refresh()
         with pytest.raises(InvalidStatus) as refusal:
             async with connect(url, additional_headers=headers(token)):
                 pass
