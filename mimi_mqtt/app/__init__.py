@@ -1,4 +1,4 @@
-"""The composition root: builds the parts of the server and joins them. Read `app.App.start` first.
+"""The composition root: builds the parts of the server and joins them. Read `app.App._start` first.
 
 Parts that belong together are built by a module of their own, named after them, which `app` starts and stops
 in order. Imports everything but `cli`; `cli` imports it.

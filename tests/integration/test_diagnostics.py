@@ -132,13 +132,13 @@ async def test_archive_holds_nothing_that_was_planted(tmp_path: Path, recent: Re
                 "/providers/anthropic", json={"secrets": {"api_key": PLANTED["managed provider key"]}}
             )
             assert managed.status_code in (200, 201), managed.text
-            async with app._foundation.store.write() as session:
+            async with app._parts.foundation.store.write() as session:
                 turn = TurnRecord(
                     "s1", device_id, 1, datetime.now(UTC), "auto", PLANTED["speech"], PLANTED["reply"],
                     "answered", {}, agent="default",
                 )  # fmt: skip
                 await save_turns(session, [turn])
-            udp_key = app._fleet.directory.master_key(device_id)
+            udp_key = app._parts.fleet.directory.master_key(device_id)
             assert udp_key is not None
             secrets |= {"UDP key": udp_key.hex()}
             server_secret = (tmp_path / "data" / secret_files.SECRET_FILE).read_text().strip()

@@ -39,20 +39,20 @@ async def boots(app: App, number: int, *, lost: bool = False, firmware: str = "2
 
 async def judged(app: App, api: httpx.AsyncClient, rollout: int) -> dict[str, int]:
     """The states of a roll-out's devices, when all that is known was written."""
-    await app._fleet.directory._save_seen()
-    await app._firmware.downloads.aclose()
-    await app._firmware.downloads.start()
-    await app._firmware.watch.judge()
+    await app._parts.fleet.directory._save_seen()
+    await app._parts.firmware.downloads.aclose()
+    await app._parts.firmware.downloads.start()
+    await app._parts.firmware.watch.judge()
     counts: dict[str, int] = (await api.get(f"/rollouts/{rollout}")).json()["counts"]
     return counts
 
 
 async def reason(app: App, number: int) -> str:
     """Why a device was offered nothing when it last asked."""
-    await app._fleet.log.aclose()
-    await app._fleet.log.start()
+    await app._parts.fleet.log.aclose()
+    await app._parts.fleet.log.start()
     query = select(OtaExchange).where(OtaExchange.device_id == mac(number).replace(":", "-"))
-    async with app._foundation.store.read() as session:
+    async with app._parts.foundation.store.read() as session:
         rows = (await session.scalars(query)).all()
     return max(rows, key=lambda row: row.id or 0).firmware
 
@@ -66,7 +66,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 @pytest.fixture
 async def api(app: App) -> AsyncIterator[httpx.AsyncClient]:
     """An administrator's client of the REST API."""
-    bearer = COMMAND_LINE_PREFIX + app._foundation.credentials.command_line_password(time.time())
+    bearer = COMMAND_LINE_PREFIX + app._parts.foundation.credentials.command_line_password(time.time())
     async with httpx.AsyncClient(timeout=60.0,
         base_url=f"http://127.0.0.1:{app.http_port}{API_PREFIX}", trust_env=False,
         headers={"Authorization": f"Bearer {bearer}"},
@@ -107,9 +107,9 @@ async def test_a_connected_device_is_told_to_update_itself(app: App, api: httpx.
     ota = f"http://127.0.0.1:{app.http_port}/xiaozhi/ota/"
     device = asyncio.create_task(converse(DeviceOptions(ota=ota, mac=mac(1), firmware="2.2.1", idle_s=3.0)))
     device_id = mac(1).replace(":", "-")
-    await until(lambda: app._sessions.connected(device_id))
-    await app._fleet.directory.aclose()
-    await app._fleet.directory.start()
+    await until(lambda: app._parts.live.sessions.connected(device_id))
+    await app._parts.fleet.directory.aclose()
+    await app._parts.fleet.directory.start()
     answer = await api.post(f"/devices/{device_id}/upgrade", json={"image_id": image["id"]})
     assert answer.status_code == 200, answer.text
     (update,) = (await device).updates

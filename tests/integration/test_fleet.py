@@ -32,7 +32,7 @@ HELLO = b'{"type":"hello","transport":"udp","features":{"mcp":false}}'
 @asynccontextmanager
 async def http(app: App) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server, with the rights of this machine's command line."""
-    password = app._foundation.credentials.command_line_password(time.time())
+    password = app._parts.foundation.credentials.command_line_password(time.time())
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{app.http_port}",
         headers={"Authorization": f"Bearer {COMMAND_LINE_PREFIX}{password}"},
@@ -45,7 +45,7 @@ async def http(app: App) -> AsyncIterator[httpx.AsyncClient]:
 async def person(app: App, name: str) -> Rights:
     """A member with an account, at the loopback."""
     now = datetime.now(UTC)
-    async with app._foundation.store.write() as session:
+    async with app._parts.foundation.store.write() as session:
         session.add(
             User(id=f"u-{name}", name=name, folded_name=name, role="member", created_at=now, updated_at=now)
         )
@@ -77,10 +77,10 @@ async def test_a_talking_device_is_cut_off_by_a_change_on_another_node(tmp_path:
         access = await boot(client, 1)
         for name in ("bob", "eve"):
             await person(node, name)
-        await other._fleet.registry.transfer(DEVICE, "u-bob", COMMAND_LINE)
+        await other._parts.fleet.registry.transfer(DEVICE, "u-bob", COMMAND_LINE)
         async with device(access) as connection:
             await talking(access, connection)
-            registry = other._fleet.registry
+            registry = other._parts.fleet.registry
             if change == "transfer":
                 await registry.transfer(DEVICE, "u-eve", COMMAND_LINE)
             else:
@@ -108,12 +108,12 @@ async def test_an_active_device_of_nobody_is_claimed_by_the_code_that_it_shows(t
         access = await boot(client, 1)
         bob = await person(node, "bob")
         async with device(access) as connection:
-            await until(lambda: node._sessions.connected(DEVICE))
-            shown = await node._fleet.claims.ask_for_codes(bob)
+            await until(lambda: node._parts.live.sessions.connected(DEVICE))
+            shown = await node._parts.fleet.claims.ask_for_codes(bob)
             assert shown.devices == 1
             alert = await told(connection)
             assert alert["type"] == "alert"
-            claimed = await node._fleet.claims.claim(alert["message"].replace(" ", ""), bob)
+            claimed = await node._parts.fleet.claims.claim(alert["message"].replace(" ", ""), bob)
             assert (claimed.id, claimed.owner_id) == (DEVICE, "u-bob")
             await talking(access, connection)  # it goes on
 
@@ -130,8 +130,8 @@ async def test_a_device_is_told_over_rest_with_presence_session_and_log(tmp_path
             assert live["session"]["received"] == 0
             found = await client.get("/api/v1/devices", params={"online": "true"})
             assert [item["id"] for item in found.json()["items"]] == [DEVICE]
-        await until(lambda: not node._sessions.connected(DEVICE))
-        session = node._sessions.session(DEVICE)
+        await until(lambda: not node._parts.live.sessions.connected(DEVICE))
+        session = node._parts.live.sessions.session(DEVICE)
         if session is not None:
             session.end("idle")
         over: dict[str, Any] = {}
@@ -172,7 +172,7 @@ async def test_a_chip_is_activated_by_its_key_over_http(tmp_path: Path) -> None:
 async def test_people_are_those_with_accounts(tmp_path: Path) -> None:
     async with running(tmp_path) as node:
         await person(node, "bob")
-        people = ownership.StoredPeople(node._foundation.store)
+        people = ownership.StoredPeople(node._parts.foundation.store)
         assert await people.has_user("u-bob")
         assert not await people.has_user("u-eve")
         assert not await people.has_group("g-home")

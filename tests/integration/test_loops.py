@@ -79,32 +79,34 @@ class House:
     async def ends_a_session(self) -> None:
         """A device's session is over."""
         await self.says_hello()
-        for session in list(self.app._sessions._sessions.values()):
+        for session in list(self.app._parts.live.sessions._sessions.values()):
             session.end("idle", goodbye=True)
 
     async def takes_a_turn(self) -> None:
         """A turn is over."""
         at = datetime.now(UTC)
-        self.app._records.turn_log.add_turn(
+        self.app._parts.records.turn_log.add_turn(
             TurnRecord("s1", "aa-bb-cc-00-11-01", 1, at, "auto", "hi", "hello", "answered", {})
         )
 
     async def is_recorded(self) -> None:
         """The sound of a turn is to be kept."""
         at = datetime.now(UTC)
-        self.app._records.files.recordings.add(
+        self.app._parts.records.files.recordings.add(
             Recorded("s1", 1, "user", "aa-bb-cc-00-11-01", "", "", 16_000, (b"\x58",), at)
         )
 
     async def is_notified(self) -> None:
         """Something is to be told to a device that is away."""
         access = await boot(self.client, 1)
-        self.app._notices.tell_later(Notify(device_id=access["client_id"], text="Dinner is ready."))
+        self.app._parts.commands.notices.tell_later(
+            Notify(device_id=access["client_id"], text="Dinner is ready.")
+        )
 
     async def downloads(self) -> None:
         """A device fetches something."""
         key = Key("firmware", 1, "aa-bb-cc-00-11-01")
-        self.app._firmware.downloads.record(Sent(key, 1, False, datetime.now(UTC)))
+        self.app._parts.firmware.downloads.record(Sent(key, 1, False, datetime.now(UTC)))
 
     async def is_reloaded(self) -> None:
         """Somebody runs `mimi-mqtt reload`."""

@@ -38,7 +38,7 @@ HELLO = {
 @asynccontextmanager
 async def api(app: App) -> AsyncIterator[httpx.AsyncClient]:
     """The server's API for its administrator."""
-    bearer = COMMAND_LINE_PREFIX + app._foundation.credentials.command_line_password(time.time())
+    bearer = COMMAND_LINE_PREFIX + app._parts.foundation.credentials.command_line_password(time.time())
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{app.http_port}/api/v1",
         headers={"Authorization": f"Bearer {bearer}"},
@@ -133,9 +133,9 @@ async def test_a_device_whose_agent_is_deleted_talks_to_the_default_one(tmp_path
         async with talking(app) as it:
             await it.greeting()
         await device_settings.change(
-            app._foundation.store, KITCHEN, DeviceChange(agent="chef"), datetime.now(UTC)
+            app._parts.foundation.store, KITCHEN, DeviceChange(agent="chef"), datetime.now(UTC)
         )
-        await app._fleet.directory.refresh()
+        await app._parts.fleet.directory.refresh()
         async with talking(app) as it:
             assert await it.greeting() == "Hungry?"
             assert (await client.delete("/agents/chef")).status_code == 204
@@ -173,11 +173,11 @@ async def test_a_key_set_by_a_person_is_used_and_outlives_rotations(tmp_path: Pa
             assert tried["answer_ms"] > 0
             for keep_s in (3_600.0, 0.0):
                 secret_files.rotate(tmp_path, time.time(), keep_s)
-                await app.reload(app._base)
-                await app._managed.watched.settled()
-                async with app._foundation.store.read() as session:
+                await app.reload(app._parts.in_force.base)
+                await app._parts.in_force.managed.watched.settled()
+                async with app._parts.foundation.store.read() as session:
                     (row,) = await with_secrets(session)
-                assert row.secret_id == app._foundation.credentials.secret_id
+                assert row.secret_id == app._parts.foundation.credentials.secret_id
                 assert opened(row, Credentials.load(tmp_path)).secrets == {"api_key": KEY}
         async with running(tmp_path) as app, api(app) as client:
             assert (await client.post("/providers/llm/openai:house/test")).json()["ok"]
@@ -200,6 +200,6 @@ async def test_a_change_that_can_not_be_put_in_force_is_seen_until_it_is(
             assert (await client.put("/agents/default", json={"greeting": "Two!"})).status_code == 200
             assert not app.health()["managed"].ok
             assert app.health()["managed"].detail == "openai: no key"
-        await app._managed.watched.settled()
+        await app._parts.in_force.managed.watched.settled()
         assert app.settings.assistant.greeting == "Two!"
         assert app.health()["managed"].ok

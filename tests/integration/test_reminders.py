@@ -83,7 +83,7 @@ async def test_a_device_that_is_revoked_is_told_nothing_more(tmp_path: Path) -> 
     async with running(tmp_path) as app, client_of(app.http_port) as client, command_line(tmp_path) as others:
         await boot(client, 1)
         await others.set_timer(KITCHEN, 3_600, "tea")
-        app._sessions.disconnect("aa-bb-cc-00-11-99", "revoked")  # of another device
+        app._parts.live.sessions.disconnect("aa-bb-cc-00-11-99", "revoked")  # of another device
         await others.set_timer("aa-bb-cc-00-11-99", 1)
         await until_left(others, 1)
         assert [record.device_id for record in await others.list(ended=True)] == [KITCHEN]

@@ -69,7 +69,7 @@ async def camera(app: App, folder: Path, **options: Any) -> AsyncIterator[None]:
     wanted = DeviceOptions(ota, mac=MAC, camera=picture, idle_s=60, timeout_s=60, **options)
     device = asyncio.create_task(converse(wanted))
     try:
-        await until(lambda: app._sessions.connected(DEVICE) or device.done())
+        await until(lambda: app._parts.live.sessions.connected(DEVICE) or device.done())
         assert not device.done(), device.result()
         yield
     finally:
@@ -80,12 +80,12 @@ async def camera(app: App, folder: Path, **options: Any) -> AsyncIterator[None]:
 
 async def ask(app: App, question: str = "What is this?") -> CommandResult:
     command = CallTool(device_id=DEVICE, tool="self.camera.take_photo", arguments={"question": question})
-    return await app._commands.run(command, by=ADA)
+    return await app._parts.commands.runner.run(command, by=ADA)
 
 
 @asynccontextmanager
 async def api(app: App) -> AsyncIterator[httpx.AsyncClient]:
-    bearer = COMMAND_LINE_PREFIX + app._foundation.credentials.command_line_password(time.time())
+    bearer = COMMAND_LINE_PREFIX + app._parts.foundation.credentials.command_line_password(time.time())
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{app.http_port}/api/v1",
         headers={"Authorization": f"Bearer {bearer}"},
@@ -136,7 +136,7 @@ async def test_the_sound_of_turns_and_photos_are_kept_where_that_is_set(
         assert summary.ok, summary
 
         async def kept() -> list[Any]:
-            async with app._foundation.store.read() as session:
+            async with app._parts.foundation.store.read() as session:
                 rows = list((await session.scalars(select(StoredRecording))).all())
             return rows if any(row.side == "assistant" for row in rows) else []
 
@@ -148,7 +148,7 @@ async def test_the_sound_of_turns_and_photos_are_kept_where_that_is_set(
         reader = OggOpusReader()
         assert len(list(reader.feed(reply.content))) * 60 == rows[0].duration_ms
         reader.finish()
-        assert app._records.files.recordings.healthy
+        assert app._parts.records.files.recordings.healthy
 
 
 async def eventually(find: Callable[[], Awaitable[list[Any]]]) -> list[Any]:

@@ -30,7 +30,7 @@ DEVICE = "aa-bb-cc-00-11-01"
 
 def token(app: App) -> str:
     """The bearer token of the command line."""
-    return COMMAND_LINE_PREFIX + app._foundation.credentials.command_line_password(time.time())
+    return COMMAND_LINE_PREFIX + app._parts.foundation.credentials.command_line_password(time.time())
 
 
 @asynccontextmanager
@@ -105,7 +105,7 @@ async def test_a_reload_is_audited_with_its_author(tmp_path: Path) -> None:
         assert (await client.post("/api/v1/reload")).status_code == 409
         app.reloading = Rereads(app)
         assert (await client.post("/api/v1/reload")).json() == {"effective": [], "restart": []}
-        async with app._foundation.store.read() as session:
+        async with app._parts.foundation.store.read() as session:
             reloads = select(AuditEntry).where(AuditEntry.action == "settings.reload")
             (entry,) = (await session.scalars(reloads)).all()
         assert entry.author == "command line"
@@ -138,8 +138,8 @@ async def test_events_arrive_as_they_happen_and_end_with_the_server(tmp_path: Pa
         told = events(stream.aiter_lines())
         await boot(client, 2)
         assert (await anext(told))["device_id"] == "aa-bb-cc-00-11-02"
-        stopping = asyncio.create_task(app._close_http())
-        app._streams.events.close()
+        stopping = asyncio.create_task(app._http.aclose())
+        app._parts.streams.events.close()
         assert [each async for each in told] == []
         await stopping
 
@@ -151,10 +151,10 @@ async def test_a_client_that_leaves_frees_its_place(tmp_path: Path) -> None:
             for stream in streams:
                 assert (await stream.__aenter__()).status_code == 200
             assert (await client.get("/api/v1/events")).status_code == 429
-            assert len(app._streams.events) == MAX_PER_CALLER
+            assert len(app._parts.streams.events) == MAX_PER_CALLER
             for stream in streams:
                 await stream.__aexit__(None, None, None)
-            await until(lambda: len(app._streams.events) == 0)
+            await until(lambda: len(app._parts.streams.events) == 0)
 
 
 async def status_in_the_end(base_url: httpx.URL) -> int:
@@ -180,10 +180,10 @@ async def test_a_thousand_listeners_leave_room_for_the_others(tmp_path: Path) ->
                 continue
             writer.write(head)
             writers.append(writer)
-        await until(lambda: len(app._streams.events) == MAX_PER_CALLER)
+        await until(lambda: len(app._parts.streams.events) == MAX_PER_CALLER)
         for writer in writers:
             writer.close()
-        await until(lambda: len(app._streams.events) == 0)
+        await until(lambda: len(app._parts.streams.events) == 0)
         assert await status_in_the_end(client.base_url) in (200, 429)
         assert all(part.ok for part in app.health().values())
 
@@ -197,17 +197,17 @@ async def test_a_reader_that_stops_reading_is_cut_off(
         reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port, limit=1_024)
         writer.write(listening(app))
         await reader.readuntil(b"\r\n\r\n")
-        await until(lambda: len(app._streams.events) == 1)
+        await until(lambda: len(app._parts.streams.events) == 1)
         async with client.stream("GET", "/api/v1/events") as other:
             lines = other.aiter_lines()
-            while len(app._streams.events) == 2:
+            while len(app._parts.streams.events) == 2:
                 for _ in range(200):
-                    app._foundation.events.publish(DeviceBooted(device_id=DEVICE, board="x" * 4_000))
+                    app._parts.foundation.events.publish(DeviceBooted(device_id=DEVICE, board="x" * 4_000))
                 await asyncio.sleep(0)
                 async for line in lines:
                     if line.startswith("data: "):
                         break
-            assert len(app._streams.events._kept) <= 2_048
+            assert len(app._parts.streams.events._kept) <= 2_048
         writer.close()
 
 

@@ -91,12 +91,12 @@ async def test_a_list_is_followed_to_its_end(ask: Ask) -> None:
 
 async def test_events_are_printed_until_the_stream_ends(app: App, ask: Ask) -> None:
     asking = asyncio.ensure_future(ask("events?types=device_booted"))
-    await until(lambda: len(app._streams.events) == 1)
+    await until(lambda: len(app._parts.streams.events) == 1)
     async with httpx.AsyncClient(
         timeout=60.0, base_url=f"http://127.0.0.1:{app.http_port}", trust_env=False
     ) as client:
         await boot(client, 2)
-    app._streams.events.close()
+    app._parts.streams.events.close()
     code, out, _ = await asking
     assert code == 0
     assert '"device_id":"aa-bb-cc-00-11-02"' in out

@@ -71,7 +71,7 @@ async def test_the_document_is_true(caller: str, tmp_path: Path, monkeypatch: py
         if caller == "ada":  # requests that reach a device; bob's lead to ids of all kinds
             config = f'[parameters]\n"path.device_id" = "{DEVICE}"\n{config}'
         (tmp_path / "schemathesis.toml").write_text(config)
-        app._streams.close()  # a stream that never ends would never be answered
+        app._parts.streams.close()  # a stream that never ends would never be answered
         ran = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
             *("--url", f"{url}/api/v1", "-H", f"Authorization: Bearer {caller}", "--seed", "1"),

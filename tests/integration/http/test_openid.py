@@ -67,7 +67,7 @@ async def serving(
     app = App(settings, {})
     await app.start()
     try:
-        await added(app._people.accounts, "ada", Role.ADMIN)
+        await added(app._parts.people.accounts, "ada", Role.ADMIN)
         yield app
     finally:
         await app.stop()
@@ -166,7 +166,7 @@ async def test_verified_email_of_a_user_links_nothing(tmp_path: Path, provider: 
             assert reply.status_code == 403
             assert "linked" in reply.json()["error"]
             assert COOKIE not in client.cookies
-        assert len(await app._people.accounts.users.page(9)) == 1
+        assert len(await app._parts.people.accounts.users.page(9)) == 1
 
 
 async def test_person_who_is_signed_in_links_an_identity(tmp_path: Path, provider: Provider) -> None:
@@ -194,7 +194,7 @@ async def test_person_who_is_signed_in_links_an_identity(tmp_path: Path, provide
 
 async def test_identity_is_linked_to_who_began_it(tmp_path: Path, provider: Provider) -> None:
     async with serving(tmp_path, provider.url) as app, browser(app) as client:
-        await added(app._people.accounts, "bob")
+        await added(app._parts.people.accounts, "bob")
         await client.post(f"{API}/session", json={"user_name": "ada", "password": PASSWORD})
         begun = await client.post("/login/oidc")
         answer = await agreed(client, begun.json()["url"], "s-8")

@@ -21,7 +21,7 @@ API = "/api/v1"
 async def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
     monkeypatch.chdir(tmp_path)
     async with running(tmp_path, {"trusted_proxies": ["127.0.0.1"]}) as started:
-        await added(started._people.accounts, "ada", Role.ADMIN)
+        await added(started._parts.people.accounts, "ada", Role.ADMIN)
         yield started
 
 
@@ -65,7 +65,7 @@ async def test_page_of_another_origin_changes_nothing_with_the_cookie(
         assert reply.status_code == 403
         assert "http.allowed_hosts" in reply.text
     assert (await browser.get(f"{API}/me")).status_code == 200
-    assert [user.name for user in await app._people.accounts.users.page(9)] == ["ada"]
+    assert [user.name for user in await app._parts.people.accounts.users.page(9)] == ["ada"]
 
 
 async def test_own_pages_work_by_plain_names_and_behind_a_proxy(browser: httpx.AsyncClient) -> None:
@@ -107,7 +107,7 @@ async def test_audit_has_the_address_of_the_client_not_of_the_proxy(
 async def test_change_by_another_process_is_felt_within_a_second(
     app: App, browser: httpx.AsyncClient
 ) -> None:
-    async with app._foundation.store.write() as session:
+    async with app._parts.foundation.store.write() as session:
         user = await rows.user_named(session, "ada")
         assert user is not None
         user.disabled = True
@@ -135,6 +135,6 @@ async def test_server_without_users_makes_a_link_that_makes_the_first_one(
             replies = await asyncio.gather(*(client.post(f"{API}/setup", json=given) for _ in range(4)))
             assert sorted(reply.status_code for reply in replies) == [201, 422, 422, 422]
         assert await app.setup_token() is None
-        made = await app._people.accounts.users.named("ada")
+        made = await app._parts.people.accounts.users.named("ada")
         assert made.role == "admin"
         assert command_line().user_id == ""

@@ -56,7 +56,7 @@ async def server(
         {},
     )  # fmt: skip
     await app.start()
-    app._streams.close()  # a stream that never ends would never be answered
+    app._parts.streams.close()  # a stream that never ends would never be answered
     try:
         url = f"http://127.0.0.1:{app.http_port}"
         async with httpx.AsyncClient(timeout=60.0, base_url=url, trust_env=False) as client:

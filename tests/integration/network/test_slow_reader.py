@@ -38,7 +38,7 @@ async def test_device_that_reads_nothing_is_cut_off_without_touching_another_dev
         async def flood() -> None:
             await deaf.wait()
             async with asyncio.timeout(PATIENCE_S):
-                while not app._mqtt.counters.limits["slow_reader"]:
+                while not app._parts.live.mqtt.counters.limits["slow_reader"]:
                     await admin.publish(f"mimi/devices/{MACS[0].replace(':', '-')}/down", full)
             proxy.down.release()
 

@@ -42,7 +42,7 @@ class House:
         return f"{self.http.base_url}/xiaozhi/ota/"
 
     async def run(self, command: Notify) -> CommandResult:
-        return await self.app._commands.run(command, by=ADMIN)
+        return await self.app._parts.commands.runner.run(command, by=ADMIN)
 
     async def notify(self, device: str, text: str = "Dinner is ready.", **fields: Any) -> str:
         """What is known of it in time."""
@@ -84,7 +84,7 @@ async def house_in(folder: Path, **sections: Mapping[str, Any]) -> AsyncIterator
     try:
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
             house = House(app, http)
-            app._foundation.events.subscribe(house.heard, NoticeTold, name="test")
+            app._parts.foundation.events.subscribe(house.heard, NoticeTold, name="test")
             yield house
     finally:
         await app.stop()

@@ -208,7 +208,7 @@ async def test_a_device_that_leaves_half_way_ends_what_nobody_else_wants(
             async for _ in reply.aiter_raw():
                 break
         assert await told == "partly"
-        assert len(house.app._notices) == 0
+        assert len(house.app._parts.commands.notices) == 0
 
 
 async def test_a_reader_that_takes_for_ever_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +377,7 @@ async def test_one_device_may_not_notify_another(tmp_path: Path, bell: bytes) ->
         assert (await house.http.post(path, content=bell, auth=mine)).status_code == 403
         own = await house.http.post(f"/xiaozhi/notify/{first['client_id']}", content=bell, auth=mine)
         assert own.json()["result"]["how"] == "waiting"
-        assert len(house.app._notices) == 1
+        assert len(house.app._parts.commands.notices) == 1
 
 
 # ── sounds that people send ──────────────────────────────────────────────────────────────────────────────

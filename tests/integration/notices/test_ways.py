@@ -55,7 +55,7 @@ class Simulated:
 
 
 async def until_connected(house: House) -> None:
-    while not house.app._sessions.connected(ID):  # noqa: ASYNC110 - it has no event of its own
+    while not house.app._parts.live.sessions.connected(ID):  # noqa: ASYNC110 - it has no event of its own
         await asyncio.sleep(0.01)
 
 
@@ -184,7 +184,7 @@ async def test_what_waits_survives_a_restart_sounds_too(tmp_path: Path, bell: by
         assert await house.notify(ID, "Dinner is ready.") == "waiting"
         assert await house.notify(ID, "A bell.", audio=bell, urgent=True) == "waiting"
     async with house_in(tmp_path) as house:
-        assert len(house.app._notices) == 2
+        assert len(house.app._parts.commands.notices) == 2
         async with connected(await register(house)) as device:
             message = await device.until("notify")
             assert [line["text"] for line in message["subtitles"]] == ["A bell."]
@@ -194,14 +194,14 @@ async def test_what_waits_survives_a_restart_sounds_too(tmp_path: Path, bell: by
             assert probe(reply.content).channels == 1
             assert await house.until_told(2) == ["delivered", "delivered"]
     async with house_in(tmp_path) as house:
-        assert len(house.app._notices) == 0
+        assert len(house.app._parts.commands.notices) == 0
 
 
 async def test_a_device_that_is_forgotten_takes_its_notices_with_it(tmp_path: Path) -> None:
     async with house_in(tmp_path) as house:
         await register(house)
         assert await house.notify(ID) == "waiting"
-        await forget(house.app._foundation.store, ID, datetime.now(UTC))
+        await forget(house.app._parts.foundation.store, ID, datetime.now(UTC))
         assert await house.until_told(1) == ["dropped"]
         result = await house.run(Notify(device_id=ID, text="hello?"))
         assert result.status == "refused"
@@ -213,7 +213,7 @@ async def test_a_reminder_of_an_hour_ago_is_spoken_by_an_idle_device_after_a_res
     async with house_in(tmp_path) as house:
         await register(house, client_id=client_id_for(MAC))
         at = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0, tzinfo=None)
-        reminders = Reminders(ReminderTable(house.app._foundation.store), "Etc/UTC")
+        reminders = Reminders(ReminderTable(house.app._parts.foundation.store), "Etc/UTC")
         await reminders.set_reminder(ID, at.isoformat(), "call mum")
     async with house_in(tmp_path) as house:
         device = Simulated(house, like="stock-2.5", idle_s=30.0)

@@ -52,7 +52,10 @@ async def test_a_model_that_is_installed_is_used_after_a_reload(tmp_path: Path) 
         model.mkdir(parents=True)
         (model / MANIFEST).write_text("{}")
         await app.reload(settings(tmp_path))
-        assert app._voices.newest(DEFAULT_AGENT).services.stt.name == "faster_whisper:whisper-tiny-en+offline"
+        assert (
+            app._parts.voices.pool.newest(DEFAULT_AGENT).services.stt.name
+            == "faster_whisper:whisper-tiny-en+offline"
+        )
         (model / MANIFEST).unlink()
         await app.reload(settings(tmp_path))
         assert app.providers[DEFAULT_AGENT]["stt"] == ("offline",)

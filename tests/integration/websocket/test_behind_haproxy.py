@@ -87,7 +87,7 @@ async def test_a_client_of_the_proxy_can_pretend_to_no_address_scheme_or_name(tm
         assert reply.json()["websocket"]["url"] == f"ws://localhost:{proxy.http}/xiaozhi/v1/"
         async with device(proxy, "127.0.0.2") as socket:
             await opened(socket)
-            assert app._websockets._devices["aa-bb-cc-00-11-22"].peer_host == "127.0.0.2"
+            assert app._parts.live.websockets._devices["aa-bb-cc-00-11-22"].peer_host == "127.0.0.2"
 
 
 async def test_devices_behind_the_proxy_have_each_the_shares_of_their_own_address(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ async def test_devices_behind_the_proxy_have_each_the_shares_of_their_own_addres
                 for _ in range(700)
             ]
         assert 429 in codes
-        assert "127.0.0.2" in app._foundation.ledger.summary()
+        assert "127.0.0.2" in app._parts.foundation.ledger.summary()
         assert (await asked(proxy, url, "127.0.0.4", "aa:bb:cc:00:11:44")).status_code == 200
         _, frames = await reply_to(talks, session, "what is two plus two")
         assert len(frames) > 5
@@ -121,11 +121,11 @@ async def test_frames_behind_the_proxy_count_for_the_address_of_their_client(tmp
         flood.upgrade()
         assert (await flood.head()).startswith(b"HTTP/1.1 101")
         flood.writer.write(frame(BINARY) * 40_000)
-        await until(lambda: "WebSocket frames" in app._foundation.ledger.summary())
+        await until(lambda: "WebSocket frames" in app._parts.foundation.ledger.summary())
         _, frames = await reply_to(talks, session, "what is two plus two")
         assert len(frames) > 5
-        assert "127.0.0.2" in app._foundation.ledger.summary()
-        assert "127.0.0.1" not in app._foundation.ledger.summary()
+        assert "127.0.0.2" in app._parts.foundation.ledger.summary()
+        assert "127.0.0.1" not in app._parts.foundation.ledger.summary()
         await flood.close()
 
 
@@ -167,7 +167,7 @@ async def test_a_device_whose_proxy_ends_is_gone(tmp_path: Path) -> None:
             device(proxy, "127.0.0.2") as socket,
         ):
             await opened(socket)
-            assert len(app._websockets) == 1
+            assert len(app._parts.live.websockets) == 1
         async with asyncio.timeout(PATIENCE_S):
-            while len(app._websockets):  # noqa: ASYNC110  # the end of a socket has no event
+            while len(app._parts.live.websockets):  # noqa: ASYNC110  # the end of a socket has no event
                 await asyncio.sleep(0.01)

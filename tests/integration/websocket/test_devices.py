@@ -160,7 +160,7 @@ async def test_audio_reaches_the_session_also_when_it_is_bare(
 ) -> None:
     async with serving(tmp_path) as app, device(app, version) as socket:
         session = await opened(socket, version)
-        audio = app._websockets._devices["aa-bb-cc-00-11-22"].audio
+        audio = app._parts.live.websockets._devices["aa-bb-cc-00-11-22"].audio
         assert audio is not None
         await socket.send(
             json.dumps({"session_id": session, "type": "listen", "state": "start", "mode": "manual"})
@@ -265,13 +265,13 @@ async def test_a_new_connection_of_a_device_takes_the_place_of_the_old_one(tmp_p
         async with device(app) as new:
             await ended(old)
             await opened(new)
-            assert len(app._websockets) == 1
+            assert len(app._parts.live.websockets) == 1
 
 
 async def test_a_revoked_device_is_told_goodbye_and_cut_off(tmp_path: Path) -> None:
     async with serving(tmp_path) as app, device(app) as socket:
         session = await opened(socket)
-        app._revoked("aa-bb-cc-00-11-22")
+        app._parts.live._revoked("aa-bb-cc-00-11-22")
         told = await answer(socket)
         assert (told["type"], told["session_id"]) == ("goodbye", session)
         with pytest.raises(ConnectionClosed):
@@ -286,7 +286,7 @@ async def test_stock_firmware_is_sent_home_by_the_end_of_its_connection(tmp_path
             async with device(app) as socket:
                 if idle:
                     over = await opened(socket)
-                    current = app._sessions.session("aa-bb-cc-00-11-22")
+                    current = app._parts.live.sessions.session("aa-bb-cc-00-11-22")
                     assert current is not None
                     current.end("idle", goodbye=True)
                 else:
@@ -306,7 +306,7 @@ async def test_espressifs_component_stays_connected_after_goodbye(tmp_path: Path
         async with connect(url, additional_headers=shown, compression=None) as socket:
             for _ in range(2):
                 over = await opened(socket, version)
-                current = app._sessions.session("aa-bb-cc-00-11-22")
+                current = app._parts.live.sessions.session("aa-bb-cc-00-11-22")
                 assert current is not None
                 current.end("idle", goodbye=True)
                 assert await answer(socket) == {"type": "goodbye", "session_id": over}
@@ -354,12 +354,12 @@ async def test_a_flood_ends_its_own_connection_only(tmp_path: Path) -> None:
 async def test_messages_over_mqtt_reach_it_and_watchers_see_what_it_says(tmp_path: Path) -> None:
     async with serving(tmp_path) as app, device(app) as socket:
         await opened(socket)
-        assert app._mqtt.elsewhere.push("aa-bb-cc-00-11-22", b'{"type":"alert"}')
+        assert app._parts.live.mqtt.elsewhere.push("aa-bb-cc-00-11-22", b'{"type":"alert"}')
         assert await answer(socket) == {"type": "alert"}
-        assert app._mqtt.elsewhere.speak_as("aa-bb-cc-00-11-22", hello().encode())
+        assert app._parts.live.mqtt.elsewhere.speak_as("aa-bb-cc-00-11-22", hello().encode())
         assert (await answer(socket))["type"] == "hello"
-        assert not app._mqtt.elsewhere.push("aa-bb-cc-00-11-99", b"{}")
-        assert not app._mqtt.elsewhere.speak_as("aa-bb-cc-00-11-99", b"{}")
+        assert not app._parts.live.mqtt.elsewhere.push("aa-bb-cc-00-11-99", b"{}")
+        assert not app._parts.live.mqtt.elsewhere.speak_as("aa-bb-cc-00-11-99", b"{}")
 
 
 async def test_only_a_device_that_is_sent_glyphs_is_pinged_and_its_pong_shows_its_speed(
@@ -367,7 +367,7 @@ async def test_only_a_device_that_is_sent_glyphs_is_pinged_and_its_pong_shows_it
 ) -> None:
     async with serving(tmp_path) as app, device(app) as socket:
         await opened(socket)
-        connected = app._websockets._devices["aa-bb-cc-00-11-22"]
+        connected = app._parts.live.websockets._devices["aa-bb-cc-00-11-22"]
         text = encode(Stt("x" * 7_000))
         connected.send(text)
         assert connected._capacity is None
@@ -384,7 +384,7 @@ async def test_only_a_device_that_is_sent_glyphs_is_pinged_and_its_pong_shows_it
 async def test_a_device_that_reads_nothing_is_cut_off_with_bounded_memory(tmp_path: Path) -> None:
     async with serving(tmp_path) as app, device(app) as socket:
         await opened(socket)
-        connected = app._websockets._devices["aa-bb-cc-00-11-22"]
+        connected = app._parts.live.websockets._devices["aa-bb-cc-00-11-22"]
         socket.transport.pause_reading()
         dropped = 0
         for number in range(50_000):
@@ -396,7 +396,7 @@ async def test_a_device_that_reads_nothing_is_cut_off_with_bounded_memory(tmp_pa
         for _ in range(200):
             connected.send(b'{"type":"alert","message":"' + b"x" * 2_000 + b'"}')
         assert not connected.open
-        assert len(app._websockets) == 0
+        assert len(app._parts.live.websockets) == 0
         socket.transport.abort()  # a closing handshake would wait ten seconds for what is not read
 
 
@@ -446,12 +446,12 @@ async def test_half_a_message_waits_for_its_end_and_disturbs_nobody(tmp_path: Pa
 async def test_the_token_of_a_revoked_device_is_worth_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path) as app:
         url, token = await provisioned(app)
-        async with app._foundation.store.write() as session:
+        async with app._parts.foundation.store.write() as session:
             row = await devices.get(session, "aa-bb-cc-00-11-22", lock=True)
             assert row is not None
             row.epoch += 1
             await devices.save_changed(session, row, datetime.now(UTC))
-        await app._fleet.directory.refresh()
+        await app._parts.fleet.directory.refresh()
         with pytest.raises(InvalidStatus) as refusal:
             async with connect(url, additional_headers=headers(token)):
                 pass

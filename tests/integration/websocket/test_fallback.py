@@ -38,14 +38,16 @@ async def test_a_device_whose_udp_is_blocked_gets_a_websocket_at_its_next_boot(t
         ota = f"http://127.0.0.1:{app.http_port}/xiaozhi/ota/"
 
         async def fell_back() -> bool:
-            return bool(await fallbacks(app._foundation.store))
+            return bool(await fallbacks(app._parts.foundation.store))
 
         await talk_unheard(ota, fell_back)
         again = await converse(talking(ota, timeout_s=60.0))
         assert again.ok, again.error
         assert again.lost == 0
         assert isinstance(await boot(ota, MAC, "en"), WebSocketAccess)
-        assert [each.device_id for each in await fallbacks(app._foundation.store)] == [MAC.replace(":", "-")]
+        assert [each.device_id for each in await fallbacks(app._parts.foundation.store)] == [
+            MAC.replace(":", "-")
+        ]
 
 
 async def test_without_fallback_it_stays_with_mqtt(tmp_path: Path) -> None:
@@ -54,13 +56,13 @@ async def test_without_fallback_it_stays_with_mqtt(tmp_path: Path) -> None:
         asked = asyncio.Event()
 
         def missed(device_id: str) -> None:
-            app._audio_missing(device_id)
+            app._parts.live._audio_missing(device_id)
             asked.set()
 
-        app._sessions.on_audio_missing = missed
+        app._parts.live.sessions.on_audio_missing = missed
         await talk_unheard(ota, lambda: asyncio.sleep(0, asked.is_set()))
         assert isinstance(await boot(ota, MAC, "en"), MqttAccess)
-        assert await fallbacks(app._foundation.store) == []
+        assert await fallbacks(app._parts.foundation.store) == []
 
 
 async def test_an_operator_takes_it_back_and_what_is_set_stays(tmp_path: Path) -> None:
@@ -70,8 +72,8 @@ async def test_an_operator_takes_it_back_and_what_is_set_stays(tmp_path: Path) -
         device_id = MAC.replace(":", "-")
         for wanted, expected in (("", True), ("mqtt", False)):
             row = await change(
-                app._foundation.store, device_id, DeviceChange(transport=wanted), datetime.now(UTC)
+                app._parts.foundation.store, device_id, DeviceChange(transport=wanted), datetime.now(UTC)
             )
-            app._fleet.directory.apply(row)
-            await use_websocket(app._foundation.store, app._fleet.directory, device_id)
+            app._parts.fleet.directory.apply(row)
+            await use_websocket(app._parts.foundation.store, app._parts.fleet.directory, device_id)
             assert isinstance(await boot(ota, MAC, "en"), WebSocketAccess) is expected

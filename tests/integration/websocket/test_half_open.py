@@ -50,7 +50,7 @@ async def upgraded(port: int, source: str, mac: str, shown: str) -> tuple[RawHtt
 
 async def test_a_thousand_half_open_upgrades_are_bounded_and_leave_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path, http={"max_connections": 600}) as app:
-        assert app._http is not None
+        assert app._http.server is not None
         async with device(app) as talks:
             session = await opened(talks)
             before = kept(BoundedHttpProtocol, BoundedWebSocketProtocol)
@@ -59,14 +59,14 @@ async def test_a_thousand_half_open_upgrades_are_bounded_and_leave_nothing(tmp_p
                 client = await RawHttp.open(app.http_port, f"127.0.1.{1 + number % 4}")
                 client.writer.write(HALF.encode())
                 clients.append(client)
-                assert app._http.connections <= 300 + 2  # strangers have half; the device beside them
+                assert app._http.server.connections <= 300 + 2  # strangers have half; the device beside them
             _, frames = await reply_to(talks, session, "what is two plus two")
             assert len(frames) > 5
             async with device(app) as again:  # it takes the place of its old connection
                 await opened(again)
             for client in clients:
                 await client.close()
-            await until(lambda: app._http is not None and app._http.connections == 0)
+            await until(lambda: app._http.server is not None and app._http.server.connections == 0)
         assert kept(BoundedHttpProtocol, BoundedWebSocketProtocol) <= before
 
 
@@ -79,7 +79,7 @@ async def test_devices_that_say_no_hello_have_their_own_share_and_leave_nothing(
             await upgraded(port, "127.0.1.1", mac, shown) for mac, shown in zip(macs, tokens, strict=True)
         ]
         assert [let_in for _, let_in in mute] == [True] * 50 + [False] * 5
-        assert len(app._websockets) == 50
+        assert len(app._parts.live.websockets) == 50
         async with device(app) as talks:
             session = await opened(talks)
             _, frames = await reply_to(talks, session, "what is two plus two")
@@ -87,8 +87,8 @@ async def test_devices_that_say_no_hello_have_their_own_share_and_leave_nothing(
         for client, _ in mute:
             await client.close()
         async with asyncio.timeout(TIMEOUT_S):
-            await until(lambda: len(app._websockets) == 0)
-        await until(lambda: app._http is not None and app._http.connections == 0)
+            await until(lambda: len(app._parts.live.websockets) == 0)
+        await until(lambda: app._http.server is not None and app._http.server.connections == 0)
         assert kept(WebSocketDevice, BoundedWebSocketProtocol, BoundedHttpProtocol) == 0
 
 

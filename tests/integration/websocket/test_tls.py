@@ -136,14 +136,14 @@ async def test_a_certificate_is_renewed_without_a_reload_and_half_a_file_is_not(
         whole = (tmp_path / "server.crt").read_bytes()
         (tmp_path / "server.crt").write_bytes(whole[:300])
         for _ in range(2):
-            await app._certificates.look()
+            await app._parts.certificates.look()
         assert await shown(app.http_port) == first
         assert (app.health()["tls"].ok, "see the log" in app.health()["tls"].detail) == (True, True)
         with pytest.raises(StartupError, match="in PEM"):
             await app.reload(app.settings)
         write_certificates(tmp_path)
         for _ in range(2):
-            await app._certificates.look()
+            await app._parts.certificates.look()
         assert await shown(app.http_port) != first
         assert "see the log" not in app.health()["tls"].detail
 
