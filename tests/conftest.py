@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from mimi_mqtt.models.folder import ModelsFolder, default_models_dir
 from tests.virtual_time import VirtualTimeLoop
 
 pytest_plugins = ["tests.databases"]
+
+_ATTACKS = "tests/e2e/attacks"
 
 # What `scripts/setup test` installs. All else sees a folder without models, so that no test depends on what
 # is installed on a machine. The variable tells it to the processes of parallel tests, whose XDG_DATA_HOME is
@@ -49,8 +53,31 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest test first: begun last, it would keep one core waiting for the other."""
-    items.sort(key=lambda item: "test_soak" not in item.nodeid)
+    """Puts the longest tests first: begun last, they would keep one core waiting for the other. Attacks come
+    after other end-to-end tests, so that they don't begin beside the soak test."""
+
+    def rank(item: pytest.Item) -> int:
+        if "test_soak" in item.nodeid:
+            return 0
+        if item.nodeid.startswith(_ATTACKS):
+            return 2
+        return 1 if item.nodeid.startswith("tests/e2e") else 3
+
+    items.sort(key=rank)
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives each process a file at a time; all attacks count as one file, as two at once would need more than
+    the cores have."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _ATTACKS if nodeid.startswith(_ATTACKS) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """The scheduling of files in place of that of `--dist loadfile`."""
+    return _Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)
