@@ -54,11 +54,16 @@ def _first_bytes() -> list[tuple[PacketType, int] | None]:
 
 
 _FIRST_BYTES = _first_bytes()
+_WITHOUT_BODY = (PacketType.PINGREQ, PacketType.PINGRESP)
 
 
-def variable_integer(data: bytes, at: int) -> tuple[int, int]:
+def variable_integer(data: bytes, at: int, *, shortest: bool = False) -> tuple[int, int]:
     """The variable byte integer at `at` (MQTT 5 section 1.5.5; a packet's remaining length) and where it
-    ends; (-1, 0) when it is cut short. Raises MqttError when it has more than four bytes."""
+    ends; (-1, 0) when it is cut short.
+
+    Raises MqttError when it has more than four bytes or, with `shortest`, more than it needs: MQTT 3.1.1
+    does not forbid that in a packet's remaining length.
+    """
     value = 0
     for shift in (0, 7, 14, 21):
         if at >= len(data):
@@ -67,6 +72,8 @@ def variable_integer(data: bytes, at: int) -> tuple[int, int]:
         at += 1
         value |= (byte & 0x7F) << shift
         if not byte & 0x80:
+            if shortest and not byte and shift:
+                raise MqttError("a variable byte integer has more bytes than it needs")
             return value, at
     raise MqttError("a length has more than four bytes")
 
@@ -127,6 +134,8 @@ class PacketReader:
         remaining, body = variable_integer(data, start + 1)
         if remaining < 0:
             return None
+        if remaining and first[0] in _WITHOUT_BODY:
+            raise MqttError(f"{first[0].name} with {remaining} bytes behind its header")
         stop = body + remaining
         size = stop - start
         if size > self.max_packet_bytes:

@@ -141,7 +141,7 @@ def parse_properties(body: bytes, at: int, place: Place) -> Block:
     unknown, where it does not belong, twice, or with a value that is not allowed."""
     if body[at : at + 1] == b"\0":
         return Block(NO_PROPERTIES, at + 1)
-    length, at = variable_integer(body, at)
+    length, at = variable_integer(body, at, shortest=True)
     end = at + length
     if length < 0 or end > len(body):
         raise MqttError("properties are cut short")
@@ -152,7 +152,9 @@ def parse_properties(body: bytes, at: int, place: Place) -> Block:
     while at < end:
         start, code = at, body[at]
         spec = _TABLE.get(code)
-        if spec is None or place not in spec.places:
+        if spec is None:
+            raise MqttError(f"there is no property 0x{code:02x}")
+        if place not in spec.places:
             name = place if isinstance(place, str) else place.name
             raise MqttError(f"property 0x{code:02x} does not belong into {name}", Reason.PROTOCOL_ERROR)
         value, at = _value(body, at + 1, end, spec)
@@ -190,7 +192,7 @@ def _value(body: bytes, at: int, end: int, spec: _Property) -> tuple[Any, int]:
     elif kind is _Kind.BINARY:
         value, at = read_binary(body, at, what)
     elif kind is _Kind.VARIABLE:
-        value, at = variable_integer(body, at)
+        value, at = variable_integer(body, at, shortest=True)
         if value < 0:
             raise MqttError(f"{what} is cut short")
     else:

@@ -69,8 +69,8 @@ def filter_matches(topic_filter: str, topic: str) -> bool:
     """Matches a topic name against a subscription's filter, by MQTT 3.1.1 section 4.7."""
     if topic.startswith("$") != topic_filter.startswith("$"):
         return False
-    levels = topic.split("/")
     wanted = topic_filter.split("/")
+    levels = topic.split("/", len(wanted))  # a topic may have 65,535 levels; no more are compared
     for index, want in enumerate(wanted):
         if want == "#":
             return True
@@ -92,6 +92,5 @@ def split_share(topic_filter: str) -> tuple[str | None, str]:
 
 def filter_within(topic_filter: str, prefix: str) -> bool:
     """True when every topic that `topic_filter` can match lies under `prefix` (no wildcards in it)."""
-    wanted = topic_filter.split("/")
     levels = prefix.split("/")
-    return wanted[: len(levels)] == levels
+    return topic_filter.split("/", len(levels))[: len(levels)] == levels

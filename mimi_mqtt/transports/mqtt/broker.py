@@ -282,7 +282,8 @@ class EmbeddedBroker:
         for message, group in messages:
             chosen = group.next() if isinstance(group, Group) else None
             if chosen is not None and not message.expired(self._clock()):
-                self.deliver(*chosen, message, group=group)
+                retain = message.retain and chosen[1].retain_as_published
+                self.deliver(*chosen, message, retain, group)
             yield
 
     # ── retained messages and subscriptions ─────────────────────────────────────────────────────────────
@@ -343,7 +344,7 @@ class EmbeddedBroker:
 
     def _retained_steps(self, client: Client) -> Iterator[None]:
         fleet = client.identity.role is not Role.ANONYMOUS
-        looked_at = sent = 0
+        looked_at = sent = sent_bytes = 0
         waits = moved = False
         try:
             while client.due and not waits:
@@ -365,14 +366,15 @@ class EmbeddedBroker:
                     if message is not None:
                         self.deliver(client, asked, message, retain=True)
                         sent += 1
+                        sent_bytes += message.size
                         moved = True
                     if looked_at >= _LOOKED_AT_IN_A_STEP:
-                        client.spend(Work(sent, looked_at).cost())
-                        looked_at = sent = 0
+                        client.spend(_cost(sent, sent_bytes, looked_at))
+                        looked_at = sent = sent_bytes = 0
                         yield
                         if client.link is None or topic_filter not in client.subscriptions:
                             break
-            client.spend(Work(sent, looked_at).cost())
+            client.spend(_cost(sent, sent_bytes, looked_at))
         finally:
             client.sending = waits
             if waits:
@@ -389,6 +391,11 @@ class EmbeddedBroker:
         if not filter_matches(topic_filter, topic) or not may_receive(client.identity, topic):
             return None
         return self._retained.get(topic, self._clock())
+
+
+def _cost(sent: int, sent_bytes: int, looked_at: int) -> float:
+    """The cost of retained messages that were sent, and of topics that were looked at, in messages."""
+    return Work(sent, looked_at).cost(sent_bytes // max(1, sent))
 
 
 def _has_room(client: Client, message: Message, asked: Subscription) -> bool:

@@ -27,6 +27,7 @@ from mimi_mqtt.transports.mqtt.message import Message
 from mimi_mqtt.transports.mqtt.pacing import Outcome, Pacer, estimated_cost
 from mimi_mqtt.transports.mqtt.packet_queue import PacketQueue
 from mimi_mqtt.transports.mqtt.protocol import FROM_CLIENTS, ClientProtocol
+from mimi_mqtt.transports.mqtt.refusals import Refusal, short_packets
 from mimi_mqtt.wire import mqtt5
 from mimi_mqtt.wire.mqtt import PacketType, RawPacket, Will
 from mimi_mqtt.wire.mqtt_reasons import FROM_CLIENTS as REASONS_OF_CLIENTS
@@ -112,12 +113,13 @@ class GeneralConnection(asyncio.Protocol):
     def _packets(self, packets: list[RawPacket]) -> None:
         """Takes packets, then those that the reader still holds; nothing behind DISCONNECT."""
         try:
-            while packets:
+            while True:
                 for packet in packets:
                     if not self._open or self._said_goodbye:
                         return
                     self._packet(packet)
-                packets = [] if self._said_goodbye else self._reader.feed(b"")
+                if self._said_goodbye or not (packets := self._reader.feed(b"")):
+                    return
         except MqttError as error:
             self._fail(error)
         except Exception:  # noqa: BLE001 - the border of one client: its intake would stand still for ever
@@ -140,6 +142,8 @@ class GeneralConnection(asyncio.Protocol):
         """Takes DISCONNECT: no will, unless the client asks for it, and perhaps another session expiry (MQTT
         5 section 3.14)."""
         if self._terms.form.version != 5:
+            if packet.body:
+                raise MqttError(f"DISCONNECT with {len(packet.body)} bytes behind its header")
             self._will = None
             return
         closing = mqtt5.parse_closing(packet)
@@ -293,14 +297,25 @@ class GeneralConnection(asyncio.Protocol):
             self.identity.role.value, self._name, before_port(self.peer[0]), self.peer[1],
             "5" if agreed.form.version == 5 else "3.1.1",
         )  # fmt: skip
+        accepted = connack(agreed, self._connect, present)
+        if accepted is None:
+            self._refuse(short_packets(self._connect))
+            return protocol.handle
         self._greeted = self._open
-        self.write(connack(agreed, self._connect, present))
+        self.write(accepted)
         client.flow.begin(agreed.form, agreed.window)
         waiting = client.flow.resume(self._gate.clock())
         if waiting:
             self.write(waiting)
         broker.attached(client)
         return protocol.handle
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers with a refusal in place of the greeting, and drops what the client sent behind CONNECT."""
+        self._gate.counters.refuse(refusal.reason, self.peer[0], refusal.detail)
+        self.write(refusal.answer)
+        self.end(refusal.detail)
+        self._queue.drop()
 
     def _leave(self, client: Client | None) -> None:
         """Detaches the client, and publishes its will or leaves it to its delay (MQTT 5 section

@@ -98,8 +98,7 @@ class DeviceConnection(asyncio.Protocol):
 
     def start(self, admission: Admission) -> None:
         """Accepts the connection; takes the packets that the device sent right behind CONNECT."""
-        if admission.packets:
-            self._packets(admission.packets)
+        self._packets(admission.packets)
         self.data_received(admission.rest)
 
     # ── ControlChannel ──────────────────────────────────────────────────────────────────────────────────
@@ -207,13 +206,15 @@ class DeviceConnection(asyncio.Protocol):
 
     def _packets(self, packets: list[RawPacket]) -> None:
         try:
-            while packets:
+            while True:
                 for packet in packets:
                     if not self._open:
                         return
-                    if self._allowed():
+                    # A goodbye counts beyond the rate, too: without it the will would be delivered.
+                    if self._allowed() or packet.type is PacketType.DISCONNECT:
                         self._packet(packet)
-                packets = self._reader.feed(b"")
+                if not self._open or not (packets := self._reader.feed(b"")):
+                    return
         except MqttError as error:
             self._fail(error)
 
@@ -237,6 +238,8 @@ class DeviceConnection(asyncio.Protocol):
         elif kind is PacketType.UNSUBSCRIBE:
             self._write(encode_unsuback(parse_unsubscribe(packet).packet_id))
         elif kind is PacketType.DISCONNECT:
+            if packet.body:
+                raise MqttError(f"DISCONNECT with {len(packet.body)} bytes behind its header")
             self._end("disconnected", None)
         elif kind in (PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBCOMP):
             parse_packet_id(packet)

@@ -13,6 +13,7 @@ from mimi_mqtt.transports.mqtt.device import DeviceConnection, DeviceHost
 from mimi_mqtt.transports.mqtt.forms import Form5
 from mimi_mqtt.transports.mqtt.gate import Admission
 from mimi_mqtt.transports.mqtt.message import Message
+from mimi_mqtt.transports.mqtt.refusals import short_packets
 from mimi_mqtt.wire import mqtt5
 from mimi_mqtt.wire.mqtt import PINGRESP, PacketType, Publish, RawPacket
 from mimi_mqtt.wire.mqtt_properties import Properties
@@ -23,7 +24,7 @@ from mimi_mqtt.wire.topics import device_topic
 class DeviceConnection5(DeviceConnection):
     """One native device that connected by MQTT 5."""
 
-    __slots__ = ("_form",)
+    __slots__ = ("_form", "_refusal")
 
     def __init__(
         self, host: DeviceHost, transport: asyncio.Transport, device_id: str, admission: Admission
@@ -37,6 +38,17 @@ class DeviceConnection5(DeviceConnection):
             maximum_packet_bytes=host.settings.max_device_packet_bytes,
         )
         self._outgoing = mqtt5.encode_connack(Reason.SUCCESS, properties=properties)
+        too_long = len(self._outgoing) > self._form.max_packet_bytes
+        self._refusal = short_packets(admission.connect) if too_long else None
+
+    def start(self, admission: Admission) -> None:
+        """Accepts the connection, unless the device allows no packet as long as CONNACK."""
+        if self._refusal is None:
+            super().start(admission)
+            return
+        self._host.counters.limit(self._refusal.reason, f"{self.device_id}: {self._refusal.detail}")
+        self._outgoing = self._refusal.answer  # in place of CONNACK, and of what was pushed behind it
+        self._end(self._refusal.detail, None)
 
     def send(self, payload: bytes) -> None:
         """Pushes one control message; dropped when the connection is closed, or the device takes no packet as

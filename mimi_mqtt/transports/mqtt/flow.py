@@ -135,17 +135,18 @@ class OutgoingFlow:
     def acknowledged(
         self, kind: PacketType, packet_id: int, now: float, reason: Reason = Reason.SUCCESS
     ) -> bytes:
-        """Takes PUBACK, PUBREC or PUBCOMP; PUBREC is always answered, so that the client can go on.
+        """Takes PUBACK, PUBREC or PUBCOMP that does not contradict a message in flight; PUBREC is always
+        answered, so that the client can go on.
 
         A PUBREC with a failure ends the exchange (MQTT 5 section 4.3.3).
         """
         outgoing = self._in_flight.get(packet_id)
         if kind is PacketType.PUBREC and reason < FAILURE:
-            if outgoing is None or outgoing.qos != 2:
+            if outgoing is None:
                 return self.form.ack(PacketType.PUBREL, packet_id, Reason.PACKET_ID_NOT_FOUND)
             outgoing.received = True
             return self.form.ack(PacketType.PUBREL, packet_id)
-        if outgoing is None or (kind is PacketType.PUBACK) != (outgoing.qos == 1):
+        if outgoing is None:
             return b""
         del self._in_flight[packet_id]
         self._on_wire -= outgoing.on_wire
@@ -160,6 +161,16 @@ class OutgoingFlow:
         if kind is PacketType.PUBACK:
             return outgoing.qos == 1
         return outgoing.qos == 2 and outgoing.received == (kind is PacketType.PUBCOMP)
+
+    def contradicts(self, kind: PacketType, packet_id: int) -> bool:
+        """True when a message in flight has this id and no acknowledgement of this kind belongs to it: PUBACK
+        of QoS 2, PUBREC or PUBCOMP of QoS 1, PUBCOMP before PUBREC. A PUBREC may come twice."""
+        outgoing = self._in_flight.get(packet_id)
+        if outgoing is None:
+            return False
+        if kind is PacketType.PUBCOMP:
+            return not outgoing.received
+        return (kind is PacketType.PUBACK) != (outgoing.qos == 1)
 
     def clear(self) -> list[tuple[Message, Hashable]]:
         """Forgets all messages: the session has ended. Returns those of groups that may go to another member:

@@ -1,7 +1,9 @@
 """The packets to one client in the form of its protocol version, MQTT 3.1.1 or 5; pure."""
 
+from dataclasses import replace
 from typing import Final, Protocol
 
+from mimi_mqtt.errors import MqttError
 from mimi_mqtt.transports.mqtt.limits import MAX_SENT_ALIASES
 from mimi_mqtt.transports.mqtt.message import Message
 from mimi_mqtt.wire import mqtt, mqtt5
@@ -39,7 +41,8 @@ class Form(Protocol):
         """PUBACK, PUBREC, PUBREL or PUBCOMP."""
 
     def suback(self, packet_id: int, reasons: tuple[Reason, ...], text: str = "") -> bytes:
-        """SUBACK, with the QoS granted or the failure of each filter."""
+        """SUBACK, with the QoS granted or the failure of each filter. Raises MqttError when it is longer than
+        the client allows, as `unsuback` does."""
 
     def unsuback(self, packet_id: int, reasons: tuple[Reason, ...]) -> bytes:
         """UNSUBACK."""
@@ -127,9 +130,15 @@ class Form5:
         properties = NO_PROPERTIES
         if alias is not None or left is not None or identifiers:
             properties = Properties(message_expiry_s=left, subscription_ids=identifiers, topic_alias=alias)
-        packet = mqtt5.encode_publish(
-            topic, message.payload, qos, retain, dup, packet_id, properties, message.travelling
-        )
+
+        def encoded(properties: Properties) -> bytes:
+            return mqtt5.encode_publish(
+                topic, message.payload, qos, retain, dup, packet_id, properties, message.travelling
+            )
+
+        packet = encoded(properties)
+        if len(packet) > self.max_packet_bytes and new:  # the bytes of a new alias may be those too many
+            packet, new = encoded(replace(properties, topic_alias=None)), False
         if len(packet) > self.max_packet_bytes:
             return None
         if new and alias is not None:
@@ -145,14 +154,19 @@ class Form5:
 
     def suback(self, packet_id: int, reasons: tuple[Reason, ...], text: str = "") -> bytes:
         """SUBACK, with a reason for people where the client wants to know."""
-        return self._shorter(
-            mqtt5.encode_subscribe_answer(PacketType.SUBACK, packet_id, reasons, self._why(text)),
-            mqtt5.encode_subscribe_answer(PacketType.SUBACK, packet_id, reasons),
+        return self._allowed(
+            self._shorter(
+                mqtt5.encode_subscribe_answer(PacketType.SUBACK, packet_id, reasons, self._why(text)),
+                mqtt5.encode_subscribe_answer(PacketType.SUBACK, packet_id, reasons),
+            ),
+            "SUBACK",
         )
 
     def unsuback(self, packet_id: int, reasons: tuple[Reason, ...]) -> bytes:
         """UNSUBACK."""
-        return mqtt5.encode_subscribe_answer(PacketType.UNSUBACK, packet_id, reasons)
+        return self._allowed(
+            mqtt5.encode_subscribe_answer(PacketType.UNSUBACK, packet_id, reasons), "UNSUBACK"
+        )
 
     def disconnect(self, reason: Reason, text: str) -> bytes:
         """DISCONNECT with a reason for people (also without request problem information: 3.1.2.11.7)."""
@@ -163,6 +177,13 @@ class Form5:
 
     def _why(self, text: str) -> Properties:
         return because(text) if self._problems else NO_PROPERTIES
+
+    def _allowed(self, packet: bytes, name: str) -> bytes:
+        """The packet, which has no shorter form. Raises MqttError: it is longer than the client allows."""
+        if len(packet) > self.max_packet_bytes:
+            text = f"a {name} of {len(packet)} bytes is longer than you allow: name fewer filters at once"
+            raise MqttError(text, Reason.PACKET_TOO_LARGE)
+        return packet
 
     def _shorter(self, full: bytes, short: bytes) -> bytes:
         """The packet without its reason string where that is too long (sections 3.4.2.2.2, 3.14.2.2.3)."""

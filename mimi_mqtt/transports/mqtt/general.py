@@ -129,7 +129,7 @@ class GeneralClients:
         message = Message(will.topic, will.payload, will.qos, will.retain, will.travelling, expires_at)
         sender = Sender(client.identity, client.account, pending.host, client)
         outcome = self.router.route(sender, message)
-        size = message.content_bytes
+        size = message.size
         self.pacer.spend(client.account, message_cost(size) + outcome.work.cost(size))
 
     async def aclose(self) -> None:

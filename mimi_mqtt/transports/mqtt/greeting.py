@@ -51,9 +51,10 @@ def terms(connect: Connect, client_id: str, max_packet_bytes: int) -> Terms:
     )
 
 
-def connack(agreed: Terms, connect: Connect, session_present: bool) -> bytes:
-    """The CONNACK that accepts the connection. MQTT 5 is told wherever the terms are not those it asked for
-    (section 3.2.2.3); what is so by default is left out for a client that takes short packets only."""
+def connack(agreed: Terms, connect: Connect, session_present: bool) -> bytes | None:
+    """The CONNACK that accepts the connection; None when it is longer than the client allows. MQTT 5 is told
+    wherever the terms are not those it asked for (section 3.2.2.3); what is so by default is left out for a
+    client that takes short packets only."""
     if connect.protocol_level != 5:
         return encode_connack(ACCEPTED, session_present)
     asked_s = connect.properties.session_expiry_s or 0
@@ -67,7 +68,7 @@ def connack(agreed: Terms, connect: Connect, session_present: bool) -> bytes:
     packet = mqtt5.encode_connack(Reason.SUCCESS, session_present, _with_defaults(needed))
     if len(packet) > agreed.form.max_packet_bytes:
         packet = mqtt5.encode_connack(Reason.SUCCESS, session_present, needed)
-    return packet
+    return packet if len(packet) <= agreed.form.max_packet_bytes else None
 
 
 def _with_defaults(needed: Properties) -> Properties:

@@ -24,14 +24,11 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes that it counts with, wherever messages are bounded: its properties count as its payload
-        does."""
-        return len(self.topic) + len(self.payload) + len(self.travelling)
-
-    @property
-    def content_bytes(self) -> int:
-        """Bytes of payload and properties: what a delivery costs grows with them."""
-        return len(self.payload) + len(self.travelling)
+        """Bytes of topic, payload and properties: it counts with them wherever messages are bounded, and what
+        a delivery costs grows with them."""
+        topic = self.topic
+        topic_bytes = len(topic) if topic.isascii() else len(topic.encode())
+        return topic_bytes + len(self.payload) + len(self.travelling)
 
     def expired(self, now: float) -> bool:
         """True when it may no longer be sent (MQTT 5 section 3.3.2.3.3)."""

@@ -16,7 +16,7 @@ from mimi_mqtt.wire.mqtt import PacketType, RawPacket
 from mimi_mqtt.wire.mqtt_reasons import Reason
 
 _BYTES_OF_ONE: Final = 8_192
-"""Bytes of payload and properties that make a message, and each delivery of it, cost as much again."""
+"""Bytes that make a message, and each delivery of it, cost as much again."""
 _DELIVERIES_OF_ONE: Final = 10
 """Deliveries that cost as much as a message."""
 _LOOKED_AT_OF_ONE: Final = 100
@@ -44,15 +44,15 @@ class Work(NamedTuple):
     deliveries: int = 0
     looked_at: int = 0
 
-    def cost(self, content_bytes: int = 0) -> float:
+    def cost(self, message_bytes: int = 0) -> float:
         """The work without the message itself, in messages."""
-        sent = self.deliveries / _DELIVERIES_OF_ONE * (1 + content_bytes / _BYTES_OF_ONE)
+        sent = self.deliveries / _DELIVERIES_OF_ONE * (1 + message_bytes / _BYTES_OF_ONE)
         return sent + self.looked_at / _LOOKED_AT_OF_ONE
 
 
-def message_cost(content_bytes: int) -> float:
+def message_cost(message_bytes: int) -> float:
     """A message's own cost, in messages, without its deliveries."""
-    return 1 + content_bytes / _BYTES_OF_ONE
+    return 1 + message_bytes / _BYTES_OF_ONE
 
 
 def properties_cost(user_properties: int) -> float:

@@ -122,7 +122,7 @@ class ClientProtocol:
 
     def _send(self, message: Message) -> Outcome:
         outcome = self._publish_message(message)
-        size = message.content_bytes
+        size = message.size
         self._link.spend(message_cost(size) + outcome.work.cost(size))
         return outcome
 
@@ -146,6 +146,9 @@ class ClientProtocol:
     def _acknowledged(self, packet: RawPacket, now: float) -> None:
         packet_id, reason = self._ack(packet)
         flow = self._client.flow
+        if flow.contradicts(packet.type, packet_id):
+            text = f"{packet.type.name} {packet_id} does not belong to the message in flight with this id"
+            raise MqttError(text, Reason.PROTOCOL_ERROR)
         if not flow.expects(packet.type, packet_id):
             self._link.spend(1)  # the one that is due was paid for with the message
         data = flow.acknowledged(packet.type, packet_id, now, reason)

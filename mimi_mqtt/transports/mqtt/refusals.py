@@ -9,6 +9,7 @@ from mimi_mqtt.errors import MqttError
 from mimi_mqtt.transports.mqtt.limits import MAX_CLIENT_ID_CHARS
 from mimi_mqtt.wire import mqtt5
 from mimi_mqtt.wire.mqtt import (
+    MAX_REMAINING_BYTES,
     REFUSED_CLIENT_ID,
     REFUSED_CREDENTIALS,
     REFUSED_NOT_AUTHORIZED,
@@ -36,9 +37,12 @@ class Refusal(NamedTuple):
 
 
 def _answer(connect: Connect, code: int, reason: Reason, text: str) -> bytes:
-    if connect.protocol_level == 5:
-        return mqtt5.encode_connack(reason, properties=because(text))
-    return encode_connack(code)
+    """CONNACK, within the length that the client allows: without its text, or nothing."""
+    if connect.protocol_level != 5:
+        return encode_connack(code)
+    longest = connect.properties.maximum_packet_bytes or MAX_REMAINING_BYTES
+    packets = (mqtt5.encode_connack(reason, properties=because(text)), mqtt5.encode_connack(reason))
+    return next((packet for packet in packets if len(packet) <= longest), b"")
 
 
 def wrong_protocol(connect: Connect) -> Refusal:
@@ -87,6 +91,15 @@ def unavailable(
 ) -> Refusal:
     """The refusal of what may be let in later."""
     return Refusal(reason, _answer(connect, REFUSED_UNAVAILABLE, code, detail), detail)
+
+
+def short_packets(connect: Connect) -> Refusal:
+    """The refusal of an MQTT 5 client that allows no packet as long as the CONNACK that accepts it."""
+    text = (
+        f"the server's CONNACK is longer than the {connect.properties.maximum_packet_bytes} bytes you allow"
+    )
+    answer = _answer(connect, REFUSED_UNAVAILABLE, Reason.PACKET_TOO_LARGE, text)
+    return Refusal("client_packet_size", answer, text)
 
 
 def malformed(packet: RawPacket | None, error: MqttError) -> Refusal:

@@ -12,6 +12,7 @@ from mimi_mqtt.wire.mqtt import (
     PINGREQ,
     PacketType,
     encode_ack,
+    encode_connect,
     encode_publish,
     encode_subscribe,
     encode_unsubscribe,
@@ -40,8 +41,6 @@ async def test_channel_knows_its_device_transport_and_our_address(mqtt: Running)
 
 
 async def test_messages_sent_right_behind_connect_are_taken(mqtt: Running) -> None:
-    from mimi_mqtt.wire.mqtt import encode_connect
-
     device = await mqtt.open()
     big = b'{"type":"mcp","payload":"' + b"x" * 9000 + b'"}'
     await device.send(
@@ -295,3 +294,22 @@ def written() -> Iterator[list[bytes]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DeviceConnection, "_flush", recording)
         yield writes
+
+
+async def test_a_goodbye_beyond_the_rate_still_takes_the_will_away(start_server: StartServer) -> None:
+    mqtt = await start_server(device_messages_per_s=1)
+    device = await mqtt.device(will=LAST_WORDS)
+    await device.send(encode_publish("elsewhere", b"") * 20 + DISCONNECT)
+    assert await device.closed() == []
+    await mqtt.until(lambda: mqtt.server.connections["device"] == 0)
+    assert mqtt.server.counters.limits["message_rate"] > 0
+    assert mqtt.sink.messages == []
+
+
+@pytest.mark.parametrize("behind", [b"\0\0", b"\xc0\1", b"\xe0\1\0"])
+async def test_a_fault_right_behind_connect_ends_the_connection(mqtt: Running, behind: bytes) -> None:
+    device = await mqtt.open()
+    await device.send(encode_connect(DEVICE, username=DEVICE, password=b"right", will=LAST_WORDS) + behind)
+    await device.expect(PacketType.CONNACK)
+    assert await device.closed() == []
+    await mqtt.sink.wait_for(lambda: len(mqtt.sink.messages) == 1)

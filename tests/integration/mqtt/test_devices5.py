@@ -130,3 +130,10 @@ async def test_a_flood_is_cut_off_as_one_of_3_1_1(mqtt: Running) -> None:
         await client.send(mqtt5.encode_publish(UP, b"{}") * 10_000)
     await mqtt.until(lambda: mqtt.server.connections["device"] == 0)
     assert mqtt.server.counters.limits["message_rate"] > 0
+
+
+async def test_a_device_that_allows_too_short_packets_is_refused(mqtt: Running) -> None:
+    client, connack = await RawClient5.greeted(mqtt, DEVICE, DEVICE, maximum_packet_bytes=10)
+    assert connack.reason is Reason.PACKET_TOO_LARGE
+    assert await client.closed() == []
+    await mqtt.until(lambda: mqtt.server.connections["device"] == 0)

@@ -8,7 +8,7 @@ import pytest
 
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.wire import mqtt5
-from mimi_mqtt.wire.mqtt import PacketType, Will, encode_publish
+from mimi_mqtt.wire.mqtt import PacketType, Will, encode_connect, encode_publish
 from mimi_mqtt.wire.mqtt5 import FilterRequest
 from mimi_mqtt.wire.mqtt_properties import Properties
 from mimi_mqtt.wire.mqtt_reasons import Reason
@@ -768,3 +768,44 @@ async def test_answers_of_the_server_are_refused_from_a_client(mqtt: Running) ->
         client = await connected(mqtt)
         await client.send(packet)
         assert (await client.told()).reason in (Reason.PROTOCOL_ERROR, Reason.MALFORMED_PACKET)
+
+
+async def test_a_client_that_allows_too_short_packets_is_refused(mqtt: Running) -> None:
+    client, connack = await RawClient5.greeted(mqtt, maximum_packet_bytes=10)
+    assert connack.reason is Reason.PACKET_TOO_LARGE
+    assert await client.closed() == []
+    silent = await mqtt.open()
+    await silent.send(
+        encode_connect(
+            "tiny", username="admin", password=b"admin password", protocol_level=5,
+            properties=Properties(maximum_packet_bytes=2),
+        )
+    )  # fmt: skip
+    assert await silent.closed() == []
+    await left(mqtt)
+    assert mqtt.server.counters.refused["client_packet_size"] == 2
+    client = await connected(mqtt, maximum_packet_bytes=30)
+    await client.send(mqtt5.encode_subscribe(1, tuple(FilterRequest(f"t/{number}") for number in range(30))))
+    assert (await client.told()).reason is Reason.PACKET_TOO_LARGE
+
+
+async def test_a_fault_right_behind_connect_ends_the_connection(mqtt: Running) -> None:
+    raw = await mqtt.open()
+    await raw.send(encode_connect("hasty", username="admin", password=b"admin password") + b"\0\0")
+    assert await raw.closed() == []
+
+
+@pytest.mark.parametrize("kind", [PacketType.PUBACK, PacketType.PUBCOMP])
+async def test_wrong_acknowledgements_end_the_connection_and_lose_no_message(
+    mqtt: Running, kind: PacketType
+) -> None:
+    client = await connected(mqtt, session_expiry_s=60)
+    await client.ask("t")
+    await client.send(mqtt5.encode_publish("t", b"x", 2, packet_id=1))
+    message = mqtt5.parse_publish(await client.expect(PacketType.PUBLISH))
+    assert message.packet_id is not None
+    await client.send(mqtt5.encode_ack(kind, message.packet_id))
+    assert (await client.told()).reason is Reason.PROTOCOL_ERROR
+    await left(mqtt)
+    again = await connected(mqtt, clean=False, session_expiry_s=60)
+    assert mqtt5.parse_publish(await again.expect(PacketType.PUBLISH)).dup

@@ -91,6 +91,19 @@ async def test_messages_of_a_member_whose_session_expires_go_to_another(mqtt: Ru
     assert await payloads(stays, 1) == [b"waits"]
 
 
+async def test_a_message_that_goes_to_another_member_is_as_retained_as_it_asked(mqtt: Running) -> None:
+    asked = FilterRequest(SHARED, 1, retain_as_published=True)
+    away = await connected(mqtt, "away", session_expiry_s=5)
+    await away.ask(asked)
+    await away.goodbye()
+    sender = await connected(mqtt, "sender")
+    await sender.say("jobs/a", b"waits", retain=True)
+    stays = await connected(mqtt, "stays")
+    await stays.ask(asked)
+    mqtt.pass_time(6)
+    assert (await stays.heard()).retain
+
+
 async def test_no_retained_messages_are_sent_for_a_shared_subscription(mqtt: Running) -> None:
     await (await connected(mqtt, "sender")).say("jobs/a", b"kept", retain=True)
     client, old = await connected(mqtt), await mqtt.admin("old")

@@ -69,6 +69,12 @@ def test_remaining_length_of_five_bytes_is_refused() -> None:
         PacketReader(1 << 30).feed(bytes.fromhex("30 ff ff ff ff 01"))
 
 
+@pytest.mark.parametrize("start", ["c0 01", "d0 01", "c0 8001"])
+def test_pings_with_a_body_are_refused_before_it_has_arrived(start: str) -> None:
+    with pytest.raises(MqttError, match="behind its header"):
+        PacketReader(1_000).feed(bytes.fromhex(start))
+
+
 def test_packet_beyond_the_limit_is_refused_before_it_has_arrived() -> None:
     reader = PacketReader(100)
     assert reader.feed(b"\x30\x62") == []

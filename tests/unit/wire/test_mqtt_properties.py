@@ -120,8 +120,10 @@ def test_only_user_properties_and_a_messages_identifiers_may_stand_twice(
         ("26 0001 6b", P.PUBLISH, 0x81),
         ("02 000000", P.PUBLISH, 0x81),
         ("03 0002 61", P.PUBLISH, 0x81),
-        ("7f", P.PUBLISH, 0x82),
-        ("00", P.PUBLISH, 0x82),
+        ("7f", P.PUBLISH, 0x81),
+        ("00", P.PUBLISH, 0x81),
+        ("0b 8000", P.SUBSCRIBE, 0x81),  # more bytes than it needs
+        ("0b 8100", P.SUBSCRIBE, 0x81),
     ],
 )
 def test_values_that_are_not_allowed_are_refused(raw: str, place: Place, reason: int) -> None:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,3 +179,17 @@ def test_shared_filters_are_split_into_group_and_filter(
     topic_filter: str, name: str | None, within: str
 ) -> None:
     assert topics.split_share(topic_filter) == (name, within)
+
+
+@pytest.mark.parametrize("topic_filter", ["+/none", "a/b/c", "mimi"])
+def test_no_more_levels_of_a_topic_are_compared_than_its_filter_has(topic_filter: str) -> None:
+    """A topic may have 65,535 levels, and one message be compared with hundreds of filters."""
+    topic = "/" * 65_534
+    tracemalloc.start()
+    try:
+        assert not topics.filter_matches(topic_filter, topic)
+        assert not topics.filter_within(topic, "mimi/devices")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 150_000, "two topics, and no list of their levels"

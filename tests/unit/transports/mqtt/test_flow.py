@@ -43,8 +43,6 @@ def test_window_bounds_what_is_in_flight_and_acknowledgements_open_it() -> None:
 def test_qos2_needs_pubrec_and_pubcomp() -> None:
     flow = OutgoingFlow(1000)
     flow.publish(Message("t", b"x", 2), NOW, 2)
-    assert flow.acknowledged(PacketType.PUBACK, 1, NOW) == b""
-    assert flow.pending == 1
     assert flow.acknowledged(PacketType.PUBREC, 1, NOW) == encode_ack(PacketType.PUBREL, 1)
     assert flow.acknowledged(PacketType.PUBCOMP, 1, NOW) == b""
     assert flow.pending == 0
@@ -196,15 +194,16 @@ def test_subscription_identifiers_count_in_the_share_of_the_account() -> None:
     assert queued.held_by("one") == 0
 
 
-def test_a_pubrec_for_a_message_with_qos_1_does_not_keep_it_for_ever() -> None:
-    flow = OutgoingFlow(1_000)
-    flow.publish(Message("t", b"x", 1), NOW, 1)
-    assert flow.acknowledged(PacketType.PUBREC, 1, NOW) == encode_ack(PacketType.PUBREL, 1)
-    flow.suspend()
-    (again,) = packets(flow.resume(NOW))
-    assert (again.type, parse_publish(again).dup) == (PacketType.PUBLISH, True)
-    flow.acknowledged(PacketType.PUBACK, 1, NOW)
-    assert flow.pending == 0
+def test_an_acknowledgement_of_another_kind_than_is_due_contradicts() -> None:
+    flow = OutgoingFlow(100_000)
+    flow.publish(Message("t", b"x", 2), NOW, 1)
+    flow.publish(Message("t", b"x", 2), NOW, 2)
+    kinds = (PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBCOMP)
+    assert [flow.contradicts(kind, 1) for kind in kinds] == [False, True, True]
+    assert [flow.contradicts(kind, 2) for kind in kinds] == [True, False, True]
+    flow.acknowledged(PacketType.PUBREC, 2, NOW)
+    assert [flow.contradicts(kind, 2) for kind in kinds] == [True, False, False]
+    assert not any(flow.contradicts(kind, 3) for kind in kinds), "a late one, for a message that is through"
 
 
 def test_an_acknowledgement_is_expected_once() -> None:

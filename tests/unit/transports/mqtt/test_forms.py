@@ -2,6 +2,7 @@
 
 import pytest
 
+from mimi_mqtt.errors import MqttError
 from mimi_mqtt.transports.mqtt import limits
 from mimi_mqtt.transports.mqtt.forms import FORM_311, Form5
 from mimi_mqtt.transports.mqtt.message import Message
@@ -89,3 +90,22 @@ def test_reason_strings_are_there_otherwise() -> None:
     assert mqtt5.parse_ack(only(form.ack(PacketType.PUBREC, 7, Reason.QUOTA_EXCEEDED, "w"))).properties == (
         Properties(reason_string="w")
     )
+
+
+def test_a_message_that_fits_without_a_new_alias_is_sent_without_one() -> None:
+    form = Form5(Properties(maximum_packet_bytes=24, topic_alias_maximum=5))
+    packet = form.publish(Message("house/light", bytes(8)), 0.0)
+    assert packet is not None
+    assert len(packet) == 24
+    assert mqtt5.parse_publish(only(packet)).properties.topic_alias is None
+    again = mqtt5.parse_publish(only(form.publish(Message("house/light", b""), 0.0)))
+    assert (again.topic, again.properties.topic_alias) == ("house/light", 1)
+
+
+def test_answers_without_a_shorter_form_that_the_client_does_not_allow_end_its_connection() -> None:
+    form = Form5(Properties(maximum_packet_bytes=24))
+    assert len(form.suback(7, (Reason.SUCCESS,) * 19, "why")) == 24
+    for answer in (form.suback, form.unsuback):
+        with pytest.raises(MqttError) as refused:
+            answer(7, (Reason.SUCCESS,) * 20)
+        assert refused.value.reason_code == Reason.PACKET_TOO_LARGE

@@ -10,7 +10,9 @@ from mimi_mqtt.wire.mqtt_properties import Properties
 
 
 def known(connect: Connect, present: bool = False) -> Properties:
-    (packet,) = PacketReader(1_000).feed(connack(terms(connect, "given", 5_000), connect, present))
+    accepted = connack(terms(connect, "given", 5_000), connect, present)
+    assert accepted is not None
+    (packet,) = PacketReader(1_000).feed(accepted)
     found = mqtt5.parse_connack(packet)
     assert found.session_present is present
     return found.properties
@@ -55,3 +57,8 @@ def test_what_is_so_by_default_is_left_out_for_a_client_that_takes_short_packets
     assert found.assigned_client_id == "given"
     assert found.wildcards_available is None
     assert known(connect._replace(properties=Properties())).wildcards_available == 1
+
+
+def test_a_client_that_allows_no_packet_as_long_as_connack_has_none() -> None:
+    connect = Connect("MQTT", 5, "", properties=Properties(maximum_packet_bytes=20))
+    assert connack(terms(connect, "given", 5_000), connect, False) is None

@@ -21,6 +21,6 @@ def test_without_an_expiry_it_never_expires() -> None:
     assert not message.expired(1e12)
 
 
-def test_properties_count_as_the_payload_does() -> None:
-    message = Message("topic", b"12345678", travelling=b"x" * 100)
-    assert (message.size, message.content_bytes) == (113, 108)
+@pytest.mark.parametrize(("topic", "topic_bytes"), [("topic", 5), ("主题", 6), ("😀", 4)])
+def test_topic_and_properties_count_in_bytes_as_the_payload_does(topic: str, topic_bytes: int) -> None:
+    assert Message(topic, b"12345678", travelling=b"x" * 100).size == topic_bytes + 108

@@ -213,3 +213,27 @@ def test_acknowledgements_of_the_client_open_its_window() -> None:
         scene.client.flow.publish(Message("t", b"%d" % number, 1), NOW, 1)
     (raw,) = scene.takes(mqtt5.encode_ack(PacketType.PUBACK, 1, Reason.UNSPECIFIED_ERROR))
     assert mqtt5.parse_publish(raw).payload == b"1"
+
+
+def test_acknowledgements_that_contradict_a_message_in_flight_are_protocol_errors(version: int) -> None:
+    for qos, kind in (
+        (1, PacketType.PUBREC),
+        (1, PacketType.PUBCOMP),
+        (2, PacketType.PUBACK),
+        (2, PacketType.PUBCOMP),
+    ):
+        scene = Scene(version)
+        scene.client.flow.resume(NOW)
+        scene.client.flow.publish(Message("t", b"x", 2), NOW, qos)
+        with pytest.raises(MqttError) as refused:
+            scene.takes(mqtt.encode_ack(kind, 1))
+        assert refused.value.reason_code == Reason.PROTOCOL_ERROR
+        assert scene.client.flow.pending == 1, "it is sent again to whoever comes back"
+
+
+def test_a_pubrec_that_comes_twice_is_answered_twice(version: int) -> None:
+    scene = Scene(version)
+    scene.client.flow.resume(NOW)
+    scene.client.flow.publish(Message("t", b"x", 2), NOW, 2)
+    pubrec = mqtt.encode_ack(PacketType.PUBREC, 1)
+    assert [each.type for each in scene.takes(pubrec, pubrec)] == [PacketType.PUBREL] * 2

@@ -68,3 +68,11 @@ def test_a_client_without_an_id_is_told_that_it_needs_one_or_a_clean_session() -
     refusal = refusals.wrong_client_id(OLD._replace(client_id="", clean_session=False))
     assert "Clean Session" in refusal.detail
     assert "256 characters" in refusals.wrong_client_id(OLD).detail
+
+
+@pytest.mark.parametrize(("longest", "length"), [(100, 40), (20, 5), (5, 5), (4, 0)])
+def test_a_refusal_is_no_longer_than_the_client_allows(longest: int, length: int) -> None:
+    connect = FIVE._replace(properties=Properties(maximum_packet_bytes=longest))
+    answer = refusals.wrong_credentials(connect).answer
+    assert len(answer) in range(length, longest + 1)
+    assert answer[:1] == b"\x20"[: len(answer)]
