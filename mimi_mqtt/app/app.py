@@ -61,7 +61,8 @@ class App:
         self._watched[what] = healthy
 
     async def start(self) -> None:
-        """Starts everything. Raises ConfigError, StartupError or StoreError, with nothing left running."""
+        """Starts everything. Raises BackupError, ConfigError, ProviderError, StartupError or StoreError, with
+        nothing left running."""
         try:
             await self._start()
         except BaseException:
@@ -72,7 +73,7 @@ class App:
         settings, stack, in_force = self.settings, self._stack, self._in_force
         libopus_version()  # before all else: nothing can be heard or said without it
         glyphs = GlyphPusher(GlyphSource(settings.display.fonts))  # a wrong font ends the start
-        mqtt_in_force, http_in_force = descriptors.provide(settings)
+        mqtt_settings, http_settings = descriptors.provide(settings)
         self._report_accepts(stack)
         sockets = self._open_sockets(settings, stack)
         certificate = certificate_of(settings.http)
@@ -86,10 +87,10 @@ class App:
         await firmware.start(stack)
         people = PeopleParts(settings, foundation)
         people.start(stack)
-        streams = Streams(foundation, fleet.directory, people.authenticator, self.recent_lines, stack)
+        streams = Streams(foundation, fleet.directory, people.authenticator, self.recent_lines)
 
         merged = await in_force.load(foundation, fleet.directory)
-        settings, agents = in_force.settings, in_force.catalog
+        settings, agents = in_force.settings, in_force.catalog  # from here on with what people set
         voices = Voices(
             settings, foundation, records, idle_min=lambda: in_force.settings.providers.unload_idle_min
         )
@@ -106,7 +107,7 @@ class App:
         sight = Sight(foundation, fleet, records, live.sessions, agents, voices.pool, origin=addresses.origin)
         in_force.follow(voices, live.sessions, stack)
         commands.join(live.sessions, voices, fleet, agents, stack, origin=addresses.origin)
-        live.join(mqtt_in_force, commands.runner, streams.traces, stack)
+        live.join(mqtt_settings, commands.runner, streams.traces, stack)
 
         http = HttpParts(live.websockets)
         stack.push_async_callback(live.mqtt.aclose)
@@ -132,7 +133,7 @@ class App:
         )  # fmt: skip
         health.start(stack)
         self._parts, self._health, self._http = parts, health, http
-        await http.start(sockets.http, http_in_force, parts, health, stack, reloading=lambda: self.reloading)
+        await http.start(sockets.http, http_settings, parts, health, stack, reloading=lambda: self.reloading)
 
     @staticmethod
     def _report_accepts(stack: AsyncExitStack) -> None:

@@ -202,7 +202,7 @@ def disk(folder: Path) -> Check:
     return check
 
 
-def certificates(watch: Callable[[], CertificateWatch]) -> Check:
+def certificates(watch: CertificateWatch) -> Check:
     """Certificates that expired or will soon."""
 
     async def check() -> Iterable[Problem]:
@@ -214,7 +214,7 @@ def certificates(watch: Callable[[], CertificateWatch]) -> Check:
                 cause=f"the certificate of {section} {warning}",
                 cure=f"renew the file {section}.tls_certificate: the server reads it again by itself",
             )
-            for section, warning, expired, ends in watch().warnings()
+            for section, warning, expired, ends in watch.warnings()
         ]  # fmt: skip
 
     return check

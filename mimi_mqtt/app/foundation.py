@@ -21,7 +21,7 @@ _LEDGER_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foundation:
-    """The database, the secret and the registries of one process. `environ` has the API keys of providers."""
+    """The database, the secret, events, the ledger of refusals. `environ` has the API keys of providers."""
 
     environ: Mapping[str, str]
     store: Store
@@ -36,8 +36,8 @@ class Foundation:
     async def open(
         cls, settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack
     ) -> "Foundation":
-        """Opens the database, which `stack` closes, and reads the secret. Raises StartupError and
-        StoreError."""
+        """Opens the database, which `stack` closes, and reads the secret. Raises BackupError, StartupError
+        and StoreError."""
         store = Store(settings.database_url, keep_copies=settings.store.keep_copies)
         await finish(Installation(store, settings.server.data_dir))  # before the secret is read
         credentials = Credentials.load(settings.server.data_dir)

@@ -15,8 +15,8 @@ from mimi_mqtt.providers.catalog.advice import better_model
 
 
 class Health:
-    """The state of a server. `is_serving` tells whether HTTP is served, `watched` of each
-    loop beside those of the parts whether it is healthy; `recent` are the last lines of the log."""
+    """The state of a server. `is_serving` tells whether HTTP is served; `watched` has, by its name, whether
+    each loop beside those of the parts is healthy; `recent` are the last lines of the log."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Health:
             "parts": diagnosis.parts(self.current),
             "database": diagnosis.database(store),
             "disk": diagnosis.disk(settings.server.data_dir),
-            "certificates": diagnosis.certificates(lambda: parts.certificates),
+            "certificates": diagnosis.certificates(parts.certificates),
             "clock": diagnosis.clock(),
             "clock set back": diagnosis.clock_set_back(store),
             "moved ports": diagnosis.moved_ports(parts.addresses.movable_ports),

@@ -19,7 +19,7 @@ from mimi_mqtt.tls.watch import CertificateWatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Every part but HTTP, in the order in which `app.App` makes them."""
+    """Every part but health and HTTP, in the order in which `app.App` makes them."""
 
     foundation: Foundation
     fleet: FleetParts

@@ -12,7 +12,7 @@ from mimi_mqtt.session.trace import ControlTraces
 
 
 class Streams:
-    """The sources of the streams: `stack` closes that of log lines, and from `start` on the others."""
+    """The sources of the streams. A listener keeps a stream as long as `authenticator` lets it."""
 
     def __init__(
         self,
@@ -20,16 +20,15 @@ class Streams:
         directory: DeviceDirectory,
         authenticator: Authenticator,
         recent: RecentLines,
-        stack: AsyncExitStack,
     ) -> None:
         self._authenticator = authenticator
         self.events = EventFeed(foundation.events, directory)
         self.traces = ControlTraces()
         self.logs = LogFeed(recent, authenticator)
-        stack.callback(self.logs.close)
 
     def start(self, stack: AsyncExitStack) -> None:
-        """Starts the stream of events. Listeners keep it as long as `authenticator` lets them."""
+        """Starts the stream of events; `stack` ends all streams."""
+        stack.callback(self.logs.close)
         stack.push_async_callback(self.events.aclose)
         stack.callback(self.traces.close)
         self.events.start(self._authenticator)

@@ -34,7 +34,7 @@ class Sight:
         records: Records,
         sessions: SessionManager,
         agents: AgentCatalog,
-        voices: VoicePool,
+        pool: VoicePool,
         *,
         origin: Callable[[str], str | None],
     ) -> None:
@@ -52,7 +52,7 @@ class Sight:
             device = directory.get(device_id)
             if device is None:
                 return None
-            services = voices.newest(agents.of(device).key).services
+            services = pool.newest(agents.of(device).key).services
             return services.vision or services.llm
 
         self._tokens = VisionTokens(keys, session_of)

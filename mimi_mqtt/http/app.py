@@ -25,7 +25,7 @@ from mimi_mqtt.http.device.notices import NoticeSound, SoundUpload
 from mimi_mqtt.http.device.ota import OtaEndpoint
 from mimi_mqtt.http.docs import Docs
 from mimi_mqtt.http.guard import BrowserGuard
-from mimi_mqtt.http.health import PartHealth as PartHealth
+from mimi_mqtt.http.health import PartHealth
 from mimi_mqtt.http.hosts import HostRules
 from mimi_mqtt.http.monitoring import Monitoring, Readers
 from mimi_mqtt.http.plain_page import PlainPage, wants_page

@@ -68,7 +68,6 @@ class HttpServer:
         bounds: dict[str, Any] = {"admission": admission, "write_timeout_s": write_timeout_s}
         times = {"header_timeout_s": header_timeout_s}
         protocol = type("ConfiguredHttpProtocol", (BoundedHttpProtocol,), bounds | times)
-        self.certificate = certificate
         self._entrance: Entrance | None = None
         if certificate is not None:
             self._entrance = Entrance(
