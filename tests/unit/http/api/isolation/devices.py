@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mimi_mqtt.config import AccountSettings
@@ -70,9 +70,10 @@ async def fleet(folder: Path) -> AsyncIterator[Mapping[str, object]]:
             browser = device_of(BOBS_BROWSER, "u-bob", "Bob's browser")
             browser.browser = True
             await devices.save_changed(session, browser, NOW)
+        asked_at = datetime.now(UTC)  # NOW may be longer ago than a code is good
         activation = Activation(
-            device_id=BOBS, client_id="reset", code=CODE, challenge="c", created_at=NOW, asked_at=NOW,
-            expires_at=NOW + timedelta(minutes=30),
+            device_id=BOBS, client_id="reset", code=CODE, challenge="c", created_at=asked_at,
+            asked_at=asked_at, expires_at=asked_at + timedelta(minutes=30),
         )  # fmt: skip
         asked = OtaExchange(device_id=BOBS, at=NOW, answer="mqtt")
         await add(store, [activation], [asked])
