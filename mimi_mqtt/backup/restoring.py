@@ -43,6 +43,7 @@ from mimi_mqtt.backup.interrupted import (
 from mimi_mqtt.backup.making import BLOBS, make
 from mimi_mqtt.backup.ports import Installation, Progress, silent
 from mimi_mqtt.errors import BackupError, FilesError, StoreError
+from mimi_mqtt.files.ownership import hand_over
 from mimi_mqtt.fleet.secret_files import OLD_SECRET_FILE, SECRET_FILE
 from mimi_mqtt.store.engine import APPLICATION, Store
 from mimi_mqtt.store.migrating import EMPTY, migrate, newer, revision_of, revisions
@@ -91,12 +92,14 @@ async def restore(
         into.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _refuse_another_disk(into)
         staging.mkdir(mode=0o700)
+        hand_over(staging, into.data_dir)
+        work = _Restore(into, staging, passphrase, settings_to, progress)
         try:
             kept = await _keep(into, passphrase, progress) if there else None
-            work = _Restore(into, staging, passphrase, settings_to, progress)
             await (work.into_sqlite(file) if into.store.is_sqlite else work.into_postgres(file))
         except BaseException:
-            await finish(into)
+            if not await finish(into):
+                work.discard_settings()
             raise
     await finish(into)
     return Restored(checked, kept)
@@ -234,6 +237,7 @@ class _Restore:
         self._staging = staging
         self._passphrase = passphrase
         self._settings_to = settings_to
+        self._settings_written: Path | None = None
         self._progress = progress
         self._tables: dict[str, PortableTable] = {}
         self._manifest: Manifest | None = None
@@ -248,7 +252,8 @@ class _Restore:
         draft.into_one_file()
         path = self._into.store.file
         assert path is not None  # noqa: S101 - SQLite has one
-        _own(self._staging / DATABASE, self._into.data_dir)
+        hand_over(self._staging / DATABASE, self._into.data_dir)
+        (self._staging / DATABASE).chmod(0o600)
         if path.exists():
             self._into.store.into_one_file()
         _sync_file(self._staging / DATABASE)
@@ -295,7 +300,7 @@ class _Restore:
                     self._stage(WITH_OLD_SECRET, b"")
             case SettingsFile():
                 if self._settings_to is not None:
-                    self._write_settings(part.content)
+                    self._write_settings(self._settings_to, part.content)
             case StoredFile():
                 await self._take_file(part)
             case End():
@@ -307,26 +312,45 @@ class _Restore:
             raise BackupError("the backup has files, and this server has no place for them: set files.url")
         await files.open()
         staged = self._staging / "file"
-        with staged.open("wb") as draft:
+        with self._new_file(staged) as draft:
             while piece := part.content.read(FILE_READ_BYTES):
                 draft.write(piece)
         await files.take(staged, part.name)
         staged.unlink(missing_ok=True)
 
     def _stage(self, name: str, content: bytes) -> None:
-        path = self._staging / name
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with self._new_file(self._staging / name) as file:
             file.write(content)
             file.flush()
-            os.fsync(descriptor)
-        _own(path, self._into.data_dir)
+            os.fsync(file.fileno())
 
-    def _write_settings(self, content: bytes) -> None:
-        assert self._settings_to is not None  # noqa: S101 - asked before
-        descriptor = os.open(self._settings_to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+    def _new_file(self, path: Path) -> BinaryIO:
+        """A new file, for the owner of the data folder alone."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        file = os.fdopen(descriptor, "wb")
+        try:
+            hand_over(descriptor, self._into.data_dir)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _write_settings(self, path: Path, content: bytes) -> None:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._settings_written = path
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise BackupError(
+                f"{path} can't be written: {error.strerror}; name another file with --settings-to"
+            ) from error
+
+    def discard_settings(self) -> None:
+        """Deletes the settings file that this restore wrote: without its data, it would only be in the way of
+        the next attempt."""
+        if self._settings_written is not None:
+            self._settings_written.unlink(missing_ok=True)
 
     def _write_journal(self) -> None:
         """From now on it is the database that decides."""
@@ -348,14 +372,6 @@ class _Detached:
 
     def end(self, _: Connection) -> None:
         self._context.__exit__(None, None, None)
-
-
-def _own(path: Path, folder: Path) -> None:
-    """Gives a file to the user of the folder, where root restores for another user."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
-    path.chmod(0o600)
 
 
 def _sync_file(path: Path) -> None:

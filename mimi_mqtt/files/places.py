@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mimi_mqtt.errors import FilesError
+from mimi_mqtt.files.ownership import hand_over
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, LocalStore, RetryConfig, S3Config, S3Store
@@ -162,7 +163,7 @@ class Folder(Place):
         )
 
     async def open(self) -> None:
-        """Makes the folder, for this user alone."""
+        """Makes the folder, private."""
         from obstore.store import LocalStore
 
         with self._explained("written"):
@@ -238,10 +239,18 @@ def explain(error: OSError) -> str:
 
 
 def private_folder(folder: Path) -> None:
-    """Makes a folder, and those above it, for this user alone."""
-    if not folder.is_dir():
-        private_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+    """Makes a folder, and those above it, for one user alone: this one, or where root makes it the owner of
+    the folder that it is in. Raises OSError."""
+    if folder.is_dir():
+        return
+    private_folder(folder.parent)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        hand_over(folder, folder.parent)
 
 
 def _flush(path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from mimi_mqtt.errors import FilesError, FileTooLarge, LimitReached
+from mimi_mqtt.files.ownership import hand_over
 from mimi_mqtt.files.places import explain, private_folder
 
 MAX_STAGED: Final = 64
@@ -44,7 +45,7 @@ class StagedFile:
         return self._hash.hexdigest()
 
     def create(self) -> None:
-        """Makes the file, for this user alone. Blocks."""
+        """Makes the file, for the folder's owner alone where root makes it, else for this user. Blocks."""
         self._unless_discarded(self._open)
 
     def write(self, part: bytes) -> None:
@@ -78,6 +79,7 @@ class StagedFile:
 
     def _open(self) -> None:
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        hand_over(self._descriptor, self.path.parent)
 
     def _append(self, part: bytes) -> None:
         self._hash.update(part)

@@ -1,5 +1,6 @@
 """A backup of either kind of database is restored into either kind, whole or not at all."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -133,6 +134,33 @@ async def test_a_backup_of_an_older_schema_is_migrated(
     await put_back(tmp_path / "old.backup", bare)
     assert await bare.store.revision() == revisions()[-1].name
     assert len((await read(bare.store))["devices"]) == 2
+
+
+async def test_a_restore_that_fails_leaves_no_settings_file(
+    backup: Path, elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt would be refused for it."""
+    settings = tmp_path / "restored.yaml"
+    bare = await elsewhere("sqlite")
+    with monkeypatch.context() as full:
+        full.setattr(restoring, "_sync_file", _full_disk)
+        with pytest.raises(BackupError, match="the disk is full"):
+            await put_back(backup, bare, settings_to=settings)
+    assert not settings.exists()
+    await put_back(backup, bare, settings_to=settings)
+    assert settings.exists()
+
+
+async def test_a_settings_file_that_cannot_be_written_is_named(
+    backup: Path, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    settings = tmp_path / "nowhere" / "restored.yaml"
+    with pytest.raises(BackupError, match=r"restored\.yaml can't be written"):
+        await put_back(backup, await elsewhere("sqlite"), settings_to=settings)
+
+
+def _full_disk(path: Path) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
 async def test_a_backup_is_private_and_is_never_overwritten(server: Installation, backup: Path) -> None:

@@ -317,6 +317,39 @@ async def test_files_are_in_the_backup_and_those_that_are_missing_are_counted(
     assert os.listdir(tmp_path / "bare") == []  # noqa: PTH208
 
 
+class NotedFiles(MemoryFiles):
+    """Notes who owns the files that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owners: set[tuple[int, int]] = set()
+
+    async def take(self, staged: Path, name: str) -> None:
+        for path in (staged, staged.parent):
+            self.owners.add((path.stat().st_uid, path.stat().st_gid))
+        await super().take(staged, name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+async def test_what_root_restores_belongs_to_the_owner_of_the_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file keeps its owner where its place only renames it."""
+    of = await installation(tmp_path / "here")
+    monkeypatch.setattr(making, "BLOBS", "devices")
+    monkeypatch.setattr(making, "_object_names", lambda _: ["one"])
+    files = Installation(of.store, of.data_dir, MemoryFiles(one=b"1"))
+    await make(files, tmp_path / "mimi.backup", PASSPHRASE)
+    await of.store.aclose()
+    there, noted = tmp_path / "there", NotedFiles()
+    there.mkdir()
+    os.chown(there, 12_345, 12_346)
+    with opened(tmp_path / "mimi.backup") as file:
+        await restore(file, PASSPHRASE, Installation(Store(f"sqlite:///{there}/mimi.db"), there, noted))
+    assert noted.owners == {(12_345, 12_346)}
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in there.iterdir()} == {(12_345, 12_346)}
+
+
 class LostFiles(MemoryFiles):
     """A bucket that is gone."""
 

@@ -57,6 +57,17 @@ async def test_the_same_bytes_are_stored_once(store: Store, tmp_path: Path) -> N
     await check(store, blobs.place)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+async def test_what_root_writes_belongs_to_the_owner_of_the_folder(store: Store, tmp_path: Path) -> None:
+    """The command line of the systemd example runs as root, and the service as another user."""
+    os.chown(tmp_path, 12_345, 12_346)
+    blobs = await blobs_in(store, tmp_path / "data" / "files")
+    await blobs.put(parts(CONTENT), max_bytes=len(CONTENT))
+    made = [each.stat() for each in (tmp_path / "data").rglob("*")]
+    assert len(made) >= 5  # files, incoming, objects, the folder of the hash, and the file
+    assert {(each.st_uid, each.st_gid) for each in made} == {(12_345, 12_346)}
+
+
 @pytest.mark.parametrize("sha256", ["", "x", "../../etc/passwd", "0" * 64, "é" * 64])
 async def test_there_is_no_blob_of_another_name(store: Store, tmp_path: Path, sha256: str) -> None:
     blobs = await blobs_in(store, tmp_path / "files")
