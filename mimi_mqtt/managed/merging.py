@@ -6,7 +6,7 @@ provider's options one by one. A managed resource that does not work as things a
 reason: it can never keep the server, or another resource, from working.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
@@ -73,7 +73,7 @@ def merge(base: Settings, entries: Entries, environ: Mapping[str, str]) -> Merge
     providers = base.providers
     for name, entry in by_kind["provider"].items():
         providers, told = _with_options(providers, name, entry, environ)
-        if told:
+        if told := (*_hidden(name, base.providers, entry, environ), *told):
             problems["provider", name] = told
     prices, told_prices = _with_prices(base.providers.prices, by_kind["price"])
     problems |= {("price", name): told for name, told in told_prices.items()}
@@ -132,12 +132,20 @@ def origins(
     name: str, base: ProviderSettings, entry: Given | None, environ: Mapping[str, str]
 ) -> dict[str, Origin]:
     """The origin of each option of the provider `name` that is set, secret or not."""
-    found: dict[str, Origin] = {}
-    if entry is not None:
-        found |= dict.fromkeys(_given(entry), "managed")
-    found |= dict.fromkeys(_of_environment(name, environ, entry), "environment")
-    found |= dict.fromkeys(_set(base.options.get(name, {})), "broker.yaml")
-    return found
+    return {option: origin for option, (origin, _) in winning(name, base, entry, environ).items()}
+
+
+def winning(
+    name: str, base: ProviderSettings, entry: Given | None, environ: Mapping[str, str]
+) -> dict[str, tuple[Origin, object]]:
+    """The origin of each option of the provider `name` that is set, and its value there; of a managed secret
+    what `entry` tells of it."""
+    given: tuple[tuple[Origin, Mapping[str, object]], ...] = (
+        ("managed", _given(entry) if entry is not None else {}),
+        ("environment", _of_environment(name, environ, entry)),
+        ("broker.yaml", _set(base.options.get(name, {}))),
+    )
+    return {option: (origin, value) for origin, options in given for option, value in options.items()}
 
 
 def _given(entry: Given) -> dict[str, object]:
@@ -157,6 +165,17 @@ def _of_environment(name: str, environ: Mapping[str, str], entry: Given | None) 
     if ":" in name and entry is not None:
         found = {option: value for option, value in found.items() if option not in _given(entry)}
     return found
+
+
+def _hidden(name: str, base: ProviderSettings, entry: Entry, environ: Mapping[str, str]) -> Sequence[str]:
+    """Why options that people set of the provider `name` have no effect, a sentence each."""
+    origin = origins(name, base, entry, environ)
+    where = {"broker.yaml": "broker.yaml", "environment": "the environment"}
+    return [
+        f"{option}: {where[origin[option]]} sets it, which wins"
+        for option in _given(entry)
+        if origin[option] in where
+    ]
 
 
 def sent_elsewhere(

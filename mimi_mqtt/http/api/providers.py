@@ -13,7 +13,7 @@ from mimi_mqtt.http.api.etags import IfMatch
 from mimi_mqtt.http.api.managed_models import Key, add_history, expecting
 from mimi_mqtt.http.api.services import Services
 from mimi_mqtt.managed.kinds import check_key, is_address, secret_options
-from mimi_mqtt.managed.merging import Origin, origins
+from mimi_mqtt.managed.merging import Origin, winning
 from mimi_mqtt.managed.parts import ManagedParts
 from mimi_mqtt.managed.resources import Change, Resource
 from mimi_mqtt.people.access import Caller, Scope
@@ -314,8 +314,7 @@ def _forms(name: str) -> list[OptionForm]:
 def _out(parts: ManagedParts, name: str, managed: Resource | None, response: Response) -> ProviderOut:
     etags.tell(response, managed.version if managed is not None else 0)
     secrets = secret_options(name)
-    values = {**parts.in_force().providers.options.get(name, {}), **(managed.content if managed else {})}
-    found = origins(name, parts.base().providers, managed, parts.environ)
+    found = winning(name, parts.base().providers, managed, parts.environ)
     return ProviderOut(
         name=name,
         roles=parts.roles(name),
@@ -323,9 +322,9 @@ def _out(parts: ManagedParts, name: str, managed: Resource | None, response: Res
             option: OptionOut(
                 origin=origin,
                 secret=option in secrets,
-                value=None if option in secrets else values.get(option),
+                value=None if option in secrets else value,
             )
-            for option, origin in sorted(found.items())
+            for option, (origin, value) in sorted(found.items())
         },
         given=dict(managed.content) if managed is not None else {},
         secrets=dict(managed.secrets) if managed is not None else {},

@@ -119,6 +119,17 @@ def test_a_key_of_the_environment_is_not_sent_to_a_managed_address() -> None:
     assert options(own, "openai:house") == {**HOUSE, **KEY}
 
 
+def test_options_that_have_no_effect_are_told() -> None:
+    file = {"options": {"ollama": {"llm_model": "qwen3"}}}
+    entry = Entry(1, {"base_url": "http://10.0.0.9:11434/v1", "llm_model": "other"})
+    found = merged({("provider", "ollama"): entry}, {"OLLAMA_BASE_URL": "http://10.0.0.8/v1"}, providers=file)
+    assert options(found, "ollama") == {"llm_model": "qwen3"}
+    assert found.problems["provider", "ollama"] == (
+        "base_url: the environment sets it, which wins",
+        "llm_model: broker.yaml sets it, which wins",
+    )
+
+
 def test_a_key_of_broker_yaml_is_not_sent_to_a_managed_address() -> None:
     file = {"options": {"openai:house": {"api_key": "sk-file"}}}
     found = merged({("provider", "openai:house"): Entry(1, HOUSE)}, providers=file)

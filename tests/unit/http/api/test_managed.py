@@ -284,6 +284,20 @@ async def test_the_environment_and_broker_yaml_are_told_as_the_origin_of_options
     assert (read["roles"], read["version"], read["given"]) == (["stt", "llm", "tts"], None, {})
 
 
+async def test_the_value_of_an_option_is_the_one_that_wins(house: House, admin: httpx.AsyncClient) -> None:
+    house.environ["OLLAMA_BASE_URL"] = "http://127.0.0.1:8/v1"
+    given = {"options": {"base_url": "http://127.0.0.1:9/v1", "llm_model": "qwen3"}}
+    put = await admin.put("/providers/ollama", json=given)
+    assert put.status_code == 200, put.text
+    read = (await admin.get("/providers/ollama")).json()
+    assert read["options"] == {
+        "base_url": {"origin": "environment", "secret": False, "value": "http://127.0.0.1:8/v1"},
+        "llm_model": {"origin": "managed", "secret": False, "value": "qwen3"},
+    }
+    assert read["problems"] == ["base_url: the environment sets it, which wins"]
+    assert read["given"] == given["options"]
+
+
 async def test_providers_are_listed_with_what_they_lack_and_who_asks_them(admin: httpx.AsyncClient) -> None:
     items = (await admin.get("/providers", params={"role": "llm"})).json()["items"]
     assert {each["role"] for each in items} == {"llm"}
