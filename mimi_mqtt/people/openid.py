@@ -174,7 +174,7 @@ class OpenIdAccounts:
             user.email = rules.email(person.email)
         except Invalid:
             user.email = ""
-        session.add(user)
+        people.save(session, user)
         identity = OpenIdentity(
             issuer=person.issuer, subject=person.subject, user_id=user.id, made_account=True,
             created_at=now, used_at=now,

@@ -136,7 +136,7 @@ class Users:
                 user.folded_name = rules.folded(user.name)
             user.version += 1
             user.updated_at = now
-            session.add(user)
+            people.save(session, user)
             audit.record(session, caller.author, "user.change", f"user:{user.id}", before=before, after=after)
         self._changed()
         return user
@@ -208,7 +208,7 @@ class Users:
                 setattr(user, key, new[key])
             user.version += 1
             user.updated_at = now
-            session.add(user)
+            people.save(session, user)
             told = dict.fromkeys(changed, "changed")  # his own business
             audit.record(session, caller.author, "user.profile", f"user:{user.id}", after=told)
         self._changed()
@@ -245,7 +245,7 @@ async def add(
         created_at=now,
         updated_at=now,
     )
-    session.add(user)
+    people.save(session, user)
     try:
         await session.flush()
     except IntegrityError:

@@ -1,5 +1,6 @@
 """Queries about accounts and groups, inside the transactions of `people`."""
 
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,8 +8,8 @@ from sqlalchemy import delete, func, or_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
-from mimi_mqtt.store.tables import AccountLink, GroupMember, User, UserGroup
-from mimi_mqtt.store.values import is_storable
+from mimi_mqtt.store.tables import USER_SEARCH_CHARS, AccountLink, GroupMember, User, UserGroup
+from mimi_mqtt.store.values import bounded, is_storable
 
 
 async def user(session: AsyncSession, user_id: str, *, lock: bool = False) -> User | None:
@@ -17,6 +18,18 @@ async def user(session: AsyncSession, user_id: str, *, lock: bool = False) -> Us
         return None
     query = select(User).where(User.id == user_id)
     return (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
+
+
+def save(session: AsyncSession, user: User) -> None:
+    """Stores a new account, or one whose names or e-mail address changed."""
+    # Not by the database's lower(): that of SQLite knows ASCII alone, and none folds as Python does.
+    lines = (_folded(text) for text in (user.name, user.display_name, user.email))
+    user.search = bounded("\n".join(lines), USER_SEARCH_CHARS)
+    session.add(user)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 async def user_named(session: AsyncSession, folded_name: str) -> User | None:
@@ -40,8 +53,7 @@ async def users(
         return ()
     query = select(User).where(col(User.folded_name) > after)
     if text:
-        parts = (col(User.folded_name), func.lower(User.display_name), func.lower(User.email))
-        query = query.where(or_(*(part.contains(text.casefold(), autoescape=True) for part in parts)))
+        query = query.where(col(User.search).contains(_folded(text), autoescape=True))
     if role:
         query = query.where(User.role == role)
     if disabled is not None:

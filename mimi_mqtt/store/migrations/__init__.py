@@ -3,4 +3,4 @@
 `HEAD` is the newest revision's id: a database that carries it is opened without importing Alembic.
 """
 
-HEAD = "0025"
+HEAD = "0026"

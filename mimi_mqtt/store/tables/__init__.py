@@ -125,6 +125,7 @@ from mimi_mqtt.store.tables.people import PUBLIC_KEY_CHARS as PUBLIC_KEY_CHARS
 from mimi_mqtt.store.tables.people import RP_ID_CHARS as RP_ID_CHARS
 from mimi_mqtt.store.tables.people import SUBJECT_CHARS as SUBJECT_CHARS
 from mimi_mqtt.store.tables.people import USER_AGENT_CHARS as USER_AGENT_CHARS
+from mimi_mqtt.store.tables.people import USER_SEARCH_CHARS as USER_SEARCH_CHARS
 from mimi_mqtt.store.tables.people import AccountLink as AccountLink
 from mimi_mqtt.store.tables.people import ApiKey as ApiKey
 from mimi_mqtt.store.tables.people import GroupMember as GroupMember

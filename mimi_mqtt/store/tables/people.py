@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Integer, S
 from sqlmodel import Field, SQLModel
 
 from mimi_mqtt.store.tables.bounds import GROUP_ID_CHARS, USER_ID_CHARS
-from mimi_mqtt.store.tables.columns import moment_column, time_column
+from mimi_mqtt.store.tables.columns import added_text, moment_column, time_column
 
 ACCOUNT_NAME_CHARS = 64
 FOLDED_NAME_CHARS = 256
@@ -19,6 +19,7 @@ ACCOUNT_ZONE_CHARS = 64
 ROLE_CHARS = 16
 HASH_CHARS = 255
 PROFILE_CHARS = 16_384
+USER_SEARCH_CHARS = 1_024
 DIGEST_CHARS = 64
 PUBLIC_ID_CHARS = 32
 USER_AGENT_CHARS = 200
@@ -66,6 +67,8 @@ class User(SQLModel, table=True):
     )
     version: int = Field(default=1, sa_column=Column(Integer, nullable=False))
     """Raised at each change of the account or its profile."""
+    search: str = Field(default="", repr=False, sa_column=added_text(USER_SEARCH_CHARS))
+    """Names and e-mail address without differences of case, a line each, for searching."""
     created_at: datetime = Field(sa_column=time_column())
     updated_at: datetime = Field(sa_column=time_column())
 

@@ -161,6 +161,24 @@ async def test_pages_follow_each_other(people: Accounts) -> None:
     assert await people.users.page(5, text="%") == []
 
 
+async def test_people_are_found_whatever_the_case_of_their_letters(people: Accounts) -> None:
+    """On both kinds of database, also after a change of their names."""
+    new = NewUser("emile", display_name="ÉMILE Zola", email="Émile@x.org")
+    emile = await people.users.create(command_line(), new, NOW)
+    bob = await people.users.create(command_line(), NewUser("bob"), NOW)
+    await people.users.change_own(as_caller(bob), UserChange(display_name="Anna Strauß"), None, NOW)
+
+    async def found(text: str) -> list[str]:
+        return [user.name for user in await people.users.page(5, text=text)]
+
+    for text in ("émile z", "ÉMILE", "éMILE@X"):
+        assert await found(text) == ["emile"]
+    for text in ("Strauß", "STRAUSS", "anna s"):
+        assert await found(text) == ["bob"]
+    await people.users.change(command_line(), emile.id, UserChange(display_name="Ødegård"), NOW)
+    assert (await found("ÉMILE Z"), await found("ødegÅrd")) == ([], ["emile"])
+
+
 async def test_groups_are_seen_by_their_members(people: Accounts) -> None:
     ada = as_caller(await added(people, "ada", Role.ADMIN))
     bob, eve = await added(people, "bob"), await added(people, "eve")

@@ -11,11 +11,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, inspect
 
-from mimi_mqtt.store import device_lists, devices, migrations, search, statistics
+from mimi_mqtt.store import device_lists, devices, migrations, people, search, statistics
 from mimi_mqtt.store.conversations import ConversationLog
 from mimi_mqtt.store.device_lists import DeviceQuery
 from mimi_mqtt.store.engine import Store
-from mimi_mqtt.store.tables import Device
+from mimi_mqtt.store.tables import Device, User
 from mimi_mqtt.store.viewers import EVERYTHING
 
 pytestmark = pytest.mark.databases("sqlite")
@@ -188,3 +188,21 @@ async def test_turns_of_before_are_counted_and_found_after_the_start(
     assert day.p50_ms == pytest.approx(800, rel=0.1)
     assert [each.turn.number for each in found] == [2, 1]
     assert (found[0].conversation.turns, found[0].conversation.owner_id) == (2, "")
+
+
+async def test_people_of_before_are_found_by_their_names(store: Store, url: str) -> None:
+    at = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
+    async with store.write() as session:
+        bob = User(
+            id="u-bob", name="bob", folded_name="bob", display_name="Bob STRAUß", role="member",
+            created_at=at, updated_at=at,
+        )  # fmt: skip
+        session.add(bob)
+    await _move(store, "0025")
+    await store.aclose()
+    again = Store(url)
+    await again.open()
+    async with again.read() as session:
+        found = [user.name for user in await people.users(session, 5, text="strauss")]
+    await again.aclose()
+    assert found == ["bob"]
