@@ -81,7 +81,7 @@ def _conditions(query: DeviceQuery, *, sqlite: bool) -> list[ColumnElement[bool]
     if query.allowed is not None:
         wanted.append(col(Device.allowed).is_(query.allowed))
     if query.tag is not None:
-        wanted.append(cast(col(Device.tags), String).contains(json.dumps(query.tag), autoescape=True))
+        wanted.append(_is_tagged(query.tag, sqlite=sqlite))
         wanted.append(_searched(query.tag))
     wanted += [_searched(word) for word in (query.search or "").split()]
     if query.among is not None:
@@ -89,6 +89,12 @@ def _conditions(query: DeviceQuery, *, sqlite: bool) -> list[ColumnElement[bool]
     if query.not_among is not None:
         wanted.append(col(Device.id).not_in(ids_of(query.not_among, sqlite=sqlite)))
     return wanted
+
+
+def _is_tagged(tag: str, *, sqlite: bool) -> ColumnElement[bool]:
+    # Not by LIKE, which takes "kitchen" for "Kitchen" on SQLite.
+    position = func.instr if sqlite else func.strpos
+    return position(cast(col(Device.tags), String), json.dumps(tag)) > 0
 
 
 def _searched(word: str) -> ColumnElement[bool]:
