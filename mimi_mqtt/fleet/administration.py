@@ -5,6 +5,7 @@ its transaction. Callers (the command line, the REST API) add to an error how it
 are.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,12 +16,14 @@ from mimi_mqtt.fleet.activation import of_code, same_client, use_up
 from mimi_mqtt.fleet.credentials import first_epoch
 from mimi_mqtt.fleet.device_keys import may_come_in
 from mimi_mqtt.fleet.rights import COMMAND_LINE, Rights
-from mimi_mqtt.store import activations, audit, device_keys, devices, reminders, tables
+from mimi_mqtt.store import activations, audit, conversation_pages, device_keys, devices, reminders, tables
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import Activation, Device
 from mimi_mqtt.store.values import bounded
 from mimi_mqtt.wire.topics import device_id_from_mac
 
+_FORGOTTEN_AT_ONCE: Final = 20
+"""Devices that are forgotten in one transaction."""
 _CODES_NAMED: Final = 8
 """Codes in a message, the latest ones: anyone may ask for any device."""
 
@@ -230,35 +233,61 @@ async def rotate(store: Store, device_id: str, now: datetime, rights: Rights = C
 async def forget(store: Store, device_id: str, now: datetime, rights: Rights = COMMAND_LINE) -> str:
     """Deletes a device, or the pending activations for its id, with everything known of it. Returns its id.
 
-    Its credentials end; it is a new device when it asks again. Raises NotADevice, UnknownDevice, Forbidden.
+    Its credentials end; it is a new device when it asks again. Its conversations go first, some at a time:
+    what a crash leaves half done is ended by doing it again. Raises NotADevice, UnknownDevice, Forbidden.
     """
     device_id = parse_device_id(device_id)
+    async with store.read() as session:
+        await _forgettable(session, await devices.get(session, device_id), device_id, rights)
+    await _forget_conversations(store, [device_id])
     async with store.write() as session:
         device = await devices.get(session, device_id, lock=True)
-        if device is None or not rights.sees(device):
-            waits = rights.is_admin and await activations.of_device(session, device_id)
-            if not waits:
-                raise UnknownDevice(device_id)
-        else:
-            rights.require_owner(device)
-            if not rights.is_admin and not device.allowed and device.disabled_by != rights.user_id:
-                raise Forbidden("an administrator revoked the device, and only one can forget it")
+        await _forgettable(session, device, device_id, rights)
         before = _state(device) if device is not None else None
         audit.record(session, rights.author, "device.forget", f"device:{device_id}", before=before)
         await devices.forget(session, [device_id], now)
     return device_id
 
 
+async def _forgettable(session: AsyncSession, device: Device | None, device_id: str, rights: Rights) -> None:
+    """Raises UnknownDevice and Forbidden for a device that whoever asks may not forget."""
+    if device is None or not rights.sees(device):
+        waits = rights.is_admin and await activations.of_device(session, device_id)
+        if not waits:
+            raise UnknownDevice(device_id)
+        return
+    rights.require_owner(device)
+    if not rights.is_admin and not device.allowed and device.disabled_by != rights.user_id:
+        raise Forbidden("an administrator revoked the device, and only one can forget it")
+
+
+async def _forget_conversations(store: Store, ids: Sequence[str]) -> None:
+    """Deletes the conversations of devices in short transactions: those of years in one would keep other
+    writers waiting for longer than they wait, and PostgreSQL ends a statement that takes so long."""
+    while True:
+        async with store.write() as session:
+            if await conversation_pages.forget_devices(session, ids) < conversation_pages.AT_ONCE:
+                return
+
+
 async def forget_unseen(
     store: Store, before: datetime, now: datetime, rights: Rights = COMMAND_LINE
 ) -> list[str]:
-    """Forgets every device last seen before a moment. Returns their ids."""
-    async with store.write() as session:
-        ids = [device.id for device in await devices.unseen_since(session, before)]
-        for device_id in ids:
-            audit.record(session, rights.author, "device.forget", f"device:{device_id}")
-        await devices.forget(session, ids, now)
-    return ids
+    """Forgets every device last seen before a moment, some at a time. Returns their ids. A device that comes
+    back just then stays, maybe without its conversations."""
+    async with store.read() as session:
+        unseen = [device.id for device in await devices.unseen_since(session, before)]
+    forgotten: list[str] = []
+    for start in range(0, len(unseen), _FORGOTTEN_AT_ONCE):
+        some = unseen[start : start + _FORGOTTEN_AT_ONCE]
+        await _forget_conversations(store, some)
+        async with store.write() as session:
+            ids = [device.id for device in await devices.unseen_since(session, before, among=some)]
+            for device_id in ids:
+                audit.record(session, rights.author, "device.forget", f"device:{device_id}")
+            await devices.forget(session, ids, now)
+        forgotten += ids
+    return forgotten
 
 
 def _record(

@@ -149,10 +149,20 @@ async def delete_some(session: AsyncSession, viewer: Viewer, wanted: Filter, num
     words: `number` at most. Returns how many those are: call it until they are fewer."""
     seen = viewer.condition(_COLUMNS.owner_id, _COLUMNS.device_id)
     query = select(Conversation.id).where(and_(seen, *wanted.conditions())).limit(number)
-    ids = (await session.scalars(query)).all()
+    return await _delete(session, (await session.scalars(query)).all())
+
+
+async def _delete(session: AsyncSession, ids: Sequence[str]) -> int:
     await files.delete_of_conversations(session, ids)
     await session.execute(delete(Conversation).where(col(Conversation.id).in_(ids)))
     return len(ids)
+
+
+async def forget_devices(session: AsyncSession, device_ids: Collection[str]) -> int:
+    """Deletes conversations of devices, `AT_ONCE` at most. Returns how many those are: call it, in a
+    transaction each, until they are fewer."""
+    query = select(Conversation.id).where(col(Conversation.device_id).in_(device_ids)).limit(AT_ONCE)
+    return await _delete(session, (await session.scalars(query)).all())
 
 
 async def forget_person(session: AsyncSession, user_id: str) -> int:

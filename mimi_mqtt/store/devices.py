@@ -202,10 +202,15 @@ async def _next_revision(session: AsyncSession) -> int:
     return max(revision or 0 for revision in highest) + 1
 
 
-async def unseen_since(session: AsyncSession, moment: datetime) -> Sequence[Device]:
-    """Devices that were last seen before `moment`, and took no turn since, by id."""
+async def unseen_since(
+    session: AsyncSession, moment: datetime, *, among: Collection[str] | None = None
+) -> Sequence[Device]:
+    """Devices that were last seen before `moment`, and took no turn since, by id; only those of the ids
+    `among`, where that is given."""
     talked = select(Conversation.device_id).where(col(Conversation.last_turn_at) >= moment)
     query = select(Device).where(col(Device.last_seen_at) < moment, col(Device.id).not_in(talked))
+    if among is not None:
+        query = query.where(col(Device.id).in_(among))
     return (await session.scalars(query.order_by(col(Device.id)))).all()
 
 

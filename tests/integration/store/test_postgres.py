@@ -225,8 +225,8 @@ async def test_a_device_whose_deletion_takes_long_is_admitted_nowhere(
     directory = DeviceDirectory(stores[1], credentials, Accounts(AccountSettings()), refresh_s=3600)
     await directory.start()
     async with asyncio.TaskGroup() as group:
-        async with stores[1].write() as session:  # a conversation is just being written
-            await session.execute(text("SELECT * FROM conversations FOR UPDATE"))
+        async with stores[1].write() as session:  # its conversations go before, in transactions of their own
+            await session.execute(text("LOCK TABLE reminders IN EXCLUSIVE MODE"))
             forgetting = group.create_task(administration.forget(stores[0], DEVICE, NOW))
             await lock_awaited(stores[1])
             for number in range(2 * stores[0].revision_overlap):

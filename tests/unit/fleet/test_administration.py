@@ -1,4 +1,10 @@
+from collections.abc import Sequence
+from datetime import timedelta
+
 import pytest
+from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mimi_mqtt.errors import FleetError
 from mimi_mqtt.fleet import administration, device_settings
@@ -10,7 +16,9 @@ from mimi_mqtt.fleet.administration import (
     UnknownDevice,
 )
 from mimi_mqtt.fleet.device_settings import DeviceChange
-from mimi_mqtt.store import activations
+from mimi_mqtt.store import activations, conversation_pages, conversations, devices
+from mimi_mqtt.store.conversation_pages import AT_ONCE
+from mimi_mqtt.store.turn_record import TurnRecord
 from tests.unit.fleet.conftest import DEVICE, Fleet, asking, code_for
 
 
@@ -94,3 +102,56 @@ async def test_forgetting_clears_those_who_wait_under_a_devices_name(fleet: Flee
 def test_errors_are_of_use_wherever_a_person_decides(error: FleetError) -> None:
     assert "mimi-mqtt" not in str(error)
     assert "`" not in str(error)
+
+
+@pytest.mark.parametrize("how", ["one", "unseen"])
+async def test_a_device_is_forgotten_with_its_conversations_in_short_transactions(
+    fleet: Fleet, how: str
+) -> None:
+    """Other writers wait for each of them."""
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    await fleet.directory.aclose()  # what it said when it booted is written
+    said = [
+        TurnRecord(f"s{number}", DEVICE, 1, fleet.clock(), "auto", "", "", "spoken", {})
+        for number in range(2 * AT_ONCE + 1)
+    ]
+    async with fleet.store.write() as session:
+        await conversations.save_turns(session, said)
+    deleted: list[int] = []
+
+    def note(_: Connection, cursor: DBAPICursor, statement: str, *rest: object) -> None:
+        if statement.startswith("DELETE FROM conversations"):
+            deleted.append(cursor.rowcount)
+
+    engine = fleet.store._opened().sync_engine
+    event.listen(engine, "after_cursor_execute", note)
+    try:
+        if how == "one":
+            await administration.forget(fleet.store, DEVICE, fleet.clock())
+        else:
+            soon = fleet.clock() + timedelta(seconds=1)
+            assert await administration.forget_unseen(fleet.store, soon, soon) == [DEVICE]
+    finally:
+        event.remove(engine, "after_cursor_execute", note)
+    async with fleet.store.read() as session:
+        assert await devices.list_all(session) == []
+    assert sum(deleted) == len(said)
+    assert max(deleted) <= AT_ONCE
+
+
+async def test_a_device_that_came_back_is_not_forgotten_for_having_been_away(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    await fleet.directory.aclose()
+    soon = fleet.clock() + timedelta(seconds=1)
+    deletes = conversation_pages.forget_devices
+
+    async def comes_back(session: AsyncSession, ids: Sequence[str]) -> int:
+        await devices.touch(session, {DEVICE: soon})
+        return await deletes(session, ids)
+
+    monkeypatch.setattr(conversation_pages, "forget_devices", comes_back)
+    assert await administration.forget_unseen(fleet.store, soon, soon) == []
+    async with fleet.store.read() as session:
+        assert [device.id for device in await devices.list_all(session)] == [DEVICE]
