@@ -134,6 +134,7 @@ class Users:
                 setattr(user, key, value)
             if "name" in after:
                 user.folded_name = rules.folded(user.name)
+                await persons.rename_author(session, [str(before["name"])], user.name)
             user.version += 1
             user.updated_at = now
             people.save(session, user)

@@ -6,7 +6,7 @@ browsers are deleted. What he did to things of others stays in the audit and in 
 `tests/unit/people/test_removal.py` searches every table for what is left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -31,6 +31,13 @@ REMOVED: Final = "(removed)"
 LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 _AT_ONCE: Final = 20
+_BY_NAME: Final = (
+    ("firmware_images", "uploaded_by"),
+    ("assets", "uploaded_by"),
+    ("rollouts", "created_by"),
+    ("backups", "author"),
+)
+"""Columns that tell who made a row by his user name alone."""
 
 
 async def forget_some(session: AsyncSession, user_id: str) -> int:
@@ -90,15 +97,25 @@ async def _forget_files(session: AsyncSession, user_id: str) -> None:
         await session.execute(delete(table).where(his))
 
 
-async def _forget_as_author(session: AsyncSession, user: User) -> None:
-    for name, column in (
-        ("firmware_images", "uploaded_by"),
-        ("assets", "uploaded_by"),
-        ("rollouts", "created_by"),
-        ("backups", "author"),
-    ):
+async def rename_author(session: AsyncSession, names: Collection[str], new: str) -> None:
+    """Has rows that tell of a person by one of `names` tell of him by `new`."""
+    for name, column in _BY_NAME:
         table = SQLModel.metadata.tables[name]
-        await session.execute(update(table).where(table.c[column] == user.name).values({column: REMOVED}))
+        await session.execute(update(table).where(table.c[column].in_(names)).values({column: new}))
+
+
+async def _names(session: AsyncSession, user: User) -> Collection[str]:
+    """The user names of a person: an upload that ran while he was renamed has the one before."""
+    renamed = select(col(AuditEntry.before)).where(
+        col(AuditEntry.target) == f"user:{user.id}", col(AuditEntry.action) == "user.change"
+    )
+    former = {str(before["name"]) for before in await session.scalars(renamed) if "name" in before}
+    others = select(col(User.name)).where(col(User.name).in_(former), col(User.id) != user.id)
+    return former - set(await session.scalars(others)) | {user.name}
+
+
+async def _forget_as_author(session: AsyncSession, user: User) -> None:
+    await rename_author(session, await _names(session, user), REMOVED)
     for rollout in (await session.scalars(select(RollOut).where(_mentions(RollOut.owners, user.id)))).all():
         # A list that became empty would be for all.
         rollout.owners = [REMOVED if owner == user.id else owner for owner in rollout.owners]

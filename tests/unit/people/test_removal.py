@@ -52,6 +52,7 @@ def rows_of_two() -> dict[str, list[dict[str, Any]]]:
             "role": "member",
             "profile": {"note": user_id},
             "token_epoch": 1,
+            "version": 1,
         }
     devices = [row["id"] for row in rows["devices"]]
     for table in SQLModel.metadata.sorted_tables:
@@ -132,6 +133,53 @@ async def test_nothing_is_left_of_a_person_and_all_of_others(store: Store, peopl
         assert [row for row in after[name] if TOM in str(row.values())] == toms, name
     owners = sorted(row["owners"] for row in after["rollouts"])
     assert owners == [[persons.REMOVED], [TOM]], "an empty list is for everybody"
+
+
+MADE_BY = {
+    "firmware_images": "uploaded_by", "assets": "uploaded_by", "rollouts": "created_by", "backups": "author"
+}  # fmt: skip
+
+
+async def makers(store: Store) -> dict[str, list[str]]:
+    rows = await everything(store)
+    return {
+        name: [row[column] for row in sorted(rows[name], key=lambda row: str(row["id"]))]
+        for name, column in MADE_BY.items()
+    }
+
+
+async def sign(store: Store, made: dict[str, list[str]]) -> None:
+    async with store.write() as session:
+        for name, column in MADE_BY.items():
+            table = SQLModel.metadata.tables[name]
+            keys = sorted((await session.scalars(select(table.c.id))).all(), key=str)
+            for key, maker in zip(keys, made[name], strict=True):
+                await session.execute(update(table).where(table.c.id == key).values({column: maker}))
+
+
+async def test_what_a_person_made_is_told_by_his_present_name_and_by_none_once_he_is_removed(
+    store: Store, people: Accounts
+) -> None:
+    await fill(store)
+    made = {key: [MIA, TOM] for key in MADE_BY}
+    await sign(store, made)
+    await people.users.change(command_line(), MIA, UserChange(name="winifred"), NOW)
+    assert await makers(store) == {key: ["winifred", TOM] for key in MADE_BY}
+    await sign(store, made)  # as uploads that ended after it
+    await people.users.change(command_line(), MIA, UserChange(name="winnie"), NOW)
+    await people.users.remove(command_line(), MIA, NOW)
+    assert await makers(store) == {key: [persons.REMOVED, TOM] for key in MADE_BY}
+
+
+async def test_a_former_name_that_another_person_has_now_stays_with_his_things(
+    store: Store, people: Accounts
+) -> None:
+    await fill(store)
+    await people.users.change(command_line(), MIA, UserChange(name="winifred"), NOW)
+    await people.users.change(command_line(), TOM, UserChange(name=MIA), NOW)
+    await sign(store, {key: [MIA, MIA] for key in MADE_BY})
+    await people.users.remove(command_line(), MIA, NOW)
+    assert await makers(store) == {key: [MIA, MIA] for key in MADE_BY}
 
 
 async def test_the_devices_of_a_person_become_nobodys_with_other_credentials(
