@@ -36,6 +36,12 @@ class _Attempts:
     def is_locked(self, now: float) -> bool:
         return self.locked_until is not None and now < self.locked_until
 
+    def take_back(self, most: int) -> None:
+        """Counts one less, which opens what that one locked."""
+        self.failed = max(0, self.failed - 1)
+        if self.failed <= most:
+            self.locked_until = None
+
     def is_over(self, now: float) -> bool:
         """True when they count no longer: after a lock-out, whatever its length, they begin anew."""
         if self.locked_until is not None:
@@ -75,6 +81,19 @@ class Logins:
                     counted.locked_until = now + self._lockout_s
                     return False
         return True
+
+    def take_back(self, account: str, address: str) -> None:
+        """Counts an attempt no more that `begin` let in: nothing was compared, so nothing was learned."""
+        if (own := self._by_address.get((account, address))) is not None:
+            own.take_back(self._most)
+        if self.is_proven(account, address):
+            return
+        for counted, times in (
+            (self._by_account.get((account, "")), ADDRESSES_AT_ONCE),
+            (self._of_address.get(("", address)), ACCOUNTS_AT_ONCE),
+        ):
+            if counted is not None:
+                counted.take_back(self._most * times)
 
     def succeeded(self, account: str, address: str) -> None:
         """Forgets the failures of an address that knew the password, and remembers the address."""

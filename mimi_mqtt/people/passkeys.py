@@ -214,12 +214,12 @@ class Passkeys:
         async with self._store.read() as session:
             found = await credentials.passkey(session, _id_of(credential))
         account = found[1].folded_name if found is not None else _UNKNOWN
-        self._sign_in.attempt(account, address)
         user = None
-        if found is not None:
-            count = _verified_count(lib, found[0], site, challenge, credential)
-            if count is not None:
-                user = await self._used(found[0].credential_id, count, challenge, address, now)
+        with self._sign_in.attempt(account, address):
+            if found is not None:
+                count = _verified_count(lib, found[0], site, challenge, credential)
+                if count is not None:
+                    user = await self._used(found[0].credential_id, count, challenge, address, now)
         if user is None:
             await self._sign_in.failed(account, "passkeys", address, found[1] if found is not None else None)
             return None

@@ -3,7 +3,8 @@ one. Attempts with passkeys are counted with those with passwords."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -52,11 +53,11 @@ class SignIn:
         Raises LoginRefused when the password is not checked: too many were wrong, or too many wait.
         """
         account = rules.folded(user_name)[: tables.FOLDED_NAME_CHARS]
-        self.attempt(account, address)
-        async with self._store.read() as session:
-            user = await people.user_named(session, account)
-        usable = user is not None and not user.disabled
-        verdict = await self._hashing.verify(password, user.password_hash if user and usable else None)
+        with self.attempt(account, address):
+            async with self._store.read() as session:
+                user = await people.user_named(session, account)
+            usable = user is not None and not user.disabled
+            verdict = await self._hashing.verify(password, user.password_hash if user and usable else None)
         if user is None or not usable or not verdict.right:
             await self.failed(account, "passwords", address, user)
             return None
@@ -65,13 +66,23 @@ class SignIn:
             await self._keep_renewed(user, verdict.renewed)
         return user
 
-    def attempt(self, account: str, address: str) -> None:
-        """Counts an attempt to sign in to an account, by its folded name, until `succeeded` says otherwise.
-        Raises LoginRefused when too many failed."""
+    @contextmanager
+    def attempt(self, account: str, address: str) -> Iterator[None]:
+        """The check of an attempt to sign in to an account, by its folded name, which counts as failed until
+        `succeeded` says otherwise. A check that raises, as the database is down or too many wait, does not
+        count; one that is cancelled does, or a guesser would hang up before he is refused.
+
+        Raises LoginRefused when too many failed.
+        """
         if not self._logins.begin(account, address, self._clock()):
             # Never what was typed: it may be a password.
             self._ledger.refuse("failed sign-ins", address, self._clock(), setting="shares.failed_logins")
             raise LoginRefused("too many sign-ins failed: none is checked for now", RETRY_AFTER_S)
+        try:
+            yield
+        except Exception:
+            self._logins.take_back(account, address)
+            raise
 
     async def failed(self, account: str, what: str, address: str, user: User | None = None) -> None:
         """Delays the answer to an attempt that failed, the longer the more there were; `what` was wrong, such

@@ -45,6 +45,25 @@ def test_account_tried_from_many_addresses_is_open_to_those_that_logged_in() -> 
     assert logins.begin("admin", "new place", WINDOW_S + 2)
 
 
+def test_attempts_that_are_taken_back_lock_nobody_out() -> None:
+    logins = Logins(2, 600.0)
+    for number in range(100 * ADDRESSES_AT_ONCE):
+        assert logins.begin("admin", f"address {number % 20}", 0.0)
+        assert logins.begin(f"account {number % 20}", "a", 0.0)
+        logins.take_back("admin", f"address {number % 20}")
+        logins.take_back(f"account {number % 20}", "a")
+    assert [logins.begin("admin", "b", 0.0) for _ in range(3)] == [True, True, False]
+
+
+def test_what_attempts_at_once_locked_is_open_when_they_are_taken_back() -> None:
+    logins = Logins(2, 600.0)
+    assert [logins.begin("admin", "a", 0.0) for _ in range(3)] == [True, True, False]
+    for _ in range(2):
+        logins.take_back("admin", "a")
+    # The one that was refused counts, as any that is.
+    assert [logins.begin("admin", "a", 0.0) for _ in range(2)] == [True, False]
+
+
 def test_unlocking_lets_all_try_again() -> None:
     logins = Logins(1, 600.0)
     assert [logins.begin("admin", "a", 0.0) for _ in range(2)] == [True, False]

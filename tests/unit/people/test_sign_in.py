@@ -1,5 +1,6 @@
 """Signing in with a password, and what guessers get."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from mimi_mqtt import passwords
 from mimi_mqtt.config import SharesSettings
-from mimi_mqtt.errors import Conflict, Invalid, LoginRefused
+from mimi_mqtt.errors import Conflict, Invalid, LoginRefused, StoreError
 from mimi_mqtt.logins import ACCOUNTS_AT_ONCE, ADDRESSES_AT_ONCE
 from mimi_mqtt.passwords import PasswordHashing, Verdict
 from mimi_mqtt.people.access import Presented, Role
@@ -90,6 +91,60 @@ async def test_unknown_user_costs_the_same_hash_and_gets_the_same_answer(
     ):  # fmt: skip
         assert await people.sign_in.check(name, given, "192.0.2.1") is None
     assert compared == ["$argon2id$v=19$m=19456,t=2,p=1"] * 6
+
+
+@pytest.mark.parametrize("what", ["database", "queue"])
+async def test_passwords_that_were_not_checked_lock_nobody_out(
+    people: Accounts,
+    store: Store,
+    strict: SignIn,
+    hashing: Counted,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    await added(people, "bob")
+    with monkeypatch.context() as outage:
+        if what == "database":
+            outage.setattr(store, "read", _out_of_reach)
+        else:
+            outage.setattr(hashing, "verify", _too_many_wait)
+        for _ in range(3 * TRIES):
+            with pytest.raises((StoreError, LoginRefused), match=what):
+                await strict.check("bob", PASSWORD, "192.0.2.1")
+    assert await strict.check("bob", PASSWORD, "192.0.2.1") is not None
+
+
+def _out_of_reach() -> Any:
+    raise StoreError("the database is down")
+
+
+async def _too_many_wait(*_: object) -> Verdict:
+    raise LoginRefused("the queue is full", 5)
+
+
+async def test_a_guess_that_is_cancelled_while_it_is_checked_counts(
+    people: Accounts, strict: SignIn, hashing: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else a guesser would hang up just before he is refused."""
+    await added(people, "bob")
+    compares = asyncio.Event()
+
+    async def never_done(*_: object) -> Verdict:
+        compares.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with monkeypatch.context() as slow:
+        slow.setattr(hashing, "verify", never_done)
+        for _ in range(TRIES):
+            compares.clear()
+            guessing = asyncio.create_task(strict.check("bob", "guess", "192.0.2.1"))
+            await compares.wait()
+            guessing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await guessing
+    with pytest.raises(LoginRefused, match="too many sign-ins failed"):
+        await strict.check("bob", PASSWORD, "192.0.2.1")
 
 
 async def test_guesses_from_one_address_are_refused_right_or_wrong(

@@ -13,7 +13,7 @@ import pytest
 
 from mimi_mqtt.config import SharesSettings
 from mimi_mqtt.config.connections import HttpSettings
-from mimi_mqtt.errors import Invalid
+from mimi_mqtt.errors import Invalid, StoreError
 from mimi_mqtt.http.passkey_cookie import PASSKEY_COOKIE
 from mimi_mqtt.people.access import Role, Scope
 from mimi_mqtt.people.accounts import Accounts
@@ -306,6 +306,22 @@ async def test_guesses_count_with_wrong_passwords(people: Accounts) -> None:
         assert (await signed_in(api, device)).status_code == 429
         by_password = await api.post("/session", json={"user_name": "bob", "password": PASSWORD})
         assert by_password.status_code == 429
+
+
+async def test_an_outage_of_the_database_locks_no_passkey_out(
+    people: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = await made_by(people, "bob")
+
+    async def out_of_reach(*_: object) -> None:
+        raise StoreError("the database is down")
+
+    async with browser(people) as api:
+        with monkeypatch.context() as outage:
+            outage.setattr(people.passkeys, "_used", out_of_reach)
+            for _ in range(TRIES + 1):
+                assert (await signed_in(api, device)).status_code == 503
+        assert (await signed_in(api, device)).status_code == 201
 
 
 async def test_unknown_passkeys_are_bounded_too(people: Accounts) -> None:
