@@ -4,7 +4,7 @@ Devices get credentials of the new secret with their next OTA request, which the
 they have stay good until then: each device's end once it used its new ones, and all of them with the days of
 --keep-days. With --now they end at once: a device is without a connection until it boots again. Do that when
 the secret may have been seen by others. A running server takes the new secret over. Keys of chips, which are
-sealed with the secret, are sealed anew.
+sealed with the secret, and those of providers are sealed anew.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -25,18 +24,17 @@ from mimi_mqtt.fleet import secret_files
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.device_keys import DeviceKeys
 from mimi_mqtt.fleet.secret_files import SECRET_FILE
-from mimi_mqtt.managed.kinds import Kind
-from mimi_mqtt.managed.merging import Entry
-from mimi_mqtt.managed.resources import ManagedResources, opened
-from mimi_mqtt.store import managed
+from mimi_mqtt.managed.resources import ManagedResources
+from mimi_mqtt.store.engine import Store
 
 KEEP_DAYS: Final = 30
 """Days for which old credentials stay good, unless told otherwise."""
 
 _DAY_S: Final = 86_400.0
 _WITHIN_S: Final = 90.0
-_SEALING_S: Final = 120.0
-"""Seconds for which the old secret is kept at least, should sealing be interrupted."""
+_SEALING_S: Final = 86_400.0
+"""Seconds for which the old secret is kept at least, should sealing be interrupted: time to run this again,
+as what it sealed is lost with it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Returns 0 when the new secret is in force, 1 when a running server did not take it over. Raises
-    MimiError."""
+    """Returns 0 when the new secret is in force, 1 when a running server did not take it over or keys could
+    not be sealed with it. Raises MimiError."""
     settings = load_settings(args.config, os.environ)
     folder = settings.server.data_dir
     if not (folder / SECRET_FILE).exists():
@@ -68,10 +66,8 @@ def run(args: argparse.Namespace) -> int:
     now = time.time()
     keep_s = 0.0 if args.now else args.keep_days * _DAY_S
     overlapping = not args.now and secret_files.load(folder, now).old is not None
-    keys = asyncio.run(_keys(settings))
-    asyncio.run(_rotate(settings, now, keep_s))
+    problem = asyncio.run(_rotate(settings, now, keep_s))
     print(f"there is a new secret in {folder / SECRET_FILE}")
-    asyncio.run(_encrypt_again(settings, keys))
     try:
         result = ask_to_reload(folder, _WITHIN_S)
     except NoServer:
@@ -82,6 +78,15 @@ def run(args: argparse.Namespace) -> int:
         if result.problem:
             return _not_taken(result.problem)
         print("the running server uses it")
+    if problem:
+        until = datetime.fromtimestamp(now + (keep_s or _SEALING_S)).astimezone()
+        print(f"mimi-mqtt: {problem}", file=sys.stderr)
+        print(
+            "run this command again: old credentials stay good until then, at the longest until "
+            f"{until:%Y-%m-%d %H:%M}",
+            file=sys.stderr,
+        )
+        return 1
     if args.now:
         print("every device is without a connection until it boots and asks OTA again")
     else:
@@ -98,11 +103,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _rotate(settings: Settings, now: float, keep_s: float) -> None:
+async def _rotate(settings: Settings, now: float, keep_s: float) -> str:
     """Rotates the secret, and seals with the new one what the old one had sealed.
 
     The old one stays until that is done, however short it is to be kept: nothing is lost when this is
-    interrupted. Raises StartupError and StoreError, the latter before anything has changed.
+    interrupted. Returns why it has to stay, "" when it has not. Raises StartupError, and StoreError before
+    anything has changed.
     """
     folder = settings.server.data_dir
     store = database(settings)
@@ -112,10 +118,15 @@ async def _rotate(settings: Settings, now: float, keep_s: float) -> None:
         if settings.store.url is not None or (folder / "mimi.db").exists():
             raise
         secret_files.rotate(folder, now, keep_s)  # no server ever ran: nothing is sealed
-        return
+        return ""
     try:
+        # What a rotation that was interrupted left to the secret before, which ends with this one.
+        await _seal(settings, store)
         secret_files.rotate(folder, now, keep_s or _SEALING_S)
-        lost = await DeviceKeys(store, Credentials.load(folder)).reseal()
+        try:
+            lost = await _seal(settings, store)
+        except StoreError as error:
+            return f"what is sealed with the secret before could not be sealed with it: {error}"
     finally:
         await store.aclose()
     if lost:
@@ -123,36 +134,20 @@ async def _rotate(settings: Settings, now: float, keep_s: float) -> None:
             f"{lost} keys of chips were sealed with a secret from before: import them again", file=sys.stderr
         )
     if not keep_s:
-        secret_files.delete_old(folder)
+        try:
+            secret_files.delete_old(folder)
+        except OSError as error:
+            return f"the secret before can't be deleted from {folder}: {error.strerror}"
+    return ""
 
 
-async def _keys(settings: Settings) -> Mapping[tuple[Kind, str], Entry]:
-    """The keys of providers in the database, which are encrypted with the secret that is about to go."""
-    store = database(settings)
-    try:
-        await store.open(create=False)
-        credentials = Credentials.load(settings.server.data_dir)
-        async with store.read() as session:
-            rows = await managed.with_secrets(session)
-        return {("provider", row.key): opened(row, credentials) for row in rows}
-    except StoreError:
-        return {}  # no database yet, or none that can be read: `_encrypt_again` tells that
-    finally:
-        await store.aclose()
-
-
-async def _encrypt_again(settings: Settings, keys: Mapping[tuple[Kind, str], Entry]) -> None:
-    store = database(settings)
-    try:
-        await store.open(create=False)
-        credentials = Credentials.load(settings.server.data_dir)
-        await ManagedResources(store, credentials, os.environ, lambda: settings).reseal(keys)
-    except StoreError as error:
-        if keys or not settings.database_url.startswith("sqlite"):
-            print(f"mimi-mqtt: keys of providers could not be encrypted again: {error}", file=sys.stderr)
-            print("set them again where `GET /api/v1/providers/NAME` tells of it", file=sys.stderr)
-    finally:
-        await store.aclose()
+async def _seal(settings: Settings, store: Store) -> int:
+    """Seals with the secret in force the keys of chips and of providers that the one before sealed. Returns
+    the number of keys of chips that can't be read any more. Raises StoreError."""
+    credentials = Credentials.load(settings.server.data_dir)
+    lost = await DeviceKeys(store, credentials).reseal()
+    await ManagedResources(store, credentials, os.environ, lambda: settings).reseal({})
+    return lost
 
 
 def _days(text: str) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from mimi_mqtt.cli import main
 from mimi_mqtt.config import Settings
+from mimi_mqtt.errors import StoreError
 from mimi_mqtt.fleet import secret_files
 from mimi_mqtt.fleet.credentials import Credentials
 from mimi_mqtt.fleet.device_keys import DeviceKeys, ImportedKey
@@ -87,29 +88,72 @@ def test_nonsense_is_refused(folder: Path, arguments: list[str]) -> None:
     assert secret_files.load(folder, 0) == before
 
 
+async def with_chip_keys(folder: Path, act: Callable[[DeviceKeys], Awaitable[None]]) -> None:
+    store = Store(f"sqlite:///{folder / 'mimi.db'}")
+    await store.open()
+    try:
+        await act(DeviceKeys(store, Credentials.load(folder)))
+    finally:
+        await store.aclose()
+
+
+async def register(keys: DeviceKeys) -> None:
+    await keys.register([ImportedKey("SN-1", b"1" * 32)], datetime.now(UTC))
+
+
+async def check(keys: DeviceKeys) -> None:
+    (row,) = await keys.page("", 10)
+    assert keys.is_readable(row)
+
+
 @pytest.mark.parametrize("arguments", [[], ["--now"]])
 def test_keys_of_chips_are_readable_with_the_new_secret_alone(folder: Path, arguments: list[str]) -> None:
-    url = f"sqlite:///{folder / 'mimi.db'}"
-
-    async def with_keys(act: Callable[[DeviceKeys], Awaitable[None]]) -> None:
-        store = Store(url)
-        await store.open()
-        try:
-            await act(DeviceKeys(store, Credentials.load(folder)))
-        finally:
-            await store.aclose()
-
-    async def register(keys: DeviceKeys) -> None:
-        await keys.register([ImportedKey("SN-1", b"1" * 32)], datetime.now(UTC))
-
-    async def check(keys: DeviceKeys) -> None:
-        (row,) = await keys.page("", 10)
-        assert keys.is_readable(row)
-
-    asyncio.run(with_keys(register))
+    asyncio.run(with_chip_keys(folder, register))
     assert main(["rotate-secret", *arguments]) == 0
     secret_files.delete_old(folder)
-    asyncio.run(with_keys(check))
+    asyncio.run(with_chip_keys(folder, check))
+
+
+@pytest.mark.parametrize("keys", [DeviceKeys, ManagedResources])
+def test_a_rotation_whose_sealing_failed_loses_no_keys_when_it_is_run_again(
+    folder: Path, keys: type[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(with_chip_keys(folder, register))
+    before, reseal, calls = secret_files.load(folder, 0), keys.reseal, 0  # type: ignore[attr-defined]
+
+    async def locked(self: object, *given: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the first one is before the rotation
+            raise StoreError("the database is locked")
+        return await reseal(self, *given)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(keys, "reseal", locked)
+        assert main(["rotate-secret", "--now"]) == 1
+    told = capsys.readouterr()
+    assert "the database is locked" in told.err
+    assert "run this command again" in told.err
+    assert "every device is without a connection" not in told.out
+    assert secret_files.load(folder, time.time() + 3_600).old == before.current
+    assert main(["rotate-secret", "--now"]) == 0
+    assert secret_files.load(folder, 0).old is None
+    asyncio.run(with_chip_keys(folder, check))
+
+
+def test_a_database_that_fails_before_the_rotation_leaves_the_secret(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(with_chip_keys(folder, register))
+    before = secret_files.load(folder, 0)
+
+    async def locked(_: object) -> int:
+        raise StoreError("the database is locked")
+
+    monkeypatch.setattr(DeviceKeys, "reseal", locked)
+    assert main(["rotate-secret", "--now"]) == 1
+    assert "the database is locked" in capsys.readouterr().err
+    assert secret_files.load(folder, 0) == before
 
 
 @pytest.mark.parametrize("arguments", [[], ["--now"]])
