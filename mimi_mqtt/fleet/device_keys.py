@@ -12,7 +12,7 @@ import io
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -89,14 +89,22 @@ def parse_keys(content: bytes) -> list[ImportedKey]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Invalid("the file is not UTF-8 text: it must be CSV or JSON") from None
-    found: dict[str, ImportedKey] = {}
-    for each in _in_json(text) if text.lstrip()[:1] in ("[", "{") else _in_csv(text):
-        if found.setdefault(each.serial_number, each) != each:
-            raise Invalid(f"the serial number {each.serial_number} is there twice, with different keys")
-        if len(found) > MAX_IMPORT_KEYS:
-            raise Invalid(f"the file has more than {MAX_IMPORT_KEYS} keys: import it in parts")
+    found = without_repetitions(
+        _in_json(text) if text.lstrip()[:1] in ("[", "{") else _in_csv(text), MAX_IMPORT_KEYS
+    )
     if not found:
         raise Invalid("the file has no keys: it must have lines of serial_number,key or a JSON list")
+    return found
+
+
+def without_repetitions(keys: Iterable[ImportedKey], most: int) -> list[ImportedKey]:
+    """The keys, each once. Raises Invalid for more than `most`, and for different ones of a serial number."""
+    found: dict[str, ImportedKey] = {}
+    for each in keys:
+        if found.setdefault(each.serial_number, each) != each:
+            raise Invalid(f"the serial number {each.serial_number} is there twice, with different keys")
+        if len(found) > most:
+            raise Invalid(f"there are more than {most} keys: import them in parts")
     return list(found.values())
 
 

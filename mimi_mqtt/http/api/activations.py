@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from mimi_mqtt.fleet import listing
-from mimi_mqtt.fleet.device_keys import imported_key
+from mimi_mqtt.fleet.device_keys import imported_key, without_repetitions
 from mimi_mqtt.http.api.access import callers
 from mimi_mqtt.http.api.device_models import DeviceSummary, summary
 from mimi_mqtt.http.api.devices import rights_of
@@ -17,6 +17,7 @@ from mimi_mqtt.people.access import Caller, Scope
 from mimi_mqtt.store import tables
 from mimi_mqtt.store.tables import ListedDevice
 
+# Serial numbers may have a slash: the last part of a path that names one is all of its rest.
 router = APIRouter(tags=["activation"])
 
 MAX_KEYS = 5_000
@@ -176,7 +177,7 @@ async def add_listed_device(caller: Admin, services: Services, wanted: ListedIde
     return _listed(await services.devices.add_to_list(entry, rights_of(caller)))
 
 
-@router.delete("/listed-devices/{kind}/{value}", status_code=204)
+@router.delete("/listed-devices/{kind}/{value:path}", status_code=204)
 async def remove_listed_device(
     caller: Admin,
     services: Services,
@@ -223,15 +224,16 @@ async def register_device_keys(
     """Registers keys of chips, in the place of others of the same serial numbers. A chip whose key is
     registered is let in by the proof that it has it, and never without."""
     response.headers["Cache-Control"] = "no-store"
-    keys = [
+    given = (
         imported_key(each.serial_number, each.key, each.mac, place=f"keys.{number}")
         for number, each in enumerate(wanted.keys)
-    ]
+    )
+    keys = without_repetitions(given, MAX_KEYS)
     told = await services.device_keys.register(keys, datetime.now(UTC), rights_of(caller))
     return KeysRegistered(added=told.added, replaced=told.replaced, unchanged=told.unchanged)
 
 
-@router.delete("/device-keys/{serial_number}", status_code=204)
+@router.delete("/device-keys/{serial_number:path}", status_code=204)
 async def remove_device_key(
     caller: Admin,
     services: Services,

@@ -155,13 +155,16 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
             if isinstance(error, FileDamaged):
                 return problem_reply(410, "the file is missing or damaged on the server: see its health")
             return problem_reply(503, detail, {"Retry-After": "10"})
-        if status == 503:
+        if isinstance(error, StoreError):  # a message has the database's address, and the names of its parts
             now = time.monotonic()
-            if now - told.get("store", float("-inf")) > _QUIET_S:
-                told["store"] = now
+            if now - told.get(str(status), float("-inf")) > _QUIET_S:
+                told[str(status)] = now
                 _log.error("%s", error)
+            if isinstance(error, StoreConflict):
+                detail = "something else was changed at the same moment: look what is there, and try again"
+                return problem_reply(status, detail)
             detail = "the server's database does not work: see its log"
-            return problem_reply(503, detail, {"Retry-After": "10"})
+            return problem_reply(status, detail, {"Retry-After": "10"})
         if status == 500:
             _log.error("a request of the API failed: %s", error)
         headers = {}

@@ -19,6 +19,7 @@ from mimi_mqtt.http.api.paging import Cursor, Limit, Page, cursor_of, key_of, mo
 from mimi_mqtt.http.api.scalars import NoNumber
 from mimi_mqtt.http.limits import MAX_JSON_VALUES
 from mimi_mqtt.people.access import MEMBER_SCOPES, Caller, Role, Scope
+from mimi_mqtt.store.engine import StoreConflict
 from tests.fakes.api import client, services
 
 router = APIRouter(prefix="/made")
@@ -26,6 +27,7 @@ FAILURES = {
     "not-found": NotFound("no such lamp"), "conflict": Conflict("there is one"),
     "invalid": Invalid("too red"),
     "limit": LimitReached("three lamps at most", 5), "store": StoreError("password of the database"),
+    "store-conflict": StoreConflict("UNIQUE failed: devices.password"),
     "bug": ZeroDivisionError("1/0"),
 }  # fmt: skip
 
@@ -82,7 +84,15 @@ async def ask(made: object, method: str, path: str, as_: str = "bob", **options:
 
 @pytest.mark.parametrize(
     ("how", "status"),
-    [("not-found", 404), ("conflict", 409), ("invalid", 422), ("limit", 429), ("store", 503), ("bug", 500)],
+    [
+        ("not-found", 404),
+        ("conflict", 409),
+        ("invalid", 422),
+        ("limit", 429),
+        ("store", 503),
+        ("store-conflict", 409),
+        ("bug", 500),
+    ],
 )
 async def test_what_parts_raise_becomes_a_problem_document(made: object, how: str, status: int) -> None:
     answer = await ask(made, "GET", f"/made/fails/{how}")

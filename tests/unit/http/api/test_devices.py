@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -374,6 +375,29 @@ async def test_whether_there_is_an_account_is_not_told_by_a_device_of_others(wor
         ]
     assert [reply.status_code for reply in replies] == [404, 404]
     assert replies[0].json() == replies[1].json()
+
+
+async def test_a_serial_number_that_is_given_twice_is_registered_once(world: World) -> None:
+    given = {"serial_number": "SN-1", "key": "ab" * 32}
+    async with world.api("ada") as api:
+        reply = await api.post("/device-keys", json={"keys": [given, {**given, "key": "AB" * 32}]})
+        assert (reply.status_code, reply.json()["added"]) == (200, 1)
+        for other in ({"key": "cd" * 32}, {"mac": "aa:bb:cc:00:11:22"}):
+            reply = await api.post("/device-keys", json={"keys": [given, {**given, **other}]})
+            assert reply.status_code == 422
+            assert "SN-1 is there twice" in reply.json()["detail"]
+
+
+async def test_serial_numbers_with_a_slash_are_deleted(world: World) -> None:
+    serial = "2026/07/SN-1"
+    async with world.api("ada") as api:
+        key = {"serial_number": serial, "key": "ab" * 32}
+        assert (await api.post("/device-keys", json={"keys": [key]})).status_code == 200
+        assert (await api.post("/listed-devices", json={"identity": serial})).status_code == 201
+        for path in ("/device-keys", "/listed-devices/serial"):
+            for written, status in ((quote(serial, safe=""), 204), (serial, 404)):
+                assert (await api.delete(f"{path}/{written}")).status_code == status
+            assert (await api.delete(f"{path}/{'x' * 65}")).status_code == 422
 
 
 async def test_keys_of_chips_are_registered_and_never_told(world: World) -> None:
