@@ -37,7 +37,7 @@ from mimi_mqtt.http.api.log_feed import told as told_line
 from mimi_mqtt.http.health import PartHealth
 from mimi_mqtt.log.recent import MAX_LINES, RecentLines, Wanted
 from mimi_mqtt.machine_memory import available_memory
-from mimi_mqtt.store import device_lists
+from mimi_mqtt.store import activations, device_lists
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.migrations import HEAD
 from mimi_mqtt.store.tables import Device, SessionStatistics, User, UserGroup
@@ -170,12 +170,14 @@ class Diagnostics:
                 names.update(text for row in found for text in row if text)
             found = await session.execute(select(col(Device.id), col(Device.client_id)).limit(MAX_NAMES))
             clients = [(str(row[0]), str(row[1])) for row in found]
+            codes = [code for _, code in await activations.pending_codes(session, datetime.now(UTC))]
         macs = {device_id.replace("-", "") for device_id, _ in clients}
         settings = facts.settings()
         names.update(_own_names(settings))
         return Redactor(
             secrets=[*_secrets(settings), *_secret_variables(facts.environ)],
             ids=[client for _, client in clients if len(client) >= _CLIENT_CHARS],
+            codes=codes,
             names=names,
             salt=secrets.token_bytes(16),
             is_device=lambda mac: mac.lower() in macs,

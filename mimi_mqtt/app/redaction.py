@@ -21,6 +21,7 @@ _MAC: Final = re.compile(
     r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2}([-:]))(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}(?![0-9a-fA-F])"
 )
 _BARE_MAC: Final = re.compile(r"(?<![0-9a-zA-Z])[0-9a-fA-F]{12}(?![0-9a-zA-Z])")
+_CODE: Final = re.compile(r"(?<![0-9])[0-9]{6}(?![0-9])")
 _IPV4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\w)")
 _IPV6: Final = re.compile(r"(?<![0-9a-fA-F:.])[0-9a-fA-F:.]{2,}")
 """All that an IPv6 address may be in: with a port, punctuation, or an end of a word."""
@@ -33,15 +34,16 @@ _WORD: Final = re.compile(r"\w+")
 
 
 class Redactor:
-    """Takes `secrets`, `ids` and `names` out of texts; of ids and names there may be many thousands. `salt`
-    makes the numbers of devices; `is_device` tells whether twelve digits without marks are a device's
-    address."""
+    """Takes `secrets`, `ids`, `codes` and `names` out of texts; of all but secrets there may be many
+    thousands. A code is six digits by themselves. `salt` makes the numbers of devices; `is_device` tells
+    whether twelve digits without marks are a device's address."""
 
     def __init__(
         self,
         *,
         secrets: Iterable[str],
         ids: Iterable[str] = (),
+        codes: Iterable[str] = (),
         names: Iterable[str],
         salt: bytes,
         is_device: Callable[[str], bool] = lambda _: False,
@@ -50,6 +52,7 @@ class Redactor:
         # The longest first: one may be the beginning of another.
         self._secrets = sorted(known, key=len, reverse=True)
         self._ids = _Ids(ids)
+        self._codes = frozenset(codes)
         self._salt = salt
         self._is_device = is_device
         self._keys: dict[str, str] = {}
@@ -69,6 +72,8 @@ class Redactor:
         text = _EMAIL.sub(NAME, text)
         text = _MAC.sub(lambda found: self.device(found[0]), text)
         text = _BARE_MAC.sub(self._bare, text)
+        if self._codes:
+            text = _CODE.sub(lambda found: SECRET if found[0] in self._codes else found[0], text)
         text = _IPV6.sub(_without_ipv6, text)
         text = _IPV4.sub(_without_ipv4, text)
         return self._without_names(text)

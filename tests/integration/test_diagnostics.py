@@ -6,7 +6,7 @@ import logging
 import re
 import zipfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,7 @@ from mimi_mqtt.http.api.loading import API_PREFIX
 from mimi_mqtt.log import setup_logging
 from mimi_mqtt.log.recent import RecentLines
 from mimi_mqtt.store.conversations import save_turns
+from mimi_mqtt.store.tables import Activation
 from mimi_mqtt.store.turn_record import TurnRecord
 from tests.integration.test_app import boot
 
@@ -138,6 +139,12 @@ async def test_archive_holds_nothing_that_was_planted(tmp_path: Path, recent: Re
                     "answered", {}, agent="default",
                 )  # fmt: skip
                 await save_turns(session, [turn])
+                now = datetime.now(UTC)
+                waiting = Activation(
+                    device_id="24-6f-28-00-00-99", client_id="c" * 20, code="402961", challenge="x",
+                    created_at=now, asked_at=now, expires_at=now + timedelta(minutes=10),
+                )  # fmt: skip
+                session.add(waiting)
             udp_key = app._parts.fleet.directory.master_key(device_id)
             assert udp_key is not None
             secrets |= {"UDP key": udp_key.hex()}
@@ -150,6 +157,7 @@ async def test_archive_holds_nothing_that_was_planted(tmp_path: Path, recent: Re
                                 "session cookie", "API key", "signed token", "person's password",
                                 "database password"):  # fmt: skip
                     log.warning("a mistake told %s in the log", value, extra={"device": device_id})
+            log.info("device waits to be allowed: mimi-mqtt devices allow %s", waiting.code)
             setup_logging("debug", "text", io.StringIO(), recent=recent)
             log.debug("heard: %s", PLANTED["speech"])
             files = await _archive(api)
@@ -165,6 +173,7 @@ async def test_archive_holds_nothing_that_was_planted(tmp_path: Path, recent: Re
     whole_mac = re.compile(re.escape(device_id).replace(r"\-", "[-:]?"), re.IGNORECASE)
     assert not any(whole_mac.search(text) for text in files.values())
     assert set(files) >= {"README.txt", "versions.json", "settings.json", "health.json", "log.jsonl"}
+    assert "devices allow (secret)" in files["log.jsonl"]
     lines = [json.loads(line) for line in files["log.jsonl"].splitlines()]
     assert sum("a mistake told" in line["message"] for line in lines) >= 8
     assert {line["device_id"] for line in lines if line["device_id"]} != set()

@@ -16,6 +16,7 @@ def redactor(salt: bytes = b"salt") -> Redactor:
         secrets=["hunter2hunter2", "hunter2", "short"],
         names=["ada", "Bob's kitchen", "Bob", "Phòng khách", "x"],
         ids=["7c0f6a2e-" * 14],
+        codes=["402961", "003344"],
         salt=salt,
         is_device=lambda mac: mac == "246f285a1001",
     )
@@ -51,6 +52,9 @@ def test_no_text_takes_the_square_of_its_length(part: str) -> None:
     ("text", "left"),
     [
         ("key=hunter2hunter2 and hunter2", "key=(secret) and (secret)"),
+        ("mimi-mqtt devices allow 402961", "mimi-mqtt devices allow (secret)"),
+        ("402961 of 4029610 and 1402961, or 003344.", "(secret) of 4029610 and 1402961, or (secret)."),
+        ("402962 stays", "402962 stays"),
         ("a short word stays", "a short word stays"),
         ("signed in as Ada", "signed in as (name)"),
         ("Adam and adamant stay", "Adam and adamant stay"),
