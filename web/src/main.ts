@@ -3,6 +3,7 @@ import './styles/tokens.css';
 import './styles/base.css';
 import App from './App.svelte';
 import { loadMessages, messages, startLanguage } from './i18n';
+import { leaveClicksToBrowser } from './lib/clicks';
 import { loadSession } from './lib/session.svelte';
 import { applyTheme } from './lib/theme.svelte';
 import { tell } from './lib/toasts.svelte';
@@ -10,6 +11,7 @@ import { reloadWhenServed } from './lib/updated';
 import { areaOf, preload } from './routes';
 
 applyTheme();
+leaveClicksToBrowser(window);
 
 const t = messages<typeof import('./shell/messages/en.json')>('shell');
 window.addEventListener('vite:preloadError', () => {
