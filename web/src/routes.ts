@@ -1,11 +1,14 @@
 /** The addresses of the app, and the page of each. A page's area, its folder, is the first part of its address. */
 import { createRouter } from 'sv-router';
 import { loadMessages } from './i18n';
+import { scrollHooks } from './lib/scroll';
 
 /** The area that an address belongs to. */
 export function areaOf(pathname: string): string {
   return pathname.split('/')[1] || 'home';
 }
+
+const scroll = scrollHooks(window);
 
 export const { p, navigate, isActive, preload, route } = createRouter({
   '/': () => import('./pages/home/Home.svelte'),
@@ -57,6 +60,10 @@ export const { p, navigate, isActive, preload, route } = createRouter({
   '/components': () => import('./pages/components/Components.svelte'),
   '*nowhere': () => import('./pages/nowhere/Nowhere.svelte'),
   hooks: {
-    beforeLoad: ({ pathname }) => loadMessages(areaOf(pathname)),
+    beforeLoad: ({ pathname }) => {
+      scroll.beforeLoad();
+      return loadMessages(areaOf(pathname));
+    },
+    afterLoad: scroll.afterLoad,
   },
 });
