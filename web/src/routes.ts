@@ -1,5 +1,5 @@
 /** The addresses of the app, and the page of each. A page's area, its folder, is the first part of its address. */
-import { createRouter } from 'sv-router';
+import { blockNavigation, createRouter } from 'sv-router';
 import { loadMessages } from './i18n';
 import { scrollHooks } from './lib/scroll';
 
@@ -67,3 +67,7 @@ export const { p, navigate, isActive, preload, route } = createRouter({
     afterLoad: scroll.afterLoad,
   },
 });
+
+// sv-router follows where in the history it is only while something may block: a form that asks before it is left would
+// otherwise send the browser from a place that it left long ago.
+blockNavigation(() => true);

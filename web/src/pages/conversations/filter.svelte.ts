@@ -1,22 +1,21 @@
 /** The filter of the list, which stands in the address: a page that is left and come back to shows the same. */
-import { searchParams } from 'sv-router';
+import { addressQuery, changeQuery } from '~/lib/address';
 
 export const names = ['q', 'device', 'agent', 'outcome', 'owner', 'from', 'to'] as const;
 export type Filter = Record<(typeof names)[number], string>;
 
 /** The filter in the address; reactive. Days are of this browser's time zone. */
 export function filter(): Filter {
-  const given = searchParams.toURLSearchParams();
+  const given = addressQuery();
   return Object.fromEntries(names.map((name) => [name, given.get(name) ?? ''])) as Filter;
 }
 
 export function change(name: keyof Filter, value: string): void {
-  if (value) searchParams.set(name, value, { replace: true });
-  else if (searchParams.has(name)) searchParams.delete(name, undefined, { replace: true });
+  changeQuery({ [name]: value });
 }
 
 export function clear(): void {
-  for (const name of names) change(name, '');
+  changeQuery(Object.fromEntries(names.map((name) => [name, ''])));
 }
 
 function day(date: string, after = 0): string | undefined {
