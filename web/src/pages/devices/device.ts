@@ -1,7 +1,7 @@
 /** What the parts of a device's page share: its type, its queries, how it is called, and its commands. */
-import { SvelteSet } from 'svelte/reactivity';
 import { ApiProblem, api, problemText, queries, unwrap, type Api } from '~/api';
 import { messages } from '~/i18n';
+import { PendingDeletions } from '~/lib/deletions';
 import { onEvents } from '~/live/events.svelte';
 
 export type Device = Api<'DeviceFull'>;
@@ -10,7 +10,7 @@ export type Patch = Api<'DevicePatch'>;
 export type Tool = Api<'Tool'>;
 
 /** Devices that are about to be forgotten or were given away, and are not shown any more. */
-export const leaving = new SvelteSet<string>();
+export const leaving = new PendingDeletions<string>();
 
 const t = messages<typeof import('./messages/en.json')>('devices');
 

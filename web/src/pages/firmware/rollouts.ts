@@ -1,7 +1,7 @@
 /** How states of roll-outs and of the devices in them are shown. */
-import { SvelteSet } from 'svelte/reactivity';
 import type { Api } from '~/api';
 import { messages } from '~/i18n';
+import { PendingDeletions } from '~/lib/deletions';
 
 type Key = Parameters<ReturnType<typeof messages<typeof import('./messages/en.json')>>>[0];
 export type RollOut = Api<'RollOutRead'>;
@@ -11,7 +11,7 @@ export type Tone = 'plain' | 'good' | 'warn' | 'bad' | 'info' | 'accent';
 export const t = messages<typeof import('./messages/en.json')>('firmware');
 
 /** Images and roll-outs that are about to be deleted, and not shown any more. */
-export const leaving = { images: new SvelteSet<number>(), rollOuts: new SvelteSet<number>() };
+export const leaving = { images: new PendingDeletions<number>(), rollOuts: new PendingDeletions<number>() };
 
 /** The states of devices, in the order in which they come. */
 export const STATES = ['done', 'downloaded', 'downloading', 'offered', 'failed', 'gone'] as const satisfies readonly Progress[];
