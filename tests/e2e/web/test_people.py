@@ -210,6 +210,11 @@ async def test_a_key_is_made_used_and_revoked(site: Site) -> None:
         await tab.page.get_by_role("button", name="Undo").click()
         assert (await program.get("/me")).status_code == 200
         await tab.page.get_by_role("button", name="Revoke Home automation").click()
+        # It is hidden also where the page is left and come back to.
+        for name in ("About", "API keys"):
+            await tab.page.get_by_role("navigation").first.get_by_role("link", name=name).click()
+            await expect(tab.page.get_by_role("heading", level=1)).to_have_text(name)
+        await expect(tab.page.get_by_role("button", name="Revoke Home automation")).to_have_count(0)
         await tab.page.get_by_role("status").get_by_role("button", name="Close").last.click()
         await expect(tab.page.get_by_text("No keys")).to_be_visible()
         assert (await program.get("/me")).status_code == 401

@@ -57,6 +57,53 @@ async def test_keyboard_reaches_the_content_and_a_new_page(site: Site) -> None:
     await expect(tab.page.get_by_role("heading", level=1)).to_be_focused()
 
 
+async def test_links_out_of_the_app_and_into_new_tabs_are_the_browsers(site: Site) -> None:
+    tab = await site.tab()
+    await tab.goto("/about")
+    async with tab.page.context.expect_page() as opened:
+        await tab.page.get_by_role("link", name="Devices").first.click(modifiers=["ControlOrMeta"])
+    other = await opened.value
+    await expect(other).to_have_url(f"{site.url}/devices")
+    await other.close()
+    await expect(tab.page.get_by_role("heading", level=1)).to_have_text("About")
+    await tab.page.get_by_role("link", name="OpenAPI document").click()
+    await expect(tab.page.locator("body")).to_contain_text('"openapi"')
+
+
+async def test_back_leads_to_the_place_and_the_form_that_were_left(site: Site) -> None:
+    tab = await site.tab()
+    page = tab.page
+    title = page.get_by_role("heading", level=1)
+    side = page.get_by_role("navigation").first
+    await tab.goto("/settings")
+    await tab.settled()
+    await page.evaluate("() => scrollTo(0, 2000)")
+    await side.get_by_role("link", name="Agents").click()
+    await expect(title).to_have_text("Agents")
+    assert await page.evaluate("() => scrollY") == 0
+    await page.go_back()
+    await expect(title).to_have_text("Settings")
+    await page.wait_for_function("() => scrollY === 2000")
+
+    # What is still being typed is nothing to the next page.
+    await side.get_by_role("link", name="Conversations").click()
+    await page.get_by_role("searchbox").fill("light")
+    await side.get_by_role("link", name="Agents").click()
+    await page.locator("tbody a").first.click()
+    greeting = page.get_by_role("textbox", name="Greeting")
+    await greeting.wait_for()
+    form = page.url
+    await side.get_by_role("link", name="About").click()
+    await expect(title).to_have_text("About")
+    await page.go_back()
+    await greeting.fill("Good morning")
+    for answer in ("Stay", "Leave without saving"):
+        await page.go_back()
+        await page.get_by_role("button", name=answer).click()
+        await expect(page).to_have_url(form if answer == "Stay" else f"{site.url}/agents")
+    await expect(title).to_have_text("Agents")
+
+
 async def test_unknown_address_has_a_page(site: Site) -> None:
     tab = await site.tab()
     await tab.goto("/nothing-here")
