@@ -21,7 +21,7 @@ import { addressQuery, changeQuery } from './address';
 beforeEach(() => void (page.history.state = { _routerIndex: 3 }));
 
 it('changes the address and keeps the place in the history', () => {
-  changeQuery({ search: '007', tag: '', room: '' });
+  changeQuery({ search: '007', tag: '', room: '', agent: undefined });
   expect(page.location.search).toBe('?search=007');
   expect(addressQuery().get('search')).toBe('007');
   expect(page.history.state).toEqual({ _routerIndex: 3 });

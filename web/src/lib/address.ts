@@ -6,12 +6,12 @@ export function addressQuery(): URLSearchParams {
   return searchParams.toURLSearchParams();
 }
 
-/** Changes values in the query, an empty one leaves it, without another entry of the history. */
-export function changeQuery(values: Readonly<Record<string, string>>): void {
+/** Changes the values in the query that are given, without another entry of the history; an empty one leaves it. */
+export function changeQuery(values: Readonly<Record<string, string | undefined>>): void {
   const present = addressQuery();
   const { state } = history;
   for (const [name, value] of Object.entries(values)) {
-    if (value === (present.get(name) ?? '')) continue;
+    if (value === undefined || value === (present.get(name) ?? '')) continue;
     if (value) searchParams.set(name, value, { replace: true });
     else searchParams.delete(name, undefined, { replace: true });
   }
