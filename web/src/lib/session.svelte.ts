@@ -36,11 +36,37 @@ export async function loadSession(): Promise<void> {
     if (response.status === 401) return await signedOut();
     if (!data) throw problemOf(response, error);
     Object.assign(state, { is: 'signed-in', me: data, ways: null });
-    startLive();
+    startLive(catchUp);
   } catch (error) {
     if (!(error instanceof ApiProblem)) throw error;
     state.is = 'unreachable';
   }
+}
+
+/**
+ * Asks who this browser's session belongs to by now, and what they may do: in another tab somebody else may have signed in.
+ * Of the former person nothing stays then. An answer that does not come changes nothing.
+ */
+export async function refreshMe(): Promise<void> {
+  const { data } = await api.GET('/me').catch((error: unknown) => {
+    if (error instanceof ApiProblem) return { data: undefined };
+    throw error;
+  });
+  // Without a session, the answer was reported, and this page is signed out.
+  if (!data || state.is !== 'signed-in') return;
+  if (data.id !== state.me?.id) {
+    stopLive();
+    undoAll();
+    queries.clear();
+  }
+  queries.setQueryData(['me'], data);
+  state.me = data;
+  startLive(catchUp);
+}
+
+/** Asks for all that may have changed while nothing was told. Whose the answers are comes first. */
+function catchUp(): void {
+  void refreshMe().then(() => queries.invalidateQueries());
 }
 
 async function signedOut(): Promise<void> {

@@ -2,7 +2,7 @@
  * The event stream: what happens on the server, as it happens.
  *
  * One stream for the whole page. It is opened again by itself when it breaks, and when the page is seen again after a
- * while, from the last event on. After a break, everything that is shown is asked again.
+ * while, from the last event on. After a break, everything that is shown is asked again, by who starts it.
  */
 import { queries } from '../api/queries';
 import { keepReading, readEvents } from './stream';
@@ -25,6 +25,7 @@ const listeners = new Map<Listener, ReadonlySet<string>>();
 let running: AbortController | undefined;
 let lastId: string | undefined;
 let wasLive = false;
+let afterBreak: () => void = () => undefined;
 
 /** The state of the stream, and since when (ms since 1970); reactive. */
 export function live(): Readonly<{ status: LiveStatus; since: number }> {
@@ -80,9 +81,13 @@ function deliver(event: LiveEvent): void {
   }
 }
 
-/** Opens the stream; it stays open, or is opened again, until `stopLive`. */
-export function startLive(): void {
+/**
+ * Opens the stream; it stays open, or is opened again, until `stopLive`. `again` is called whenever it is live again: what
+ * happened meanwhile was not told here.
+ */
+export function startLive(again: () => void): void {
   if (running) return;
+  afterBreak = again;
   running = new AbortController();
   void keepReading(readOnce, running.signal, () => become('lost'));
 }
@@ -104,7 +109,7 @@ function readOnce(signal: AbortSignal): Promise<void> {
     headers: lastId === undefined ? {} : { 'Last-Event-ID': lastId },
     opened() {
       become('live');
-      if (wasLive) void queries.invalidateQueries();
+      if (wasLive) afterBreak();
       wasLive = true;
     },
     told(message) {

@@ -13,11 +13,13 @@ vi.mock('./stream', () => ({
 
 const event = (name: string) => tell({ id: undefined, event: name, data: JSON.stringify({ event: name, at: '' }) });
 const asked = vi.spyOn(queries, 'invalidateQueries').mockResolvedValue();
+const afterBreak = vi.fn();
 
 beforeEach(() => {
   vi.useFakeTimers();
   asked.mockClear();
-  startLive();
+  afterBreak.mockClear();
+  startLive(afterBreak);
 });
 afterEach(() => {
   stopLive();
@@ -64,6 +66,8 @@ it('is live while a stream is open alone', async () => {
   // The page was hidden, and is seen again.
   void again();
   expect(live()).toEqual({ status: 'lost', since: Date.now() });
+  expect(afterBreak).not.toHaveBeenCalled();
   open();
   expect(live().status).toBe('live');
+  expect(afterBreak).toHaveBeenCalledOnce();
 });
