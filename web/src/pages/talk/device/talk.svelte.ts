@@ -189,7 +189,8 @@ export class Talk {
     if (mode === this.mode) return;
     const talks = this.recording && this.phase !== 'off';
     this.mode = mode;
-    if (!talks || this.phase === 'speaking' || this.phase === 'thinking') return;
+    // A connection that is being made begins in the mode that is chosen when it is there.
+    if (!talks || this.phase === 'connecting' || this.phase === 'speaking' || this.phase === 'thinking') return;
     if (mode === 'manual') {
       this.send(messages.listen(this.session, 'stop'));
       this.phase = 'ready';
@@ -211,11 +212,10 @@ export class Talk {
   /** Begins a new session, as with another agent. */
   async renew(): Promise<void> {
     if (this.phase === 'off') return;
-    const talked = this.recording && this.mode !== 'manual';
     this.dropSocket();
     this.silence();
     this.phase = 'connecting';
-    if ((await this.open()) && talked) this.listen();
+    if ((await this.open()) && this.recording && this.mode !== 'manual') this.listen();
   }
 
   /** The device of this browser, made where there is none yet. Raises ApiProblem. */
@@ -373,10 +373,9 @@ export class Talk {
     }
     this.turn = ended(this.turn);
     // The server went away, or the way to it did: the same conversation goes on when it is back.
-    const listened = this.recording && this.mode !== 'manual';
     this.held = false;
     void this.open().then((open) => {
-      if (open && listened && this.recording && this.mode !== 'manual') this.listen();
+      if (open && this.recording && this.mode !== 'manual') this.listen();
     });
   }
 

@@ -101,3 +101,25 @@ it('ends the turn with the conversation, and with the connection', async () => {
   talk.end();
   expect(talk.turn?.over).toBe(true);
 });
+
+it('listens in the mode that was chosen while the server was away, and not before it is back', async () => {
+  talk.mode = 'manual';
+  void talk.start();
+  await settled();
+  asked.microphones[0]!(microphone());
+  const { socket, session } = connection();
+  asked.connections[0]![0]({ socket, session });
+  await settled();
+  (socket as unknown as WebSocket).onclose!({ code: 1006 } as CloseEvent);
+  await settled();
+  asked.connections[1]![1](new Error('away'));
+  await settled();
+  talk.setMode('auto');
+  expect([talk.phase, talk.trouble]).toEqual(['connecting', 'server-lost']);
+  await vi.advanceTimersByTimeAsync(300);
+  const back = connection();
+  asked.connections[2]![0](back);
+  await settled();
+  expect([talk.phase, talk.trouble]).toEqual(['listening', null]);
+  expect(back.socket.send.mock.calls.map(([text]) => JSON.parse(String(text)))).toEqual([expect.objectContaining({ type: 'listen', state: 'start', mode: 'auto' })]);
+});
