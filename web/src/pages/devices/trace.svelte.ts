@@ -35,6 +35,8 @@ export class Trace {
   open(): void {
     this.#running?.abort();
     this.#running = new AbortController();
+    // One that was ended would count as ended again with the next attempt that fails.
+    this.status = 'connecting';
     void this.#keepOpen(this.#running.signal);
   }
 
