@@ -2,6 +2,13 @@
 import { QueryClient } from '@tanstack/svelte-query';
 import { ApiProblem } from './problem';
 
+declare module '@tanstack/svelte-query' {
+  interface Register {
+    /** `byMessage`: the answer is asked of a device by a message to it, which nobody wants with each break of the network. */
+    queryMeta: { byMessage?: boolean };
+  }
+}
+
 export const queries = new QueryClient({
   defaultOptions: {
     queries: {
@@ -15,3 +22,8 @@ export const queries = new QueryClient({
     mutations: { networkMode: 'always', retry: false },
   },
 });
+
+/** Asks for all that is shown again, as changes of it may have been missed. */
+export function askAllAgain(): Promise<void> {
+  return queries.invalidateQueries({ predicate: ({ meta }) => !meta?.byMessage });
+}

@@ -1,6 +1,6 @@
 /** Who is signed in, and what they may do. */
 import { api, onSignedOut } from '../api/client';
-import { queries } from '../api/queries';
+import { askAllAgain, queries } from '../api/queries';
 import { ApiProblem, problemOf } from '../api/problem';
 import { unwrap } from '../api/client';
 import { startLive, stopLive } from '../live/events.svelte';
@@ -66,7 +66,7 @@ export async function refreshMe(): Promise<void> {
 
 /** Asks for all that may have changed while nothing was told. Whose the answers are comes first. */
 function catchUp(): void {
-  void refreshMe().then(() => queries.invalidateQueries());
+  void refreshMe().then(askAllAgain);
 }
 
 async function signedOut(): Promise<void> {

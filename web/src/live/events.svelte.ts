@@ -4,7 +4,7 @@
  * One stream for the whole page. It is opened again by itself when it breaks, and when the page is seen again after a
  * while, from the last event on. After a break, everything that is shown is asked again, by who starts it.
  */
-import { queries } from '../api/queries';
+import { askAllAgain, queries } from '../api/queries';
 import { keepReading, readEvents } from './stream';
 
 /** An event of the stream: its name, its time, and fields of its own. */
@@ -73,7 +73,7 @@ function become(status: LiveStatus): void {
 
 function deliver(event: LiveEvent): void {
   if (event.event === 'missed') {
-    void queries.invalidateQueries();
+    void askAllAgain();
     return;
   }
   for (const [listener, names] of listeners) {

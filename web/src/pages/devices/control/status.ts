@@ -7,6 +7,8 @@ export interface Status {
 }
 
 export const STATUS = 'self.get_device_status';
+/** The key of a device's status: not below the device's own, which is asked for again with each event of the device. */
+export const statusKey = (deviceId: string) => ['device-status', deviceId];
 export const LEVELS = {
   volume: { tool: 'self.audio_speaker.set_volume', argument: 'volume' },
   brightness: { tool: 'self.screen.set_brightness', argument: 'brightness' },
