@@ -287,7 +287,9 @@ async def test_each_account_has_its_own_browser_device(served: Site, tmp_path: P
             await tab.page.get_by_label("Write to the assistant").fill("what time is it")
             await tab.page.keyboard.press("Enter")
             await state_is(tab, "Ready")
-            ids[name] = await tab.page.evaluate("localStorage.getItem('talk-device')")
+            ids[name] = await tab.page.evaluate(
+                "Object.entries(localStorage).find(([key]) => key.startsWith('talk-device:'))[1]"
+            )
         assert ids["ada"] != ids["bob"]
         async with site.program("bob") as client:
             seen = [each["id"] for each in (await client.get("/devices")).json()["items"]]

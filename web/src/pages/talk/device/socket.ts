@@ -1,22 +1,27 @@
 /** The browser device's connection: its account's device, its WebSocket, and the hello. */
 import { api, unwrap, type Api } from '~/api';
+import { session } from '~/lib/session.svelte';
 import { VERSION } from './frames';
 import * as messages from './messages';
 
+/** With the account's id: people who share a browser have a device each. Alone: of the account that talked here before. */
 const KEPT = 'talk-device';
 const HELLO_MS = 10_000;
 
 export type Access = Api<'BrowserConnection'>;
 
-/** The id of the device that this browser was the last time: a name, not a secret. */
-export function knownDevice(): string {
-  return localStorage.getItem(KEPT) ?? '';
-}
+/** Where the id of the account's device is kept: a name, not a secret. */
+const place = () => `${KEPT}:${session().me?.id ?? ''}`;
 
 /** Makes this browser a device, or finds the one that it was. Raises ApiProblem. */
 export async function access(name: string, language: string): Promise<Access> {
-  const found = await unwrap(api.POST('/me/browser-device', { body: { device_id: knownDevice(), name, language } }));
-  localStorage.setItem(KEPT, found.device_id);
+  const own = place();
+  const shared = localStorage.getItem(KEPT);
+  const device_id = localStorage.getItem(own) ?? shared ?? '';
+  const found = await unwrap(api.POST('/me/browser-device', { body: { device_id, name, language } }));
+  localStorage.setItem(own, found.device_id);
+  // The server gives nobody another account's device: it waits for its account.
+  if (found.device_id === shared) localStorage.removeItem(KEPT);
   return found;
 }
 
