@@ -1,6 +1,7 @@
 /** Words of the providers' pages, and what is asked of the API there. */
 import { api, unwrap, type Api } from '~/api';
 import { messages } from '~/i18n';
+import { lastDays } from '../statistics/lastDays';
 
 export const t = messages<typeof import('./messages/en.json')>('providers');
 
@@ -31,15 +32,13 @@ export function optionName(option: string): string {
 /** The id of the problem that a failing provider is. */
 export const problemId = (role: Role, name: string) => `provider.${role}.${name}`;
 
-const day = (at: Date) => at.toISOString().slice(0, 10);
-
 /** Sums of each provider over the last days, all pages of them. Raises ApiProblem. */
 export async function usage(days: number, signal?: AbortSignal): Promise<Api<'Statistics'>[]> {
-  const from = day(new Date(Date.now() - (days - 1) * 86_400_000));
+  const span = await lastDays(days, signal);
   const found: Api<'Statistics'>[] = [];
   let cursor: string | null | undefined;
   do {
-    const page = await unwrap(api.GET('/statistics', { params: { query: { by: 'provider', from, limit: 200, cursor } }, signal }));
+    const page = await unwrap(api.GET('/statistics', { params: { query: { by: 'provider', ...span, limit: 200, cursor } }, signal }));
     found.push(...page.items);
     cursor = page.next;
   } while (cursor && found.length < 2000);
