@@ -10,7 +10,8 @@ export interface AgentForm {
   /** Empty: the language of the person who talks. */
   language: string;
   voice: string | ByLanguage<string>;
-  speed: number | ByLanguage<number>;
+  /** Null while the field is empty: as usual. */
+  speed: number | null | ByLanguage<number>;
   greeting: string;
   wake_word: 'greet' | 'answer' | 'listen';
   stt: string[];
@@ -42,7 +43,7 @@ export function formOf(settings: Settings): AgentForm {
     prompt: text(settings.prompt),
     language: text(settings.language),
     voice: typeof voice === 'object' && voice !== null ? ({ ...voice } as ByLanguage<string>) : text(voice),
-    speed: typeof speed === 'object' && speed !== null ? ({ ...speed } as ByLanguage<number>) : typeof speed === 'number' ? speed : 1,
+    speed: typeof speed === 'object' && speed !== null ? ({ ...speed } as ByLanguage<number>) : typeof speed === 'number' ? speed : USUAL_SPEED,
     greeting: text(settings.greeting),
     wake_word: wake === 'answer' || wake === 'listen' ? wake : 'greet',
     stt: listed(settings.stt),
@@ -56,10 +57,15 @@ export function formOf(settings: Settings): AgentForm {
   };
 }
 
-/** A field as the API takes it. */
+const USUAL_SPEED = 1;
+
+/** A field as the API takes it, where null is not a value but takes the field back. */
 function sent(form: AgentForm, field: Field): unknown {
-  return field === 's2s' && form.s2s === 'off' ? false : form[field];
+  if (field === 's2s' && form.s2s === 'off') return false;
+  return field === 'speed' ? (form.speed ?? USUAL_SPEED) : form[field];
 }
+
+const differs = (one: AgentForm, other: AgentForm, field: Field): boolean => !same(sent(one, field), sent(other, field));
 
 /** True when two values of a field are the same. */
 export function same(one: unknown, other: unknown): boolean {
@@ -80,7 +86,7 @@ export class Draft {
   values = $state<AgentForm>(formOf({}));
   /** Fields that are to be as those of the default agent again. */
   readonly back = new SvelteSet<Field>();
-  readonly changed = $derived(FIELDS.filter((field) => this.back.has(field) || !same(this.values[field], this.loaded[field])));
+  readonly changed = $derived(FIELDS.filter((field) => this.back.has(field) || differs(this.values, this.loaded, field)));
 
   constructor(settings: Settings) {
     this.load(settings);
@@ -117,7 +123,7 @@ export class Draft {
     const now = formOf(theirs);
     return FIELDS.filter((field) => !same(now[field], this.loaded[field])).map((field) => ({
       field,
-      both: this.changed.includes(field) && !same(now[field], this.values[field]),
+      both: this.changed.includes(field) && differs(now, this.values, field),
       theirs: now[field],
     }));
   }

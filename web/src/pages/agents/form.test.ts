@@ -31,3 +31,15 @@ describe('a draft that was sent', () => {
     expect(draft.changed).toEqual([]);
   });
 });
+
+describe('an empty speed', () => {
+  it('is the usual one: nothing is changed by it, and null is not sent', () => {
+    const draft = new Draft({ name: 'Bo' });
+    draft.values.speed = null;
+    expect(draft.changed).toEqual([]);
+    const slow = new Draft({ name: 'Bo', speed: 0.8 });
+    slow.values.speed = null;
+    expect(slow.values.speed).toBeNull();
+    expect(slow.body()).toEqual({ speed: 1 });
+  });
+});
