@@ -185,6 +185,29 @@ async def test_own_account_password_and_sessions(site: Site) -> None:
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text("マイアカウント")
 
 
+async def test_a_page_that_was_hidden_is_that_of_who_signed_in_elsewhere(site: Site) -> None:
+    tab = await site.tab(as_="tom")
+    page = tab.page
+    seen = "is => { Object.defineProperty(document, 'visibilityState', {value: is, configurable: true});"
+    seen += " document.dispatchEvent(new Event('visibilitychange')); }"
+    await page.clock.install()
+    await tab.goto("/groups")
+    entries = page.get_by_role("navigation").first
+    await expect(entries.get_by_role("link", name="Users")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Workshop")).to_be_visible()
+    await page.evaluate(seen, "hidden")
+    await page.clock.run_for(31_000)
+    request = page.context.request
+    assert (await request.delete(f"{site.url}/api/v1/session", headers={"Origin": site.url})).ok
+    given = {"user_name": "linh", "password": PASSWORD}
+    assert (await request.post(f"{site.url}/api/v1/session", data=given)).ok
+    await page.evaluate(seen, "visible")
+    await expect(page.get_by_role("button", name="Signed in as Linh Nguyễn")).to_be_visible()
+    await expect(entries.get_by_role("link", name="Users")).to_have_count(0)
+    await expect(page.get_by_role("heading", name="Nguyễn family")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Workshop")).to_have_count(0)
+
+
 async def test_a_key_is_made_used_and_revoked(site: Site) -> None:
     tab = await site.tab()
     await tab.goto("/keys")
