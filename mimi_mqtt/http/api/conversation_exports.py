@@ -97,7 +97,7 @@ async def _json_lines(pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[byt
         async for piece in pieces:
             line = ""
             if piece.begins:
-                head = conversation_of(piece.conversation).model_dump_json(exclude={"opening"})
+                head = conversation_of(piece.conversation).model_dump_json(exclude={"device_name", "opening"})
                 line = f'{head[:-1]},"turns":['
             elif piece.turns:
                 line = ","

@@ -17,6 +17,7 @@ class Conversation(BaseModel):
 
     id: str = Field(description="The id of its session")
     device: str = Field(description="Id of the device")
+    device_name: str = Field("", description="Empty: not known, or not the caller's to see; not exported")
     agent: str = Field(description="Key of the agent that answered first; empty: not known")
     owner: str = Field(description="Id of the person whose it is; empty: nobody's")
     started_at: datetime
@@ -86,11 +87,12 @@ class Turn(BaseModel):
     )
 
 
-def conversation_of(row: tables.Conversation, opening: str = "") -> Conversation:
+def conversation_of(row: tables.Conversation, device_name: str = "", opening: str = "") -> Conversation:
     """A conversation as the API tells it."""
     return Conversation(
         id=row.id,
         device=row.device_id,
+        device_name=device_name,
         agent=row.agent,
         owner=row.owner_id,
         started_at=row.started_at,

@@ -16,6 +16,7 @@ from mimi_mqtt.http.api.conversation_models import Conversation, Turn, audio_of,
 from mimi_mqtt.http.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, key_of, page_of
 from mimi_mqtt.http.api.scalars import NoNumber
 from mimi_mqtt.http.api.services import Services
+from mimi_mqtt.http.api.visibility import shown_name
 from mimi_mqtt.people.access import Caller, Scope
 from mimi_mqtt.store import tables
 from mimi_mqtt.store.conversation_pages import Filter
@@ -84,7 +85,8 @@ async def list_conversations(
     before = _place(key_of(cursor, int, str))
     found = await services.conversations.page(asker_of(caller), wanted, limit=limit + 1, before=before)
     openings = await services.conversations.openings([each.id for each in found])
-    items = [conversation_of(each, openings.get(each.id, "")) for each in found]
+    names = {each.id: shown_name(services.directory, caller, each.device_id) for each in found}
+    items = [conversation_of(each, names[each.id], openings.get(each.id, "")) for each in found]
     if not items:
         return Page(items=[])
     last = items[:limit][-1]
@@ -114,7 +116,13 @@ async def search_turns(
         since=_aware(since), until=_aware(until),
     )  # fmt: skip
     items = [
-        FoundTurn(turn=turn_of(each.turn), conversation=conversation_of(each.conversation)) for each in found
+        FoundTurn(
+            turn=turn_of(each.turn),
+            conversation=conversation_of(
+                each.conversation, shown_name(services.directory, caller, each.conversation.device_id)
+            ),
+        )
+        for each in found
     ]
     return page_of(items, limit, (found[:limit][-1].turn.id or 0) if found else 0)
 
@@ -135,7 +143,8 @@ async def read_conversation(
     sounds = await services.conversations.sounds(asker_of(caller), conversation_id)
     items = [turn_of(each, audio_of(sounds, each.number)) for each in turns]
     page = page_of(items, limit, items[:limit][-1].number if items else 0)
-    return ConversationTurns(**conversation_of(found).model_dump(), page=page)
+    name = shown_name(services.directory, caller, found.device_id)
+    return ConversationTurns(**conversation_of(found, name).model_dump(), page=page)
 
 
 @router.get("/{conversation_id}/turns/{number}")

@@ -12,6 +12,7 @@ from mimi_mqtt.http.api.conversations import Agent, Device, asker_of
 from mimi_mqtt.http.api.paging import DEFAULT_PAGE, Cursor, Limit, Page, key_of, page_of
 from mimi_mqtt.http.api.scalars import NoNumber
 from mimi_mqtt.http.api.services import ApiServices, Services
+from mimi_mqtt.http.api.visibility import shown_name
 from mimi_mqtt.people.access import Caller, Scope
 from mimi_mqtt.store.statistics import By, Statistic
 
@@ -32,6 +33,7 @@ class Statistics(BaseModel):
 
     day: date | None = Field(description="In the server's time zone (`server.timezone`)")
     device: str
+    device_name: str = Field(description="Empty: not known, or not the caller's to see")
     agent: str
     role: str
     provider: str
@@ -84,7 +86,8 @@ async def read_statistics(
         device_id=device, agent=agent, limit=limit + 1, after=_after(by, cursor),
     )  # fmt: skip
     key = _key(by, found[:limit][-1]) if found else ("",)
-    page = page_of([_statistics(each) for each in found], limit, *key)
+    items = [_statistics(each, _device_name(services, caller, each)) for each in found]
+    page = page_of(items, limit, *key)
     return StatisticsPage(items=page.items, next=page.next, since=first, until=last, timezone=str(zone))
 
 
@@ -131,11 +134,16 @@ def _after(by: By, cursor: str | None) -> tuple[object, ...] | None:
         raise Invalid("cursor: use `next` of the page before, as it is") from None
 
 
-def _statistics(found: Statistic) -> Statistics:
+def _device_name(services: ApiServices, caller: Caller, found: Statistic) -> str:
+    return shown_name(services.directory, caller, found.device_id) if found.device_id else ""
+
+
+def _statistics(found: Statistic, device_name: str = "") -> Statistics:
     numbers = found.numbers
     return Statistics(
         day=found.day,
         device=found.device_id,
+        device_name=device_name,
         agent=found.agent,
         role=found.role,
         provider=found.provider,

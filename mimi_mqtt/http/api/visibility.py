@@ -29,6 +29,13 @@ def sees(caller: Caller, device: DeviceInfo | None) -> bool:
     return device is not None and caller.sees(device.owner_id, device.group_id)
 
 
+def shown_name(devices: Devices, caller: Caller, device_id: str) -> str:
+    """The name of a device; "" when it is not the caller's to see, as of one that he talked to before it moved
+    on."""
+    device = devices.get(device_id)
+    return device.name if device is not None and sees(caller, device) else ""
+
+
 def visible(devices: Devices, caller: Caller, device_id: str) -> DeviceInfo:
     """The device, whose id may be in any spelling of a MAC address. Raises NotFound when there is none, or
     the caller may not know of it."""

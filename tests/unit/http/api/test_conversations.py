@@ -1,24 +1,33 @@
 """Conversations and statistics over REST: pages, rights, deletion, and bad input."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
+from mimi_mqtt.fleet.entry import DeviceInfo
 from mimi_mqtt.memory import history
 from mimi_mqtt.memory.history import ConversationHistory
 from mimi_mqtt.store.engine import Store
 from mimi_mqtt.store.tables import AuditEntry
 from mimi_mqtt.store.turn_record import ProviderUse
 from tests.databases import sqlite_store
-from tests.fakes.api import client
+from tests.fakes import api
 from tests.unit.store.conversation_checks import BOB, EVE, HALL, KITCHEN, NOW, OFFICE, add_device, said, save
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
+
+
+def client(**given: Any) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    """A client of the API, whose directory knows no device but those given."""
+    return api.client(**{"directory": {}, **given})
 
 
 @pytest.fixture
@@ -55,8 +64,28 @@ async def test_a_list_goes_page_by_page_to_its_end(conversations: ConversationHi
     assert first["items"][0] == {
         "id": "adas", "device": OFFICE, "agent": "default", "owner": "u-ada", "turns": 2,
         "started_at": "2026-08-01T12:00:02Z", "last_turn_at": "2026-08-01T12:00:03Z", "outcome": "answered",
-        "opening": "sécret light",
+        "opening": "sécret light", "device_name": "",
     }  # fmt: skip
+
+
+async def test_a_device_s_name_is_told_to_who_sees_the_device(conversations: ConversationHistory) -> None:
+    # Bob's kitchen was given to Eve: what he said to it stays his, and what it is called now is hers.
+    directory = {
+        KITCHEN: DeviceInfo(KITCHEN, name="Eve's kitchen", owner_id="u-eve"),
+        OFFICE: DeviceInfo(OFFICE, name="Office", owner_id="u-ada", group_id="g-home"),
+    }
+    async with client(as_="bob", conversations=conversations, directory=directory) as http:
+        listed = (await http.get("/conversations")).json()["items"]
+        found = (await http.get("/conversations/search", params={"q": "light"})).json()["items"]
+        one = (await http.get("/conversations/adas")).json()
+        days = {"from": "2026-08-01", "to": "2026-08-01", "by": "device"}
+        sums = (await http.get("/statistics", params=days)).json()["items"]
+    names = {"adas": "Office", "bobs": ""}
+    assert {each["id"]: each["device_name"] for each in listed} == names
+    assert {each["conversation"]["id"]: each["conversation"]["device_name"] for each in found} == names
+    assert one["device_name"] == "Office"
+    assert {each["device"]: each["device_name"] for each in sums}[OFFICE] == "Office"
+    assert "Eve's kitchen" not in {each["device_name"] for each in sums}
 
 
 @pytest.mark.parametrize(
