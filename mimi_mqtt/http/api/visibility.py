@@ -30,8 +30,8 @@ def sees(caller: Caller, device: DeviceInfo | None) -> bool:
 
 
 def shown_name(devices: Devices, caller: Caller, device_id: str) -> str:
-    """The name of a device; "" when it is not the caller's to see, as of one that he talked to before it moved
-    on."""
+    """The name of a device; "" when it is not the caller's to see, as of one that he talked to before it
+    moved on."""
     device = devices.get(device_id)
     return device.name if device is not None and sees(caller, device) else ""
 
