@@ -424,4 +424,6 @@ async def test_ten_thousand_devices_are_paged_and_found(tmp_path: Path) -> None:
         await expect(rows).to_have_count(1)
         await tab.page.get_by_role("link", name="Room 9999").click()
         await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Room 9999")
+        await tab.goto(f"/reminders?device={tab.page.url.rpartition('/')[2]}")
+        await expect(tab.page.get_by_role("combobox", name="Device")).to_have_value("Room 9999")
         assert await site.close_tabs() == []
