@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)
 RATE = 16_000
 NAME = "mimi.test"
 """A name of no secure origin, which public DNS does not have."""
+KEPT_DEVICE = "Object.entries(localStorage).find(([key]) => key.startsWith('talk-device:'))?.[1]"
+"""The id of the browser device, as the page keeps it for the account."""
 AWAY = [
     "ERR_CONNECTION_REFUSED",
     "ERR_INCOMPLETE_CHUNKED_ENCODING",
@@ -229,7 +231,7 @@ async def test_a_picture_only_with_the_person_s_consent(served: Site, tmp_path: 
         await page.keyboard.press("Enter")
         await until_heard(page)
         await state_is(tab, "Ready")
-        device_id = await page.evaluate("localStorage.getItem('talk-device')")
+        device_id = await page.evaluate(KEPT_DEVICE)
         call = {
             "tool": "self.camera.take_photo",
             "arguments": {"question": "what is on the table?"},
@@ -287,9 +289,7 @@ async def test_each_account_has_its_own_browser_device(served: Site, tmp_path: P
             await tab.page.get_by_label("Write to the assistant").fill("what time is it")
             await tab.page.keyboard.press("Enter")
             await state_is(tab, "Ready")
-            ids[name] = await tab.page.evaluate(
-                "Object.entries(localStorage).find(([key]) => key.startsWith('talk-device:'))[1]"
-            )
+            ids[name] = await tab.page.evaluate(KEPT_DEVICE)
         assert ids["ada"] != ids["bob"]
         async with site.program("bob") as client:
             seen = [each["id"] for each in (await client.get("/devices")).json()["items"]]
@@ -334,7 +334,7 @@ async def test_the_agent_is_chosen_on_the_page(served: Site, tmp_path: Path) -> 
         await tab.goto("/talk")
         await tab.page.get_by_label("Agent").select_option(label="Linh")
         await expect(tab.page.get_by_text("Speaks Vietnamese")).to_be_visible()
-        device_id = await tab.page.evaluate("localStorage.getItem('talk-device')")
+        device_id = await tab.page.evaluate(KEPT_DEVICE)
         async with site.program() as client:
             assert (await client.get(f"/devices/{device_id}")).json()["agent"] == "linh"
         await tab.page.get_by_label("Write to the assistant").fill("mấy giờ rồi")

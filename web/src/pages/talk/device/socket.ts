@@ -10,18 +10,20 @@ const HELLO_MS = 10_000;
 
 export type Access = Api<'BrowserConnection'>;
 
-/** Where the id of the account's device is kept: a name, not a secret. */
 const place = () => `${KEPT}:${session().me?.id ?? ''}`;
+
+/** The id of the device that this browser was for the account the last time: a name, not a secret. */
+export function knownDevice(): string {
+  return localStorage.getItem(place()) ?? localStorage.getItem(KEPT) ?? '';
+}
 
 /** Makes this browser a device, or finds the one that it was. Raises ApiProblem. */
 export async function access(name: string, language: string): Promise<Access> {
   const own = place();
-  const shared = localStorage.getItem(KEPT);
-  const device_id = localStorage.getItem(own) ?? shared ?? '';
-  const found = await unwrap(api.POST('/me/browser-device', { body: { device_id, name, language } }));
+  const found = await unwrap(api.POST('/me/browser-device', { body: { device_id: knownDevice(), name, language } }));
   localStorage.setItem(own, found.device_id);
   // The server gives nobody another account's device: it waits for its account.
-  if (found.device_id === shared) localStorage.removeItem(KEPT);
+  if (found.device_id === localStorage.getItem(KEPT)) localStorage.removeItem(KEPT);
   return found;
 }
 
