@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from mimi_mqtt.fleet.entry import DeviceInfo
 from mimi_mqtt.memory.exports import ConversationExports
 from mimi_mqtt.memory.history import ConversationHistory
 from mimi_mqtt.store.turn_record import ProviderUse
@@ -24,6 +25,7 @@ async def talk(folder: Path) -> AsyncIterator[Mapping[str, object]]:
         yield {
             "conversations": ConversationHistory(store, ZoneInfo("UTC")),
             "exports": ConversationExports(store),
+            "directory": {BOBS: DeviceInfo(BOBS, name="Bob's", owner_id="u-bob")},
         }
 
 
