@@ -224,7 +224,7 @@ async def test_a_restore_that_is_killed_leaves_the_old_or_the_new(
 
     with monkeypatch.context() as dying:
         for where, name in (
-            (restoring._Restore, "_stage"), (restoring, "_own"), (restoring, "sync"),
+            (restoring._Restore, "_stage"), (restoring, "hand_over"), (restoring, "sync"),
             (Store, "into_one_file"), (Path, "replace"), (Path, "unlink"), (shutil, "rmtree"),
         ):  # fmt: skip
             dying.setattr(where, name, counted(name, getattr(where, name)))
