@@ -144,21 +144,22 @@ def packet_duration_samples(packet: bytes, sample_rate: int) -> int:
 
 
 class PacketCheck:
-    """Asks libopus whether packets fit one stream: mono, well-formed, exactly `frame_ms` long.
+    """Asks libopus whether packets fit one stream: mono (with `stereo` also stereo), well-formed, exactly
+    `frame_ms` long.
 
     Not for two threads at once. Raises AudioError for a rate Opus doesn't have.
     """
 
     __slots__ = ("_frame_samples", "_parse", "_samples_by_toc", "_sizes", "_sizes_address")
 
-    def __init__(self, sample_rate: int, frame_ms: int) -> None:
+    def __init__(self, sample_rate: int, frame_ms: int, stereo: bool = False) -> None:
         _check_rate(sample_rate)
         library = _library()
         self._frame_samples = sample_rate * frame_ms // 1000
         self._parse = library.parse
         self._sizes = _Sizes()
         self._sizes_address = ctypes.addressof(self._sizes)
-        self._samples_by_toc = _samples_by_toc(sample_rate)
+        self._samples_by_toc = _samples_by_toc(sample_rate, stereo)
 
     def __call__(self, packet: bytes) -> bool:
         """True if `packet` is such a packet."""
@@ -172,11 +173,11 @@ class PacketCheck:
 
 
 @cache
-def _samples_by_toc(sample_rate: int) -> tuple[int, ...]:
-    """Samples in one frame for each TOC byte, as libopus says; 0 for stereo."""
+def _samples_by_toc(sample_rate: int, stereo: bool) -> tuple[int, ...]:
+    """Samples in one frame for each TOC byte, as libopus says; 0 for stereo unless that is allowed."""
     library = _library()
     return tuple(
-        0 if toc & _STEREO_BIT else int(library.samples_per_frame(bytes((toc,)), sample_rate))
+        0 if toc & _STEREO_BIT and not stereo else int(library.samples_per_frame(bytes((toc,)), sample_rate))
         for toc in range(256)
     )
 

@@ -217,7 +217,8 @@ class Provisioner:
     ) -> None:
         self._requests.add(
             Request(
-                request.device_id, now, holder, request.board, request.firmware_version, answer, reason,
+                request.device_id, now, holder, request.board, request.firmware_version, answer,
+                reason or request.body_fault,
                 firmware.version if firmware is not None and firmware.url else "", request.serial_number,
                 signal_dbm(request.report),
                 refusal,
@@ -264,9 +265,11 @@ class Provisioner:
                     extra={"device": device.device_id},
                 )
         return {
-            # The port is always named: without one, and on 8883, stock firmware wants TLS with a public CA.
+            # The port is named: without one, and on 8883, stock firmware wants TLS with a public CA. The
+            # client of Espressif wants that always, and takes the whole text for the host (device contract,
+            # section 8).
             "mqtt": MqttSection(
-                endpoint=f"{host}:{self.endpoints.mqtt_port}",
+                endpoint=host if request.needs_port_8883 else f"{host}:{self.endpoints.mqtt_port}",
                 client_id=device.device_id,
                 username=device.device_id,
                 password=password,

@@ -48,9 +48,9 @@ class Attachment:
     """
 
     __slots__ = (
-        "__weakref__", "_asked_on", "_discovering", "_said_goodbye", "_tools", "_waiting", "_waiting_bytes",
-        "channel", "connected_at", "device_id", "is_tester", "kind", "lost_at", "malformed", "overfull",
-        "refused", "restarted", "session",
+        "__weakref__", "_asked_on", "_discovering", "_discovery_over", "_said_goodbye", "_tools", "_waiting",
+        "_waiting_bytes", "channel", "connected_at", "device_id", "is_tester", "kind", "lost_at", "malformed",
+        "overfull", "refused", "restarted", "session",
     )  # fmt: skip
 
     def __init__(self, channel: ControlChannel, kind: DeviceKind) -> None:
@@ -79,6 +79,7 @@ class Attachment:
         self._tools: DeviceTools | None = None
         self._asked_on: ControlChannel | None = None
         self._discovering: DeviceTools | None = None  # those being asked for
+        self._discovery_over: asyncio.Event | None = None
         self._said_goodbye: tuple[str, float] | None = None
 
     # ── the connection comes and goes ────────────────────────────────────────────────────────────────────
@@ -216,8 +217,20 @@ class Attachment:
         """True when the device is known to have a camera."""
         return self._tools is not None and self._tools.has_camera
 
+    @property
+    def wants_introduction(self) -> bool:
+        """True when the device is to be asked for its tools, or told where its photos go: it has a camera, or
+        may have one, as its tools are being asked for."""
+        return self.wants_discovery or self._discovering is not None or self.has_camera
+
     async def renew_vision(self, vision: VisionAccess) -> None:
-        """Tells a device with a camera where its photos go in this session, and with which token."""
+        """Tells a device with a camera where its photos go in this session, and with which token. While its
+        tools are being asked for, which began before this session, it waits for them."""
+        session = self.session
+        if self._discovering is not None and self._discovery_over is not None:
+            await self._discovery_over.wait()
+        if not self.has_camera or self.session is not session:
+            return
         try:
             await self.tools.introduce(vision)
         except ToolError as error:
@@ -236,10 +249,12 @@ class Attachment:
         """Asks the device for its tools; `vision` is where its photos go. Raises ToolError without an
         answer."""
         tools = self._discovering = self.tools
+        over = self._discovery_over = asyncio.Event()
         self._asked_on = self.channel
         try:
             await tools.discover(vision)
         finally:
+            over.set()
             if self._discovering is tools:
                 self._discovering = None
 

@@ -64,7 +64,7 @@ class Discovery:
 
     def want(self, attachment: Attachment) -> None:
         """Queues the device; one that was asked already, or is being asked, is only told of where its photos
-        go, if it has a camera."""
+        go, if it turns out to have a camera."""
         loop = asyncio.get_running_loop()
         self._queue.append((attachment, loop.time()))
         self._quiet = False
@@ -96,7 +96,7 @@ class Discovery:
                 _log.exception("a device is not asked for its tools", extra={"device": attachment.device_id})
 
     def _start(self, attachment: Attachment) -> None:
-        if attachment.session is None or not (attachment.wants_discovery or attachment.has_camera):
+        if attachment.session is None or not attachment.wants_introduction:
             return
         context = contextvars.copy_context()
         context.run(bind_log_context, device=attachment.device_id)

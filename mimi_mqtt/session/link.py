@@ -88,8 +88,8 @@ class AudioStats:
 class AudioRequest:
     """The description of the audio channel that a session needs.
 
-    `host` is the address the device should send to. `sample_rate` (Hz) and `frame_ms` are those of the
-    uplink: a packet that does not fit them is a forgery.
+    `host` is the address the device should send to. `sample_rate` (Hz), `frame_ms` and `stereo` are those of
+    the uplink: a packet that does not fit them is a forgery.
     """
 
     device_id: str
@@ -97,6 +97,7 @@ class AudioRequest:
     host: str
     sample_rate: int
     frame_ms: int
+    stereo: bool = False
 
 
 class AudioSink(Protocol):

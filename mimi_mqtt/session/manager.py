@@ -30,7 +30,7 @@ from mimi_mqtt.session.audio_watch import AudioWatch
 from mimi_mqtt.session.background import Background, Discovery
 from mimi_mqtt.session.device_kind import UNKNOWN_DEVICE, DeviceKind, device_kind
 from mimi_mqtt.session.glyphs.push import GlyphPusher, TextGlyphs
-from mimi_mqtt.session.hello import refusal
+from mimi_mqtt.session.hello import downlink_frame_ms, refusal
 from mimi_mqtt.session.last_sessions import LastSessions, RemembersSessions
 from mimi_mqtt.session.link import AudioRequest, AudioTransport, ControlChannel
 from mimi_mqtt.session.playout import Playout
@@ -329,13 +329,15 @@ class SessionManager:
         session = Session(self, attachment, session_id, device, hello, now)
         audio = self._audio_transports[hello.transport].open(
             channel,
-            AudioRequest(device_id, session_id, host, asked.sample_rate, asked.frame_duration),
+            AudioRequest(
+                device_id, session_id, host, asked.sample_rate, asked.frame_duration, asked.channels == 2
+            ),
             session,
         )
         session.attach(audio)
         attachment.session = self._sessions[device_id] = session
         self._presence.claim(attachment)
-        downlink = AudioParams(self.downlink_rate, 1, asked.frame_duration)
+        downlink = AudioParams(self.downlink_rate, 1, downlink_frame_ms(hello))
         attachment.send(encode(ServerHello(hello.transport, session_id, downlink, audio.describe())))
         for text in self._unspoken.take(device_id, now):
             session.announce(text)
@@ -348,7 +350,7 @@ class SessionManager:
         _log.debug("session opened", extra={"device": device_id, "session": session_id})
         if hello.glyph_push:
             self._glyphs.warm()
-        if hello.mcp and (attachment.wants_discovery or attachment.has_camera):
+        if hello.mcp and attachment.wants_introduction:
             self._discovery.want(attachment)
 
     def _refusal(self, channel: ControlChannel, hello: DeviceHello) -> str:

@@ -20,6 +20,7 @@ from mimi_mqtt.fleet.directory import DeviceInfo
 from mimi_mqtt.log import bind_log_context
 from mimi_mqtt.providers.runtime.fair_queue import bind_holder
 from mimi_mqtt.session.glyphs.push import TextGlyphs
+from mimi_mqtt.session.hello import downlink_frame_ms
 from mimi_mqtt.session.link import AudioChannel, AudioStats
 from mimi_mqtt.session.output import ControlSide, DeviceOutput
 from mimi_mqtt.session.playout import Playout
@@ -283,7 +284,7 @@ class Session:
             raise RuntimeError("a conversation needs a live session with an audio channel")
         owner, wanted = self._owner, self.hello.audio
         participants = owner.participants(self.device)
-        downlink = AudioFormat(owner.downlink_rate, wanted.frame_duration)
+        downlink = AudioFormat(owner.downlink_rate, downlink_frame_ms(self.hello))
         output = self._output = DeviceOutput(
             self,
             self.control,

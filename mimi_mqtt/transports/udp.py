@@ -210,7 +210,7 @@ class UdpServer:
             path_proof_packets=settings.path_proof_packets,
         )
         self._channels: dict[int, UdpChannel] = {}
-        self._checks: dict[tuple[int, int], PacketCheck] = {}  # by sample rate and ms: a handful
+        self._checks: dict[tuple[int, int, bool], PacketCheck] = {}  # by rate, ms and channels: a handful
         self._ended = AudioStats()
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -296,7 +296,7 @@ class UdpServer:
         ssrc = secrets.randbits(32)
         while not ssrc or ssrc in self._channels:
             ssrc = secrets.randbits(32)
-        form = (request.sample_rate, request.frame_ms)
+        form = (request.sample_rate, request.frame_ms, request.stereo)
         check = self._checks.get(form)
         if check is None:
             check = self._checks[form] = PacketCheck(*form)

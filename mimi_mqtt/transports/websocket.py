@@ -109,7 +109,7 @@ class WebSocketDevices:
         self._mirror = mirror
         self._known = known
         self._devices: dict[str, WebSocketDevice] = {}
-        self._checks: dict[tuple[int, int], PacketCheck] = {}
+        self._checks: dict[tuple[int, int, bool], PacketCheck] = {}
         self._loop = asyncio.get_running_loop()
 
     def clock(self) -> float:
@@ -205,7 +205,7 @@ class WebSocketDevices:
         have."""
         if not isinstance(channel, WebSocketDevice):
             raise TypeError("audio over a WebSocket belongs to a control connection over the same one")
-        form = (request.sample_rate, request.frame_ms)
+        form = (request.sample_rate, request.frame_ms, request.stereo)
         check = self._checks.get(form)
         if check is None:
             check = self._checks[form] = PacketCheck(*form)

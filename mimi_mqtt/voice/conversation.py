@@ -38,6 +38,9 @@ from mimi_mqtt.wire.messages import ListenMode
 
 _log = logging.getLogger(__name__)
 
+_STOP_LISTENING: Final = "stop_listening"
+"""The reason of an `abort` with which applications of Espressif's component give up what was said (device
+contract, section 8)."""
 _CROSSING_S: Final = 2.0
 """After `detect`, and after `tts stop` in auto mode, the device says `listen start` by itself."""
 _MAX_ANNOUNCEMENTS: Final = 16
@@ -204,7 +207,12 @@ class Conversation:
             self._uplink.played(opus, timestamp, self._loop.time())
 
     def abort(self, reason: str) -> None:
-        """The device wants silence now (`abort`)."""
+        """The device wants silence now (`abort`). While it listens, only one that stops listening is meant:
+        what it said so far is dropped."""
+        if reason == _STOP_LISTENING and self._state is TurnState.LISTENING:
+            self._mode = None
+            self._stop()
+            return
         if not self._fire(TurnEvent.ABORT):
             return
         self.last_activity = self._loop.time()
@@ -377,7 +385,8 @@ class Conversation:
         self._engine.concluded(turn)
         if turn.speech.begun and self._mode != "manual":
             self._listen_expected_until = self._loop.time() + _CROSSING_S
-            if self._mode != "realtime":
+            # A device that was not listened to while it spoke has sent its own echo.
+            if self._mode != "realtime" or self._uplink.half_duplex:
                 self._uplink.forget()
 
     def _drop_overheard(self) -> None:

@@ -86,13 +86,25 @@ class OtaRequest(_Frozen):
     """True for Espressif's own client: its MQTT is always TLS to port 8883 with a publicly trusted
     certificate, whatever it is told (device contract, section 8)."""
     report: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """The body without what identifies a modem or SIM card."""
+    """The body without what identifies a modem or SIM card; empty when it is not JSON."""
+    body_fault: str = ""
+    """What is wrong with a body that was left out."""
 
     @classmethod
     def from_http(cls, headers: Mapping[str, str], body: bytes) -> "OtaRequest":
-        """Reads a request; the caller bounds the body. Raises OtaError: no MAC address, a broken body."""
+        """Reads a request; the caller bounds the body. Raises OtaError: no MAC address.
+
+        A body that is not JSON is left out when the headers name the device: firmware writes the name of its
+        Wi-Fi network into it without escaping quotation marks (`wifi_board.cc`), and would ask for ever.
+        """
         head = {name.lower(): value for name, value in headers.items()}
-        report = _object(body)
+        fault = ""
+        try:
+            report = _object(body)
+        except OtaError as error:
+            if not head.get("device-id"):
+                raise
+            report, fault = {}, str(error)
         mac = head.get("device-id") or _clean(report.get("mac_address"))
         if not mac:
             raise OtaError("no Device-Id header: it must hold the device's MAC address")
@@ -125,6 +137,7 @@ class OtaRequest(_Frozen):
             activation_version=2 if version == "2" and serial_number else 1,
             serial_number=masked(serial_number),
             report=mask.of_object(report),
+            body_fault=fault,
         )
 
 

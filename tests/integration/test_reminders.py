@@ -59,7 +59,7 @@ async def test_an_idle_device_is_told_a_reminder_that_was_set_an_hour_before_a_r
         device(await boot(client, 1)) as connection,
     ):
         await until(lambda: app.health()["mqtt"].detail.endswith("1 devices, 0 others"))
-        later = timedelta(hours=1, seconds=1)
+        later = at.replace(tzinfo=UTC) + timedelta(seconds=1) - datetime.now(UTC)
         monkeypatch.setattr(scheduling, "utc_now", lambda: datetime.now(UTC) + later)
         message = await told(connection)
     assert (message["type"], message["message"]) == ("alert", "Reminder: call mum.")

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import Counter
 
@@ -60,6 +60,14 @@ def steady_seconds() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+class _Timer(NamedTuple):
+    """A timer: the loop time by which it surely has ended, and the clock's offset for which its time is
+    right."""
+
+    until: float
+    offset: float
+
+
 class ReminderScheduler:
     """Tells what is due in `rows` by `announce`, from `start` to `aclose`, in the language of `language_of`.
 
@@ -97,8 +105,8 @@ class ReminderScheduler:
         self._tellers: dict[str, asyncio.Task[None]] = {}
         self._unsettled: list[tuple[ReminderRecord, datetime]] = []
         """Records that were told, and when; they are not settled in the database yet."""
-        self._timers: dict[str, float] = {}
-        """Timers set by this process, and the loop times by which they surely have ended."""
+        self._timers: dict[str, _Timer] = {}
+        """Timers set by this process."""
         self._offset: float | None = None
         self._sweep_at = 0.0
         self._resumed = False
@@ -139,7 +147,8 @@ class ReminderScheduler:
 
     def timer_set(self, reminder_id: str) -> None:
         """A timer was set, which goes by elapsed time while this process lives."""
-        self._timers[reminder_id] = asyncio.get_running_loop().time() + MAX_TIMER_S
+        until = asyncio.get_running_loop().time() + MAX_TIMER_S
+        self._timers[reminder_id] = _Timer(until, self._clock_offset())
 
     def timer_gone(self, reminder_id: str) -> None:
         """A timer was cancelled."""
@@ -185,14 +194,25 @@ class ReminderScheduler:
             pass
 
     async def _follow_clock(self) -> None:
-        offset = self._now().timestamp() - self._steady()
+        offset = self._clock_offset()
         before = self._offset
         if before is not None and abs(offset - before) >= CLOCK_SET_S:
-            by = timedelta(seconds=offset - before)
-            _log.info("the system's clock was set by %+.0f s", by.total_seconds())
-            if self._timers:
-                await self._rows.shift(self._timers.keys(), by)
+            _log.info("the system's clock was set by %+.0f s", offset - before)
+        # By what it was set since each timer was: one may have been set after that, and before this round.
+        steps: dict[float, list[str]] = {}
+        for reminder_id, timer in self._timers.items():
+            step = round(offset - timer.offset, 1)
+            steps.setdefault(step if abs(step) >= CLOCK_SET_S else 0.0, []).append(reminder_id)
+        for step, ids in steps.items():
+            if step:
+                await self._rows.shift(ids, timedelta(seconds=step))
+            for reminder_id in self._timers.keys() & ids:
+                self._timers[reminder_id] = self._timers[reminder_id]._replace(offset=offset)
         self._offset = offset
+
+    def _clock_offset(self) -> float:
+        """Seconds by which the system's clock is before the steady one."""
+        return self._now().timestamp() - self._steady()
 
     async def _forget_devices(self) -> None:
         for device_id in [*self._gone]:
@@ -252,7 +272,7 @@ class ReminderScheduler:
         if loop_now < self._sweep_at:
             return
         self._sweep_at = loop_now + SWEEP_S
-        self._timers = {key: ended for key, ended in self._timers.items() if ended > loop_now}
+        self._timers = {key: timer for key, timer in self._timers.items() if timer.until > loop_now}
         expired = [
             settled(record, None, now)
             for record in await self._rows.pending(expired_by=now)

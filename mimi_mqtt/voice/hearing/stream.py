@@ -108,7 +108,7 @@ class UplinkStream:
         self._on_frame = on_frame
         # Frames come back from threads, which know nothing of the device that they belong to.
         self._context = contextvars.copy_context()
-        self._early: deque[tuple[bytes, int, float]] = deque(maxlen=MAX_EARLY_PACKETS)
+        self._early: deque[tuple[bytes, int, float, int]] = deque(maxlen=MAX_EARLY_PACKETS)
         self._jitter: JitterBuffer[UplinkPacket] = JitterBuffer(jitter_ms / 1000)
         self._decoder = UplinkDecoder(uplink.frame_ms)
         self._played: deque[PlayedPacket] = deque(maxlen=_MAX_PLAYED)
@@ -165,7 +165,7 @@ class UplinkStream:
         if listening:
             self.push(opus, sequence, now, timestamp)
         else:
-            self._early.append((opus, sequence, now))
+            self._early.append((opus, sequence, now, timestamp))
 
     def push(self, opus: bytes, sequence: int, now: float, timestamp: int = 0) -> None:
         """Takes a packet to be heard; `now` is the loop's clock.
@@ -199,9 +199,9 @@ class UplinkStream:
         self.reset()
         early = list(self._early)
         self._early.clear()
-        for opus, sequence, came_at in early:
+        for opus, sequence, came_at, timestamp in early:
             if came_at >= now - EARLY_S:
-                self.push(opus, sequence, came_at)
+                self.push(opus, sequence, came_at, timestamp)
 
     def forget(self) -> None:
         """Drops the packets kept while nobody listened: they belonged to something else."""

@@ -40,19 +40,27 @@ async def test_audio_channel_is_opened_for_the_device_with_its_own_key(house: Ho
     assert (request.sample_rate, request.frame_ms) == (16_000, 60)
 
 
-@pytest.mark.parametrize("frame_ms", [20, 40, 60])
+@pytest.mark.parametrize("frame_ms", [10, 20, 40, 60, 80, 100, 120])
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
 async def test_every_possible_format_is_taken(house: House, rate: int, frame_ms: int) -> None:
     channel = house.connect()
     params = HELLO["audio_params"] | {"sample_rate": rate, "frame_duration": frame_ms}
     house.hello(channel, audio_params=params)
     assert (house.last_audio.request.sample_rate, house.last_audio.request.frame_ms) == (rate, frame_ms)
-    assert channel.messages[-1]["audio_params"]["frame_duration"] == frame_ms
+    spoken_ms = frame_ms if frame_ms in (20, 40, 60) else 60
+    assert channel.messages[-1]["audio_params"]["frame_duration"] == spoken_ms
+
+
+async def test_two_channels_are_heard_and_answered_with_one(house: House) -> None:
+    channel = house.connect()
+    house.hello(channel, audio_params=HELLO["audio_params"] | {"channels": 2})
+    assert house.last_audio.request.stereo
+    assert channel.messages[-1]["audio_params"]["channels"] == 1
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("frame_duration", 30), ("frame_duration", 120), ("sample_rate", 44_100), ("channels", 2)],
+    [("frame_duration", 30), ("frame_duration", 140), ("sample_rate", 44_100), ("channels", 3)],
 )
 async def test_impossible_format_is_answered_with_an_alert_and_no_session(
     house: House, field: str, value: int

@@ -81,16 +81,36 @@ def test_version_two_needs_a_serial_number() -> None:
         ({}, b"{}"),
         ({}, b'{"mac_address":7}'),
         ({"Device-Id": "phone"}, b""),
-        (HEADERS, b"nonsense"),
-        (HEADERS, b"[]"),
-        (HEADERS, b'{"version":NaN}'),
-        (HEADERS, b"[" * 60_000),
+        ({}, b"nonsense"),
         ({**HEADERS, "Client-Id": "x" * 129}, b""),
     ],
 )
 def test_requests_without_what_is_required_are_refused(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(OtaError):
         OtaRequest.from_http(headers, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"version":2,"board":{"type":"bread-compact-wifi","ssid":"the "best" one","rssi":-50}}',
+        b'{"version":2,"board":{"ssid":"a\\c"}}',
+        '{"version":2,"board":{"ssid":"咖啡"}}'.encode("gbk"),
+        b"nonsense",
+        b"[]",
+        b'{"version":NaN}',
+        b"[" * 60_000,
+    ],
+)
+def test_a_body_that_firmware_broke_is_left_out(body: bytes) -> None:
+    """Stock firmware writes the name of its network into JSON as it is (main/boards/common/wifi_board.cc)."""
+    request = OtaRequest.from_http(HEADERS, body)
+    assert (request.device_id, request.board, request.report) == (
+        "aa-bb-cc-00-11-22",
+        "bread-compact-wifi",
+        {},
+    )
+    assert "JSON" in request.body_fault
 
 
 def test_texts_are_bounded_and_printable() -> None:
