@@ -93,6 +93,17 @@ def test_packets_are_plausible_for_their_own_frame_length_only(
     assert packet_duration_samples(packet, 16_000) == 16 * frame_ms
 
 
+def test_a_stream_of_two_channels_may_have_packets_of_either_and_is_heard_as_one() -> None:
+    check, packet = PacketCheck(16_000, 60, stereo=True), OpusEncoder(16_000).encode(tone(16_000, 60))
+    from opuslib import APPLICATION_VOIP, Encoder  # when libopus was found
+
+    two = Encoder(16_000, 2, APPLICATION_VOIP).encode(np.repeat(tone(16_000, 60), 2).tobytes(), 960)
+    assert check(packet)
+    assert check(two)
+    assert not PacketCheck(16_000, 60)(two)
+    assert len(OpusDecoder(16_000).decode(two)) == 960
+
+
 def test_stereo_empty_and_truncated_packets_are_not_plausible() -> None:
     check = PacketCheck(16_000, 60)
     packet = OpusEncoder(16_000).encode(tone(16_000, 60))

@@ -377,3 +377,17 @@ async def test_espressifs_client_is_known_as_such_over_a_restart(fleet: Fleet) -
     again = fleet.directory.get(DEVICE)
     assert again is not None
     assert not again.espressif
+
+
+async def test_espressifs_client_is_told_a_host_alone_for_mqtt(fleet: Fleet) -> None:
+    """It takes the whole text for the host's name, and connects to port 8883 whatever it says."""
+    headers = {"Device-Id": MAC, "Client-Id": "uuid-1", "User-Agent": "esp32s3"}
+    endpoints = Endpoints(mqtt_port=1883, mqtt_tls_port=8883, udp_port=8884, websocket_path="/xiaozhi/v1/")
+    provisioner = fleet.provisioner(endpoints=endpoints)
+    told = await provisioner.provision(OtaRequest.from_http(headers, b""), "voice.example.org")
+    assert told.mqtt is not None
+    assert told.mqtt.endpoint == "voice.example.org"
+    stock = OtaRequest.from_http(headers | {"User-Agent": "box/2.5.0"}, b"")
+    told = await provisioner.provision(stock, "voice.example.org")
+    assert told.mqtt is not None
+    assert told.mqtt.endpoint == "voice.example.org:1883"

@@ -365,6 +365,32 @@ async def test_a_camera_gets_a_new_token_with_each_session(house: House) -> None
     assert told_visions(asked)[3:] == ["of nothing"]
 
 
+async def test_a_session_that_begins_while_tools_are_asked_for_has_a_token_of_its_own(house: House) -> None:
+    """The device was closed and woken again, and posted photos with the token of the session before."""
+
+    def session_of(device_id: str) -> tuple[str, str]:
+        session = house.manager.session(device_id)
+        return "http://10.0.0.2:8003/v", f"of {session.session_id if session is not None else 'nothing'}"
+
+    house.manager.discovery.vision = session_of
+    channel = house.connect()
+    asked = serve_mcp(house, channel, CAMERA)
+    answer = channel.on_message
+    assert answer is not None
+    kept: list[dict[str, Any]] = []
+    channel.on_message = kept.append
+    tokens = []
+    for _ in range(3):
+        house.say(channel, WITH_MCP)
+        tokens.append(session_of(DEVICE)[1])
+        await asyncio.sleep(0.1)
+    channel.on_message = answer
+    for message in kept:
+        answer(message)
+    await asyncio.sleep(0.1)
+    assert told_visions(asked) == [tokens[0], tokens[2]]
+
+
 async def test_a_device_without_a_camera_is_introduced_to_once(house: House) -> None:
     house.manager.discovery.vision = lambda _: ("http://10.0.0.2:8003/v", "token")
     channel = house.connect()

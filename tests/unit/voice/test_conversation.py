@@ -19,6 +19,7 @@ from mimi_mqtt.voice.device_shares import DeviceShares
 from mimi_mqtt.voice.ports import Announcement
 from mimi_mqtt.voice.turn.state import TurnState
 from mimi_mqtt.voice.utterance.utterance import UserUtterance
+from mimi_mqtt.wire.messages import ListenMode
 from tests.fakes.scene import scene
 from tests.fakes.voice import (
     SILENCE,
@@ -401,6 +402,19 @@ async def test_abort_while_thinking_sends_nothing() -> None:
         await asyncio.sleep(120)
         assert s.device.said() == ["stt"]
         assert s.conversation.state is TurnState.LISTENING
+
+
+@pytest.mark.parametrize("mode", ["auto", "manual", "realtime"])
+async def test_a_device_that_gives_up_listening_is_not_answered(mode: ListenMode) -> None:
+    """Applications of Espressif's component say so by `abort`, and send no more sound."""
+    llm = ScriptedLlm(["Never said."])
+    async with scene(services(llm=llm)) as s:
+        s.conversation.listen(mode)
+        await s.say(speech=10, silence=0)
+        s.conversation.abort("stop_listening")
+        assert s.conversation.state is TurnState.IDLE
+        await asyncio.sleep(30)
+        assert (s.device.events, llm.requests) == ([], [])
 
 
 async def test_abort_without_a_reply_is_ignored() -> None:

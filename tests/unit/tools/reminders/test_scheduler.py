@@ -438,6 +438,18 @@ async def test_a_running_timer_goes_by_elapsed_time_when_the_clock_is_set(house:
     assert house.words == ["Your tea timer is done."]
 
 
+@pytest.mark.parametrize("days", [-90, 90])
+async def test_a_timer_that_is_set_right_after_the_clock_was_is_not_moved(house: House, days: int) -> None:
+    await house.reminders.set_timer(KITCHEN, 300, "tea")
+    await asyncio.sleep(60)
+    house.clock.ahead += timedelta(days=days)
+    await house.reminders.set_timer(KITCHEN, 300, "eggs")
+    await asyncio.sleep(240 + POLL_S)
+    assert house.words == ["Your tea timer is done."]
+    await asyncio.sleep(60)
+    assert house.words[1:] == ["Your eggs timer is done."]
+
+
 async def test_an_alarm_goes_by_the_clock_that_was_set(house: House) -> None:
     await house.reminders.set_reminder(KITCHEN, "16:00")
     house.clock.ahead -= timedelta(hours=2)

@@ -60,3 +60,14 @@ async def test_a_device_whose_echo_nobody_cancels_is_half_duplex() -> None:
         assert not ear.half_duplex
         ear.packet(SPEECH, 2, 60, 1.0, listening=True)
         assert ear.half_duplex == half_duplex
+
+
+async def test_what_came_before_somebody_listens_still_names_what_was_played() -> None:
+    """Its echo was not cancelled."""
+    ear, _ = uplink(FakeHearing(cancels_echo=True))
+    told: list[int] = []
+    ear.push = lambda opus, sequence, now, timestamp=0: told.append(timestamp)  # type: ignore[method-assign]
+    ear.packet(SPEECH, 1, 60, 9.9, listening=False)
+    ear.packet(SPEECH, 2, 120, 9.95, listening=False)
+    ear.begin(10.0)
+    assert told == [60, 120]
