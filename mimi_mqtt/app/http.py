@@ -94,10 +94,12 @@ class HttpParts:
 def _provisioner(parts: Parts) -> Provisioner:
     """Answers to OTA requests."""
     settings, foundation, fleet = parts.in_force.settings, parts.foundation, parts.fleet
+    certificate = parts.live.mqtt.certificate
     return Provisioner(
         foundation.store, fleet.directory, foundation.credentials, parts.addresses.endpoints, settings.ota,
         shares=settings.shares, ledger=foundation.ledger, keepalive_s=settings.mqtt.keepalive_s,
         timezone=settings.server.timezone, keys=fleet.keys, offers=parts.firmware.offers, log=fleet.log,
+        is_public=lambda host: certificate is not None and certificate.is_public_for(host),
     )  # fmt: skip
 
 

@@ -74,7 +74,10 @@ class Endpoints:
 
 
 class Provisioner:
-    """Answers OTA and activation requests. Devices are told `keepalive_s` and the offset of `timezone`."""
+    """Answers OTA and activation requests. Devices are told `keepalive_s` and the offset of `timezone`.
+
+    `is_public` tells whether the public trusts the certificate of MQTT over TLS for a host.
+    """
 
     def __init__(
         self,
@@ -91,9 +94,11 @@ class Provisioner:
         keys: DeviceKeys | None = None,
         offers: FirmwareOffers | None = None,
         log: OtaLog | None = None,
+        is_public: Callable[[str], bool] = lambda host: False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.endpoints = endpoints
+        self._is_public = is_public
         self._store = store
         self._directory = directory
         self._credentials = credentials
@@ -253,7 +258,7 @@ class Provisioner:
         password = self._credentials.mqtt_password(device.device_id, device.epoch)
         path = self.endpoints.websocket_path
         usual = self._settings.transport
-        if request.needs_port_8883 and self.endpoints.mqtt_tls_port != _TLS_PORT and path is not None:
+        if request.needs_port_8883 and path is not None and not self._takes_public_tls(host):
             usual = "websocket"
         if (device.transport or usual) == "websocket":
             if path is not None:
@@ -283,6 +288,11 @@ class Provisioner:
                 key=self._credentials.udp_key(device.device_id, device.epoch).hex(),
             ),
         }
+
+    def _takes_public_tls(self, host: str) -> bool:
+        """True when MQTT is served as Espressif's client wants it: by TLS on port 8883, with a certificate
+        that the public trusts."""
+        return self.endpoints.mqtt_tls_port == _TLS_PORT and self._is_public(host)
 
     def _server_time(self, now: datetime) -> ServerTimeSection:
         offset = now.astimezone(self._timezone).utcoffset()

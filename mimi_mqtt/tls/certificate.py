@@ -14,12 +14,16 @@ from cryptography import x509
 from prometheus_client import Gauge
 
 from mimi_mqtt.errors import StartupError
+from mimi_mqtt.tls.trust import is_trusted
 
 _log = logging.getLogger(__name__)
 
 WARNED_BEFORE: Final = timedelta(days=14)
 """Time before a certificate ends from which health and the log say so; a quarter of its life where that is
 less: some authorities give certificates for six days."""
+
+_MOST_HOSTS: Final = 16
+"""Hosts for which it is remembered whether the public trusts the certificate."""
 
 _ends = Gauge(
     "mimi_tls_certificate_end_timestamp_seconds", "End of the certificate in use, as Unix time.", ["listener"]
@@ -31,8 +35,13 @@ FilesState = tuple[tuple[int, int, int, int] | None, ...]
 
 def first_certificate(pem: bytes) -> x509.Certificate:
     """The first certificate of a chain, which is the server's own. Raises ValueError when there is none."""
+    return certificates(pem)[0]
+
+
+def certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates of a chain, the server's own first. Raises ValueError when there is none."""
     try:
-        return x509.load_pem_x509_certificates(pem)[0]
+        return tuple(x509.load_pem_x509_certificates(pem))
     except x509.InvalidVersion as error:
         raise ValueError(str(error)) from error
 
@@ -89,11 +98,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Certificate and key as they lay in their files; `facts` None: only OpenSSL can read the certificate."""
+    """Certificate and key as they lay in their files; `facts` None, and `chain` empty: only OpenSSL can read
+    the certificate."""
 
     context: ssl.SSLContext
     facts: Facts | None
     state: FilesState
+    chain: tuple[x509.Certificate, ...] = ()
 
 
 class ServerCertificate:
@@ -145,6 +156,16 @@ class ServerCertificate:
         """True when `host` is among the names of the certificate."""
         return self.facts is not None and self.facts.fits(host)
 
+    def is_public_for(self, host: str) -> bool:
+        """True when clients that know the public authorities alone accept the certificate for `host`."""
+        if not self._loaded.chain or self.expired:
+            return False
+        if host not in self._trusted:
+            if len(self._trusted) >= _MOST_HOSTS:
+                self._trusted.clear()
+            self._trusted[host] = is_trusted(self._loaded.chain, host, self._clock())
+        return self._trusted[host]
+
     def name_for(self, host: str) -> str:
         """The host to be named in an address: `host` unless the certificate is for other names alone."""
         return host if self.facts is None else self.facts.name_for(host)
@@ -182,14 +203,15 @@ class ServerCertificate:
         except (OSError, ssl.SSLError) as error:
             raise StartupError(f"{named} can't be used: {_reason(error)}") from error
         try:
-            own = first_certificate(contents[f"{self.section}.tls_certificate"])
-            return Loaded(context, Facts.of(own), state)
+            chain = certificates(contents[f"{self.section}.tls_certificate"])
+            return Loaded(context, Facts.of(chain[0]), state, chain)
         except ValueError:
             return Loaded(context, None, state)
 
     def take(self, loaded: Loaded) -> None:
         """Uses what was read for connections that come from now on."""
         self._loaded = loaded
+        self._trusted: dict[str, bool] = {}
         self._tried = self._seen = loaded.state
         self.problem = self._warned = ""
         if loaded.facts is not None:

@@ -58,6 +58,7 @@ class Fleet:
         activate_by_hmac: bool = True,
         log: OtaLog | None = None,
         offers: FirmwareOffers | None = None,
+        is_public: bool = False,
     ) -> Provisioner:
         return Provisioner(
             self.store,
@@ -76,6 +77,7 @@ class Fleet:
             timezone=timezone,
             log=log,
             offers=offers,
+            is_public=lambda host: is_public,
             clock=self.clock,
         )
 

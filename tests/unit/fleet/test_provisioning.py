@@ -379,14 +379,17 @@ async def test_espressifs_client_is_known_as_such_over_a_restart(fleet: Fleet) -
     assert not again.espressif
 
 
-async def test_espressifs_client_is_told_a_host_alone_for_mqtt(fleet: Fleet) -> None:
-    """It takes the whole text for the host's name, and connects to port 8883 whatever it says."""
+@pytest.mark.parametrize("is_public", [True, False])
+async def test_espressifs_client_gets_mqtt_where_it_can_use_it(fleet: Fleet, is_public: bool) -> None:
+    """It connects to port 8883 whatever it is told, knows public certificates alone, and takes the whole text
+    for the host's name."""
     headers = {"Device-Id": MAC, "Client-Id": "uuid-1", "User-Agent": "esp32s3"}
     endpoints = Endpoints(mqtt_port=1883, mqtt_tls_port=8883, udp_port=8884, websocket_path="/xiaozhi/v1/")
-    provisioner = fleet.provisioner(endpoints=endpoints)
+    provisioner = fleet.provisioner(endpoints=endpoints, is_public=is_public)
     told = await provisioner.provision(OtaRequest.from_http(headers, b""), "voice.example.org")
-    assert told.mqtt is not None
-    assert told.mqtt.endpoint == "voice.example.org"
+    assert (told.mqtt is not None) == is_public
+    assert (told.websocket is None) == is_public
+    assert told.mqtt is None or told.mqtt.endpoint == "voice.example.org"
     stock = OtaRequest.from_http(headers | {"User-Agent": "box/2.5.0"}, b"")
     told = await provisioner.provision(stock, "voice.example.org")
     assert told.mqtt is not None

@@ -237,3 +237,10 @@ def test_a_certificate_that_breaks_the_rules_has_no_facts_and_is_used_if_openssl
     assert certificate.facts is None
     assert certificate.describe() == "certificate of http valid"
     assert certificate.name_for("192.0.2.1") == "192.0.2.1"
+
+
+def test_a_certificate_of_an_authority_of_its_own_is_not_public(tmp_path: Path) -> None:
+    tls.write_certificates(tmp_path)
+    certificate = ServerCertificate("mqtt", tmp_path / "server.crt", tmp_path / "server.key")
+    assert certificate.is_for("localhost")
+    assert not certificate.is_public_for("localhost")
