@@ -37,7 +37,7 @@ class _Attempts:
         return self.locked_until is not None and now < self.locked_until
 
     def take_back(self, most: int) -> None:
-        """Counts one less, which opens what that one locked."""
+        """Counts one failure less, and unlocks when it was the one that locked."""
         self.failed = max(0, self.failed - 1)
         if self.failed <= most:
             self.locked_until = None

@@ -252,8 +252,7 @@ class _Restore:
         draft.into_one_file()
         path = self._into.store.file
         assert path is not None  # noqa: S101 - SQLite has one
-        hand_over(self._staging / DATABASE, self._into.data_dir)
-        (self._staging / DATABASE).chmod(0o600)
+        self._keep_private(self._staging / DATABASE)
         if path.exists():
             self._into.store.into_one_file()
         _sync_file(self._staging / DATABASE)
@@ -323,6 +322,16 @@ class _Restore:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
+    def _keep_private(self, path: Path) -> None:
+        """Leaves a file to the owner of the data folder alone. A link in its place is refused: the folder is
+        already that owner's, and root may be at work."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, 0o600)
+            hand_over(descriptor, self._into.data_dir)
+        finally:
+            os.close(descriptor)
 
     def _new_file(self, path: Path) -> BinaryIO:
         """A new file, for the owner of the data folder alone."""

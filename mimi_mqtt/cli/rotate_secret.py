@@ -33,8 +33,8 @@ KEEP_DAYS: Final = 30
 _DAY_S: Final = 86_400.0
 _WITHIN_S: Final = 90.0
 _SEALING_S: Final = 86_400.0
-"""Seconds for which the old secret is kept at least, should sealing be interrupted: time to run this again,
-as what it sealed is lost with it."""
+"""Seconds for which the old secret is kept at least, should sealing be interrupted: time to run this again.
+Keys that are still sealed with the old secret are lost without it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

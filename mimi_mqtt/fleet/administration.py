@@ -261,12 +261,14 @@ async def _forgettable(session: AsyncSession, device: Device | None, device_id: 
         raise Forbidden("an administrator revoked the device, and only one can forget it")
 
 
-async def _forget_conversations(store: Store, ids: Sequence[str]) -> None:
-    """Deletes the conversations of devices in short transactions: those of years in one would keep other
-    writers waiting for longer than they wait, and PostgreSQL ends a statement that takes so long."""
+async def _forget_conversations(store: Store, ids: Sequence[str], before: datetime | None = None) -> None:
+    """Deletes the conversations of devices, without those that went on since `before`, in short transactions:
+    those of years in one would keep other writers waiting for longer than they wait, and PostgreSQL ends a
+    statement that takes so long."""
     while True:
         async with store.write() as session:
-            if await conversation_pages.forget_devices(session, ids) < conversation_pages.AT_ONCE:
+            deleted = await conversation_pages.forget_devices(session, ids, before=before)
+            if deleted < conversation_pages.AT_ONCE:
                 return
 
 
@@ -274,13 +276,13 @@ async def forget_unseen(
     store: Store, before: datetime, now: datetime, rights: Rights = COMMAND_LINE
 ) -> list[str]:
     """Forgets every device last seen before a moment, some at a time. Returns their ids. A device that comes
-    back just then stays, maybe without its conversations."""
+    back just then stays, maybe without its old conversations."""
     async with store.read() as session:
         unseen = [device.id for device in await devices.unseen_since(session, before)]
     forgotten: list[str] = []
     for start in range(0, len(unseen), _FORGOTTEN_AT_ONCE):
         some = unseen[start : start + _FORGOTTEN_AT_ONCE]
-        await _forget_conversations(store, some)
+        await _forget_conversations(store, some, before)
         async with store.write() as session:
             ids = [device.id for device in await devices.unseen_since(session, before, among=some)]
             for device_id in ids:

@@ -21,15 +21,16 @@ def report_of(boot: Boot) -> BoardReport | None:
     kind = bounded(boot.board, tables.BOARD_CHARS)
     if not kind:
         return None
-    partitions = [each for each in _list(boot.report.get("partition_table")) if isinstance(each, Mapping)]
+    report = boot.report or {}
+    partitions = [each for each in _list(report.get("partition_table")) if isinstance(each, Mapping)]
     apps = [_size(each.get("size")) for each in partitions if each.get("type") == _APP_TYPE]
     assets = [_size(each.get("size")) for each in partitions if each.get("label") == "assets"]
-    chip = boot.report.get("chip_model_name")
+    chip = report.get("chip_model_name")
     return BoardReport(
         kind,
         bounded(boot.board_name, tables.BOARD_CHARS),
         bounded(chip, tables.CHIP_CHARS) if isinstance(chip, str) else "",
-        _size(boot.report.get("flash_size")),
+        _size(report.get("flash_size")),
         min((size for size in apps if size), default=0),
         max(assets, default=0),
     )

@@ -223,7 +223,7 @@ class Provisioner:
         self._requests.add(
             Request(
                 request.device_id, now, holder, request.board, request.firmware_version, answer,
-                reason or request.body_fault,
+                "; ".join(filter(None, (request.body_fault, reason))),
                 firmware.version if firmware is not None and firmware.url else "", request.serial_number,
                 signal_dbm(request.report),
                 refusal,
@@ -312,11 +312,12 @@ def _boot(request: OtaRequest, now: datetime, host: str, origin: str) -> Boot:
         device_id=request.device_id,
         client_id=request.client_id,
         at=now,
-        board=request.board,
+        # Without its report a device's headers may name another board than that does.
+        board="" if request.body_fault else request.board,
         board_name=request.board_name,
         firmware_version=request.firmware_version,
         cellular=request.cellular,
-        report=request.report,
+        report=None if request.body_fault else request.report,
         espressif=request.needs_port_8883 if request.firmware_version else None,
         host=host,
         origin=origin,

@@ -158,10 +158,14 @@ async def _delete(session: AsyncSession, ids: Sequence[str]) -> int:
     return len(ids)
 
 
-async def forget_devices(session: AsyncSession, device_ids: Collection[str]) -> int:
-    """Deletes conversations of devices, `AT_ONCE` at most. Returns how many those are: call it, in a
-    transaction each, until they are fewer."""
+async def forget_devices(
+    session: AsyncSession, device_ids: Collection[str], *, before: datetime | None = None
+) -> int:
+    """Deletes conversations of devices, `AT_ONCE` at most, without those that went on since `before`. Returns
+    how many those are: call it, in a transaction each, until they are fewer."""
     query = select(Conversation.id).where(col(Conversation.device_id).in_(device_ids)).limit(AT_ONCE)
+    if before is not None:
+        query = query.where(col(Conversation.last_turn_at) < before)
     return await _delete(session, (await session.scalars(query)).all())
 
 

@@ -87,7 +87,8 @@ class Boot:
     board_name: str = ""
     firmware_version: str = ""
     cellular: bool | None = None
-    report: Mapping[str, object] = field(default_factory=dict, repr=False)
+    report: Mapping[str, object] | None = field(default_factory=dict, repr=False)
+    """None when it could not be read: the one before stays."""
     espressif: bool | None = None
     host: str = ""
     """The address of ours that it reached."""
@@ -388,8 +389,6 @@ async def save_boots(session: AsyncSession, boots: Sequence[Boot]) -> None:
             for each in fields(facts):
                 setattr(device, each.name, getattr(facts, each.name))
     await session.flush()
-    ids = [device.id for device, _ in kept]
-    await session.execute(delete(OtaReport).where(col(OtaReport.device_id).in_(ids)))
     reports = [
         {
             "device_id": boot.device_id,
@@ -397,8 +396,12 @@ async def save_boots(session: AsyncSession, boots: Sequence[Boot]) -> None:
             "report": bounded_object(boot.report, tables.REPORT_CHARS),
         }
         for _, boot in kept
+        if boot.report is not None
     ]
-    await session.execute(insert(OtaReport), reports)
+    if reports:
+        ids = [report["device_id"] for report in reports]
+        await session.execute(delete(OtaReport).where(col(OtaReport.device_id).in_(ids)))
+        await session.execute(insert(OtaReport), reports)
     # Written later than the device booted: a code that it was made to show since is still good.
     booted = min(boot.at for _, boot in kept)
     await activations.forget_askers(session, [(boot.device_id, boot.client_id) for _, boot in kept], booted)

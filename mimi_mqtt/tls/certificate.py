@@ -158,12 +158,17 @@ class ServerCertificate:
 
     def is_public_for(self, host: str) -> bool:
         """True when clients that know the public authorities alone accept the certificate for `host`."""
-        if not self._loaded.chain or self.expired:
+        now, facts = self._clock(), self.facts
+        if facts is None or not facts.begins <= now < facts.ends:  # which changes with the time
             return False
         if host not in self._trusted:
             if len(self._trusted) >= _MOST_HOSTS:
                 self._trusted.clear()
-            self._trusted[host] = is_trusted(self._loaded.chain, host, self._clock())
+            try:
+                self._trusted[host] = is_trusted(self._loaded.chain, host, now)
+            except (OSError, ValueError):
+                _log.exception("the public authorities can't be read: no certificate is taken for public")
+                self._trusted[host] = False
         return self._trusted[host]
 
     def name_for(self, host: str) -> str:

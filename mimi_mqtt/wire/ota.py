@@ -161,7 +161,8 @@ class MqttSection(_Frozen):
     """Control over MQTT. Wins over `websocket`; written to the device's flash as it is."""
 
     endpoint: str
-    """`host:port`; the device speaks TLS on port 8883 alone."""
+    """`host:port`, where stock firmware speaks TLS on port 8883 alone; a host for Espressif's client, which
+    always uses that port."""
     client_id: str
     username: str
     password: str = Field(repr=False)

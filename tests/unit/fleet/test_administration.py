@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
@@ -147,11 +148,27 @@ async def test_a_device_that_came_back_is_not_forgotten_for_having_been_away(
     soon = fleet.clock() + timedelta(seconds=1)
     deletes = conversation_pages.forget_devices
 
-    async def comes_back(session: AsyncSession, ids: Sequence[str]) -> int:
+    async def comes_back(session: AsyncSession, ids: Sequence[str], **bounds: Any) -> int:
         await devices.touch(session, {DEVICE: soon})
-        return await deletes(session, ids)
+        return await deletes(session, ids, **bounds)
 
     monkeypatch.setattr(conversation_pages, "forget_devices", comes_back)
     assert await administration.forget_unseen(fleet.store, soon, soon) == []
     async with fleet.store.read() as session:
         assert [device.id for device in await devices.list_all(session)] == [DEVICE]
+
+
+async def test_what_a_device_said_when_it_was_back_keeps_it_and_stays(fleet: Fleet) -> None:
+    """The time at which it was seen is written later than its turns are."""
+    await fleet.provisioner().provision(asking(), "10.0.0.1")
+    await fleet.directory.aclose()
+    seen, back = fleet.clock() + timedelta(seconds=1), fleet.clock() + timedelta(hours=1)
+    said = [
+        TurnRecord(name, DEVICE, 1, at, "auto", "", "", "spoken", {})
+        for name, at in (("old", fleet.clock()), ("new", back))
+    ]
+    async with fleet.store.write() as session:
+        await conversations.save_turns(session, said)
+        assert await conversation_pages.forget_devices(session, [DEVICE], before=seen) == 1
+        assert await conversation_pages.forget_devices(session, [DEVICE], before=seen) == 0
+    assert await administration.forget_unseen(fleet.store, seen, back) == []

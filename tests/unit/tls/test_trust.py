@@ -2,15 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import Store
 
-from mimi_mqtt.tls.trust import is_trusted
+from mimi_mqtt.tls import trust
+from mimi_mqtt.tls.certificate import ServerCertificate
+from mimi_mqtt.tls.trust import is_trusted, public_authorities
+from tests.servers import tls
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 _USES = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
@@ -87,3 +91,45 @@ def test_a_certificate_of_ones_own_making_is_not_public(authority: Signer) -> No
         made("alone", None, ("voice.example.org",)),
     ):
         assert not is_trusted((chain[0],), "voice.example.org", NOW)
+
+
+def test_the_list_of_public_authorities_can_be_read() -> None:
+    assert isinstance(public_authorities(), Store)
+
+
+def test_a_listeners_certificate_is_public_for_its_hosts_within_its_time(
+    authority: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "public_authorities", lambda: Store([authority[0]]))
+    own, key = made("server", authority, ("voice.example.org",))
+    (tmp_path / "server.crt").write_bytes(own.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "server.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    now = NOW - timedelta(
+        days=365
+    )  # of a machine without a clock of its own, until it has asked for the time
+    certificate = ServerCertificate(
+        "mqtt", tmp_path / "server.crt", tmp_path / "server.key", clock=lambda: now
+    )
+    assert not certificate.is_public_for("voice.example.org")
+    now = NOW
+    assert certificate.is_public_for("voice.example.org")
+    assert not certificate.is_public_for("other.example.org")
+    now = NOW + timedelta(days=31)
+    assert not certificate.is_public_for("voice.example.org")
+
+
+def test_without_the_list_no_certificate_is_public(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing() -> Store:
+        raise FileNotFoundError("cacert.pem")
+
+    monkeypatch.setattr(trust, "public_authorities", missing)
+    tls.write_certificates(tmp_path)
+    certificate = ServerCertificate("mqtt", tmp_path / "server.crt", tmp_path / "server.key")
+    assert not certificate.is_public_for("localhost")
+    assert "can't be read" in caplog.text
