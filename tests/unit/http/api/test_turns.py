@@ -32,6 +32,7 @@ class House:
     def __init__(self, store: Store, recordings: Recordings) -> None:
         self.store = store
         self.parts: dict[str, Any] = {
+            "directory": {},
             "conversations": ConversationHistory(store, ZoneInfo("UTC")),
             "exports": ConversationExports(store),
             "recordings": recordings,
