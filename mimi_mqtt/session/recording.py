@@ -44,6 +44,12 @@ class Tape:
             if self._cut:
                 self._cut -= 1
 
+    def forget_heard(self) -> None:
+        """The user took back what was said."""
+        self._heard.clear()
+        self._heard_bytes, self._silent = 0, True
+        self._cut = None if self._cut is None else 0
+
     def spoken(self, opus: bytes) -> None:
         """A packet left for the device."""
         if self._cut is None:
@@ -188,9 +194,12 @@ class RecordedConversation:
         self._tape.heard(opus)
         self._inner.audio(opus, sequence, timestamp, now)
 
-    def abort(self, reason: str) -> None:
-        """The device aborts the answer."""
-        self._inner.abort(reason)
+    def abort(self, reason: str) -> bool:
+        """The device aborts the answer, or what it said so far, which is not kept."""
+        dropped = self._inner.abort(reason)
+        if dropped:
+            self._tape.forget_heard()
+        return dropped
 
     def announce(self, announced: str | Announcement) -> None:
         """Says a text as a turn of its own."""

@@ -69,7 +69,7 @@ class VoiceConversation(Protocol):
     def typed(self, text: str) -> None: ...  # noqa: D102
     def played(self, opus: bytes, timestamp: int) -> None: ...  # noqa: D102
     def audio(self, opus: bytes, sequence: int, timestamp: int, now: float) -> None: ...  # noqa: D102
-    def abort(self, reason: str) -> None: ...  # noqa: D102
+    def abort(self, reason: str) -> bool: ...  # noqa: D102
     def announce(self, announced: str | Announcement) -> None: ...  # noqa: D102
     def end_after_turn(self) -> None: ...  # noqa: D102
     async def drain(self, within_s: float) -> None: ...  # noqa: D102
@@ -317,7 +317,7 @@ class Session:
         )
         return self._conversation
 
-    def _in_context(self, call: Callable[..., None], *arguments: object) -> None:
+    def _in_context(self, call: Callable[..., object], *arguments: object) -> None:
         # Whatever the conversation starts from here carries the ids of this session on its log lines.
         if self._context is not None:
             self._context.run(call, *arguments)

@@ -206,15 +206,15 @@ class Conversation:
         if self._mode == "realtime" and not self._closed:
             self._uplink.played(opus, timestamp, self._loop.time())
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str) -> bool:
         """The device wants silence now (`abort`). While it listens, only one that stops listening is meant:
-        what it said so far is dropped."""
+        what it said so far is dropped, and True returned."""
         if reason == _STOP_LISTENING and self._state is TurnState.LISTENING:
             self._mode = None
             self._stop()
-            return
+            return True
         if not self._fire(TurnEvent.ABORT):
-            return
+            return False
         self.last_activity = self._loop.time()
         self._last_turn = False
         self._end_turn("aborted")
@@ -222,6 +222,7 @@ class Conversation:
             self._resume()
         else:
             self._go_on()
+        return False
 
     @property
     def language(self) -> str:

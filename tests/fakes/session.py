@@ -165,8 +165,9 @@ class FakeConversation:
     def played(self, opus: bytes, timestamp: int) -> None:
         self.echoes.append(timestamp)
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str) -> bool:
         self._called("abort", reason)
+        return reason == "stop_listening"
 
     def announce(self, announced: str | Announcement) -> None:
         self._called("announce", announced if isinstance(announced, str) else announced.text)

@@ -28,8 +28,9 @@ MAX_PENDING_PACKETS: Final = 100
 EARLY_S: Final = 1.0
 """Packets that came at most so long before listening began are a part of it."""
 
-MAX_EARLY_PACKETS: Final = 50
-"""Packets kept while nobody listens; the oldest is dropped beyond."""
+MAX_EARLY_PACKETS: Final = 100
+"""Packets kept while nobody listens, the last second of the shortest ones (10 ms); the oldest is dropped
+beyond."""
 
 _MAX_PLAYED: Final = 64
 """Downlink packets that wait for the echo canceller; the oldest is dropped beyond."""

@@ -9,7 +9,7 @@ from mimi_mqtt.config.agents import AgentSettings
 from mimi_mqtt.config.prompt import DeviceFacts, UserFacts
 from mimi_mqtt.files.recordings import MAX_SIDE_BYTES, Recorded
 from mimi_mqtt.fleet.directory import DeviceInfo
-from mimi_mqtt.session.recording import LEADING_SILENCE, RecordedTurns, Recorder, Tape
+from mimi_mqtt.session.recording import LEADING_SILENCE, RecordedConversation, RecordedTurns, Recorder, Tape
 from mimi_mqtt.store.turn_record import TurnRecord
 from mimi_mqtt.voice.ports import AudioFormat, ConversationSetup
 from tests.fakes.session import FakeConversation
@@ -43,6 +43,17 @@ def test_what_is_said_during_an_answer_belongs_to_the_next_turn() -> None:
     assert tape.turn_ended() == ((packet(1),), (packet(3),))
     tape.spoken(packet(4))
     assert tape.turn_ended() == ((packet(2),), (packet(4),))
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("stop_listening", ()), ("wake_word_detected", (packet(1),))])
+async def test_what_was_taken_back_is_in_no_turn(reason: str, kept: tuple[bytes, ...]) -> None:
+    tape = Tape()
+    talk = RecordedConversation(FakeConversation(setup_of("s-1")), tape, lambda: None)
+    talk.audio(packet(1), 1, 0, 0.0)
+    talk.abort(reason)
+    talk.audio(packet(2), 2, 0, 0.1)
+    tape.spoken(packet(3))
+    assert tape.turn_ended() == ((*kept, packet(2)), (packet(3),))
 
 
 def test_silence_before_the_first_word_is_not_kept() -> None:
