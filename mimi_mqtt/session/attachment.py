@@ -48,9 +48,9 @@ class Attachment:
     """
 
     __slots__ = (
-        "__weakref__", "_asked_on", "_discovering", "_discovery_over", "_said_goodbye", "_tools", "_waiting",
-        "_waiting_bytes", "channel", "connected_at", "device_id", "is_tester", "kind", "lost_at", "malformed",
-        "overfull", "refused", "restarted", "session",
+        "__weakref__", "_asked_on", "_discovering", "_said_goodbye", "_tools", "_vision_due", "_waiting",
+        "_waiting_bytes", "channel", "connected_at", "device_id", "is_tester", "kind", "lost_at",
+        "malformed", "overfull", "refused", "restarted", "session",
     )  # fmt: skip
 
     def __init__(self, channel: ControlChannel, kind: DeviceKind) -> None:
@@ -79,7 +79,7 @@ class Attachment:
         self._tools: DeviceTools | None = None
         self._asked_on: ControlChannel | None = None
         self._discovering: DeviceTools | None = None  # those being asked for
-        self._discovery_over: asyncio.Event | None = None
+        self._vision_due: VisionAccess | None = None  # of a session that began while they are
         self._said_goodbye: tuple[str, float] | None = None
 
     # ── the connection comes and goes ────────────────────────────────────────────────────────────────────
@@ -225,11 +225,9 @@ class Attachment:
 
     async def renew_vision(self, vision: VisionAccess) -> None:
         """Tells a device with a camera where its photos go in this session, and with which token. While its
-        tools are being asked for, which began before this session, it waits for them."""
-        session = self.session
-        if self._discovering is not None and self._discovery_over is not None:
-            await self._discovery_over.wait()
-        if not self.has_camera or self.session is not session:
+        tools are being asked for, which began before this session, that is done when they are known."""
+        if self._discovering is not None:
+            self._vision_due = vision
             return
         try:
             await self.tools.introduce(vision)
@@ -249,14 +247,16 @@ class Attachment:
         """Asks the device for its tools; `vision` is where its photos go. Raises ToolError without an
         answer."""
         tools = self._discovering = self.tools
-        over = self._discovery_over = asyncio.Event()
         self._asked_on = self.channel
+        due: VisionAccess | None = None
         try:
             await tools.discover(vision)
         finally:
-            over.set()
             if self._discovering is tools:
                 self._discovering = None
+                due, self._vision_due = self._vision_due, None
+        if due is not None and tools.has_camera:
+            await self.renew_vision(due)
 
     def mcp_received(self, payload: Payload) -> None:
         """An `mcp` message's payload; answers to questions that were never asked are ignored."""
