@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mimi_mqtt.errors import Forbidden, Invalid, NotFound
 from mimi_mqtt.people.access import SCOPES_OF, Caller, Role, Via
-from mimi_mqtt.store import tables
+from mimi_mqtt.store import tables, values
 from mimi_mqtt.store.values import bounded_object, holds_storable
 
 _NAME: Final = re.compile(rf"[\w.@+-]{{1,{tables.ACCOUNT_NAME_CHARS}}}")
@@ -26,7 +26,7 @@ def user_name(text: str) -> str:
 
 def folded(name: str) -> str:
     """The form of a user name by which it is found and unique; any text is possible."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).strip().casefold())
+    return values.folded(unicodedata.normalize("NFKC", name).strip())
 
 
 def shown_name(text: str, field: str = "display_name", *, needed: bool = False) -> str:

@@ -1,6 +1,5 @@
 """Queries about accounts and groups, inside the transactions of `people`."""
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from mimi_mqtt.store.tables import USER_SEARCH_CHARS, AccountLink, GroupMember, User, UserGroup
-from mimi_mqtt.store.values import bounded, is_storable
+from mimi_mqtt.store.values import bounded, folded, is_storable
 
 
 async def user(session: AsyncSession, user_id: str, *, lock: bool = False) -> User | None:
@@ -22,14 +21,9 @@ async def user(session: AsyncSession, user_id: str, *, lock: bool = False) -> Us
 
 def save(session: AsyncSession, user: User) -> None:
     """Stores a new account, or one whose names or e-mail address changed."""
-    # Not by the database's lower(): that of SQLite knows ASCII alone, and none folds as Python does.
-    lines = (_folded(text) for text in (user.name, user.display_name, user.email))
+    lines = (folded(text) for text in (user.name, user.display_name, user.email))
     user.search = bounded("\n".join(lines), USER_SEARCH_CHARS)
     session.add(user)
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 async def user_named(session: AsyncSession, folded_name: str) -> User | None:
@@ -53,7 +47,7 @@ async def users(
         return ()
     query = select(User).where(col(User.folded_name) > after)
     if text:
-        query = query.where(col(User.search).contains(_folded(text), autoescape=True))
+        query = query.where(col(User.search).contains(folded(text), autoescape=True))
     if role:
         query = query.where(User.role == role)
     if disabled is not None:

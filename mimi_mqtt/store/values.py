@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -29,6 +30,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def folded(text: str) -> str:
+    """The text without differences of case and of the ways to write a letter, alike on every database: their
+    own lower() knows ASCII alone on SQLite, and none folds as Python does."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def bounded(text: str, limit: int) -> str:

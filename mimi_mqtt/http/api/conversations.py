@@ -85,8 +85,12 @@ async def list_conversations(
     before = _place(key_of(cursor, int, str))
     found = await services.conversations.page(asker_of(caller), wanted, limit=limit + 1, before=before)
     openings = await services.conversations.openings([each.id for each in found])
-    names = {each.id: shown_name(services.directory, caller, each.device_id) for each in found}
-    items = [conversation_of(each, names[each.id], openings.get(each.id, "")) for each in found]
+    items = [
+        conversation_of(
+            each, shown_name(services.directory, caller, each.device_id), openings.get(each.id, "")
+        )
+        for each in found
+    ]
     if not items:
         return Page(items=[])
     last = items[:limit][-1]
