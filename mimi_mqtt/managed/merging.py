@@ -168,7 +168,7 @@ def _of_environment(name: str, environ: Mapping[str, str], entry: Given | None) 
 
 
 def _hidden(name: str, base: ProviderSettings, entry: Entry, environ: Mapping[str, str]) -> Sequence[str]:
-    """Why options that people set of the provider `name` have no effect, a sentence each."""
+    """Reasons for which options that people set of the provider `name` have no effect, a sentence each."""
     origin = origins(name, base, entry, environ)
     where = {"broker.yaml": "broker.yaml", "environment": "the environment"}
     return [

@@ -88,7 +88,7 @@ class OtaRequest(_Frozen):
     report: dict[str, Any] = Field(default_factory=dict, repr=False)
     """The body without what identifies a modem or SIM card; empty when it is not JSON."""
     body_fault: str = ""
-    """What is wrong with a body that was left out."""
+    """The fault of a body that was left out; empty without one."""
 
     @classmethod
     def from_http(cls, headers: Mapping[str, str], body: bytes) -> "OtaRequest":

@@ -2,7 +2,7 @@
  * The event stream: what happens on the server, as it happens.
  *
  * One stream for the whole page. It is opened again by itself when it breaks, and when the page is seen again after a
- * while, from the last event on. After a break, everything that is shown is asked again, by who starts it.
+ * while, from the last event on. After a break, the caller of `startLive` asks for everything that is shown.
  */
 import { askAllAgain, queries } from '../api/queries';
 import { keepReading, readEvents } from './stream';
